@@ -1,0 +1,83 @@
+# Every target says in one line what it does: `make help`.
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(abspath $(TARGET)/release)
+VENVS := $(abspath target/venvs)
+PREFIX ?= /opt/amore
+# Debian suite of the test cluster: bookworm (Slurm 22.05), trixie (24.11), sid (26.05).
+export SUITE ?= bookworm
+CLUSTER_TREE := $(abspath target/cluster/amore)
+# CMake (for HDF5) comes from PyPI; Debian's is too old.
+export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help build examples demo test test-rust test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build amore and amore-worker into target/release/, and the Python package's native core
+	@scripts/setup.sh build
+	cargo build --release --locked --workspace
+	@install -m 755 $(BIN)/lib_core.so context/damnit_ctx/_core.abi3.so
+	@ln -sf amore $(BIN)/amore-proto && ln -sf amore $(BIN)/damnit
+
+# With --workspace the libraries are those of `build`; with -p they would be compiled again with other features.
+examples: build ## Build the small programs that tests and bench drive, into target/release/examples/
+	cargo build --release --locked --workspace --examples
+
+demo: build ## Write a proposal in the EuXFEL format, process 20 runs and show the table
+	@scripts/setup.sh demo
+	@PATH="$(BIN):$(VENVS)/demo/bin:$$PATH" ROOT="$(abspath target/demo)" demo/run.sh
+
+test: lint test-rust test-python test-peer ## Run all tests and checks
+
+test-rust: build ## Run the Rust tests
+	@scripts/setup.sh postgres
+	cargo test --release --locked --workspace
+
+test-python: build ## Run the tests of the Python package and of the whole pipe
+	@scripts/setup.sh demo
+	@scripts/setup.sh test
+	scripts/test-python.sh
+
+test-peer: examples ## Compare with DAMNIT 0.4.0, which reads our files
+	@scripts/setup.sh peer
+	@scripts/setup.sh test
+	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q tests/peer tests/table
+	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/peer/bin/python -m pytest -q tests/files
+
+lint: build ## Check formatting, lints, dependencies and the directions between crates
+	@scripts/setup.sh lint
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check bans licenses sources
+	$(VENVS)/lint/bin/ruff check context demo tests bench slurm-tests
+	$(VENVS)/lint/bin/mypy --config-file context/pyproject.toml context/damnit_ctx
+	scripts/check-directions.py
+
+bench: examples ## Measure side by side with DAMNIT 0.4.0 (ONLY=name for one measure, QUICK=1 to try it); writes target/bench/report.json
+	@scripts/setup.sh demo
+	@scripts/setup.sh peer
+	PATH="$(BIN):$$PATH" AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/demo/bin/python bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+install: build ## Install a tree that can be moved, with a modulefile, below PREFIX (default /opt/amore)
+	scripts/install.sh "$(BIN)" "$(PREFIX)"
+
+slurm-cluster-up: build ## Start a real Slurm with three nodes in containers (SUITE=bookworm|trixie|sid), Amore installed
+	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
+	@AMORE_INSTALL_DIR="$(CLUSTER_TREE)" slurm-tests/cluster/up.sh $(SUITE)
+
+slurm-cluster-shell: ## A shell on that cluster, in a proposal with three runs
+	@slurm-tests/cluster/shell.sh $(SUITE)
+
+slurm-cluster-down: ## Remove the containers of slurm-cluster-up
+	@slurm-tests/cluster/down.sh $(SUITE)
+
+slurm-test: build ## Run the tests on a real Slurm, started for them (ARGS=… for pytest)
+	@scripts/setup.sh test
+	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
+	@PYTEST="$(VENVS)/test/bin/python" slurm-tests/run.sh "$(CLUSTER_TREE)" -q $(ARGS)
+
+clean: ## Remove everything that was built
+	rm -rf target context/damnit_ctx/_core.abi3.so context/damnit_ctx/_vendor
