@@ -1,0 +1,19 @@
+//! The words of the field as types: proposals, runs, variables, problems.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+mod ids;
+mod job;
+mod job_id;
+mod problem;
+mod resources;
+mod urgency;
+mod variable;
+
+pub use ids::{IdError, PlanStamp, Proposal, Run, parse_runs};
+pub use job::{JobOutcome, JobSpec, LoneBrace, PLACEHOLDERS, Piece, pieces};
+pub use job_id::{JobId, NotAJob, is_cluster_name};
+pub use problem::{Problem, ProblemKind, Severity};
+pub use resources::Resources;
+pub use urgency::Urgency;
+pub use variable::{Argument, Dependency, RunData, VariableSpec};

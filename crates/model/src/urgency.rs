@@ -1,0 +1,72 @@
+//! How urgent a request is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How urgent a request is. What comes first is more urgent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// A run that was recorded just now: somebody at the instrument waits for it.
+    Live,
+    /// A user asked for some runs, and looks at them.
+    #[default]
+    Asked,
+    /// Very many runs, or all: nobody waits for any one of them.
+    Bulk,
+}
+
+impl Urgency {
+    /// All of them, the most urgent first.
+    pub const ALL: [Urgency; 3] = [Urgency::Live, Urgency::Asked, Urgency::Bulk];
+
+    /// As the ledger has it: more is more urgent, and 0 is the rule.
+    pub fn priority(self) -> i32 {
+        match self {
+            Urgency::Live => 1,
+            Urgency::Asked => 0,
+            Urgency::Bulk => -1,
+        }
+    }
+
+    /// From the ledger.
+    pub fn of_priority(priority: i32) -> Self {
+        match priority {
+            1.. => Urgency::Live,
+            0 => Urgency::Asked,
+            _ => Urgency::Bulk,
+        }
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Urgency::Live => "live",
+            Urgency::Asked => "asked",
+            Urgency::Bulk => "bulk",
+        }
+    }
+}
+
+impl fmt::Display for Urgency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_keeps_it() {
+        for urgency in Urgency::ALL {
+            assert_eq!(Urgency::of_priority(urgency.priority()), urgency);
+            assert_eq!(serde_json::to_string(&urgency).unwrap(), format!("\"{urgency}\""));
+        }
+        // Of before there was any.
+        assert_eq!(Urgency::of_priority(0), Urgency::default());
+        assert!(Urgency::Live < Urgency::Asked && Urgency::Asked < Urgency::Bulk);
+    }
+}

@@ -1,0 +1,507 @@
+//! Everything that is wrong with the variables of a context file, found in one go.
+
+use std::collections::{HashMap, HashSet};
+
+use amore_model::{Dependency, Problem, ProblemKind, RunData, Severity, VariableSpec};
+
+use crate::{
+    check_jobs,
+    cycles::{Ring, rings},
+    dag::{Dag, Graph, Unmet},
+    glob::Pattern,
+    jobs::Units,
+    nearest::{Meant, Nearest, nearest},
+    promote::Promotion,
+};
+
+/// What `mymdc#` may ask for.
+const MYMDC_FIELDS: [&str; 3] = ["sample_name", "run_type", "techniques"];
+/// What `meta#` may ask for.
+const META_WORDS: [&str; 4] = ["run_number", "proposal", "proposal_path", "proposal_dir"];
+/// What stands before the `#`.
+const SOURCES: [&str; 5] = ["var", "param", "mymdc", "meta", "job"];
+/// Columns that the table has of its own, what a variable of that name would do, and whether that refuses the file.
+const OWN_COLUMNS: [(&str, &str, Severity); 5] = [
+    ("run", UNREADABLE, Severity::Error),
+    ("proposal", UNREADABLE, Severity::Error),
+    ("added_at", UNREADABLE, Severity::Error),
+    (
+        "start_time",
+        "it is the start of the run, which is found without it: this variable gets an error",
+        Severity::Warning,
+    ),
+    ("comment", "the table shows what users wrote, not this variable", Severity::Warning),
+];
+/// DAMNIT puts values beside its own columns and then looks for those by name.
+const UNREADABLE: &str =
+    "with a value of that name DAMNIT's `Damnit(…).table()` cannot read the table any more";
+/// How many names a message lists before it counts the rest.
+const LISTED: usize = 8;
+
+/// What [`check`] found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The graph; `None` if a problem refuses the file.
+    pub dag: Option<Dag>,
+    /// All problems, by line (those of other files last), errors and warnings.
+    pub problems: Vec<Problem>,
+}
+
+/// Links the variables and looks for every problem there is.
+///
+/// Names, titles, tags, units, annotations, missing dependencies, patterns that match nothing, cycles, and variables
+/// that say `data="raw"` but depend on proc data; resources without a Slurm job, and those that cannot be had in one. Of cycles that share variables as many are named as it takes for
+/// every dependency in a ring to be part of a named one; of a knot with more dependencies than can be read, a short one.
+pub fn check(variables: Vec<VariableSpec>) -> Checked {
+    let mut problems = Vec::new();
+    let mut places: HashMap<String, u32> = HashMap::with_capacity(variables.len());
+    for (at, variable) in variables.iter().enumerate() {
+        if let Some(&first) = places.get(&variable.name) {
+            problems.push(duplicate_name(&variables[first as usize], variable));
+        } else {
+            places.insert(variable.name.clone(), at as u32);
+        }
+    }
+    duplicate_titles(&variables, &mut problems);
+
+    let (graph, unmet) = Graph::link(&variables, &places);
+    for variable in &variables {
+        declared(variable, &places, &mut problems);
+    }
+    let mut names = Nearest::new(&variables);
+    problems.extend(unmet.iter().filter_map(|&unmet| missing(&variables, unmet, &mut names)));
+
+    let order = graph.order();
+    if order.len() < variables.len() {
+        problems.extend(rings(&graph).iter().map(|ring| cycle(&variables, ring)));
+    }
+    let promotion = Promotion::of(&variables, &graph);
+    raw_on_proc(&variables, &graph, &promotion, &mut problems);
+    resources_without_effect(&variables, &promotion, &mut problems);
+    check_jobs::commands(&variables, &places, &mut problems);
+    if order.len() == variables.len() {
+        let units = Units::of(&variables, &graph, &order, |at| promotion.cluster[at as usize].is_some());
+        for tied in units.iter().filter(|members| members.len() > 1) {
+            different_words(&variables, tied, &mut problems);
+        }
+    }
+
+    sort(&mut problems);
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let mut dag = (!refused).then_some(Dag { variables, places, graph, order, promotion });
+    let before = problems.len();
+    if let Some(linked) = &dag {
+        check_jobs::tied(linked, &mut problems);
+    }
+    if problems.len() > before {
+        sort(&mut problems);
+        dag = None;
+    }
+    Checked { dag, problems }
+}
+
+/// Puts what Python found (first) and what [`check`] found into one list by line, each problem once: of two of the same
+/// kind about the same variables at the same line, the first stays.
+pub fn merged(described: Vec<Problem>, found: Vec<Problem>) -> Vec<Problem> {
+    fn key(problem: &Problem) -> (ProblemKind, Option<u32>, Option<&str>, &[String]) {
+        (problem.kind, problem.line, problem.file.as_deref(), &problem.variables)
+    }
+    let known: HashSet<_> = described.iter().map(key).collect();
+    let found: Vec<Problem> = found
+        .into_iter()
+        .filter(|problem| problem.variables.is_empty() || !known.contains(&key(problem)))
+        .collect();
+    let mut problems = described;
+    problems.extend(found);
+    sort(&mut problems);
+    problems
+}
+
+fn sort(problems: &mut [Problem]) {
+    problems.sort_by(|a, b| (&a.file, a.line.unwrap_or(0)).cmp(&(&b.file, b.line.unwrap_or(0))));
+}
+
+/// An error at a variable's place.
+pub(crate) fn at(
+    variable: &VariableSpec,
+    kind: ProblemKind,
+    message: String,
+    hint: impl Into<Option<String>>,
+) -> Problem {
+    Problem {
+        file: variable.file.clone(),
+        line: variable.line,
+        hint: hint.into(),
+        variables: vec![variable.name.clone()],
+        ..Problem::error(kind, message)
+    }
+}
+
+fn place_of(variable: &VariableSpec) -> String {
+    match (&variable.file, variable.line) {
+        (Some(file), Some(line)) => format!(" ({file}, line {line})"),
+        (None, Some(line)) => format!(" (line {line})"),
+        (Some(file), None) => format!(" ({file})"),
+        (None, None) => String::new(),
+    }
+}
+
+fn duplicate_name(first: &VariableSpec, second: &VariableSpec) -> Problem {
+    at(
+        second,
+        ProblemKind::DuplicateName,
+        format!("The name {} is already taken by another variable{}", second.name, place_of(first)),
+        "Give one of the functions, or one of the groups, another name".to_owned(),
+    )
+}
+
+fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(variables.len());
+    let mut shared: Vec<Vec<usize>> = Vec::new();
+    let mut list_of: HashMap<&str, usize> = HashMap::new();
+    for (at, variable) in variables.iter().enumerate() {
+        let title = variable.title.as_str();
+        if let Some(&earlier) = first.get(title) {
+            let list = *list_of.entry(title).or_insert_with(|| {
+                shared.push(vec![earlier]);
+                shared.len() - 1
+            });
+            shared[list].push(at);
+        } else {
+            first.insert(title, at);
+        }
+    }
+    for list in shared {
+        let names: Vec<&str> = list.iter().map(|&at| variables[at].name.as_str()).collect();
+        let second = &variables[list[1]];
+        let mut problem = at(
+            second,
+            ProblemKind::DuplicateTitle,
+            format!(
+                "{} variables have the title {:?}: {}{}",
+                list.len(),
+                second.title,
+                listed(&names),
+                match place_of(&variables[list[0]]) {
+                    place if place.is_empty() => place,
+                    place => format!("; the first is {}{place}", names[0]),
+                }
+            ),
+            "Titles name the columns of the table: give each variable its own".to_owned(),
+        );
+        problem.variables = names.into_iter().map(str::to_owned).collect();
+        problems.push(problem);
+    }
+}
+
+/// What can be said of a variable without looking at the others (except for hints).
+fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &mut Vec<Problem>) {
+    let name = &variable.name;
+    if !name.split('.').all(is_identifier) {
+        problems.push(at(
+            variable,
+            ProblemKind::BadName,
+            format!("{name:?} cannot be the name of a variable"),
+            "A name is a Python identifier, or several joined by dots as in group.variable".to_owned(),
+        ));
+    }
+    // A transient variable has no place in the table.
+    if let Some((_, why, severity)) = OWN_COLUMNS.iter().find(|(own, ..)| own == name && !variable.transient)
+    {
+        let mut problem = at(
+            variable,
+            ProblemKind::BadName,
+            format!("{name} is a column that every table has: {why}"),
+            "Give the variable another name".to_owned(),
+        );
+        problem.severity = *severity;
+        problems.push(problem);
+    }
+    // The title of a variable without a usable name is that name: said above.
+    let titled = variable.title != *name;
+    if titled && (variable.title.trim().is_empty() || variable.title.contains(['\n', '\r'])) {
+        let mut problem = at(
+            variable,
+            ProblemKind::BadArgument,
+            format!("{name} has a title that cannot head a column: {:?}", variable.title),
+            "A title is one line of text".to_owned(),
+        );
+        problem.severity = Severity::Warning;
+        problems.push(problem);
+    }
+    if variable.data == Some(RunData::All) {
+        problems.push(at(
+            variable,
+            ProblemKind::BadData,
+            format!("{name} has data=\"all\""),
+            "Use data=\"raw\" or data=\"proc\"; variables for proc data see the raw data too".to_owned(),
+        ));
+    }
+    if variable.tags.iter().any(String::is_empty) {
+        problems.push(at(
+            variable,
+            ProblemKind::BadTags,
+            format!("{name} has an empty tag"),
+            "Tags are non-empty strings".to_owned(),
+        ));
+    }
+    if variable.units.as_deref() == Some("") {
+        problems.push(at(
+            variable,
+            ProblemKind::BadUnits,
+            format!("{name} has empty units"),
+            "Leave units= out, or give a non-empty string".to_owned(),
+        ));
+    }
+    for argument in &variable.arguments {
+        let what = |text: &str| format!("Argument {} of {name} {text}", argument.name);
+        match argument.dependency() {
+            Dependency::Variable("") | Dependency::Parameter("") => problems.push(at(
+                variable,
+                ProblemKind::BadAnnotation,
+                what(&format!("is annotated {:?}, without a name", argument.annotation)),
+                format!("Write a name after the #, as in {:?}", argument.annotation.clone() + "foo"),
+            )),
+            Dependency::Variable(_) | Dependency::Parameter(_) => {}
+            Dependency::Mymdc(field) if MYMDC_FIELDS.contains(&field) => {}
+            Dependency::Mymdc(field) => problems.push(at(
+                variable,
+                ProblemKind::BadMymdcField,
+                what(&format!("asks for mymdc#{field}, which does not exist")),
+                choice("mymdc#", field, &MYMDC_FIELDS),
+            )),
+            Dependency::Meta(word) if META_WORDS.contains(&word) => {}
+            Dependency::Meta(word) => problems.push(at(
+                variable,
+                ProblemKind::BadAnnotation,
+                what(&format!("asks for meta#{word}, which does not exist")),
+                choice("meta#", word, &META_WORDS),
+            )),
+            Dependency::Job("outcome") if variable.job.is_some() => {}
+            Dependency::Job(word) => problems.push(check_jobs::not_of_a_job(variable, argument, word)),
+            Dependency::Unknown(text) => problems.push(at(
+                variable,
+                ProblemKind::BadAnnotation,
+                what(&format!("has an annotation that means nothing here: {text:?}")),
+                annotation_hint(text, places),
+            )),
+        }
+    }
+}
+
+fn choice(prefix: &str, given: &str, known: &[&str]) -> String {
+    match nearest(given, known.iter().copied()) {
+        Some(near) => format!("Did you mean {prefix}{near}?"),
+        None => {
+            let known: Vec<String> = known.iter().map(|word| format!("{prefix}{word}")).collect();
+            format!("There are {}", known.join(", "))
+        }
+    }
+}
+
+fn annotation_hint(text: &str, places: &HashMap<String, u32>) -> String {
+    if places.contains_key(text) {
+        return format!("To depend on the variable, write \"var#{text}\"");
+    }
+    match text.split_once('#') {
+        Some(("self", _)) => "self# works in the methods of a Group only; elsewhere write var#".to_owned(),
+        Some((source, rest)) => match nearest(source.trim(), SOURCES) {
+            Some(near) => format!("Did you mean \"{near}#{}\"?", rest.trim()),
+            None => "Annotations begin with var#, param#, mymdc#, meta# or job#".to_owned(),
+        },
+        None => "Annotations are strings that begin with var#, param#, mymdc#, meta# or job#; \
+                 leave others away, or write them without quotes"
+            .to_owned(),
+    }
+}
+
+fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) -> Option<Problem> {
+    let variable = &variables[unmet.variable as usize];
+    let argument = &variable.arguments[unmet.argument as usize];
+    let wanted = argument.annotation.strip_prefix("var#").unwrap_or(&argument.annotation);
+    if wanted.is_empty() {
+        // Reported as a bad annotation.
+        return None;
+    }
+    let pattern = wanted.contains(['*', '?', '[']);
+    let (message, hint) = if pattern {
+        (
+            format!("{} depends on {wanted:?}, which matches no variable", variable.name),
+            Some(
+                "Names count, not titles; case counts; * is any text, ? any character, [ab] one of them"
+                    .to_owned(),
+            ),
+        )
+    } else {
+        let hint = match names.to(wanted) {
+            Some(Meant::Name(near)) => format!("Did you mean var#{near}?"),
+            Some(Meant::Title(name)) => format!("{wanted:?} is the title of {name}: write var#{name}"),
+            None => {
+                "Dependencies are given by the names of functions; is one missing its @Variable?".to_owned()
+            }
+        };
+        (format!("{} depends on {wanted}, which does not exist", variable.name), Some(hint))
+    };
+    Some(at(variable, ProblemKind::MissingDependency, message, hint))
+}
+
+fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
+    let names: Vec<&str> = ring.members.iter().map(|&at| variables[at as usize].name.as_str()).collect();
+    let first = &variables[ring.members[0] as usize];
+    let (message, hint) = if let [only] = names.as_slice() {
+        let own = first.arguments.iter().filter_map(|argument| match argument.dependency() {
+            Dependency::Variable(text) => Some(text),
+            _ => None,
+        });
+        // Its name in plain letters is the plainer reason.
+        let itself = own.clone().any(|text| text == *only);
+        let pattern = own.clone().find(|text| !itself && Pattern::new(text).matches(only));
+        match pattern {
+            Some(pattern) => (
+                format!("{only} depends on itself: {only} → {only}, by the pattern {pattern:?}"),
+                "Choose a pattern that does not match the variable's own name".to_owned(),
+            ),
+            _ => (format!("{only} depends on itself: {only} → {only}"), "Remove that dependency".to_owned()),
+        }
+    } else {
+        let shown = shortened(&names).join(" → ");
+        let message = match ring.knot {
+            None => format!("{} variables depend on one another in a ring: {shown}", names.len()),
+            Some(knot) => {
+                format!("{knot} variables depend on one another in rings; a short one: {shown}")
+            }
+        };
+        (message, "Each needs the next one's value (→): remove one of these dependencies".to_owned())
+    };
+    let mut problem = at(first, ProblemKind::Cycle, message, hint);
+    problem.variables = names.into_iter().map(str::to_owned).collect();
+    problem
+}
+
+/// A ring as it is read, its first member again at the end; a long one without its middle.
+fn shortened(names: &[&str]) -> Vec<String> {
+    const SHOWN: usize = 12;
+    const ENDS: usize = 4;
+    let mut shown: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    if names.len() > SHOWN {
+        let more = format!("({} more)", names.len() - 2 * ENDS);
+        shown.splice(ENDS..names.len() - ENDS, [more]);
+    }
+    shown.push(names[0].to_owned());
+    shown
+}
+
+fn raw_on_proc(
+    variables: &[VariableSpec],
+    graph: &Graph,
+    promotion: &Promotion,
+    problems: &mut Vec<Problem>,
+) {
+    for (place, variable) in variables.iter().enumerate() {
+        if variable.data != Some(RunData::Raw) {
+            continue;
+        }
+        let Some(origin) = promotion.proc[place] else { continue };
+        let needs: Vec<&str> = graph
+            .needs
+            .of(place as u32)
+            .iter()
+            .filter(|&&need| promotion.proc[need as usize].is_some())
+            .map(|&need| variables[need as usize].name.as_str())
+            .collect();
+        let origin = variables[origin as usize].name.as_str();
+        let because = if needs.contains(&origin) {
+            String::new()
+        } else {
+            format!(", because {origin} has data=\"proc\"")
+        };
+        let verb = if needs.len() == 1 { "needs" } else { "need" };
+        problems.push(at(
+            variable,
+            ProblemKind::RawDependsOnProc,
+            format!(
+                "{} has data=\"raw\" but depends on {}, which {verb} proc data{because}",
+                variable.name,
+                listed(&needs)
+            ),
+            format!("Remove data=\"raw\" from {}, or make it data=\"proc\"", variable.name),
+        ));
+    }
+}
+
+fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, problems: &mut Vec<Problem>) {
+    for (variable, cluster) in variables.iter().zip(&promotion.cluster) {
+        if cluster.is_none() && !variable.resources.is_default() {
+            let mut problem = at(
+                variable,
+                ProblemKind::BadResources,
+                format!(
+                    "{} asks for {}, which has no effect unless it runs in a Slurm job",
+                    variable.name,
+                    variable.resources.in_words()
+                ),
+                "Add cluster=True".to_owned(),
+            );
+            problem.severity = Severity::Warning;
+            problems.push(problem);
+        }
+    }
+}
+
+/// Variables that run in one job because a transient value ties them must not ask for different partitions and the like.
+fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<Problem>) {
+    let members = || tied.iter().map(|&at| &variables[at as usize]);
+    let ties: Vec<&str> =
+        members().filter(|member| member.transient).map(|member| member.name.as_str()).collect();
+    type Word = fn(&VariableSpec) -> Option<&str>;
+    let words: [(&str, Word); 5] = [
+        ("constraint", |variable| variable.resources.constraint.as_deref()),
+        ("partition", |variable| variable.resources.partition.as_deref()),
+        ("reservation", |variable| variable.resources.reservation.as_deref()),
+        ("account", |variable| variable.resources.account.as_deref()),
+        ("qos", |variable| variable.resources.qos.as_deref()),
+    ];
+    for (what, word) in words {
+        // The first variable that asks for each.
+        let mut asked: Vec<(&str, &VariableSpec)> = Vec::new();
+        let mut known = HashSet::new();
+        for member in members() {
+            if let Some(word) = word(member)
+                && known.insert(word)
+            {
+                asked.push((word, member));
+            }
+        }
+        let [_, (_, second), ..] = asked.as_slice() else { continue };
+        let said: Vec<String> =
+            asked.iter().map(|(word, by)| format!("{what}={word:?} ({})", by.name)).collect();
+        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+        let mut problem = at(
+            second,
+            ProblemKind::BadResources,
+            format!(
+                "Variables that must run in one Slurm job, as the {} of {} cannot be stored, ask for {}",
+                if ties.len() == 1 { "value" } else { "values" },
+                listed(&ties),
+                listed(&said)
+            ),
+            format!("Give them one {what}, or leave out transient=True so that they can run in several jobs"),
+        );
+        problem.variables = asked.iter().map(|(_, by)| by.name.clone()).collect();
+        problems.push(problem);
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    match names.len().checked_sub(LISTED + 1) {
+        None => names.join(", "),
+        Some(_) => format!("{} and {} more", names[..LISTED].join(", "), names.len() - LISTED),
+    }
+}
+
+/// As Python's `str.isidentifier`.
+fn is_identifier(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c == '_' || unicode_ident::is_xid_start(c))
+        && chars.all(unicode_ident::is_xid_continue)
+}

@@ -1,0 +1,333 @@
+//! What runs, cut into tasks: one for each Slurm job, and one for each part of the local work.
+//!
+//! Promotion has seen to it that nothing local needs a value from the cluster (but the outcome of a command, see `after`),
+//! and `jobs` that no two jobs need one another, so values cross in one direction, through the run's file. A transient
+//! value does not cross at all. One that is cheap (nothing asks for a Slurm job) is computed
+//! wherever it is used; others are tied to their dependents.
+
+use amore_model::{JobSpec, Resources, VariableSpec};
+
+use crate::{
+    Dag, Place, PlaceReason, PlannedJob, PlannedStep, PlannedTask, PlannedVariable, Request, TaskReason, Why,
+    after::{at_home, groups, with_commands},
+    dag::{Graph, Neighbours},
+    jobs::{Jobs, NOWHERE},
+    select::Chosen,
+};
+
+/// On which sides a variable is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sides {
+    local: bool,
+    cluster: bool,
+}
+
+/// Cuts; gives the tasks, and the reasons in topological order.
+pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<PlannedTask>, Vec<PlannedVariable>) {
+    let cluster_available = request.cluster_available;
+    let noncluster_job = request.noncluster_job.as_ref().filter(|_| cluster_available);
+    // One job for all of them: starting a second one costs more than what it would share.
+    let parts = if noncluster_job.is_some() { 1 } else { request.parts.max(1) };
+    let light = match noncluster_job {
+        Some(resources) => task(Place::Cluster, resources.clone(), TaskReason::NonCluster),
+        None => task(Place::Local, Resources::default(), TaskReason::Local),
+    };
+    // Commands of variables are places behind all variables.
+    let first_command = dag.variables().len() as u32;
+    let with_commands = with_commands(dag, chosen);
+    let (dag, chosen) = with_commands.as_ref().map_or((dag, chosen), |with| (&with.dag, &with.chosen));
+    let sides = sides(dag, chosen, cluster_available);
+    let local = |place: u32| sides[place as usize].local && place < first_command;
+    let group = groups(dag, local, first_command);
+    let home = at_home(dag, local, &group);
+    // The one task of each variable that is not transient.
+    let first_here = |place: u32| home[place as usize] && group[place as usize] == 0;
+    let (mut task_of, local_tasks) = local_parts(dag, first_here, parts);
+    let jobs =
+        Jobs::of(dag, first_command, |place| sides[place as usize].cluster && dag.needs_cluster(place));
+    for (task, &job) in task_of.iter_mut().zip(&jobs.of).filter(|(_, job)| **job != NOWHERE) {
+        *task = local_tasks as u32 + job;
+    }
+    let mut tasks = vec![light.clone(); local_tasks];
+    tasks.extend(jobs.jobs.into_iter().map(|job| {
+        let reason = match job.reason {
+            TaskReason::SharedLater { earlier } => TaskReason::SharedLater { earlier: local_tasks + earlier },
+            reason => reason,
+        };
+        task(Place::Cluster, job.resources, reason)
+    }));
+    later_here(&mut tasks, &mut task_of, dag, &sides, (&group, &home), first_command, &light);
+    let tied = |place: u32| cluster_available && dag.needs_cluster(place);
+    let mut beside = beside(dag, &sides, &task_of, tied);
+
+    let mut variables = Vec::new();
+    let mut given: Vec<Vec<u32>> = vec![Vec::new(); tasks.len()];
+    for &place in dag.order().iter().filter(|&&place| sides[place as usize] != Sides::default()) {
+        let mut here = std::mem::take(&mut beside[place as usize]);
+        if task_of[place as usize] != NOWHERE {
+            here.insert(0, task_of[place as usize]);
+        }
+        let step = step(dag, place, first_command);
+        for &task in &here {
+            // Where a local transient variable is needed it is computed.
+            given[task as usize].extend(dag.needs(place).iter().copied().filter(|&need| {
+                let stored = !dag.variables()[need as usize].transient || tied(need);
+                stored && task_of[need as usize] != task
+            }));
+            match &dag.variables()[place as usize].job {
+                Some(job) if place >= first_command => {
+                    tasks[task as usize].job = Some(command(dag, place, job))
+                }
+                _ => tasks[task as usize].steps.push(step.clone()),
+            }
+        }
+        if place >= first_command {
+            continue;
+        }
+        variables.push(PlannedVariable {
+            name: dag.name(place).to_owned(),
+            why: why(dag, chosen, place, first_command),
+            task: here[0] as usize,
+            also_in: here[1..].iter().map(|&task| task as usize).collect(),
+            place_reason: place_reason(dag, &sides, cluster_available, place),
+            command_task: dag
+                .needs(place)
+                .iter()
+                .find(|&&need| need >= first_command)
+                .map(|&command| task_of[command as usize] as usize),
+        });
+    }
+    for (task, given) in tasks.iter_mut().zip(&mut given) {
+        given.sort_unstable();
+        given.dedup();
+        task.waits_for = given.iter().map(|&need| task_of[need as usize] as usize).collect();
+        task.waits_for.sort_unstable();
+        task.waits_for.dedup();
+        task.given = names(dag, given.iter().copied().filter(|&need| need < first_command));
+    }
+    in_order(tasks, variables)
+}
+
+/// Adds the tasks (like `light`) of what needs no cluster and comes after commands, and of commands if they are executed here.
+fn later_here(
+    tasks: &mut Vec<PlannedTask>,
+    task_of: &mut [u32],
+    dag: &Dag,
+    sides: &[Sides],
+    (group, home): (&[u32], &[bool]),
+    first_command: u32,
+    light: &PlannedTask,
+) {
+    let mut task_of_group = vec![NOWHERE; sides.len() + 1];
+    for at in 0..sides.len() {
+        let reason = if at as u32 >= first_command { TaskReason::Command } else { TaskReason::Local };
+        let known = match reason {
+            TaskReason::Command if sides[at].local => NOWHERE,
+            TaskReason::Local if home[at] && group[at] != 0 => task_of_group[group[at] as usize],
+            _ => continue,
+        };
+        task_of[at] = if known == NOWHERE {
+            tasks.push(match reason {
+                TaskReason::Command => task(Place::Local, dag.variables()[at].resources.clone(), reason),
+                _ => light.clone(),
+            });
+            tasks.len() as u32 - 1
+        } else {
+            known
+        };
+        if group[at] != 0 {
+            task_of_group[group[at] as usize] = task_of[at];
+        }
+    }
+}
+
+fn command(dag: &Dag, place: u32, job: &JobSpec) -> PlannedJob {
+    PlannedJob {
+        variable: dag.name(place).to_owned(),
+        spec: job.clone(),
+        arguments: dag.variables()[place as usize].arguments.clone(),
+    }
+}
+
+/// Numbers the tasks so that each waits only for tasks before it; among those that could come next, the first stays first.
+fn in_order(
+    mut tasks: Vec<PlannedTask>,
+    mut variables: Vec<PlannedVariable>,
+) -> (Vec<PlannedTask>, Vec<PlannedVariable>) {
+    if tasks.iter().enumerate().all(|(number, task)| task.waits_for.iter().all(|&before| before < number)) {
+        return (tasks, variables);
+    }
+    let needs = Neighbours::listed(tasks.len(), |at, list| {
+        list.extend(tasks[at as usize].waits_for.iter().map(|&before| before as u32));
+    });
+    let graph = Graph { needed_by: needs.turned(tasks.len()), needs };
+    let order = graph.order();
+    let mut number = vec![0; tasks.len()];
+    for (new, &old) in order.iter().enumerate() {
+        number[old as usize] = new;
+    }
+    for task in &mut tasks {
+        for before in &mut task.waits_for {
+            *before = number[*before];
+        }
+        task.waits_for.sort_unstable();
+        if let TaskReason::SharedLater { earlier } = &mut task.reason {
+            *earlier = number[*earlier];
+        }
+    }
+    for variable in &mut variables {
+        variable.task = number[variable.task];
+        variable.also_in.iter_mut().for_each(|task| *task = number[*task]);
+        variable.also_in.sort_unstable();
+        variable.command_task = variable.command_task.map(|task| number[task]);
+    }
+    let mut sorted: Vec<(usize, PlannedTask)> = number.into_iter().zip(tasks).collect();
+    sorted.sort_unstable_by_key(|(number, _)| *number);
+    (sorted.into_iter().map(|(_, task)| task).collect(), variables)
+}
+
+fn task(place: Place, resources: Resources, reason: TaskReason) -> PlannedTask {
+    PlannedTask {
+        place,
+        resources,
+        reason,
+        steps: Vec::new(),
+        job: None,
+        waits_for: Vec::new(),
+        given: Vec::new(),
+    }
+}
+
+/// For each transient variable that is not tied to a job the other tasks that use its value and so compute it too,
+/// ascending.
+fn beside(dag: &Dag, sides: &[Sides], task_of: &[u32], tied: impl Fn(u32) -> bool) -> Vec<Vec<u32>> {
+    let mut beside: Vec<Vec<u32>> = vec![Vec::new(); sides.len()];
+    let cheap = |place: u32| dag.variables()[place as usize].transient && !tied(place);
+    for &place in dag.order().iter().rev() {
+        if sides[place as usize] == Sides::default() || !cheap(place) {
+            continue;
+        }
+        let mut here = Vec::new();
+        for &by in dag.needed_by(place).iter().filter(|&&by| sides[by as usize] != Sides::default()) {
+            here.extend(Some(task_of[by as usize]).filter(|&task| task != NOWHERE));
+            here.extend_from_slice(&beside[by as usize]);
+        }
+        here.retain(|&task| task != task_of[place as usize]);
+        here.sort_unstable();
+        here.dedup();
+        beside[place as usize] = here;
+    }
+    beside
+}
+
+fn step(dag: &Dag, place: u32, first_command: u32) -> PlannedStep {
+    let VariableSpec { name, transient, fingerprint, .. } = &dag.variables()[place as usize];
+    PlannedStep {
+        name: name.clone(),
+        needs: names(dag, dag.needs(place).iter().copied().filter(|&need| need < first_command)),
+        transient: *transient,
+        fingerprint: fingerprint.clone(),
+    }
+}
+
+fn names(dag: &Dag, places: impl Iterator<Item = u32>) -> Vec<String> {
+    places.map(|place| dag.name(place).to_owned()).collect()
+}
+
+/// Decides the sides, dependents before dependencies.
+fn sides(dag: &Dag, chosen: &Chosen, cluster_available: bool) -> Vec<Sides> {
+    let mut sides = vec![Sides::default(); chosen.runs.len()];
+    for &place in dag.order().iter().rev().filter(|&&place| chosen.runs[place as usize]) {
+        let here = if cluster_available && dag.needs_cluster(place) {
+            Sides { local: false, cluster: true }
+        } else if dag.variables()[place as usize].transient {
+            let used = dag.needed_by(place).iter().fold(Sides::default(), |used, &dependent| {
+                let by = sides[dependent as usize];
+                Sides { local: used.local || by.local, cluster: used.cluster || by.cluster }
+            });
+            Sides { local: used.local || !used.cluster, cluster: used.cluster }
+        } else {
+            Sides { local: true, cluster: false }
+        };
+        sides[place as usize] = here;
+    }
+    sides
+}
+
+/// Spreads the independent parts of the local work that needs no command over tasks: the largest part first, each to the task with the fewest
+/// steps. Gives the task of each local variable, and the number of tasks; tasks are ordered by their first variable.
+fn local_parts(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u32>, usize) {
+    let count = dag.variables().len();
+    let mut task_of = vec![NOWHERE; count];
+    // Parts are numbered by their first variable in the file.
+    let mut sizes: Vec<u32> = Vec::new();
+    let mut stack = Vec::new();
+    for first in 0..count {
+        if !inside(first as u32) || task_of[first] != NOWHERE {
+            continue;
+        }
+        let part = sizes.len() as u32;
+        sizes.push(0);
+        task_of[first] = part;
+        stack.push(first as u32);
+        while let Some(place) = stack.pop() {
+            sizes[part as usize] += 1;
+            for &next in dag.needs(place).iter().chain(dag.needed_by(place)) {
+                if inside(next) && task_of[next as usize] == NOWHERE {
+                    task_of[next as usize] = part;
+                    stack.push(next);
+                }
+            }
+        }
+    }
+
+    let tasks = parts.min(sizes.len());
+    let mut by_size: Vec<u32> = (0..sizes.len() as u32).collect();
+    by_size.sort_by_key(|&part| std::cmp::Reverse(sizes[part as usize]));
+    // The least loaded task, the first of equals, on top.
+    let mut loads: std::collections::BinaryHeap<_> =
+        (0..tasks as u32).map(|task| std::cmp::Reverse((0_u32, task))).collect();
+    let mut bin_of = vec![0; sizes.len()];
+    for part in by_size {
+        if let Some(std::cmp::Reverse((load, task))) = loads.pop() {
+            bin_of[part as usize] = task;
+            loads.push(std::cmp::Reverse((load + sizes[part as usize], task)));
+        }
+    }
+    let mut renumbered = vec![NOWHERE; tasks];
+    let mut next = 0;
+    for &bin in &bin_of {
+        if renumbered[bin as usize] == NOWHERE {
+            renumbered[bin as usize] = next;
+            next += 1;
+        }
+    }
+    for task in task_of.iter_mut().filter(|task| **task != NOWHERE) {
+        *task = renumbered[bin_of[*task as usize] as usize];
+    }
+    (task_of, tasks)
+}
+
+fn why(dag: &Dag, chosen: &Chosen, place: u32, first_command: u32) -> Why {
+    if chosen.wanted[place as usize] {
+        return Why::Selected;
+    }
+    let runs = |&by: &u32| by < first_command && chosen.runs[by as usize];
+    let dependents = dag.needed_by(place).iter().copied().filter(runs);
+    Why::NeededBy { names: names(dag, dependents) }
+}
+
+fn place_reason(dag: &Dag, sides: &[Sides], cluster_available: bool, place: u32) -> PlaceReason {
+    match dag.promotion.cluster[place as usize] {
+        Some(origin) if !cluster_available => {
+            PlaceReason::NoSlurm { declared_by: dag.name(origin).to_owned() }
+        }
+        Some(origin) if origin == place => PlaceReason::Declared,
+        Some(origin) => PlaceReason::PromotedBy { dependency: dag.name(origin).to_owned() },
+        None if sides[place as usize].cluster => {
+            let there = dag.needed_by(place).iter().copied().filter(|&by| sides[by as usize].cluster);
+            PlaceReason::BesideDependents { names: names(dag, there) }
+        }
+        None => PlaceReason::Local,
+    }
+}

@@ -1,0 +1,196 @@
+//! Rings of variables that need one another.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::dag::{Graph, Neighbours};
+
+/// Variables each of which needs the next, and the last the first. Starts with the one that stands first in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    pub(crate) members: Vec<u32>,
+    /// Variables of the whole knot, where it is too large for all of its rings to be named; this ring is then the
+    /// shortest that was found.
+    pub(crate) knot: Option<usize>,
+}
+
+/// Up to this many edges a knot's rings are all found: every dependency that is part of a ring is then part of a named
+/// one. The work grows with the square of it.
+const SMALL: usize = 64;
+
+/// From how many variables of a large knot its shortest ring is looked for.
+const STARTS: usize = 32;
+
+/// The rings to report, ordered by their first member.
+pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
+    let knots = knots(graph);
+    let mut knot_of = vec![u32::MAX; graph.len()];
+    for (number, knot) in knots.iter().enumerate() {
+        for &member in knot {
+            knot_of[member as usize] = number as u32;
+        }
+    }
+    let knot_of = knot_of.as_slice();
+    let inner = |at: u32| graph.needs.of(at).iter().copied().filter(move |&to| together(knot_of, at, to));
+    let mut search = Search { graph, knot_of, came_from: vec![u32::MAX; graph.len()] };
+    let mut rings = Vec::new();
+    for knot in &knots {
+        let edges: usize = knot.iter().map(|&at| inner(at).count()).sum();
+        // A variable that needs itself is a ring of its own, whatever else it is tied up in.
+        for &at in knot {
+            if graph.needs.of(at).contains(&at) {
+                rings.push(Ring { members: vec![at], knot: None });
+            }
+        }
+        if knot.len() == 1 {
+            continue;
+        }
+        if edges <= SMALL || edges == knot.len() {
+            let mut covered: HashSet<(u32, u32)> = HashSet::new();
+            for &from in knot {
+                for to in inner(from) {
+                    if from == to || covered.contains(&(from, to)) {
+                        continue;
+                    }
+                    let members = search.ring(from, Some(to));
+                    covered.extend(members.iter().copied().zip(members.iter().copied().cycle().skip(1)));
+                    rings.push(Ring { members: turned(members), knot: None });
+                }
+            }
+        } else {
+            let shortest = knot
+                .iter()
+                .take(STARTS)
+                .map(|&from| search.ring(from, None))
+                .min_by_key(Vec::len)
+                .expect("a knot has members");
+            rings.push(Ring { members: turned(shortest), knot: Some(knot.len()) });
+        }
+    }
+    rings.sort_by(|a, b| a.members.cmp(&b.members));
+    rings.dedup();
+    rings
+}
+
+fn together(knot_of: &[u32], a: u32, b: u32) -> bool {
+    knot_of[a as usize] == knot_of[b as usize]
+}
+
+/// The same ring, beginning with the member that stands first in the file.
+fn turned(mut members: Vec<u32>) -> Vec<u32> {
+    let first = members.iter().enumerate().min_by_key(|&(_, at)| *at).map_or(0, |(index, _)| index);
+    members.rotate_left(first);
+    members
+}
+
+/// Breadth-first search inside a knot.
+struct Search<'a> {
+    graph: &'a Graph,
+    knot_of: &'a [u32],
+    came_from: Vec<u32>,
+}
+
+impl Search<'_> {
+    /// A shortest ring of more than one member through a variable, by way of one of its dependencies if that is given.
+    fn ring(&mut self, start: u32, through: Option<u32>) -> Vec<u32> {
+        let mut touched = Vec::new();
+        let mut queue = VecDeque::new();
+        let mut last = None;
+        match through {
+            Some(next) => {
+                self.came_from[next as usize] = start;
+                touched.push(next);
+                queue.push_back(next);
+            }
+            None => queue.push_back(start),
+        }
+        'search: while let Some(at) = queue.pop_front() {
+            for &to in self.graph.needs.of(at) {
+                if to == at || !together(self.knot_of, at, to) {
+                    continue;
+                }
+                if to == start {
+                    last = Some(at);
+                    break 'search;
+                }
+                if self.came_from[to as usize] == u32::MAX {
+                    self.came_from[to as usize] = at;
+                    touched.push(to);
+                    queue.push_back(to);
+                }
+            }
+        }
+        let mut members = Vec::new();
+        let mut at = last.expect("every member of a knot reaches every other");
+        while at != start {
+            members.push(at);
+            at = self.came_from[at as usize];
+        }
+        members.push(start);
+        members.reverse();
+        for at in touched {
+            self.came_from[at as usize] = u32::MAX;
+        }
+        members
+    }
+}
+
+/// Strongly connected components that hold a ring; members in the order of the file.
+fn knots(graph: &Graph) -> Vec<Vec<u32>> {
+    let mut knots = Vec::new();
+    components(&graph.needs, |members| {
+        if members.len() > 1 || graph.needs.of(members[0]).contains(&members[0]) {
+            members.sort_unstable();
+            knots.push(members.to_vec());
+        }
+    });
+    knots
+}
+
+/// Hands out the strongly connected components (Tarjan's algorithm, without recursion): a component comes after all
+/// those that it leads to.
+pub(crate) fn components(needs: &Neighbours, mut found: impl FnMut(&mut [u32])) {
+    const UNSEEN: u32 = u32::MAX;
+    let count = needs.len();
+    let mut number = vec![UNSEEN; count];
+    let mut lowest = vec![0; count];
+    let mut open = vec![false; count];
+    let mut path: Vec<u32> = Vec::new();
+    let mut calls: Vec<(u32, usize)> = Vec::new();
+    let mut next_number = 0;
+    for root in 0..count as u32 {
+        if number[root as usize] != UNSEEN {
+            continue;
+        }
+        calls.push((root, 0));
+        while let Some((at, edge)) = calls.pop() {
+            let here = at as usize;
+            if edge == 0 {
+                number[here] = next_number;
+                lowest[here] = next_number;
+                next_number += 1;
+                open[here] = true;
+                path.push(at);
+            }
+            if let Some(&to) = needs.of(at).get(edge) {
+                calls.push((at, edge + 1));
+                if number[to as usize] == UNSEEN {
+                    calls.push((to, 0));
+                } else if open[to as usize] {
+                    lowest[here] = lowest[here].min(number[to as usize]);
+                }
+                continue;
+            }
+            if let Some(&(parent, _)) = calls.last() {
+                lowest[parent as usize] = lowest[parent as usize].min(lowest[here]);
+            }
+            if lowest[here] == number[here] {
+                let start = path.iter().rposition(|&member| member == at).expect("it was put there");
+                for &member in &path[start..] {
+                    open[member as usize] = false;
+                }
+                found(&mut path[start..]);
+                path.truncate(start);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! From the variables of a context file to the tasks of a run: check, promote, select, cut.
+//!
+//! Everything here is a function of values: no I/O, no clock, no randomness. All of it is linear in the number of
+//! variables and dependencies and free of recursion, so ten thousand variables in one chain are no special case.
+//!
+//! ```
+//! use amore_plan::{check, plan, Request};
+//! # let variables = Vec::new();
+//! let checked = check(variables);
+//! if let Some(dag) = &checked.dag {
+//!     let plan = plan(dag, &Request::default()).expect("everything is selected");
+//!     println!("{}", amore_plan::describe(&plan));
+//! }
+//! ```
+
+mod after;
+mod check;
+mod check_jobs;
+mod cut;
+mod cycles;
+mod dag;
+mod glob;
+mod jobs;
+mod nearest;
+mod plan;
+mod promote;
+mod select;
+mod words;
+
+pub use check::{Checked, check, merged};
+pub use dag::Dag;
+pub use glob::Pattern;
+pub use plan::{
+    Availability, LeftOut, LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedStep, PlannedTask,
+    PlannedVariable, Request, Selection, TaskReason, Why, plan,
+};
+pub use select::{SelectError, UnknownName};
+pub use words::describe;

@@ -1,0 +1,185 @@
+//! "Did you mean …?": the existing name nearest to one that does not exist.
+
+use std::collections::HashMap;
+
+use amore_model::VariableSpec;
+
+/// What the author of an unknown name probably meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meant<'a> {
+    /// It is not a name but the title of this variable.
+    Title(&'a str),
+    /// It looks like this name.
+    Name(&'a str),
+}
+
+/// How many different unknown names of a file are compared with all names letter by letter. That takes time
+/// proportional to the number of names for each; the ones after these are only looked up (titles, letter case,
+/// members of groups), so that a file in which every name is wrong is still checked in no time.
+const COMPARED: usize = 100;
+
+/// From this many bytes on, a common beginning is more than chance.
+const BEGINNING: usize = 3;
+
+/// Finds what was meant; a name that is asked for again costs a look-up.
+pub(crate) struct Nearest<'a> {
+    variables: &'a [VariableSpec],
+    lookup: Option<Lookup<'a>>,
+    known: HashMap<String, Option<Meant<'a>>>,
+    compared: usize,
+}
+
+/// First variable for each title, lower-case name and last part of a dotted name.
+struct Lookup<'a> {
+    titles: HashMap<String, &'a str>,
+    lower: HashMap<String, &'a str>,
+    last: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Nearest<'a> {
+    pub(crate) fn new(variables: &'a [VariableSpec]) -> Self {
+        Nearest { variables, lookup: None, known: HashMap::new(), compared: 0 }
+    }
+
+    /// What was probably meant by `name`, which is no variable's name.
+    pub(crate) fn to(&mut self, name: &str) -> Option<Meant<'a>> {
+        if let Some(&known) = self.known.get(name) {
+            return known;
+        }
+        let variables = self.variables;
+        let lookup = self.lookup.get_or_insert_with(|| Lookup::of(variables));
+        let mut meant = lookup.meant(name);
+        if meant.is_none() && self.compared < COMPARED {
+            self.compared += 1;
+            meant = nearest(name, variables.iter().map(|v| v.name.as_str())).map(Meant::Name);
+        }
+        self.known.insert(name.to_owned(), meant);
+        meant
+    }
+}
+
+impl<'a> Lookup<'a> {
+    fn of(variables: &'a [VariableSpec]) -> Self {
+        let mut lookup = Lookup { titles: HashMap::new(), lower: HashMap::new(), last: HashMap::new() };
+        for variable in variables {
+            let name = variable.name.as_str();
+            lookup.titles.entry(variable.title.to_lowercase()).or_insert(name);
+            lookup.lower.entry(name.to_lowercase()).or_insert(name);
+            lookup.last.entry(last_part(name)).or_insert(name);
+        }
+        lookup
+    }
+
+    fn meant(&self, name: &str) -> Option<Meant<'a>> {
+        let lower = name.to_lowercase();
+        if let Some(&same) = self.lower.get(&lower) {
+            return Some(Meant::Name(same));
+        }
+        if let Some(&titled) = self.titles.get(&lower) {
+            return Some(Meant::Title(titled));
+        }
+        self.last.get(last_part(name)).map(|&member| Meant::Name(member))
+    }
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+/// The candidate with the fewest edits (letters added, left out, replaced, or two neighbours swapped), if these are at
+/// most a third of the letters; the first of equally near ones.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+) -> Option<&'a str> {
+    let wanted: Vec<char> = name.chars().collect();
+    let mut best: Option<&'a str> = None;
+    // Always one more than is still good enough.
+    let mut limit = (wanted.len() / 3).max(1) + 1;
+    let mut rows = Rows::default();
+    let candidates = candidates.into_iter();
+    for candidate in candidates.clone() {
+        if let Some(edits) = rows.edits(&wanted, candidate, limit) {
+            limit = edits;
+            best = Some(candidate);
+        }
+    }
+    best.or_else(|| {
+        candidates.into_iter().find(|candidate| {
+            candidate.len().min(name.len()) >= BEGINNING
+                && (candidate.starts_with(name) || name.starts_with(candidate))
+        })
+    })
+}
+
+/// Buffers for the distance between two words.
+#[derive(Default)]
+struct Rows {
+    other: Vec<char>,
+    before_last: Vec<usize>,
+    last: Vec<usize>,
+    now: Vec<usize>,
+}
+
+impl Rows {
+    /// The number of edits, if it is below the limit.
+    fn edits(&mut self, wanted: &[char], candidate: &str, limit: usize) -> Option<usize> {
+        // Bytes are at least as many as letters: this never leaves out a candidate that is long enough.
+        if candidate.len() + limit <= wanted.len() {
+            return None;
+        }
+        self.other.clear();
+        self.other.extend(candidate.chars());
+        let other = &self.other;
+        if other.len().abs_diff(wanted.len()) >= limit {
+            return None;
+        }
+        self.last.clear();
+        self.last.extend(0..=other.len());
+        self.before_last.clone_from(&self.last);
+        self.now.clone_from(&self.last);
+        for (i, &a) in wanted.iter().enumerate() {
+            self.now[0] = i + 1;
+            let mut least = self.now[0];
+            for (j, &b) in other.iter().enumerate() {
+                let mut edits =
+                    (self.last[j] + usize::from(a != b)).min(self.last[j + 1] + 1).min(self.now[j] + 1);
+                if i > 0 && j > 0 && a == other[j - 1] && wanted[i - 1] == b {
+                    edits = edits.min(self.before_last[j - 1] + 1);
+                }
+                self.now[j + 1] = edits;
+                least = least.min(edits);
+            }
+            // A swap looks two rows back, so one row above the limit is not yet the end.
+            if least > limit {
+                return None;
+            }
+            std::mem::swap(&mut self.before_last, &mut self.last);
+            std::mem::swap(&mut self.last, &mut self.now);
+        }
+        let edits = self.last[other.len()];
+        (edits < limit).then_some(edits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_counts_edits_and_gives_up_on_strangers() {
+        let names = ["xgm_intensity", "pulses", "pulse_energy", "x"];
+        assert_eq!(nearest("xgm_intesnity", names), Some("xgm_intensity"));
+        assert_eq!(nearest("pulse", names), Some("pulses"));
+        assert_eq!(nearest("motor_position", names), None);
+        assert_eq!(nearest("y", names), Some("x"));
+        assert_eq!(nearest("xgm_intensity_mean", names), Some("xgm_intensity"));
+        assert_eq!(nearest("sample", ["sample_name"]), Some("sample_name"));
+        assert_eq!(nearest("pulses", []), None);
+    }
+
+    #[test]
+    fn the_first_of_equally_near_names_is_taken() {
+        assert_eq!(nearest("roi3", ["roi1", "roi2"]), Some("roi1"));
+    }
+}

@@ -1,0 +1,49 @@
+//! What a dependency asks for, its dependents ask for too: proc data, and a Slurm job.
+
+use std::collections::VecDeque;
+
+use amore_model::{RunData, VariableSpec};
+
+use crate::dag::Graph;
+
+/// For each variable the one whose declaration asks for it: itself, or the nearest dependency that does (the first in
+/// the file among equally near ones). `None` where nothing asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Promotion {
+    pub(crate) proc: Vec<Option<u32>>,
+    pub(crate) cluster: Vec<Option<u32>>,
+}
+
+impl Promotion {
+    /// Works on graphs with cycles too, so that a file's other problems are found beside them.
+    ///
+    /// A variable that says `data="raw"` and depends on proc data is marked as well: it is [`crate::check`] that
+    /// refuses it.
+    pub(crate) fn of(variables: &[VariableSpec], graph: &Graph) -> Self {
+        Promotion {
+            proc: spread(graph, |at| variables[at].data == Some(RunData::Proc)),
+            cluster: spread(graph, |at| variables[at].cluster),
+        }
+    }
+}
+
+/// Hands a declared property to all dependents, nearest first.
+fn spread(graph: &Graph, declared: impl Fn(usize) -> bool) -> Vec<Option<u32>> {
+    let mut origin = vec![None; graph.len()];
+    let mut queue = VecDeque::new();
+    for (at, origin) in origin.iter_mut().enumerate() {
+        if declared(at) {
+            *origin = Some(at as u32);
+            queue.push_back(at as u32);
+        }
+    }
+    while let Some(next) = queue.pop_front() {
+        for &dependent in graph.needed_by.of(next) {
+            if origin[dependent as usize].is_none() {
+                origin[dependent as usize] = origin[next as usize];
+                queue.push_back(dependent);
+            }
+        }
+    }
+    origin
+}

@@ -1,0 +1,151 @@
+//! Which variables run: what was asked for, less what the run has no data for, plus dependencies.
+
+use std::fmt;
+
+use amore_model::RunData;
+use thiserror::Error;
+
+use crate::{
+    Availability, Dag, LeftOut, LeftOutReason, Selection,
+    nearest::{Meant, Nearest},
+};
+
+/// A selection that cannot be followed; the user must change it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SelectError {
+    /// No variable has these names.
+    #[error("{}", unknown_names(.0))]
+    UnknownNames(Vec<UnknownName>),
+}
+
+/// A name that no variable has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    /// As given.
+    pub given: String,
+    /// The existing name that was probably meant.
+    pub nearest: Option<String>,
+    /// Is what was given a title, and `nearest` the name of its variable?
+    pub is_title: bool,
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no variable is named {:?}", self.given)?;
+        match (&self.nearest, self.is_title) {
+            (Some(name), true) => write!(f, " (it is the title of {name})"),
+            (Some(name), false) => write!(f, " (did you mean {name}?)"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+fn unknown_names(names: &[UnknownName]) -> String {
+    names.iter().map(UnknownName::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// By place: asked for, and can run.
+    pub(crate) wanted: Vec<bool>,
+    /// By place: wanted, or needed by what is.
+    pub(crate) runs: Vec<bool>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) unmatched: Vec<String>,
+}
+
+pub(crate) fn select(
+    dag: &Dag,
+    selection: &Selection,
+    availability: Availability,
+) -> Result<Chosen, SelectError> {
+    let count = dag.variables().len();
+    let (mut wanted, unmatched) = if !selection.names.is_empty() {
+        (named(dag, &selection.names)?, Vec::new())
+    } else if !selection.matches.is_empty() {
+        titled(dag, &selection.matches)
+    } else {
+        (vec![true; count], Vec::new())
+    };
+    let mut left_out = Vec::new();
+    for (at, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+        let place = at as u32;
+        let proc = dag.promotion.proc[at];
+        let right_data = match selection.run_data {
+            RunData::All => true,
+            RunData::Raw => proc.is_none(),
+            RunData::Proc => proc.is_some(),
+        };
+        let right_place = selection
+            .cluster
+            .is_none_or(|cluster| cluster == (dag.needs_cluster(place) || dag.variables()[at].job.is_some()));
+        if !(right_data && right_place) {
+            *wanted = false;
+            continue;
+        }
+        let reason = match proc {
+            _ if !availability.raw => LeftOutReason::NoRawData,
+            Some(origin) if !availability.proc => {
+                LeftOutReason::NoProcData { declared_by: dag.name(origin).to_owned() }
+            }
+            _ => continue,
+        };
+        *wanted = false;
+        left_out.push(LeftOut { name: dag.name(place).to_owned(), reason });
+    }
+
+    // Dependencies need no data that their dependents do not: none of them is left out.
+    let mut runs = wanted.clone();
+    for &place in dag.order().iter().rev() {
+        if runs[place as usize] {
+            for &need in dag.needs(place) {
+                runs[need as usize] = true;
+            }
+        }
+    }
+    Ok(Chosen { wanted, runs, left_out, unmatched })
+}
+
+fn named(dag: &Dag, names: &[String]) -> Result<Vec<bool>, SelectError> {
+    let mut wanted = vec![false; dag.variables().len()];
+    let mut nearest = Nearest::new(dag.variables());
+    let mut unknown = Vec::new();
+    for name in names {
+        match dag.place(name) {
+            Some(place) => wanted[place as usize] = true,
+            None => {
+                let (near, is_title) = match nearest.to(name) {
+                    Some(Meant::Name(near)) => (Some(near), false),
+                    Some(Meant::Title(near)) => (Some(near), true),
+                    None => (None, false),
+                };
+                unknown.push(UnknownName { given: name.clone(), nearest: near.map(str::to_owned), is_title });
+            }
+        }
+    }
+    if unknown.is_empty() { Ok(wanted) } else { Err(SelectError::UnknownNames(unknown)) }
+}
+
+fn titled(dag: &Dag, matches: &[String]) -> (Vec<bool>, Vec<String>) {
+    let lower: Vec<String> = matches.iter().map(|text| text.to_lowercase()).collect();
+    let mut used = vec![false; matches.len()];
+    let wanted = dag
+        .variables()
+        .iter()
+        .map(|variable| {
+            let title = variable.title.to_lowercase();
+            let mut any = false;
+            for (used, text) in used.iter_mut().zip(&lower) {
+                if title.contains(text) {
+                    *used = true;
+                    any = true;
+                }
+            }
+            any
+        })
+        .collect();
+    let unmatched =
+        matches.iter().zip(used).filter(|(_, used)| !used).map(|(text, _)| text.clone()).collect();
+    (wanted, unmatched)
+}
