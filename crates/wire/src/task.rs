@@ -1,0 +1,285 @@
+//! Coordinator ↔ worker.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use amore_model::{JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec};
+use serde::{Deserialize, Serialize};
+
+/// The context file as the plan saw it. The text travels with the task, so that an edit between plan and
+/// execution cannot mix two versions in one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextSource {
+    /// Absolute path; becomes `__file__`, and its folder is importable.
+    pub path: PathBuf,
+    /// The text (UTF-8).
+    pub text: String,
+    /// SHA-256 of the text, hex.
+    pub sha256: String,
+}
+
+/// One variable to compute in a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The variable.
+    pub name: String,
+    /// Its direct dependencies among all variables of the file, wildcards resolved.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Handed to dependents, never stored.
+    #[serde(default)]
+    pub transient: bool,
+    /// Fingerprint of the function as planned; stored in the provenance.
+    #[serde(default)]
+    pub fingerprint: String,
+}
+
+/// Bounds on what a variable may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Seconds a variable may run; `None` is no limit.
+    #[serde(default)]
+    pub variable_seconds: Option<f64>,
+    /// Address space of the child in bytes; `None` is no limit.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+}
+
+/// One sub-graph of the DAG for one run, executed in one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique among the tasks of a coordinator.
+    pub id: String,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// The plan that wants the results.
+    pub stamp: PlanStamp,
+    /// The proposal.
+    pub proposal: Proposal,
+    /// The run.
+    pub run: Run,
+    /// The database directory (`usr/Shared/amore`); working directory of the child.
+    pub directory: PathBuf,
+    /// Which data `open_run` is asked for: raw only, or all.
+    pub data: RunData,
+    /// `--mock`: a fake run object.
+    #[serde(default)]
+    pub mock: bool,
+    /// The context file.
+    pub context: ContextSource,
+    /// The user's Python.
+    pub python: PathBuf,
+    /// What to compute, dependencies first.
+    pub steps: Vec<Step>,
+    /// Values of earlier tasks: variable → file that holds it.
+    #[serde(default)]
+    pub given: BTreeMap<String, PathBuf>,
+    /// Dependencies that ended without a value in an earlier attempt: variable → how.
+    #[serde(default)]
+    pub ended: BTreeMap<String, crate::host::Ended>,
+    /// Steps that are not called any more, after attempts that failed: this is stored as their outcome.
+    #[serde(default)]
+    pub give_up: BTreeMap<String, crate::host::Ended>,
+    /// A variable that exceeds the job's memory ends with an error now; otherwise the task is given back, to be tried
+    /// with more.
+    #[serde(default)]
+    pub last_attempt: bool,
+    /// `param#` values.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// The run's log, appended to.
+    pub log: PathBuf,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How the jobs of variables ended: variable → outcome. Without one such a variable's function is not called.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, JobOutcome>,
+    /// The command of a variable, which is all there is to do then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Names that no longer stand in the context file: whatever the run's file holds of them is dropped.
+    #[serde(default)]
+    pub forget: Vec<String>,
+}
+
+/// A command of the user's, ready to be executed: no shell reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The variable that it belongs to.
+    pub variable: String,
+    /// Program and arguments.
+    pub words: Vec<String>,
+    /// Added to the environment.
+    pub environment: BTreeMap<String, String>,
+    /// Its working directory.
+    pub working_directory: PathBuf,
+    /// Made empty for it.
+    pub own_directory: PathBuf,
+}
+
+/// Coordinator → worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ToWorker {
+    /// Always first.
+    Hello {
+        /// Must equal [`crate::VERSION`].
+        version: u32,
+    },
+    /// Execute a context file far enough to say what it declares.
+    Describe {
+        /// Comes back in the answer.
+        id: String,
+        /// The file.
+        context: ContextSource,
+        /// The user's Python.
+        python: PathBuf,
+    },
+    /// Execute a task.
+    Run(Box<Task>),
+    /// Stop a task: its child is killed, what was stored stays.
+    Cancel {
+        /// The task.
+        id: String,
+    },
+    /// Finish what runs, then exit.
+    Drain,
+}
+
+/// Class of the error of a value that was computed and could not be stored. A worker may say so of a variable of which it
+/// said before that it has a value: it is durable only some moments later.
+pub const NOT_STORED: &str = "StorageError";
+
+/// How one variable ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A value is stored (or handed on, if transient).
+    Value,
+    /// The function returned `None`.
+    Nothing,
+    /// It failed: class and message of the exception, or of the child's death.
+    Error {
+        /// Exception class.
+        class: String,
+        /// Its message.
+        message: String,
+    },
+    /// It chose not to run, or a dependency did.
+    Skipped {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Why a task in a Slurm job ended early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum CutShort {
+    /// The kernel killed this variable, because the job was out of memory; nothing is stored of it.
+    OutOfMemory {
+        /// The variable.
+        variable: String,
+    },
+    /// Slurm told the job to end, or its sheet was taken away. Slurm knows why.
+    ToldToEnd,
+}
+
+/// Worker → coordinator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ev", rename_all = "snake_case")]
+pub enum FromWorker {
+    /// Always first.
+    Hello {
+        /// Must equal [`crate::VERSION`].
+        version: u32,
+        /// How many children run side by side.
+        processes: u32,
+    },
+    /// Answer to `Describe`.
+    Described {
+        /// The request's.
+        id: String,
+        /// What the file declares (as much of it as could be read).
+        variables: Vec<VariableSpec>,
+        /// What Python found wrong; the planner adds what it finds.
+        problems: Vec<Problem>,
+    },
+    /// The Python could not be used at all.
+    HostFailed {
+        /// The `Describe` or task concerned.
+        id: String,
+        /// What happened, for the user.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// Something the user should know; the task goes on.
+    Notice {
+        /// The task.
+        id: String,
+        /// In a sentence.
+        message: String,
+    },
+    /// A worker in a Slurm job has begun, or begun again.
+    Placed {
+        /// The node.
+        host: String,
+        /// The job's id.
+        job: Option<String>,
+        /// How often Slurm has requeued it.
+        restarts: u32,
+    },
+    /// A child started on the task.
+    Started {
+        /// The task.
+        id: String,
+    },
+    /// A variable's function was called.
+    VariableStarted {
+        /// The task.
+        id: String,
+        /// The variable.
+        name: String,
+    },
+    /// A variable ended (its value may not be durable yet).
+    VariableEnded {
+        /// The task.
+        id: String,
+        /// The variable.
+        name: String,
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// Wall seconds.
+        seconds: f64,
+    },
+    /// The command of a task ended by itself.
+    CommandEnded {
+        /// The task.
+        id: String,
+        /// How.
+        outcome: Box<JobOutcome>,
+    },
+    /// A fragment stands in `extracted_data/`, synced.
+    Fragment {
+        /// The task.
+        id: String,
+        /// The proposal.
+        proposal: Proposal,
+        /// The run.
+        run: Run,
+        /// Absolute path.
+        path: PathBuf,
+    },
+    /// Nothing more will come of this task.
+    TaskEnded {
+        /// The task.
+        id: String,
+        /// `None`, or why steps were left out (for example the run could not be opened, or it was cancelled).
+        problem: Option<String>,
+        /// It was cut short by what happened to its Slurm job: the rest may be tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut_short: Option<CutShort>,
+    },
+}
