@@ -1,0 +1,79 @@
+//! The schema's steps: each is noted with the checksum of its text, all missing ones are taken in one transaction.
+
+use sha2::{Digest, Sha256};
+
+use crate::{LedgerError, engine::Work, statement::Statement};
+
+/// The newest schema that this program knows.
+pub const SCHEMA_VERSION: i64 = 2;
+
+/// One step of the schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) number: i64,
+    pub(crate) name: &'static str,
+    pub(crate) sql: &'static str,
+}
+
+macro_rules! steps {
+    ($engine:literal: $($number:literal $name:literal),+) => {
+        &[$($crate::migrate::Step {
+            number: $number,
+            name: $name,
+            sql: include_str!(concat!("../../../schema/ledger/", $engine, "/", $number, "_", $name, ".sql")),
+        }),+]
+    };
+}
+pub(crate) use steps;
+
+const MAKE: &str = "CREATE TABLE migration (number bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, \
+                    applied double precision NOT NULL)";
+const APPLIED: &str = "SELECT number, checksum FROM migration ORDER BY number";
+const NOTE: &str = "INSERT INTO migration (number, name, checksum, applied) VALUES ($1, $2, $3, $4)";
+
+/// Brings the schema up to the last of `steps`. `fresh`: there is no table at all yet.
+pub(crate) async fn migrate(
+    work: &mut dyn Work,
+    place: &str,
+    steps: &[Step],
+    fresh: bool,
+    now: f64,
+) -> Result<(), LedgerError> {
+    if fresh {
+        work.script(MAKE).await?;
+    }
+    let mut applied = 0;
+    for mut row in work.fetch(&Statement::new(APPLIED)).await? {
+        let (number, checksum) = (row.int()?, row.text()?);
+        let Some(step) = steps.iter().find(|step| step.number == number) else {
+            return Err(LedgerError::NewerSchema { place: place.to_owned(), found: number });
+        };
+        if checksum != checksum_of(step.sql) {
+            return Err(LedgerError::AlteredSchema { place: place.to_owned(), number });
+        }
+        applied = number;
+    }
+    for step in steps.iter().filter(|step| step.number > applied) {
+        work.script(step.sql).await?;
+        let note = Statement::new(NOTE).int(step.number).text(step.name);
+        work.execute(&note.text(&checksum_of(step.sql)).real(now)).await?;
+    }
+    Ok(())
+}
+
+fn checksum_of(sql: &str) -> String {
+    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_both_engines_count_up_to_the_version() {
+        for steps in [crate::sqlite::STEPS, crate::postgres::STEPS] {
+            let numbers: Vec<i64> = steps.iter().map(|step| step.number).collect();
+            assert_eq!(numbers, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+        }
+    }
+}
