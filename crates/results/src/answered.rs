@@ -1,0 +1,94 @@
+//! What a plan has got already: so that a task which begins again goes on at the first variable without a result.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use amore_model::{PlanStamp, Proposal, Run};
+
+use crate::{
+    error::{DoingTo, InFile, ResultsError},
+    h5::{File, H5Result, Node},
+    names::{self, ERRORS},
+    reduced::read_provenance,
+    value::StoredOutcome,
+};
+
+/// A result that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The file that holds it. A fragment may be collected meanwhile: then the run's file has it.
+    pub path: PathBuf,
+    /// How the variable ended.
+    pub outcome: StoredOutcome,
+    /// Class and message of an error or a skip.
+    pub error: Option<(String, String)>,
+}
+
+/// The results of one run that the plan with this stamp, or a later one, has stored: in the run's file, and in
+/// fragments that are not collected yet.
+///
+/// # Errors
+/// A file that cannot be read. One that is not there, or goes away meanwhile, is none.
+pub fn answered(
+    extracted_data: &Path,
+    proposal: Proposal,
+    run: Run,
+    stamp: PlanStamp,
+) -> Result<BTreeMap<String, Answer>, ResultsError> {
+    let mut answers = BTreeMap::new();
+    // Fragments first: what is collected while we look stands in the run's file when we come to it.
+    let mut paths: Vec<PathBuf> = match fs::read_dir(extracted_data) {
+        Ok(entries) => entries
+            .flatten()
+            .filter(|entry| {
+                entry.file_name().to_str().and_then(names::parse_fragment) == Some((proposal, run))
+            })
+            .map(|entry| entry.path())
+            .collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => {
+            return Err(ResultsError::Io { action: "listing", path: extracted_data.to_owned(), source });
+        }
+    };
+    paths.push(names::run_file(extracted_data, proposal, run));
+    for path in paths {
+        match read(&path, stamp) {
+            Ok(found) => answers.extend(found),
+            Err(_) if !path.exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answers)
+}
+
+fn read(path: &Path, stamp: PlanStamp) -> Result<BTreeMap<String, Answer>, ResultsError> {
+    fs::metadata(path).doing("cannot open", path)?;
+    let file = File::open(path).reading(path)?;
+    let root = file.root().reading(path)?;
+    list(&root, path, stamp).reading(path)
+}
+
+fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<BTreeMap<String, Answer>> {
+    let errors = root.get(ERRORS)?;
+    let mut answers = BTreeMap::new();
+    for (name, provenance) in read_provenance(root)? {
+        if provenance.stamp < stamp || provenance.outcome == StoredOutcome::Removed {
+            continue;
+        }
+        let error = match (&errors, provenance.outcome) {
+            (Some(errors), StoredOutcome::Error | StoredOutcome::Skipped) => {
+                errors.get(&name)?.map(|stored| -> H5Result<(String, String)> {
+                    let class = stored.text_attribute("type")?.unwrap_or_default();
+                    Ok((class, stored.read_texts()?.into_iter().next().unwrap_or_default()))
+                })
+            }
+            _ => None,
+        };
+        let answer = Answer { path: path.to_owned(), outcome: provenance.outcome, error: error.transpose()? };
+        answers.insert(name, answer);
+    }
+    Ok(answers)
+}

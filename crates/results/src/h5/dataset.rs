@@ -1,0 +1,323 @@
+//! Datasets: plain, in chunks, virtual.
+
+use hdf5_metno_sys::{h5d, h5p, h5p::H5P_DEFAULT, h5s, h5t};
+
+use super::{H5Error, H5Result, Handle, Node, Type, c_string, locked, node::link_options, read_name};
+
+/// Which filters a chunk has gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkFilters {
+    /// Shuffle and deflate.
+    All,
+    /// Shuffle alone: deflate would have made it larger.
+    ShuffleOnly,
+}
+
+/// The one source of a virtual dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VirtualSource {
+    /// File, relative to the directory of the file with the virtual dataset.
+    pub file: String,
+    /// Path of the dataset in it.
+    pub dataset: String,
+}
+
+/// How a dataset's content is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In one piece.
+    Contiguous,
+    /// In one piece that has its place in the file before it is written.
+    ContiguousEarly,
+    /// In chunks of this shape, with shuffle and deflate 1.
+    Chunked(Vec<u64>),
+    /// Nowhere: the dataset only stands for a dimension.
+    Empty,
+    /// In another file.
+    Virtual(VirtualSource),
+}
+
+/// What a new dataset is to be.
+#[derive(Debug)]
+pub(crate) struct DatasetOptions<'a> {
+    pub kind: &'a Type,
+    pub shape: &'a [u64],
+    pub storage: Storage,
+    /// One element that stands for what was never written.
+    pub fill: Option<&'a [u8]>,
+}
+
+fn space(shape: &[u64]) -> H5Result<Handle> {
+    // SAFETY: the shape is read during the call only.
+    Handle::open("making a shape", || unsafe {
+        if shape.is_empty() {
+            h5s::H5Screate(h5s::H5S_class_t::H5S_SCALAR)
+        } else {
+            h5s::H5Screate_simple(shape.len() as i32, shape.as_ptr(), std::ptr::null())
+        }
+    })
+}
+
+pub(super) fn space_shape(space: &Handle) -> H5Result<Vec<u64>> {
+    // SAFETY: a dataspace of ours, and a buffer with one place for each dimension.
+    let rank = locked("reading a shape", || unsafe { h5s::H5Sget_simple_extent_ndims(space.id()) })?;
+    let mut shape = vec![0u64; rank as usize];
+    locked("reading a shape", || unsafe {
+        h5s::H5Sget_simple_extent_dims(space.id(), shape.as_mut_ptr(), std::ptr::null_mut())
+    })?;
+    Ok(shape)
+}
+
+pub(super) fn make_space(shape: &[u64]) -> H5Result<Handle> {
+    space(shape)
+}
+
+/// Strings as the library takes them: addresses of NUL-terminated text.
+pub(super) fn text_pointers(strings: &[String]) -> H5Result<(Vec<std::ffi::CString>, Vec<*const i8>)> {
+    let owned = strings.iter().map(|text| c_string(text)).collect::<H5Result<Vec<_>>>()?;
+    let pointers = owned.iter().map(|text| text.as_ptr().cast()).collect();
+    Ok((owned, pointers))
+}
+
+/// Takes over the text that the library has put into `pointers` and gives its memory back.
+pub(super) fn take_texts(kind: &Type, space: &Handle, pointers: &mut [*mut i8]) -> H5Result<Vec<Vec<u8>>> {
+    let texts = pointers
+        .iter()
+        .map(|pointer| {
+            if pointer.is_null() {
+                return Vec::new();
+            }
+            // SAFETY: the library has stored a NUL-terminated string of its own at this address.
+            unsafe { std::ffi::CStr::from_ptr(pointer.cast()) }.to_bytes().to_vec()
+        })
+        .collect();
+    // SAFETY: type, shape and buffer are those of the read that filled the buffer.
+    locked("giving text back", || unsafe {
+        h5t::H5Treclaim(kind.id(), space.id(), H5P_DEFAULT, pointers.as_mut_ptr().cast())
+    })?;
+    Ok(texts)
+}
+
+impl Node {
+    /// Creates a dataset in this group.
+    pub(crate) fn create_dataset(&self, name: &str, options: &DatasetOptions<'_>) -> H5Result<Node> {
+        const DOING: &str = "creating a dataset";
+        let name = c_string(name)?;
+        let space = space(options.shape)?;
+        // SAFETY: here and below: plain calls with handles of ours and buffers that live through the call.
+        let list = Handle::open(DOING, || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_DATASET_CREATE) })?;
+        locked(DOING, || unsafe { h5p::H5Pset_obj_track_times(list.id(), 0) })?;
+        if let Some(fill) = options.fill {
+            locked(DOING, || unsafe {
+                h5p::H5Pset_fill_value(list.id(), options.kind.id(), fill.as_ptr().cast())
+            })?;
+        }
+        match &options.storage {
+            Storage::Contiguous | Storage::Empty => {}
+            Storage::ContiguousEarly => {
+                locked(DOING, || unsafe {
+                    h5p::H5Pset_alloc_time(list.id(), h5d::H5D_alloc_time_t::H5D_ALLOC_TIME_EARLY)
+                        .min(h5p::H5Pset_fill_time(list.id(), h5d::H5D_fill_time_t::H5D_FILL_TIME_NEVER))
+                })?;
+            }
+            Storage::Chunked(chunk) => {
+                locked(DOING, || unsafe {
+                    h5p::H5Pset_chunk(list.id(), chunk.len() as i32, chunk.as_ptr())
+                        .min(h5p::H5Pset_shuffle(list.id()))
+                        .min(h5p::H5Pset_deflate(list.id(), 1))
+                })?;
+            }
+            Storage::Virtual(source) => {
+                let (file, dataset) = (c_string(&source.file)?, c_string(&source.dataset)?);
+                locked(DOING, || unsafe {
+                    h5p::H5Pset_virtual(list.id(), space.id(), file.as_ptr(), dataset.as_ptr(), space.id())
+                })?;
+            }
+        }
+        let links = link_options(&name)?;
+        Handle::open(DOING, || unsafe {
+            h5d::H5Dcreate2(
+                self.id(),
+                name.as_ptr(),
+                options.kind.id(),
+                space.id(),
+                links.id(),
+                list.id(),
+                H5P_DEFAULT,
+            )
+        })
+        .map(Node)
+    }
+
+    /// Writes a whole dataset from bytes in C order, in the dataset's own type.
+    pub(crate) fn write_bytes(&self, bytes: &[u8]) -> H5Result<()> {
+        let kind = self.dataset_type()?;
+        let needed = self.shape()?.iter().product::<u64>() as usize * kind.size()?;
+        if needed != bytes.len() || kind.is_variable_length() {
+            return Err(H5Error::new("writing", format!("{needed} bytes expected, {} given", bytes.len())));
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the buffer has as many bytes as the dataset's shape and type say, checked above.
+        locked("writing", || unsafe {
+            h5d::H5Dwrite(
+                self.id(),
+                kind.id(),
+                h5s::H5S_ALL,
+                h5s::H5S_ALL,
+                H5P_DEFAULT,
+                bytes.as_ptr().cast(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Writes a whole dataset of text.
+    pub(crate) fn write_texts(&self, strings: &[String]) -> H5Result<()> {
+        let needed = self.shape()?.iter().product::<u64>() as usize;
+        if needed != strings.len() {
+            return Err(H5Error::new("writing", format!("{needed} texts expected, {} given", strings.len())));
+        }
+        if strings.is_empty() {
+            return Ok(());
+        }
+        let kind = Type::text()?;
+        let (_owned, pointers) = text_pointers(strings)?;
+        // SAFETY: one address for each element; the strings behind them live until the end of this function.
+        locked("writing", || unsafe {
+            h5d::H5Dwrite(
+                self.id(),
+                kind.id(),
+                h5s::H5S_ALL,
+                h5s::H5S_ALL,
+                H5P_DEFAULT,
+                pointers.as_ptr().cast(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Writes one chunk that has gone through the filters already.
+    pub(crate) fn write_chunk(&self, offset: &[u64], filters: ChunkFilters, bytes: &[u8]) -> H5Result<()> {
+        // Deflate is the second filter of the pipeline.
+        let skipped = match filters {
+            ChunkFilters::All => 0,
+            ChunkFilters::ShuffleOnly => 0b10,
+        };
+        if offset.len() != self.shape()?.len() {
+            return Err(H5Error::new(
+                "writing a chunk",
+                "the chunk's place has another number of dimensions",
+            ));
+        }
+        // SAFETY: the offset has the dataset's rank, checked above; the buffer is given with its length.
+        locked("writing a chunk", || unsafe {
+            h5d::H5Dwrite_chunk(
+                self.id(),
+                H5P_DEFAULT,
+                skipped,
+                offset.as_ptr(),
+                bytes.len(),
+                bytes.as_ptr().cast(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Byte offset in the file of a dataset in one piece.
+    pub(crate) fn offset_in_file(&self) -> H5Result<u64> {
+        // SAFETY: a dataset of ours.
+        let offset = hdf5_metno::sync::sync(|| unsafe { h5d::H5Dget_offset(self.id()) });
+        if offset == u64::MAX {
+            Err(H5Error::new("placing a dataset", "it has no place yet"))
+        } else {
+            Ok(offset)
+        }
+    }
+
+    pub(crate) fn shape(&self) -> H5Result<Vec<u64>> {
+        // SAFETY: a dataset of ours.
+        let space = Handle::open("reading a shape", || unsafe { h5d::H5Dget_space(self.id()) })?;
+        space_shape(&space)
+    }
+
+    pub(crate) fn dataset_type(&self) -> H5Result<Type> {
+        // SAFETY: a dataset of ours.
+        Handle::open("reading a type", || unsafe { h5d::H5Dget_type(self.id()) }).map(Type::from_handle)
+    }
+
+    /// Reads a whole dataset as bytes in its own type (not for variable-length types).
+    pub(crate) fn read_bytes(&self) -> H5Result<Vec<u8>> {
+        let kind = self.dataset_type()?;
+        if kind.is_variable_length() {
+            return Err(H5Error::new("reading", "the dataset's type has no fixed size"));
+        }
+        let mut bytes = vec![0u8; self.shape()?.iter().product::<u64>() as usize * kind.size()?];
+        if !bytes.is_empty() {
+            // SAFETY: the buffer has as many bytes as the dataset's shape and type say.
+            locked("reading", || unsafe {
+                h5d::H5Dread(
+                    self.id(),
+                    kind.id(),
+                    h5s::H5S_ALL,
+                    h5s::H5S_ALL,
+                    H5P_DEFAULT,
+                    bytes.as_mut_ptr().cast(),
+                )
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a whole dataset of variable-length text; bytes that are not UTF-8 are replaced.
+    pub(crate) fn read_texts(&self) -> H5Result<Vec<String>> {
+        let kind = self.dataset_type()?;
+        if !kind.is_variable_length() {
+            return Err(H5Error::new("reading", "the dataset does not hold variable-length text"));
+        }
+        // SAFETY: here and below: a dataset of ours, and one address for each of its elements.
+        let space = Handle::open("reading", || unsafe { h5d::H5Dget_space(self.id()) })?;
+        let count = space_shape(&space)?.iter().product::<u64>() as usize;
+        let mut pointers = vec![std::ptr::null_mut::<i8>(); count];
+        if count > 0 {
+            locked("reading", || unsafe {
+                h5d::H5Dread(
+                    self.id(),
+                    kind.id(),
+                    h5s::H5S_ALL,
+                    h5s::H5S_ALL,
+                    H5P_DEFAULT,
+                    pointers.as_mut_ptr().cast(),
+                )
+            })?;
+        }
+        let texts = take_texts(&kind, &space, &mut pointers)?;
+        Ok(texts.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
+    }
+
+    /// Where a virtual dataset's content is; empty for any other dataset.
+    pub(crate) fn virtual_sources(&self) -> H5Result<Vec<VirtualSource>> {
+        const DOING: &str = "reading a virtual dataset's sources";
+        // SAFETY: here and below: plain calls with handles of ours; buffers are given with their length.
+        let list = Handle::open(DOING, || unsafe { h5d::H5Dget_create_plist(self.id()) })?;
+        let layout = hdf5_metno::sync::sync(|| unsafe { h5p::H5Pget_layout(list.id()) });
+        if layout != h5d::H5D_layout_t::H5D_VIRTUAL {
+            return Ok(Vec::new());
+        }
+        let mut count = 0usize;
+        locked(DOING, || unsafe { h5p::H5Pget_virtual_count(list.id(), &raw mut count) })?;
+        (0..count)
+            .map(|index| {
+                Ok(VirtualSource {
+                    file: read_name(DOING, |buffer, size| unsafe {
+                        h5p::H5Pget_virtual_filename(list.id(), index, buffer, size)
+                    })?,
+                    dataset: read_name(DOING, |buffer, size| unsafe {
+                        h5p::H5Pget_virtual_dsetname(list.id(), index, buffer, size)
+                    })?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,313 @@
+//! Arrays too large to be copied each time their run file is rewritten: each in an immutable file of its own, which
+//! the run file refers to by a virtual dataset.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use amore_model::{Proposal, Run};
+use rayon::prelude::*;
+
+use crate::{
+    compress::{CHUNK_BYTES, ChunkPlan},
+    error::{DoingTo, InFile, ResultsError},
+    h5::{DatasetOptions, File, Node, Storage, Type},
+    names::{self, ARRAYS, WRITING},
+    output::sync_directory,
+    value::Dtype,
+};
+
+/// Arrays from this many bytes on belong into a file of their own.
+pub const LARGE: u64 = 32 << 20;
+
+/// The dataset in an array file.
+pub(crate) const DATASET: &str = "data";
+
+/// At most this many chunks are in memory at once, each as given, shuffled and packed.
+const CHUNKS_AT_ONCE: usize = 24;
+
+/// A finished array file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeArray {
+    pub(crate) path: PathBuf,
+    /// Relative to `extracted_data`, with slashes.
+    pub(crate) relative: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<u64>,
+}
+
+impl LargeArray {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its elements.
+    pub fn dtype(&self) -> &Dtype {
+        &self.dtype
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+}
+
+/// Writes an array file from a stream of bytes in C order. Dropped before [`LargeArrayWriter::finish`], it leaves
+/// nothing behind.
+///
+/// Compressed arrays are packed on all cores; memory stays below 100 MB whatever the array's size.
+#[derive(Debug)]
+pub struct LargeArrayWriter {
+    directory: PathBuf,
+    /// While it is being written.
+    path: PathBuf,
+    /// File name in the end.
+    file_name: String,
+    stem: String,
+    variable: String,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    expected: u64,
+    written: u64,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Written straight to the dataset's place in the file.
+    Plain { file: fs::File, offset: u64 },
+    /// In chunks. The dataset comes first, so that it is closed before its file.
+    Packed { dataset: Node, file: File, plan: ChunkPlan, next: u64, part: Vec<u8>, whole: Vec<Vec<u8>> },
+    /// Closed.
+    Done,
+}
+
+impl LargeArrayWriter {
+    /// Begins an array file of `variable` below `extracted_data/arrays/`.
+    ///
+    /// # Errors
+    /// A name or type that cannot be stored; text (which has no fixed size); what the file system says.
+    pub fn create(
+        extracted_data: &Path,
+        proposal: Proposal,
+        run: Run,
+        variable: &str,
+        dtype: Dtype,
+        shape: &[u64],
+        compress: bool,
+    ) -> Result<Self, ResultsError> {
+        names::check_variable(variable)?;
+        let bad = |reason: String| ResultsError::BadValue { variable: variable.to_owned(), reason };
+        let Some(item_size) = dtype.item_size() else {
+            return Err(bad("text cannot be kept in a file of its own".to_owned()));
+        };
+        let expected = shape
+            .iter()
+            .try_fold(item_size as u64, |product, length| product.checked_mul(*length))
+            .ok_or_else(|| bad(format!("its shape {shape:?} is too large")))?;
+        let stem = names::run_stem(proposal, run);
+        let directory = extracted_data.join(ARRAYS).join(&stem);
+        create_directories(extracted_data, &directory)?;
+        let token = format!("{}-{}", names::file_name_part(variable), names::random_hex());
+        let path = directory.join(format!("{token}{WRITING}"));
+        fs::File::options().write(true).create_new(true).open(&path).doing("cannot create", &path)?;
+
+        let mut writer = LargeArrayWriter {
+            directory,
+            path,
+            file_name: format!("{token}.h5"),
+            stem,
+            variable: variable.to_owned(),
+            dtype,
+            shape: shape.to_vec(),
+            expected,
+            written: 0,
+            way: Way::Done,
+        };
+        // From here on dropping the writer removes the file.
+        writer.begin(compress.then(|| ChunkPlan::new(shape, item_size, CHUNK_BYTES)).flatten())?;
+        Ok(writer)
+    }
+
+    fn begin(&mut self, plan: Option<ChunkPlan>) -> Result<(), ResultsError> {
+        let path = &self.path;
+        let file = File::create_over(path).writing(path)?;
+        let kind = Type::of(&self.dtype).writing(path)?;
+        let storage = match &plan {
+            Some(plan) => Storage::Chunked(plan.chunk_shape().to_vec()),
+            None => Storage::ContiguousEarly,
+        };
+        let options = DatasetOptions { kind: &kind, shape: &self.shape, storage, fill: None };
+        let root = file.root().writing(path)?;
+        root.set_text("variable", &self.variable).writing(path)?;
+        let dataset = root.create_dataset(DATASET, &options).writing(path)?;
+        self.way = match plan {
+            Some(plan) => Way::Packed { dataset, file, plan, next: 0, part: Vec::new(), whole: Vec::new() },
+            None => {
+                let offset = if self.expected == 0 { 0 } else { dataset.offset_in_file().writing(path)? };
+                drop((root, dataset));
+                file.close().writing(path)?;
+                let file = fs::File::options().write(true).open(path).doing("cannot open", path)?;
+                Way::Plain { file, offset }
+            }
+        };
+        Ok(())
+    }
+
+    /// Takes the next piece of the stream, of any size.
+    ///
+    /// # Errors
+    /// More bytes than the shape has; a full disk.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), ResultsError> {
+        if self.written + bytes.len() as u64 > self.expected {
+            return Err(ResultsError::BadValue {
+                variable: self.variable.clone(),
+                reason: format!(
+                    "more than the {} bytes of its shape {:?} are given",
+                    self.expected, self.shape
+                ),
+            });
+        }
+        let start = self.written;
+        self.written += bytes.len() as u64;
+        match &mut self.way {
+            Way::Done => Ok(()),
+            Way::Plain { file, offset } => {
+                file.write_all_at(bytes, *offset + start).doing("cannot write", &self.path)
+            }
+            Way::Packed { dataset, plan, next, part, whole, .. } => {
+                // Whole chunks are taken where they lie; what is cut between two pieces is put together in `part`.
+                let mut direct: Vec<&[u8]> = Vec::new();
+                while !bytes.is_empty() {
+                    let wanted = plan.stream_bytes(*next + (whole.len() + direct.len()) as u64);
+                    if part.is_empty() && bytes.len() >= wanted {
+                        let (chunk, rest) = bytes.split_at(wanted);
+                        direct.push(chunk);
+                        bytes = rest;
+                    } else {
+                        let (piece, rest) = bytes.split_at(bytes.len().min(wanted - part.len()));
+                        part.extend_from_slice(piece);
+                        bytes = rest;
+                        if part.len() == wanted {
+                            whole.push(std::mem::take(part));
+                        }
+                    }
+                    if whole.len() + direct.len() >= CHUNKS_AT_ONCE {
+                        pack_and_write(dataset, plan, next, whole, &mut direct).writing(&self.path)?;
+                    }
+                }
+                if !direct.is_empty() {
+                    pack_and_write(dataset, plan, next, whole, &mut direct).writing(&self.path)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the file durable and gives it its name.
+    ///
+    /// # Errors
+    /// Fewer bytes than the shape has; a full disk.
+    pub fn finish(mut self) -> Result<LargeArray, ResultsError> {
+        if self.written != self.expected {
+            return Err(ResultsError::BadValue {
+                variable: self.variable.clone(),
+                reason: format!("{} of the {} bytes of its shape are given", self.written, self.expected),
+            });
+        }
+        match std::mem::replace(&mut self.way, Way::Done) {
+            Way::Done => {}
+            Way::Plain { file, .. } => file.sync_all().doing("cannot sync", &self.path)?,
+            Way::Packed { dataset, file, plan, mut next, mut whole, .. } => {
+                pack_and_write(&dataset, &plan, &mut next, &mut whole, &mut Vec::new())
+                    .writing(&self.path)?;
+                drop(dataset);
+                file.close().writing(&self.path)?;
+                fs::File::options()
+                    .write(true)
+                    .open(&self.path)
+                    .and_then(|file| file.sync_all())
+                    .doing("cannot sync", &self.path)?;
+            }
+        }
+        let path = self.directory.join(&self.file_name);
+        fs::rename(&self.path, &path).doing("cannot rename a new file to", &path)?;
+        sync_directory(&self.directory)?;
+        Ok(LargeArray {
+            relative: format!("{ARRAYS}/{}/{}", self.stem, self.file_name),
+            path,
+            dtype: self.dtype.clone(),
+            shape: self.shape.clone(),
+        })
+    }
+}
+
+impl Drop for LargeArrayWriter {
+    fn drop(&mut self) {
+        self.way = Way::Done;
+        // After `finish` the name is gone already.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+/// The chunks of `whole` come before those of `direct` in the stream.
+fn pack_and_write(
+    dataset: &Node,
+    plan: &ChunkPlan,
+    next: &mut u64,
+    whole: &mut Vec<Vec<u8>>,
+    direct: &mut Vec<&[u8]>,
+) -> crate::h5::H5Result<()> {
+    let raw: Vec<&[u8]> = whole.iter().map(Vec::as_slice).chain(direct.iter().copied()).collect();
+    let packed: Vec<_> = raw.par_iter().map(|bytes| plan.pack(bytes)).collect();
+    for (filters, bytes) in packed {
+        dataset.write_chunk(&plan.offset(*next), filters, &bytes)?;
+        *next += 1;
+    }
+    whole.clear();
+    direct.clear();
+    Ok(())
+}
+
+/// Creates the directories between `from` and `to`, durably.
+fn create_directories(from: &Path, to: &Path) -> Result<(), ResultsError> {
+    if to.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to).doing("cannot create the directory", to)?;
+    for directory in to.ancestors().skip(1) {
+        sync_directory(directory)?;
+        if directory == from {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that nothing refers to an array file any more: its time of change becomes now, so that it stays for a grace
+/// period from here on.
+pub(crate) fn note_superseded(path: &Path) -> Result<(), ResultsError> {
+    let inside = path.parent().and_then(Path::parent).and_then(Path::file_name) == Some(ARRAYS.as_ref());
+    if !inside {
+        return Ok(());
+    }
+    let touched = fs::File::options()
+        .append(true)
+        .open(path)
+        .and_then(|file| file.set_modified(std::time::SystemTime::now()));
+    match touched {
+        // Somebody else's file, or gone: the sweep will see.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        other => other.doing("cannot touch", path),
+    }
+}

@@ -1,0 +1,156 @@
+//! Names: of variables, of files, of what lies in them.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    path::{Path, PathBuf},
+};
+
+use amore_model::{Proposal, Run};
+
+/// A name that cannot be a place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot be {what}: {why}")]
+pub struct NameError {
+    /// As given.
+    pub name: String,
+    /// What it was to name.
+    pub what: &'static str,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// The variable that holds the run's first train.
+pub(crate) const START_TIME: &str = "start_time";
+/// Attribute of its group where a mock run gave it; only there.
+pub(crate) const MOCK: &str = "mock";
+/// Where errors are.
+pub(crate) const ERRORS: &str = ".errors";
+/// Where summaries are.
+pub(crate) const REDUCED: &str = ".reduced";
+/// Where previews are.
+pub(crate) const PREVIEW: &str = ".preview";
+/// Where provenance is.
+pub(crate) const PROVENANCE: &str = ".provenance";
+/// All groups with an entry for each variable.
+pub(crate) const SIDE_GROUPS: [&str; 4] = [ERRORS, REDUCED, PREVIEW, PROVENANCE];
+/// Attribute with the kind of an object.
+pub(crate) const OBJTYPE: &str = "_damnit_objtype";
+/// Directory of the array files below `extracted_data`.
+pub(crate) const ARRAYS: &str = "arrays";
+/// End of a file's name while it is being written.
+pub(crate) const WRITING: &str = ".writing.h5";
+/// End of a finished fragment's name.
+pub(crate) const READY: &str = ".ready.h5";
+/// End of the name of a fragment that was set aside.
+pub(crate) const BROKEN: &str = ".broken.h5";
+
+/// A variable's name: Python identifiers, joined by dots.
+pub(crate) fn check_variable(name: &str) -> Result<(), NameError> {
+    let refuse = |why| Err(NameError { name: name.to_owned(), what: "a variable's name", why });
+    if name.len() > 1000 {
+        return refuse("it is longer than 1000 bytes");
+    }
+    for part in name.split('.') {
+        let mut characters = part.chars();
+        match characters.next() {
+            None => return refuse("it is empty, or has an empty part between its dots"),
+            Some(first) if first.is_alphabetic() || first == '_' => {}
+            Some(_) => return refuse("it does not begin with a letter"),
+        }
+        if !characters.all(|c| c.is_alphanumeric() || c == '_' || c == '\u{b7}') {
+            return refuse("only letters, digits, underscores and dots may be in it");
+        }
+    }
+    Ok(())
+}
+
+/// A netCDF name: anything that is one step of a path in a file.
+pub(crate) fn check_netcdf(name: &str, what: &'static str) -> Result<(), NameError> {
+    let refuse = |why| Err(NameError { name: name.to_owned(), what, why });
+    match name {
+        "" => refuse("it is empty"),
+        "." | ".." => refuse("it means a place, not a name"),
+        _ if name.contains('/') => refuse("a slash parts the steps of a path"),
+        _ if name.contains('\0') => refuse("it has a NUL character in it"),
+        _ if name.len() > 1000 => refuse("it is longer than 1000 bytes"),
+        _ => Ok(()),
+    }
+}
+
+/// Eight hexadecimal digits that are not likely to come twice.
+pub(crate) fn random_hex() -> String {
+    // Each RandomState is keyed from the system's random numbers and then counted on.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{:08x}", hasher.finish() as u32)
+}
+
+/// `p1234_r42`
+pub(crate) fn run_stem(proposal: Proposal, run: Run) -> String {
+    format!("p{proposal}_r{run}")
+}
+
+/// The run's file: `extracted_data/p1234_r42.h5`.
+pub fn run_file(extracted_data: &Path, proposal: Proposal, run: Run) -> PathBuf {
+    extracted_data.join(format!("{}.h5", run_stem(proposal, run)))
+}
+
+/// Reads a finished fragment's file name: `p1234_r42.<anything>.ready.h5`.
+pub fn parse_fragment(file_name: &str) -> Option<(Proposal, Run)> {
+    let (proposal, rest) = file_name.strip_suffix(READY)?.strip_prefix('p')?.split_once("_r")?;
+    let (run, token) = rest.split_once('.')?;
+    let number =
+        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+    if token.is_empty() {
+        return None;
+    }
+    Some((Proposal(number(proposal)?), Run(number(run)?)))
+}
+
+/// Cuts a variable's name so that it fits into a file's name.
+pub(crate) fn file_name_part(variable: &str) -> &str {
+    let mut end = variable.len().min(180);
+    while !variable.is_char_boundary(end) {
+        end -= 1;
+    }
+    &variable[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_dotted_identifiers() {
+        for good in ["a", "_x1", "grp.sub.var", "énergie", "Δt"] {
+            assert_eq!(check_variable(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", ".", "a.", ".reduced", "1a", "a b", "a/b", "../x", "a\nb", "a'b", "a\"b", "a\0b", "a..b"]
+        {
+            assert!(check_variable(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn fragments_are_known_by_their_names() {
+        assert_eq!(parse_fragment("p1234_r42.0011aabb.ready.h5"), Some((Proposal(1234), Run(42))));
+        assert_eq!(parse_fragment("p1234_r42.x_y.ready.h5"), Some((Proposal(1234), Run(42))));
+        for other in [
+            "p1234_r42.h5",
+            "p1234_r42..ready.h5",
+            "p1_r2.x.writing.h5",
+            "px_r2.x.ready.h5",
+            "p1_r+2.x.ready.h5",
+        ] {
+            assert_eq!(parse_fragment(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let name = "é".repeat(200);
+        assert_eq!(file_name_part(&name).len(), 180);
+        assert_eq!(file_name_part("short"), "short");
+    }
+}

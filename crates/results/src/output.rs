@@ -1,0 +1,147 @@
+//! A file in the making: in memory while it is small, then on disk under a name that readers pass over; in the end
+//! synced, renamed to its proper name, and its directory synced. Dropped before that, it leaves nothing behind.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{DoingTo, InFile, ResultsError},
+    h5::{File, Node},
+    names::{self, WRITING},
+};
+
+/// Files up to this size are put together in memory and written in one go.
+const IN_MEMORY: u64 = 32 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Output {
+    directory: PathBuf,
+    /// Name on disk while it is being written.
+    path: PathBuf,
+    /// The part of the name before `.writing.h5`.
+    token: String,
+    file: Option<File>,
+    on_disk: bool,
+    bytes: u64,
+}
+
+impl Output {
+    /// A new file in `directory`, named `{stem}.{8 hex}.writing.h5` once it is on disk.
+    pub(crate) fn create(directory: &Path, stem: &str, expected_bytes: u64) -> Result<Output, ResultsError> {
+        let token = format!("{stem}.{}", names::random_hex());
+        let path = directory.join(format!("{token}{WRITING}"));
+        let file = File::in_memory(&path).writing(&path)?;
+        let mut output = Output {
+            directory: directory.to_owned(),
+            path,
+            token,
+            file: Some(file),
+            on_disk: false,
+            bytes: 0,
+        };
+        output.expect(expected_bytes)?;
+        Ok(output)
+    }
+
+    /// Where messages say it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name without its ending, `p1234_r42.00aabbcc`.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn root(&self) -> Result<Node, ResultsError> {
+        match &self.file {
+            Some(file) => file.root().writing(&self.path),
+            None => Err(ResultsError::Write {
+                path: self.path.clone(),
+                reason: "an earlier error has closed it".to_owned(),
+            }),
+        }
+    }
+
+    /// Says that so many more bytes are coming. No object of the file may be open. A file that grows too large for
+    /// memory goes to disk here.
+    pub(crate) fn expect(&mut self, bytes: u64) -> Result<(), ResultsError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.on_disk || self.bytes <= IN_MEMORY {
+            return Ok(());
+        }
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let image = file.image().writing(&self.path)?;
+        drop(file);
+        self.write_new(&image)?;
+        self.file = Some(File::open_private(&self.path).writing(&self.path)?);
+        Ok(())
+    }
+
+    fn write_new(&mut self, image: &[u8]) -> Result<fs::File, ResultsError> {
+        // The mode is 0666 without the umask's bits: the group decides by umask and setgid.
+        let mut file = fs::File::options()
+            .write(true)
+            .create_new(true)
+            .open(&self.path)
+            .doing("cannot create", &self.path)?;
+        self.on_disk = true;
+        file.write_all(image).doing("cannot write", &self.path)?;
+        Ok(file)
+    }
+
+    /// Everything is written: makes it durable, still under its temporary name.
+    pub(crate) fn seal(mut self) -> Result<Sealed, ResultsError> {
+        let Some(file) = self.file.take() else {
+            return Err(ResultsError::Write {
+                path: self.path.clone(),
+                reason: "an earlier error has closed it".to_owned(),
+            });
+        };
+        if self.on_disk {
+            file.close().writing(&self.path)?;
+            let file = fs::File::options().write(true).open(&self.path).doing("cannot open", &self.path)?;
+            file.sync_all().doing("cannot sync", &self.path)?;
+        } else {
+            let image = file.image().writing(&self.path)?;
+            drop(file);
+            self.write_new(&image)?.sync_all().doing("cannot sync", &self.path)?;
+        }
+        Ok(Sealed { output: self })
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.file = None;
+        if self.on_disk {
+            // It may be gone already; a stale one is swept later.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// A durable file that waits for its name. Dropped, it is removed.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    output: Output,
+}
+
+impl Sealed {
+    /// Gives the file its name, in place of a file of that name, and makes that durable.
+    pub(crate) fn rename_to(mut self, to: &Path) -> Result<(), ResultsError> {
+        fs::rename(&self.output.path, to).doing("cannot rename a new file to", to)?;
+        self.output.on_disk = false;
+        sync_directory(&self.output.directory)
+    }
+}
+
+/// Makes new names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), ResultsError> {
+    fs::File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .doing("cannot sync the directory", directory)
+}

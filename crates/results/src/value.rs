@@ -1,0 +1,449 @@
+//! What is stored: arrays, objects, and what stands beside them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use amore_model::PlanStamp;
+use serde::{Deserialize, Serialize};
+
+use crate::large::LargeArray;
+
+/// An element type, read from numpy's `dtype.str`; of records from [`Record`] in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Dtype {
+    /// Integers of 1, 2, 4 or 8 bytes.
+    Int {
+        /// Bytes of one.
+        bytes: usize,
+        /// Two's complement?
+        signed: bool,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// IEEE 754 numbers of 2, 4 or 8 bytes; of 16 bytes: this machine's long double.
+    Float {
+        /// Bytes of one.
+        bytes: usize,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// Pairs of real and imaginary part, together 8, 16 or 32 bytes.
+    Complex {
+        /// Bytes of a pair.
+        bytes: usize,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// One byte, 0 or 1.
+    Bool,
+    /// Bytes of a fixed length, filled up with NUL.
+    Bytes {
+        /// The length, at least 1.
+        length: usize,
+    },
+    /// Text of any length (UTF-8).
+    Text,
+    /// Several fields.
+    Record(Arc<Record>),
+}
+
+/// What an element of a structured array consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Bytes of one element, what lies between the fields included.
+    pub size: usize,
+    /// Its fields, in numpy's order. They do not overlap.
+    pub fields: Vec<Field>,
+}
+
+/// A field of a [`Record`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub offset: usize,
+    /// Its type; not text.
+    pub dtype: Dtype,
+    /// Its shape; `[]` for one value.
+    pub shape: Vec<u64>,
+}
+
+impl Record {
+    /// What is wrong with it, if anything is.
+    fn check(&self) -> Result<(), &'static str> {
+        let mut places = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            if field.name.is_empty() || field.name.contains('\0') {
+                return Err("a field has a name that HDF5 cannot hold");
+            }
+            let one = field.dtype.item_size().ok_or("a field holds text of any length")?;
+            let end = field
+                .shape
+                .iter()
+                .try_fold(one, |bytes, length| bytes.checked_mul(usize::try_from(*length).ok()?))
+                .filter(|bytes| *bytes > 0)
+                .and_then(|bytes| bytes.checked_add(field.offset))
+                .filter(|end| *end <= self.size);
+            places.push((field.offset, end.ok_or("a field is empty, or reaches beyond the record")?));
+        }
+        places.sort_unstable();
+        if places.is_empty() {
+            return Err("it has no fields");
+        }
+        if places.windows(2).any(|pair| pair[1].0 < pair[0].1) {
+            return Err("its fields overlap; copy them into records of their own");
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Dtype {
+    type Error = DtypeError;
+
+    fn try_from(text: String) -> Result<Self, DtypeError> {
+        text.parse()
+    }
+}
+
+impl From<Dtype> for String {
+    fn from(dtype: Dtype) -> String {
+        dtype.to_string()
+    }
+}
+
+impl Dtype {
+    /// Bytes of one element; `None` for text.
+    pub fn item_size(&self) -> Option<usize> {
+        match *self {
+            Dtype::Int { bytes, .. } | Dtype::Float { bytes, .. } | Dtype::Complex { bytes, .. } => {
+                Some(bytes)
+            }
+            Dtype::Bool => Some(1),
+            Dtype::Bytes { length } => Some(length),
+            Dtype::Record(ref record) => Some(record.size),
+            Dtype::Text => None,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = |big: bool, bytes: usize| match (bytes, big) {
+            (1, _) => '|',
+            (_, true) => '>',
+            (_, false) => '<',
+        };
+        match *self {
+            Dtype::Int { bytes, signed, big_endian } => {
+                write!(f, "{}{}{bytes}", order(big_endian, bytes), if signed { 'i' } else { 'u' })
+            }
+            Dtype::Float { bytes, big_endian } => write!(f, "{}f{bytes}", order(big_endian, bytes)),
+            Dtype::Complex { bytes, big_endian } => write!(f, "{}c{bytes}", order(big_endian, bytes)),
+            Dtype::Bool => f.write_str("|b1"),
+            Dtype::Bytes { length } => write!(f, "|S{length}"),
+            Dtype::Text => f.write_str("str"),
+            Dtype::Record(ref record) => f.write_str(&serde_json::to_string(record).map_err(|_| fmt::Error)?),
+        }
+    }
+}
+
+/// A numpy type that has no place in a run file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("arrays of type {dtype:?} cannot be stored: {why}")]
+pub struct DtypeError {
+    /// As given.
+    pub dtype: String,
+    /// What about it, and what to use instead.
+    pub why: &'static str,
+}
+
+impl FromStr for Dtype {
+    type Err = DtypeError;
+
+    fn from_str(text: &str) -> Result<Self, DtypeError> {
+        let refuse = |why| Err(DtypeError { dtype: text.to_owned(), why });
+        if text == "str" {
+            return Ok(Dtype::Text);
+        }
+        if text.starts_with('{') {
+            let Ok(record) = serde_json::from_str::<Record>(text) else {
+                return refuse("a field has a type that HDF5 has not");
+            };
+            return match record.check() {
+                Ok(()) => Ok(Dtype::Record(Arc::new(record))),
+                Err(why) => refuse(why),
+            };
+        }
+        let mut rest = text.chars();
+        let (order, kind) = (rest.next(), rest.next());
+        let big_endian = match order {
+            Some('<' | '|' | '=') => false,
+            Some('>') => true,
+            _ => return refuse("it is no numpy type"),
+        };
+        let size: Option<usize> = rest.as_str().parse().ok();
+        match (kind, size) {
+            (Some('i'), Some(bytes @ (1 | 2 | 4 | 8))) => Ok(Dtype::Int { bytes, signed: true, big_endian }),
+            (Some('u'), Some(bytes @ (1 | 2 | 4 | 8))) => Ok(Dtype::Int { bytes, signed: false, big_endian }),
+            (Some('f'), Some(bytes @ (2 | 4 | 8 | 16))) => Ok(Dtype::Float { bytes, big_endian }),
+            (Some('c'), Some(bytes @ (8 | 16 | 32))) => Ok(Dtype::Complex { bytes, big_endian }),
+            (Some('b'), Some(1)) => Ok(Dtype::Bool),
+            (Some('S'), Some(length @ 1..)) => Ok(Dtype::Bytes { length }),
+            (Some('f' | 'c'), _) => {
+                refuse("its precision is a machine's own; convert it with .astype(float) or .astype(complex)")
+            }
+            (Some('M' | 'm'), _) => {
+                refuse("HDF5 has no times; return an xarray.DataArray, or convert them with .astype('int64')")
+            }
+            (Some('U'), _) => {
+                refuse("its text has a fixed width; convert it with .astype(object) or return a str")
+            }
+            (Some('O'), _) => refuse("it holds Python objects; convert it to an array of numbers or of text"),
+            (Some('V'), _) => {
+                refuse("it is bytes without a meaning; return them as bytes (.astype('S')) or numbers")
+            }
+            (Some('S'), _) => refuse("its elements are empty"),
+            _ => refuse("it is no numpy type that HDF5 has"),
+        }
+    }
+}
+
+/// An array, or a scalar (shape `[]`).
+#[derive(Clone, Debug)]
+pub struct ArrayData<'a> {
+    /// Its elements.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Its content, in C order.
+    pub content: Content<'a>,
+}
+
+/// Where an array's content is.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// Here, in the array's own type and byte order.
+    Bytes(&'a [u8]),
+    /// Here, as text (for [`Dtype::Text`]).
+    Text(Vec<String>),
+    /// In an array file that is finished.
+    Large(LargeArray),
+}
+
+impl<'a> ArrayData<'a> {
+    /// Numbers.
+    pub fn bytes(dtype: Dtype, shape: Vec<u64>, bytes: &'a [u8]) -> Self {
+        ArrayData { dtype, shape, content: Content::Bytes(bytes) }
+    }
+
+    /// One text.
+    pub fn text(text: impl Into<String>) -> Self {
+        ArrayData { dtype: Dtype::Text, shape: Vec::new(), content: Content::Text(vec![text.into()]) }
+    }
+
+    /// How many elements the shape has; `None` if the number is beyond 64 bits.
+    pub(crate) fn count(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, length| product.checked_mul(*length))
+    }
+
+    /// Does the content fill the shape? If not, what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Some(count) = self.count() else {
+            return Err(format!("its shape {:?} is too large", self.shape));
+        };
+        if self.shape.len() > 32 {
+            return Err(format!("it has {} dimensions; HDF5 has at most 32", self.shape.len()));
+        }
+        match (&self.content, self.dtype.item_size()) {
+            (Content::Text(texts), None) if texts.len() as u64 == count => Ok(()),
+            (Content::Text(texts), None) => Err(format!(
+                "its shape {:?} has {count} elements, but {} texts are given",
+                self.shape,
+                texts.len()
+            )),
+            (Content::Bytes(bytes), Some(size))
+                if Some(bytes.len() as u64) == count.checked_mul(size as u64) =>
+            {
+                Ok(())
+            }
+            (Content::Bytes(bytes), Some(_)) => Err(format!(
+                "{} bytes are given for shape {:?} of type {}",
+                bytes.len(),
+                self.shape,
+                self.dtype
+            )),
+            (Content::Large(large), Some(_)) if large.dtype == self.dtype && large.shape == self.shape => {
+                Ok(())
+            }
+            (Content::Large(large), _) => Err(format!(
+                "its array file holds shape {:?} of type {}, not shape {:?} of type {}",
+                large.shape, large.dtype, self.shape, self.dtype
+            )),
+            (Content::Text(_), Some(_)) => Err(format!("text is given for type {}", self.dtype)),
+            (Content::Bytes(_), None) => Err("bytes are given for text".to_owned()),
+        }
+    }
+}
+
+/// An object as it goes into HDF5.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    /// `_damnit_objtype`: dataarray, dataset, image, PlotlyFigure, series, dataframe, timestamp; none for plain.
+    pub objtype: Option<String>,
+    /// How it is laid out.
+    pub layout: Layout<'a>,
+}
+
+impl<'a> Object<'a> {
+    /// A plain array.
+    pub fn plain(array: ArrayData<'a>) -> Self {
+        Object { objtype: None, layout: Layout::Plain(array) }
+    }
+}
+
+/// One dataset, or a netCDF group.
+#[derive(Clone, Debug)]
+pub enum Layout<'a> {
+    /// One dataset, in one piece and not compressed.
+    Plain(ArrayData<'a>),
+    /// A netCDF-4 group.
+    Netcdf {
+        /// Dimensions in order of first use. Those without a variable of their name become scales without data.
+        dims: Vec<Dim>,
+        /// Variables, coordinates included, CF-encoded already.
+        variables: Vec<NetcdfVariable<'a>>,
+        /// Attributes of the group.
+        attrs: Vec<(String, Attr)>,
+    },
+}
+
+/// A netCDF dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dim {
+    /// Name.
+    pub name: String,
+    /// Length.
+    pub size: u64,
+}
+
+/// A netCDF variable.
+#[derive(Clone, Debug)]
+pub struct NetcdfVariable<'a> {
+    /// Name, without `/`.
+    pub name: String,
+    /// Its dimensions.
+    pub dims: Vec<String>,
+    /// Shuffle and deflate 1, or neither.
+    pub compress: bool,
+    /// Attributes, `_FillValue` included.
+    pub attrs: Vec<(String, Attr)>,
+    /// Its content.
+    pub array: ArrayData<'a>,
+}
+
+/// An attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attr {
+    /// One text.
+    Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// Numbers; shape `[]` is a scalar.
+    Numbers {
+        /// Their type; not text.
+        dtype: Dtype,
+        /// Their shape.
+        shape: Vec<u64>,
+        /// Their bytes, in C order and in that type's byte order.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What stands beside a summary.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SummaryAttrs {
+    /// Largest difference within the value.
+    pub max_diff: Option<f64>,
+    /// Name of the reducing numpy function.
+    pub summary_method: Option<String>,
+    /// "trendline", or none.
+    pub summary_type: Option<String>,
+    /// Shown in bold?
+    pub bold: Option<bool>,
+    /// Shown on this colour: red, green, blue.
+    pub background: Option<[u8; 3]>,
+    /// Physical units.
+    pub units: Option<String>,
+}
+
+/// A variable's value and all that is stored with it.
+#[derive(Clone, Debug, Default)]
+pub struct Value<'a> {
+    /// The value itself; none for a cell that has a summary or preview only.
+    pub data: Option<Object<'a>>,
+    /// Shown instead of the value.
+    pub preview: Option<Object<'a>>,
+    /// Shown in the table.
+    pub summary: Option<ArrayData<'a>>,
+    /// Attributes of the summary; without a summary they are not stored.
+    pub attrs: SummaryAttrs,
+}
+
+/// How the computation of a variable ended, as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredOutcome {
+    /// With a value.
+    #[default]
+    Value,
+    /// It returned nothing.
+    Nothing,
+    /// It failed.
+    Error,
+    /// It skipped this run.
+    Skipped,
+    /// The context file no longer has it.
+    Removed,
+}
+
+/// Where a result came from; stored as JSON in `/.provenance/<variable>`. Fields that a later version adds are
+/// ignored, fields that are missing have their default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The plan that asked for it.
+    pub stamp: PlanStamp,
+    /// Which try of its task, from 1.
+    pub attempt: u32,
+    /// The task's id; for foreign results what their file says made them (its root attribute `provenance`).
+    pub task: String,
+    /// How it ended. Set by the writer.
+    pub outcome: StoredOutcome,
+    /// SHA-256 of the context file's text, hex.
+    pub context_sha256: String,
+    /// Fingerprint of the function and what it uses, hex.
+    pub fingerprint: String,
+    /// Digest of the Python environment.
+    pub environment: String,
+    /// Python's version.
+    pub python: String,
+    /// The host it ran on.
+    pub host: String,
+    /// The Slurm job it ran in.
+    pub slurm_job: Option<String>,
+    /// Unix time in seconds.
+    pub started_at: f64,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// CPU seconds.
+    pub cpu_seconds: f64,
+    /// Peak resident memory in KiB.
+    pub max_rss_kib: u64,
+    /// The user's traceback, for errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
+    /// Written by a program that keeps no provenance; `stamp.micros` is its file's time then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
+}
