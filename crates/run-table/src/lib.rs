@@ -1,0 +1,39 @@
+//! The run table: `runs.sqlite` in a proposal's database directory, in DAMNIT's schema (version 4).
+//!
+//! Promises of this crate:
+//!
+//! * What a writing function has returned is on disk: commits are synced.
+//! * Each writing function is one transaction; a crash leaves all of it or nothing.
+//! * Results are written by the table's owner alone ([`Ownership`]); every such transaction checks the epoch, so
+//!   that a process that slept past its term cannot write.
+//! * Nothing that a user typed in (comments, user-editable variables) is ever overwritten by a result.
+//! * Nothing that is not a run table is ever changed, and an existing file is never replaced.
+//!
+//! Time and randomness come in as arguments.
+
+mod error;
+mod holders;
+mod migrate;
+mod open;
+mod owner;
+mod ownership;
+mod read;
+mod settings;
+mod sql;
+mod store;
+mod value;
+mod variables;
+mod views;
+
+pub use error::RunTableError;
+pub use holders::LockHolder;
+pub use migrate::SCHEMA_VERSION;
+pub use open::{FILE_NAME, OpenOptions, RunTable};
+pub use owner::{Claim, Decision, Owner, OwnerRow, decide};
+pub use ownership::{Acquired, Ownership};
+pub use read::{Cell, Column, RunRow, TableData, TableFilter};
+pub use settings::{KNOWN_SETTINGS, KnownSetting, UnknownSetting, unknown_settings};
+pub use store::{CellKind, CellUpdate, CellValue, Refused, RunUpdate, Stored};
+pub use value::{SettingValue, SqlValue};
+pub use variables::{VariableChanges, VariableRow};
+pub use views::{VIEW_COLUMNS, ViewTruncated};

@@ -1,0 +1,458 @@
+//! Opening and making run tables. Whatever is found in the place of one is told apart and left as it is.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Mutex as SyncMutex,
+    time::Duration,
+};
+
+use amore_model::Proposal;
+use nix::{
+    fcntl::{AT_FDCWD, AtFlags},
+    unistd::{AccessFlags, faccessat},
+};
+use sqlx::{
+    ConnectOptions, Connection, Row, Sqlite, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    RunTableError, SCHEMA_VERSION, SettingValue, holders::lock_holders, migrate, settings, sql,
+    value::Stored, views, views::KnownViews,
+};
+
+/// The name of the run table in a database directory.
+pub const FILE_NAME: &str = "runs.sqlite";
+
+const PAGE_BYTES: u32 = 4096;
+
+/// How to open a run table.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Open for reading only: works in directories that cannot be written, and migrates nothing.
+    pub read_only: bool,
+    /// How long to wait for a lock that another process holds.
+    pub busy_timeout: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions { read_only: false, busy_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// An open run table: one connection, used by one caller after the other.
+///
+/// No transaction outlives the call that began it. Dropping a call's future rolls its transaction back.
+#[derive(Debug)]
+pub struct RunTable {
+    pub(crate) connection: Mutex<SqliteConnection>,
+    /// What the views show, as far as known; spares a scan of all values at each store.
+    pub(crate) known_views: SyncMutex<Option<KnownViews>>,
+    /// Of the schema, 1 to 4; less than 4 only when opened for reading.
+    pub(crate) version: i64,
+    path: PathBuf,
+    file: FileId,
+    options: OpenOptions,
+}
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl From<&fs::Metadata> for FileId {
+    fn from(meta: &fs::Metadata) -> Self {
+        FileId { device: meta.dev(), inode: meta.ino() }
+    }
+}
+
+impl RunTable {
+    /// Makes a new run table in an existing directory and opens it.
+    ///
+    /// `db_id` are 20 random bytes, `extra` further settings (`context_python`, …). The file appears under its name
+    /// when it is complete; a journal that an earlier, deleted run table left behind is removed.
+    ///
+    /// # Errors
+    /// [`RunTableError::AlreadyExists`] whatever stands there; the directory is missing or cannot be written.
+    pub async fn create(
+        dir: &Path,
+        proposal: Proposal,
+        db_id: [u8; 20],
+        extra: &[(&str, SettingValue)],
+    ) -> Result<RunTable, RunTableError> {
+        let dir = existing_directory(dir)?;
+        let path = dir.join(FILE_NAME);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(RunTableError::AlreadyExists { path });
+        }
+        if !accessible(&dir, AccessFlags::W_OK | AccessFlags::X_OK) {
+            return Err(RunTableError::NotWritable { path: dir });
+        }
+        let id: String = db_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let draft = dir.join(format!(".{FILE_NAME}.{}.new", &id[..8]));
+        let made = write_draft(&draft, proposal, id, extra).await.and_then(|()| publish(&draft, &path));
+        let removed = fs::remove_file(&draft);
+        made?;
+        removed.map_err(|source| RunTableError::Io { doing: "remove", path: draft, source })?;
+        sync_directory(&dir)?;
+        RunTable::open(&dir).await
+    }
+
+    /// Opens for reading and writing. Formats of versions 1 to 3 are migrated, after a copy was put beside the file
+    /// (`runs.sqlite.v3.backup`).
+    ///
+    /// # Errors
+    /// See [`RunTableError`]; nothing is changed then.
+    pub async fn open(dir: &Path) -> Result<RunTable, RunTableError> {
+        RunTable::open_with(dir, OpenOptions::default()).await
+    }
+
+    /// Opens for reading. Works on read-only directories, and on versions 1 to 3 without migrating them.
+    ///
+    /// # Errors
+    /// See [`RunTableError`].
+    pub async fn open_read_only(dir: &Path) -> Result<RunTable, RunTableError> {
+        RunTable::open_with(dir, OpenOptions { read_only: true, ..OpenOptions::default() }).await
+    }
+
+    /// Opens with options.
+    ///
+    /// # Errors
+    /// See [`RunTableError`].
+    pub async fn open_with(dir: &Path, options: OpenOptions) -> Result<RunTable, RunTableError> {
+        let dir = existing_directory(dir)?;
+        let path = dir.join(FILE_NAME);
+        let file = existing_file(&dir, &path)?;
+        if !accessible(&path, AccessFlags::R_OK) {
+            return Err(RunTableError::Unreadable { path });
+        }
+        let writable = |path: &Path, rights| {
+            let denied = || RunTableError::NotWritable { path: path.to_owned() };
+            accessible(path, rights).then_some(()).ok_or_else(denied)
+        };
+        if !options.read_only {
+            writable(&path, AccessFlags::W_OK)?;
+            writable(&dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
+        }
+        let opened = open_file(&path, options).await;
+        let (connection, version) = match opened {
+            // A writer died in the middle of a transaction. Reading with the right to write undoes that.
+            Err(RunTableError::Interrupted { .. }) if options.read_only => {
+                let interrupted = |_| RunTableError::Interrupted { path: path.clone() };
+                writable(&path, AccessFlags::W_OK).map_err(interrupted)?;
+                writable(&dir, AccessFlags::W_OK | AccessFlags::X_OK).map_err(interrupted)?;
+                let undo = connect_options(&path, OpenOptions { read_only: false, ..options });
+                let undone = async {
+                    let mut connection = undo.connect().await?;
+                    inspect_tables(&mut connection).await?;
+                    connection.close().await
+                };
+                undone.await.map_err(|e| explain(&path, options, "undo an interrupted transaction", e))?;
+                open_file(&path, options).await?
+            }
+            opened => opened?,
+        };
+        if existing_file(&dir, &path)? != file {
+            return Err(RunTableError::Replaced { path });
+        }
+        Ok(RunTable {
+            connection: Mutex::new(connection),
+            known_views: SyncMutex::new(None),
+            version,
+            path,
+            file,
+            options,
+        })
+    }
+
+    /// The version of its format: below [`crate::SCHEMA_VERSION`] only if it was opened for reading.
+    pub fn format_version(&self) -> i64 {
+        self.version
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database directory.
+    pub fn dir(&self) -> &Path {
+        // The path was made by joining a file name to the directory.
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// Closes the connection; without it, that happens in the background when the table is dropped.
+    ///
+    /// # Errors
+    /// SQLite could not close it.
+    pub async fn close(self) -> Result<(), RunTableError> {
+        let closed = self.connection.into_inner().close().await;
+        closed.map_err(|e| explain(&self.path, self.options, "close the run table", e))
+    }
+
+    /// Begins a transaction with the right to write, so that what is read in it still holds when it commits.
+    pub(crate) async fn begin<'c>(
+        &self,
+        connection: &'c mut SqliteConnection,
+        doing: &'static str,
+    ) -> Result<Transaction<'c, Sqlite>, RunTableError> {
+        self.must_be_writable()?;
+        self.settle(connection).await.map_err(|e| self.explain(doing, e))?;
+        self.must_be_in_place()?;
+        connection.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.explain(doing, e))
+    }
+
+    /// Makes sure that no earlier transaction hangs on.
+    ///
+    /// When a disk is full, SQLite undoes the transaction by itself; the driver's own attempt then fails, and it takes
+    /// the connection for one within a transaction for ever. Only a new connection helps.
+    pub(crate) async fn settle(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        if connection.is_in_transaction() {
+            // An abandoned transaction may be about to be undone: wait for that.
+            connection.ping().await?;
+        }
+        if connection.is_in_transaction() {
+            *connection = connect_options(&self.path, self.options).connect().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn must_be_writable(&self) -> Result<(), RunTableError> {
+        if self.options.read_only { Err(RunTableError::OpenedReadOnly) } else { Ok(()) }
+    }
+
+    /// A file that was deleted would take our writes and keep them from everybody.
+    fn must_be_in_place(&self) -> Result<(), RunTableError> {
+        match fs::metadata(&self.path) {
+            Ok(meta) if FileId::from(&meta) == self.file => Ok(()),
+            Ok(_) => Err(RunTableError::Replaced { path: self.path.clone() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(RunTableError::Replaced { path: self.path.clone() })
+            }
+            Err(source) => Err(RunTableError::Io { doing: "look at", path: self.path.clone(), source }),
+        }
+    }
+
+    pub(crate) fn explain(&self, doing: &'static str, error: sqlx::Error) -> RunTableError {
+        explain(&self.path, self.options, doing, error)
+    }
+}
+
+fn existing_directory(dir: &Path) -> Result<PathBuf, RunTableError> {
+    // Absolute, so that no name is taken for a `file:` address and a later chdir changes nothing.
+    let dir = std::path::absolute(dir).map_err(|source| RunTableError::Io {
+        doing: "find",
+        path: dir.to_owned(),
+        source,
+    })?;
+    match fs::metadata(&dir) {
+        Ok(meta) if meta.is_dir() => Ok(dir),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(RunTableError::Unreadable { path: dir }),
+        _ => Err(RunTableError::NoDirectory { dir }),
+    }
+}
+
+fn existing_file(dir: &Path, path: &Path) -> Result<FileId, RunTableError> {
+    let path = path.to_owned();
+    let meta = match fs::metadata(&path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(RunTableError::NotADatabaseDirectory { dir: dir.to_owned() });
+        }
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(RunTableError::Unreadable { path });
+        }
+        Err(source) => return Err(RunTableError::Io { doing: "look at", path, source }),
+    };
+    let kind = meta.file_type();
+    if kind.is_dir() {
+        return Err(RunTableError::NotAFile { path, what: "a directory" });
+    }
+    if !kind.is_file() {
+        let what = if kind.is_socket() {
+            "a socket"
+        } else if kind.is_fifo() {
+            "a pipe"
+        } else {
+            "a device"
+        };
+        return Err(RunTableError::NotAFile { path, what });
+    }
+    if meta.len() == 0 {
+        return Err(RunTableError::Empty { path });
+    }
+    Ok(FileId::from(&meta))
+}
+
+/// Asked of the kernel with the rights in effect; SQLite itself would quietly fall back to reading.
+fn accessible(path: &Path, rights: AccessFlags) -> bool {
+    faccessat(AT_FDCWD, path, rights, AtFlags::AT_EACCESS).is_ok()
+}
+
+fn connect_options(path: &Path, options: OpenOptions) -> SqliteConnectOptions {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .read_only(options.read_only)
+        .foreign_keys(true)
+        .busy_timeout(options.busy_timeout)
+        .row_buffer_size(1000)
+        .disable_statement_logging();
+    if options.read_only {
+        connect
+    } else {
+        // Extra: the directory is synced too after the journal is gone. With Full, a power cut could bring the
+        // journal back, and it would undo a commit that we have reported.
+        connect
+            .page_size(PAGE_BYTES)
+            .journal_mode(SqliteJournalMode::Delete)
+            .synchronous(SqliteSynchronous::Extra)
+    }
+}
+
+async fn open_file(path: &Path, options: OpenOptions) -> Result<(SqliteConnection, i64), RunTableError> {
+    if path.to_str().is_none() {
+        return Err(RunTableError::UnusablePath { path: path.to_owned() });
+    }
+    let failed = |e| explain(path, options, "open the run table", e);
+    let mut connection = connect_options(path, options).connect().await.map_err(failed)?;
+    let tables = inspect_tables(&mut connection).await.map_err(failed)?;
+    let foreign = |missing| Err(RunTableError::Foreign { path: path.to_owned(), missing });
+    let has = |name| tables.iter().any(|table| table == name);
+    if tables.is_empty() {
+        return Err(RunTableError::Empty { path: path.to_owned() });
+    }
+    if !has("metameta") {
+        return foreign("metameta");
+    }
+    let version = read_version(&mut connection, path, options).await?;
+    if version == 0 && (has("runs") || has("run_info")) {
+        return Err(RunTableError::TooOld { path: path.to_owned() });
+    }
+    for name in ["run_info", "run_variables", "variables"] {
+        if !has(name) {
+            return foreign(name);
+        }
+    }
+    match version {
+        SCHEMA_VERSION => Ok((connection, version)),
+        1..SCHEMA_VERSION if options.read_only => Ok((connection, version)),
+        1..SCHEMA_VERSION => {
+            migrate::migrate(&mut connection, path, version, migrate::STEPS)
+                .await
+                .map_err(|e| e.into_table_error(path, |doing, e| explain(path, options, doing, e)))?;
+            Ok((connection, SCHEMA_VERSION))
+        }
+        0 => Err(RunTableError::TooOld { path: path.to_owned() }),
+        version if version > SCHEMA_VERSION => Err(RunTableError::TooNew { path: path.to_owned(), version }),
+        version => Err(RunTableError::BadVersion { path: path.to_owned(), found: version.to_string() }),
+    }
+}
+
+async fn inspect_tables(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query(sql::TABLES).fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The version; 0 where none is said, as in the legacy format.
+async fn read_version(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    options: OpenOptions,
+) -> Result<i64, RunTableError> {
+    let found = settings::get(connection, "data_format_version").await;
+    let bad = |found: String| RunTableError::BadVersion { path: path.to_owned(), found };
+    match found.map_err(|e| explain(path, options, "open the run table", e))? {
+        None => Ok(0),
+        Some(Stored::Int(version)) => Ok(version),
+        Some(Stored::Text(text)) => text.trim().parse().map_err(|_| bad(text)),
+        Some(other) => Err(bad(format!("{other:?}"))),
+    }
+}
+
+async fn write_draft(
+    draft: &Path,
+    proposal: Proposal,
+    db_id: String,
+    extra: &[(&str, SettingValue)],
+) -> Result<(), RunTableError> {
+    // Made by us and not by SQLite, which would leave out the group's right to write.
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(draft);
+    made.map_err(|source| RunTableError::Io { doing: "create", path: draft.to_owned(), source })?;
+    let written = async {
+        let mut connection = connect_options(draft, OpenOptions::default()).connect().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for step in migrate::STEPS {
+            sqlx::raw_sql(step.sql).execute(&mut *transaction).await?;
+        }
+        let mut set = vec![
+            ("data_format_version", SettingValue::Integer(SCHEMA_VERSION)),
+            ("db_id", SettingValue::Text(db_id)),
+            ("concurrent_jobs", SettingValue::Integer(15)),
+            ("proposal", SettingValue::Integer(proposal.0.into())),
+        ];
+        set.extend(extra.iter().cloned());
+        for (key, value) in &set {
+            settings::set(&mut transaction, key, value).await?;
+        }
+        views::rebuild(&mut transaction).await?;
+        transaction.commit().await?;
+        connection.close().await
+    };
+    written.await.map_err(|e| explain(draft, OpenOptions::default(), "make a run table", e))
+}
+
+/// Gives the draft its name, unless the name is taken.
+fn publish(draft: &Path, path: &Path) -> Result<(), RunTableError> {
+    // `rm runs.sqlite` after a crash leaves the journal; SQLite would roll the new table back to the old one's pages.
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let mut left = path.as_os_str().to_owned();
+        left.push(suffix);
+        match fs::remove_file(&left) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(RunTableError::Io { doing: "remove", path: left.into(), source: e });
+            }
+            _ => {}
+        }
+    }
+    fs::hard_link(draft, path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => RunTableError::AlreadyExists { path: path.to_owned() },
+        _ => RunTableError::Io { doing: "create", path: path.to_owned(), source },
+    })
+}
+
+/// Makes new names in a directory durable.
+pub(crate) fn sync_directory(dir: &Path) -> Result<(), RunTableError> {
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| RunTableError::Io {
+        doing: "sync",
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+/// SQLite's error, by what the caller can do.
+fn explain(path: &Path, options: OpenOptions, doing: &'static str, error: sqlx::Error) -> RunTableError {
+    let path = path.to_owned();
+    let sqlx::Error::Database(database) = &error else { return RunTableError::Sql { doing, source: error } };
+    let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    // The numbers are SQLite's result codes: the low byte is the kind, the rest the detail.
+    match (code & 0xff, code) {
+        (5 | 6, _) => {
+            RunTableError::Busy { holders: lock_holders(&path), path, waited: options.busy_timeout }
+        }
+        (8, 1032) => RunTableError::Replaced { path },
+        (8, 264 | 520 | 776) => RunTableError::Interrupted { path },
+        (8, _) => RunTableError::NotWritable { path },
+        (11, _) => RunTableError::Corrupt { path, detail: database.message().to_owned() },
+        (13, _) => RunTableError::Full { path },
+        (14, _) if options.read_only => RunTableError::Unreadable { path },
+        (14, _) => RunTableError::NotWritable { path },
+        (26, _) => RunTableError::NotSqlite { path },
+        _ => RunTableError::Sql { doing, source: error },
+    }
+}

@@ -1,0 +1,167 @@
+//! The owner's row in `runs.sqlite`: taking, keeping and giving up the right to write.
+
+use std::time::Duration;
+
+use sqlx::{Row, sqlite::SqliteConnection};
+
+use crate::{Claim, Decision, Owner, OwnerRow, RunTable, RunTableError, decide, sql, value::Stored};
+
+/// The right to write results, good as long as nobody has taken the table over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// This process. A changed address is written at the next [`RunTable::renew`].
+    pub owner: Owner,
+    /// The term.
+    pub epoch: u64,
+}
+
+/// Answer to one who wants to own the table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Acquired {
+    /// It is yours.
+    Mine(Ownership),
+    /// Somebody holds it.
+    HeldBy(Claim),
+}
+
+impl RunTable {
+    /// Takes the table for `term` from `now` (seconds since 1970), if the rule ([`decide`]) allows it.
+    ///
+    /// `dead`: the owner that the caller knows to be dead, for example because there is no such process on this host.
+    ///
+    /// # Errors
+    /// The table cannot be written. That somebody holds it is not an error.
+    pub async fn acquire(
+        &self,
+        me: &Owner,
+        now: f64,
+        term: Duration,
+        dead: Option<&Owner>,
+    ) -> Result<Acquired, RunTableError> {
+        const DOING: &str = "take the run table";
+        let mut connection = self.connection.lock().await;
+        let mut transaction = self.begin(&mut connection, DOING).await?;
+        let done = async {
+            let row = read_row(&mut transaction).await?;
+            match decide(&row, me, now, dead) {
+                Decision::Held(claim) => {
+                    transaction.rollback().await?;
+                    Ok(Acquired::HeldBy(claim))
+                }
+                Decision::Take { epoch } => {
+                    let create = include_str!("../../../schema/run-table/sqlite/amore_1_owner.sql");
+                    sqlx::raw_sql(create).execute(&mut *transaction).await?;
+                    write(&mut transaction, me, epoch, now + term.as_secs_f64()).await?;
+                    transaction.commit().await?;
+                    Ok(Acquired::Mine(Ownership { owner: me.clone(), epoch }))
+                }
+            }
+        };
+        done.await.map_err(|e| self.explain(DOING, e))
+    }
+
+    /// Prolongs the term to `term` from `now`.
+    ///
+    /// # Errors
+    /// [`RunTableError::Deposed`] if somebody else took the table over.
+    pub async fn renew(&self, mine: &Ownership, now: f64, term: Duration) -> Result<(), RunTableError> {
+        const DOING: &str = "stay owner of the run table";
+        let mut connection = self.connection.lock().await;
+        let mut transaction = self.begin(&mut connection, DOING).await?;
+        self.check(&mut transaction, mine).await?;
+        let done = async {
+            write(&mut transaction, &mine.owner, mine.epoch, now + term.as_secs_f64()).await?;
+            transaction.commit().await
+        };
+        done.await.map_err(|e| self.explain(DOING, e))
+    }
+
+    /// Gives the table up, so that others need not wait for the end of the term. The epoch is kept.
+    ///
+    /// # Errors
+    /// [`RunTableError::Deposed`] if somebody else took the table over; nothing is changed then.
+    pub async fn release(&self, mine: Ownership) -> Result<(), RunTableError> {
+        const DOING: &str = "give up the run table";
+        let mut connection = self.connection.lock().await;
+        let mut transaction = self.begin(&mut connection, DOING).await?;
+        self.check(&mut transaction, &mine).await?;
+        let done = async {
+            sqlx::query(sql::RELEASE_OWNER).execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        done.await.map_err(|e| self.explain(DOING, e))
+    }
+
+    /// The owner's row as it is.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn owner(&self) -> Result<OwnerRow, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        read_row(&mut connection).await.map_err(|e| self.explain("read the owner", e))
+    }
+
+    /// Refuses a writer that is not the owner; part of every transaction that writes results.
+    pub(crate) async fn check(
+        &self,
+        connection: &mut SqliteConnection,
+        mine: &Ownership,
+    ) -> Result<(), RunTableError> {
+        let row = read_row(connection).await.map_err(|e| self.explain("read the owner", e))?;
+        match row.claim {
+            Some(claim) if row.epoch == mine.epoch && claim.owner.is_same_process(&mine.owner) => Ok(()),
+            claim => {
+                let by = claim.map(|claim| Box::new(claim.owner));
+                Err(RunTableError::Deposed { by, epoch: row.epoch })
+            }
+        }
+    }
+}
+
+async fn read_row(connection: &mut SqliteConnection) -> Result<OwnerRow, sqlx::Error> {
+    let exists: i64 = sqlx::query(sql::OWNER_TABLE_EXISTS).fetch_one(&mut *connection).await?.try_get(0)?;
+    if exists == 0 {
+        return Ok(OwnerRow::default());
+    }
+    let Some(row) = sqlx::query(sql::READ_OWNER).fetch_optional(connection).await? else {
+        return Ok(OwnerRow::default());
+    };
+    let epoch: i64 = row.try_get(0)?;
+    let pid: Option<i64> = row.try_get(2)?;
+    let text = |index| Stored::get(&row, index).map(Stored::text);
+    let claim = match (text(1)?, pid.and_then(|pid| u32::try_from(pid).ok()), Stored::get(&row, 6)?.number())
+    {
+        (Some(host), Some(pid), Some(until)) => Some(Claim {
+            owner: Owner {
+                host,
+                pid,
+                token: text(3)?.unwrap_or_default(),
+                user: text(4)?.unwrap_or_default(),
+                address: text(5)?,
+            },
+            until,
+        }),
+        _ => None,
+    };
+    Ok(OwnerRow { epoch: epoch.max(0) as u64, claim })
+}
+
+async fn write(
+    connection: &mut SqliteConnection,
+    owner: &Owner,
+    epoch: u64,
+    until: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(sql::WRITE_OWNER)
+        // The rule keeps epochs within SQLite's integers.
+        .bind(epoch as i64)
+        .bind(&owner.host)
+        .bind(i64::from(owner.pid))
+        .bind(&owner.token)
+        .bind(&owner.user)
+        .bind(&owner.address)
+        .bind(until)
+        .execute(connection)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,352 @@
+//! Reading the table, for people (`amore table`) and for plans (which runs there are).
+
+use std::collections::{BTreeSet, HashMap};
+
+use amore_model::{Proposal, Run};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::{
+    AssertSqlSafe,
+    sqlite::{SqliteConnection, SqliteRow},
+};
+
+use crate::{RunTable, RunTableError, sql, store::COMMENT, value::Stored};
+
+/// Which part of the table to read; by default all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableFilter {
+    /// Only this proposal.
+    pub proposal: Option<Proposal>,
+    /// Only these runs.
+    pub runs: Option<BTreeSet<Run>>,
+    /// Only these variables, by name.
+    pub variables: Option<Vec<String>>,
+}
+
+/// The run table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TableData {
+    /// Variables in the order of their declaration, then those that only have values, by name. Without the comment.
+    pub columns: Vec<Column>,
+    /// Ordered by proposal and run.
+    pub rows: Vec<RunRow>,
+}
+
+/// A variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its title; the name where it has none.
+    pub title: String,
+    /// Edited by users, not computed.
+    pub user_editable: bool,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRow {
+    /// The proposal.
+    pub proposal: Proposal,
+    /// The run.
+    pub run: Run,
+    /// When it began (seconds since 1970).
+    pub start_time: Option<f64>,
+    /// When it came into the table (seconds since 1970).
+    pub added_at: Option<f64>,
+    /// What users wrote about it.
+    pub comment: Option<String>,
+    /// One for each column; `None` where there is nothing.
+    pub cells: Vec<Option<Cell>>,
+}
+
+/// What stands in a cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Cell {
+    /// A whole number or a truth value.
+    Integer {
+        /// The number.
+        value: i64,
+    },
+    /// A floating-point number; NaN too.
+    Number {
+        /// The number.
+        value: f64,
+    },
+    /// Text.
+    Text {
+        /// The text.
+        value: String,
+    },
+    /// A complex number.
+    Complex {
+        /// Real part.
+        re: f64,
+        /// Imaginary part.
+        im: f64,
+    },
+    /// A moment.
+    Timestamp {
+        /// Seconds since 1970.
+        value: f64,
+    },
+    /// A thumbnail.
+    Image,
+    /// A small curve.
+    Trendline,
+    /// A small array.
+    Array,
+    /// Bytes of another kind.
+    Bytes,
+    /// The variable failed or was skipped (class `Skip`).
+    Error {
+        /// Exception class.
+        class: String,
+        /// Message.
+        message: String,
+    },
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cell::Integer { value } => value.fmt(f),
+            Cell::Number { value } | Cell::Timestamp { value } => value.fmt(f),
+            Cell::Text { value } => f.write_str(value),
+            Cell::Complex { re, im } => write!(f, "{re}{im:+}j"),
+            Cell::Image => f.write_str("<image>"),
+            Cell::Trendline => f.write_str("<trendline>"),
+            Cell::Array => f.write_str("<array>"),
+            Cell::Bytes => f.write_str("<bytes>"),
+            Cell::Error { class, message } => write!(f, "{class}: {message}"),
+        }
+    }
+}
+
+impl RunTable {
+    /// Reads the table, or a part of it, in one pass. Thumbnails and arrays are named, not read.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn table(&self, filter: &TableFilter) -> Result<TableData, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        let done = async {
+            self.settle(&mut connection).await?;
+            // One transaction, so that rows and columns are of one moment.
+            let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
+            let data = read_table(&mut transaction, filter, self.version).await?;
+            transaction.rollback().await?;
+            Ok(data)
+        };
+        done.await.map_err(|e| self.explain("read the run table", e))
+    }
+
+    /// The runs that the table knows, in order.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn runs(&self) -> Result<Vec<(Proposal, Run)>, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(sql::RUNS).fetch_all(&mut *connection).await;
+        let ids = rows.and_then(|rows| rows.iter().map(ids).collect::<Result<Vec<_>, _>>());
+        Ok(ids.map_err(|e| self.explain("read the runs", e))?.into_iter().flatten().collect())
+    }
+
+    /// For each run, the names that a context file has stored values or errors of. What other programs submitted, and what
+    /// users type in, is not among them.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn context_names(&self) -> Result<HashMap<(Proposal, Run), Vec<String>>, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(sql::CONTEXT_NAMES).fetch_all(&mut *connection).await;
+        let rows = rows.map_err(|e| self.explain("read the stored names", e))?;
+        let mut names: HashMap<(Proposal, Run), Vec<String>> = HashMap::new();
+        for row in &rows {
+            let read = || Ok((ids(row)?, Stored::get(row, 2)?.text()));
+            if let (Some(run), Some(name)) = read().map_err(|e| self.explain("read the stored names", e))? {
+                names.entry(run).or_default().push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// The cells of one run, by name; the comment included, cells without content left out.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn run_values(
+        &self,
+        proposal: Proposal,
+        run: Run,
+    ) -> Result<Vec<(String, Cell)>, RunTableError> {
+        let filter = TableFilter { proposal: Some(proposal), runs: Some([run].into()), variables: None };
+        let mut connection = self.connection.lock().await;
+        let values = read_values(&mut connection, &filter, self.version).await;
+        let values = values.map_err(|e| self.explain("read a run's values", e))?;
+        Ok(values.into_iter().filter_map(|v| Some((v.name, v.cell?))).collect())
+    }
+}
+
+/// One row of `run_variables`.
+struct Value {
+    run: (Proposal, Run),
+    name: String,
+    cell: Option<Cell>,
+}
+
+async fn read_table(
+    connection: &mut SqliteConnection,
+    filter: &TableFilter,
+    version: i64,
+) -> Result<TableData, sqlx::Error> {
+    let wanted = |name: &str| filter.variables.as_ref().is_none_or(|names| names.iter().any(|n| n == name));
+    let mut data = TableData::default();
+    let mut column_of: HashMap<String, usize> = HashMap::new();
+    for row in sqlx::query(sql::TITLES).fetch_all(&mut *connection).await? {
+        let Some(name) = Stored::get(&row, 0)?.text() else { continue };
+        if !wanted(&name) || name == COMMENT {
+            continue;
+        }
+        column_of.insert(name.clone(), data.columns.len());
+        data.columns.push(Column {
+            title: Stored::get(&row, 1)?.text().unwrap_or_else(|| name.clone()),
+            user_editable: Stored::get(&row, 2)? != Stored::Null,
+            name,
+        });
+    }
+    let mut row_of: HashMap<(Proposal, Run), usize> = HashMap::new();
+    for row in sqlx::query(sql::RUN_ROWS).fetch_all(&mut *connection).await? {
+        let Some((proposal, run)) = ids(&row)? else { continue };
+        if !filter.admits(proposal, run) {
+            continue;
+        }
+        row_of.insert((proposal, run), data.rows.len());
+        let time = |index| Stored::get(&row, index).map(|time| time.number());
+        let (start_time, added_at) = (time(2)?, time(3)?);
+        data.rows.push(RunRow { proposal, run, start_time, added_at, comment: None, cells: Vec::new() });
+    }
+    let values = read_values(connection, filter, version).await?;
+    let undeclared: BTreeSet<&str> = values
+        .iter()
+        .map(|v| v.name.as_str())
+        .filter(|n| !column_of.contains_key(*n) && *n != COMMENT)
+        .collect();
+    let undeclared: Vec<String> = undeclared.into_iter().map(str::to_owned).collect();
+    for name in undeclared {
+        column_of.insert(name.clone(), data.columns.len());
+        data.columns.push(Column { title: name.clone(), user_editable: false, name });
+    }
+    for row in &mut data.rows {
+        row.cells = vec![None; data.columns.len()];
+    }
+    for value in values {
+        // As for DAMNIT: values of a run that is not listed are not shown.
+        let Some(row) = row_of.get(&value.run).map(|&index| &mut data.rows[index]) else { continue };
+        match column_of.get(&value.name) {
+            Some(&column) => row.cells[column] = value.cell,
+            None => row.comment = value.cell.map(|cell| cell.to_string()),
+        }
+    }
+    Ok(data)
+}
+
+impl TableFilter {
+    fn admits(&self, proposal: Proposal, run: Run) -> bool {
+        self.proposal.is_none_or(|only| only == proposal)
+            && self.runs.as_ref().is_none_or(|runs| runs.contains(&run))
+    }
+}
+
+/// The values, ordered by run and name; of several versions the last comes last.
+async fn read_values(
+    connection: &mut SqliteConnection,
+    filter: &TableFilter,
+    version: i64,
+) -> Result<Vec<Value>, sqlx::Error> {
+    let mut conditions = vec!["true"];
+    if filter.proposal.is_some() {
+        conditions.push("proposal = ?1");
+    }
+    if filter.runs.is_some() {
+        conditions.push("run IN (SELECT value FROM json_each(?2))");
+    }
+    if filter.variables.is_some() {
+        conditions.push("name IN (SELECT value FROM json_each(?3))");
+    }
+    // Four columns and not eight: most of the time goes into handing values over, one by one.
+    let text = format!(
+        "-- read::read_values\nSELECT (proposal << 32) + run, name, \
+         CASE WHEN typeof(value) = 'blob' AND coalesce(summary_type, '') <> 'complex' THEN NULL ELSE value END, \
+         CASE WHEN value IS NULL AND summary_method IS NULL THEN {} \
+              WHEN value IS NULL THEN 'nan' \
+              WHEN typeof(value) = 'blob' THEN coalesce(summary_type, '') \
+              WHEN summary_type = 'timestamp' THEN summary_type END \
+         FROM run_variables WHERE {} ORDER BY proposal, run, name, version",
+        if version >= 2 { "attributes" } else { "NULL" },
+        conditions.join(" AND ")
+    );
+    let rows = sqlx::query(AssertSqlSafe(text))
+        .bind(filter.proposal.map(|proposal| i64::from(proposal.0)))
+        .bind(json!(filter.runs).to_string())
+        .bind(json!(filter.variables).to_string())
+        .fetch_all(connection)
+        .await?;
+    let mut values = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (Stored::Int(run), Some(name)) = (Stored::get(row, 0)?, Stored::get(row, 1)?.text()) else {
+            continue;
+        };
+        // Two numbers of 32 bits; whatever else may stand there is not a run.
+        let (Ok(proposal), run) = (u32::try_from(run >> 32), run as u32) else { continue };
+        values.push(Value { run: (Proposal(proposal), Run(run)), name, cell: cell(row)? });
+    }
+    Ok(values)
+}
+
+/// What a row of [`read_values`] shows: a value, or what there is to say about one that was not read.
+fn cell(row: &SqliteRow) -> Result<Option<Cell>, sqlx::Error> {
+    let about = Stored::get(row, 3)?.text();
+    let about = about.as_deref();
+    Ok(Some(match Stored::get(row, 2)? {
+        Stored::Int(value) if about.is_some() => Cell::Timestamp { value: value as f64 },
+        Stored::Real(value) if about.is_some() => Cell::Timestamp { value },
+        Stored::Int(value) => Cell::Integer { value },
+        Stored::Real(value) => Cell::Number { value },
+        Stored::Text(value) => Cell::Text { value },
+        Stored::Blob(bytes) => complex(&bytes).unwrap_or(Cell::Bytes),
+        Stored::Null => match about {
+            Some("nan") => Cell::Number { value: f64::NAN },
+            Some("") => Cell::Image,
+            Some("trendline") => Cell::Trendline,
+            Some("numpy") => Cell::Array,
+            Some(attributes) if attributes.starts_with('{') => return Ok(error(attributes)),
+            Some(_) => Cell::Bytes,
+            None => return Ok(None),
+        },
+    }))
+}
+
+fn complex(bytes: &[u8]) -> Option<Cell> {
+    let half = |at| Some(f64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    (bytes.len() == 16).then_some(Cell::Complex { re: half(0)?, im: half(8)? })
+}
+
+fn error(attributes: &str) -> Option<Cell> {
+    let attributes: serde_json::Value = serde_json::from_str(attributes).ok()?;
+    let text = |key| attributes.get(key).and_then(|text| text.as_str()).map(str::to_owned);
+    Some(Cell::Error { message: text("error")?, class: text("error_cls").unwrap_or_default() })
+}
+
+/// Proposal and run; `None` for rows of others that hold something else there.
+fn ids(row: &SqliteRow) -> Result<Option<(Proposal, Run)>, sqlx::Error> {
+    let number = |index| {
+        Ok::<_, sqlx::Error>(match Stored::get(row, index)? {
+            Stored::Int(number) => u32::try_from(number).ok(),
+            Stored::Text(text) => text.parse().ok(),
+            _ => None,
+        })
+    };
+    Ok(number(0)?.zip(number(1)?).map(|(proposal, run)| (Proposal(proposal), Run(run))))
+}

@@ -1,0 +1,208 @@
+//! Settings of a proposal: the table `metameta`, where DAMNIT has them too.
+
+use sqlx::sqlite::SqliteConnection;
+
+use crate::{RunTable, RunTableError, SettingValue, sql, value::Stored};
+
+/// A setting that means something to us or to DAMNIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownSetting {
+    /// Its name.
+    pub key: &'static str,
+    /// One line for users.
+    pub help: &'static str,
+    /// Kept by the program: users do not change it.
+    pub kept: bool,
+}
+
+const fn known(key: &'static str, help: &'static str) -> KnownSetting {
+    KnownSetting { key, help, kept: false }
+}
+
+/// All settings that mean something, in the order in which they are explained.
+pub const KNOWN_SETTINGS: &[KnownSetting] = &[
+    known("proposal", "number of the proposal that this database belongs to"),
+    known("context_python", "Python that executes the context file (3.9 or later; needs extra_data)"),
+    known("variable_time", "seconds that a variable may run"),
+    known("variable_mem", "memory that a variable's process may use, as Slurm writes it: 512M, 32G"),
+    known("concurrent_jobs", "how many runs are processed side by side"),
+    known("slurm_reservation", "Slurm reservation to use; goes before slurm_partition"),
+    known("slurm_partition", "Slurm partition to use; chosen from those you may use if not set"),
+    known("slurm_time", "time limit of Slurm jobs, as sbatch takes it (default 02:00:00)"),
+    known("slurm_account", "Slurm account that is charged"),
+    known("slurm_qos", "Slurm quality of service"),
+    known("slurm_clusters", "Slurm clusters to submit to, separated by commas"),
+    known(
+        "noncluster",
+        "where variables run that need no cluster: local (the default), or slurm: a small job",
+    ),
+    known("noncluster_cpus", "CPUs of such a job (default 4)"),
+    known("noncluster_mem", "memory of such a job (default 25G)"),
+    known("damnit_python", "Python of DAMNIT's own programs; not used here"),
+    known("db_id", "name of this database in update messages (40 hexadecimal digits)"),
+    KnownSetting { key: "data_format_version", help: "version of the format of runs.sqlite", kept: true },
+];
+
+/// A key that means nothing to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSetting {
+    /// The key.
+    pub key: String,
+    /// A known key that it resembles, if one does.
+    pub nearest: Option<&'static str>,
+}
+
+/// Of some keys those that are not known, with the nearest known one.
+pub fn unknown_settings<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<UnknownSetting> {
+    keys.into_iter()
+        .filter(|key| KNOWN_SETTINGS.iter().all(|known| known.key != *key))
+        .map(|key| UnknownSetting { key: key.to_owned(), nearest: nearest(key) })
+        .collect()
+}
+
+/// The known key with the fewest edits, if at most a third of it has to be edited.
+fn nearest(key: &str) -> Option<&'static str> {
+    let spelt = key.to_lowercase().replace('-', "_");
+    KNOWN_SETTINGS
+        .iter()
+        .map(|known| (edits(&spelt, known.key), known.key))
+        .filter(|(distance, known)| *distance * 3 <= known.len())
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Insertions, deletions and replacements between two words (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl RunTable {
+    /// One setting; `None` if it is not set.
+    ///
+    /// # Errors
+    /// The table cannot be read, or the value is a blob.
+    pub async fn setting(&self, key: &str) -> Result<Option<SettingValue>, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        get(&mut connection, key)
+            .await
+            .map_err(|e| self.explain("read a setting", e))?
+            .map_or(Ok(None), |value| to_setting(key, value).map(Some))
+    }
+
+    /// All settings, by name.
+    ///
+    /// # Errors
+    /// The table cannot be read, or a value is a blob.
+    pub async fn settings(&self) -> Result<Vec<(String, SettingValue)>, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(sql::LIST_SETTINGS).fetch_all(&mut *connection).await;
+        let rows = rows.map_err(|e| self.explain("read the settings", e))?;
+        let mut settings = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let read = || Ok((Stored::get(row, 0)?, Stored::get(row, 1)?));
+            let (key, value) = read().map_err(|e| self.explain("read the settings", e))?;
+            let Some(key) = key.text() else { continue };
+            let value = to_setting(&key, value)?;
+            settings.push((key, value));
+        }
+        Ok(settings)
+    }
+
+    /// Sets a setting. Users may do this at any time: it needs no ownership.
+    ///
+    /// # Errors
+    /// The setting is kept by the program, or the table cannot be written.
+    pub async fn set_setting(&self, key: &str, value: &SettingValue) -> Result<(), RunTableError> {
+        self.may_change(key)?;
+        let mut connection = self.connection.lock().await;
+        set(&mut connection, key, value).await.map_err(|e| self.explain("change a setting", e))
+    }
+
+    /// Removes a setting; says whether it was set.
+    ///
+    /// # Errors
+    /// The setting is kept by the program, or the table cannot be written.
+    pub async fn delete_setting(&self, key: &str) -> Result<bool, RunTableError> {
+        self.may_change(key)?;
+        let mut connection = self.connection.lock().await;
+        let done = sqlx::query(sql::DELETE_SETTING).bind(key).execute(&mut *connection).await;
+        Ok(done.map_err(|e| self.explain("delete a setting", e))?.rows_affected() > 0)
+    }
+
+    fn may_change(&self, key: &str) -> Result<(), RunTableError> {
+        self.must_be_writable()?;
+        if KNOWN_SETTINGS.iter().any(|known| known.kept && known.key == key) {
+            return Err(RunTableError::ProtectedSetting { key: key.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+fn to_setting(key: &str, value: Stored) -> Result<SettingValue, RunTableError> {
+    Ok(match value {
+        Stored::Null => SettingValue::Null,
+        Stored::Int(number) => SettingValue::Integer(number),
+        Stored::Real(number) => SettingValue::Real(number),
+        Stored::Text(text) => SettingValue::Text(text),
+        Stored::Blob(_) => return Err(RunTableError::BadSetting { key: key.to_owned() }),
+    })
+}
+
+/// Reads one setting on a connection.
+pub(crate) async fn get(connection: &mut SqliteConnection, key: &str) -> Result<Option<Stored>, sqlx::Error> {
+    let row = sqlx::query(sql::GET_SETTING).bind(key).fetch_optional(connection).await?;
+    row.map(|row| Stored::get(&row, 0)).transpose()
+}
+
+/// Writes one setting on a connection.
+pub(crate) async fn set(
+    connection: &mut SqliteConnection,
+    key: &str,
+    value: &SettingValue,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::SET_SETTING).bind(key);
+    let query = match value {
+        SettingValue::Null => query.bind(None::<String>),
+        SettingValue::Integer(number) => query.bind(*number),
+        SettingValue::Real(number) => query.bind(*number),
+        SettingValue::Text(text) => query.bind(text.as_str()),
+    };
+    query.execute(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_key_is_told_with_the_nearest_one() {
+        let found = unknown_settings(["slurm_partition", "slurm_reservaton", "Slurm-Time", "colour"]);
+        let found: Vec<_> = found.iter().map(|u| (u.key.as_str(), u.nearest)).collect();
+        assert_eq!(
+            found,
+            [
+                ("slurm_reservaton", Some("slurm_reservation")),
+                ("Slurm-Time", Some("slurm_time")),
+                ("colour", None)
+            ]
+        );
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "ab"), 2);
+        assert_eq!(edits("ab", "ab"), 0);
+    }
+}

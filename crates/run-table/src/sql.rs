@@ -1,0 +1,112 @@
+//! The statements, each opening with the name of the function that sends it (SQLite's traces show it).
+//! What depends on names of variables (the views) is put together in `views.rs`; multi-row inserts in `store.rs`.
+
+pub(crate) const TABLES: &str = "-- open::inspect
+SELECT name FROM sqlite_master WHERE type = 'table'";
+
+pub(crate) const SCHEMA_COUNTER: &str = "-- views::ensure
+PRAGMA schema_version";
+
+pub(crate) const GET_SETTING: &str = "-- settings::get
+SELECT value FROM metameta WHERE key = ?1";
+
+pub(crate) const SET_SETTING: &str = "-- settings::set
+INSERT INTO metameta (key, value) VALUES (?1, ?2)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+pub(crate) const DELETE_SETTING: &str = "-- settings::delete
+DELETE FROM metameta WHERE key = ?1";
+
+pub(crate) const LIST_SETTINGS: &str = "-- settings::list
+SELECT key, value FROM metameta ORDER BY key";
+
+pub(crate) const OWNER_TABLE_EXISTS: &str = "-- ownership::read_row
+SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'amore_owner'";
+
+pub(crate) const READ_OWNER: &str = "-- ownership::read_row
+SELECT epoch, host, pid, token, user, address, until FROM amore_owner WHERE id = 1";
+
+pub(crate) const WRITE_OWNER: &str = "-- ownership::acquire
+INSERT INTO amore_owner (id, epoch, host, pid, token, user, address, until)
+VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, host = excluded.host, pid = excluded.pid,
+    token = excluded.token, user = excluded.user, address = excluded.address, until = excluded.until";
+
+pub(crate) const RELEASE_OWNER: &str = "-- ownership::release
+UPDATE amore_owner
+SET host = NULL, pid = NULL, token = NULL, user = NULL, address = NULL, until = NULL WHERE id = 1";
+
+pub(crate) const UPSERT_RUN: &str = "-- store::store
+INSERT INTO run_info (proposal, run, start_time, added_at) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (proposal, run) DO UPDATE SET start_time =
+CASE WHEN ?5 THEN coalesce(start_time, excluded.start_time) ELSE coalesce(excluded.start_time, start_time) END";
+
+pub(crate) const USER_VARIABLES: &str = "-- store::store, variables::update
+SELECT name FROM variables WHERE type IS NOT NULL";
+
+pub(crate) const REMOVE_VALUES: &str = "-- store::store
+DELETE FROM run_variables
+WHERE proposal = ?1 AND run = ?2 AND name IN (SELECT value FROM json_each(?3))";
+
+pub(crate) const VIEW_SQL: &str = "-- views::load
+SELECT name, sql FROM sqlite_master WHERE type = 'view' AND name IN ('runs', 'max_diffs') ORDER BY name DESC";
+
+pub(crate) const VIEW_COLUMN_NAMES: &str = "-- views::load
+SELECT name FROM pragma_table_info('runs')";
+
+pub(crate) const DECLARED_NAMES: &str = "-- views::all_names
+SELECT name FROM variables ORDER BY rowid";
+
+pub(crate) const STORED_NAMES: &str = "-- views::all_names
+SELECT DISTINCT name FROM run_variables ORDER BY name";
+
+pub(crate) const COMPUTED_VARIABLES: &str = "-- variables::computed
+SELECT name, title, description FROM variables WHERE type IS NULL ORDER BY rowid";
+
+pub(crate) const ALL_TAGS: &str = "-- variables::computed
+SELECT variable_name, name FROM variable_tags JOIN tags ON id = tag_id ORDER BY variable_name, tag_id";
+
+pub(crate) const UPSERT_VARIABLES: &str = "-- variables::update
+INSERT INTO variables (name, type, title, description, attributes)
+SELECT value ->> 0, NULL, value ->> 1, value ->> 2, NULL FROM json_each(?1) WHERE true
+ON CONFLICT (name) DO UPDATE SET type = NULL, title = excluded.title, description = excluded.description,
+    attributes = NULL";
+
+pub(crate) const INSERT_TAGS: &str = "-- variables::update
+INSERT OR IGNORE INTO tags (name) SELECT value ->> 1 FROM json_each(?1)";
+
+pub(crate) const TAG_VARIABLES: &str = "-- variables::update
+INSERT OR IGNORE INTO variable_tags (variable_name, tag_id)
+SELECT pair.value ->> 0, tags.id FROM json_each(?1) AS pair JOIN tags ON tags.name = pair.value ->> 1";
+
+pub(crate) const UNTAG_VARIABLES: &str = "-- variables::update
+DELETE FROM variable_tags WHERE (variable_name, tag_id) IN (
+    SELECT pair.value ->> 0, tags.id FROM json_each(?1) AS pair JOIN tags ON tags.name = pair.value ->> 1
+)";
+
+pub(crate) const DROP_VARIABLES: &str = "-- variables::drop_variables
+DELETE FROM variables
+WHERE type IS NULL
+  AND name IN (SELECT value FROM json_each(?1))
+  AND name NOT IN (SELECT DISTINCT name FROM run_variables WHERE name IN (SELECT value FROM json_each(?1)))
+RETURNING name";
+
+pub(crate) const RUNS: &str = "-- read::runs
+SELECT proposal, run FROM run_info ORDER BY proposal, run";
+
+pub(crate) const RUN_ROWS: &str = "-- read::table
+SELECT proposal, run, start_time, added_at FROM run_info ORDER BY proposal, run";
+
+pub(crate) const TITLES: &str = "-- read::table
+SELECT name, title, type FROM variables ORDER BY rowid";
+
+pub(crate) const CONTEXT_NAMES: &str = "-- read::context_names
+SELECT CAST(proposal AS INTEGER), CAST(run AS INTEGER), name FROM run_variables
+WHERE provenance LIKE '%.py' AND name NOT IN (SELECT name FROM variables WHERE type IS NOT NULL)
+ORDER BY name";
+
+pub(crate) const USER_VARIABLE_DEFINITIONS: &str = "-- variables::copy_user_variables_from
+SELECT name, type, title, description, attributes FROM variables WHERE type IS NOT NULL";
+
+pub(crate) const ADD_USER_VARIABLE: &str = "-- variables::copy_user_variables_from
+INSERT OR IGNORE INTO variables (name, type, title, description, attributes) VALUES (?1, ?2, ?3, ?4, ?5)";
