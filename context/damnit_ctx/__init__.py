@@ -1,0 +1,51 @@
+"""What a context file imports: variables, cells, groups and pipelines.
+
+::
+
+    from damnit_ctx import Variable
+
+    @Variable(title="XGM intensity", summary="mean", units="uJ")
+    def xgm_intensity(run):
+        return run["SA2_XTD1_XGM/XGM/DOOCS:output", "data.intensityTD"].xarray()
+
+The package is given to the user's own interpreter by ``PYTHONPATH``. It needs nothing but NumPy there; whatever
+else it can store (xarray, pandas, matplotlib, plotly) is looked at only when the context file has imported it.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cell import Cell
+    from .errors import GroupError, Skip
+    from .group import Group
+    from .pipeline import Pipeline
+    from .slurm_job import JobOutcome, SlurmJob
+    from .variable import RunData, Variable
+
+if sys.version_info < (3, 9):  # noqa: UP036 (an older one is what this is for)
+    raise ImportError(f"Amore needs Python 3.9 or later; {sys.executable} is {sys.version.split()[0]}")
+
+__all__ = ["Cell", "Group", "GroupError", "JobOutcome", "Pipeline", "RunData", "Skip", "SlurmJob", "Variable"]
+
+_HOMES = {
+    "Cell": ".cell",
+    "Group": ".group",
+    "GroupError": ".errors",
+    "JobOutcome": ".slurm_job",
+    "Pipeline": ".pipeline",
+    "RunData": ".variable",
+    "Skip": ".errors",
+    "SlurmJob": ".slurm_job",
+    "Variable": ".variable",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: the host must be able to start, and to say what is missing, without NumPy.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,58 @@
+"""Functions of the context file on other computers: cloudpickle (dask, clusterfutures, joblib) sends them whole.
+
+It sends the functions of a module that it finds among the imported ones by their names alone, which workers elsewhere
+cannot resolve. So it is told about the context file's module as soon as it is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any, Optional
+
+_COPIES = ("cloudpickle", "joblib.externals.cloudpickle")
+
+
+class _Watcher:
+    """An import hook that waits for cloudpickle. It finds what Python's own finder finds."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def find_spec(
+        self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
+        """Called by the import machinery."""
+        if name not in _COPIES:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_tell(module: ModuleType) -> None:
+                execute(module)
+                _tell(module, self.module)
+
+            spec.loader.exec_module = execute_and_tell  # type: ignore[method-assign]
+        return spec
+
+
+def watch(module: ModuleType) -> None:
+    """Has every copy of cloudpickle, present and future, send functions of this module whole."""
+    for name in _COPIES:
+        if name in sys.modules:
+            _tell(sys.modules[name], module)
+    for finder in sys.meta_path:
+        if isinstance(finder, _Watcher):
+            finder.module = module
+            return
+    finder = _Watcher(module)
+    sys.meta_path.insert(0, finder)  # type: ignore[arg-type, unused-ignore]
+
+
+def _tell(cloudpickle: Any, module: ModuleType) -> None:
+    register = getattr(cloudpickle, "register_pickle_by_value", None)  # since cloudpickle 2.0
+    if register is not None:
+        register(module)

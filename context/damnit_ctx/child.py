@@ -1,0 +1,479 @@
+"""A forked child: describes a context file, or executes variables for one run. Ends with the process."""
+
+from __future__ import annotations
+
+import ast
+import faulthandler
+import gc
+import hashlib
+import importlib.util
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Optional
+
+from . import _core, encode, execute, preload, problems, report, resources, run_files, signals, slurm_job, stored
+from .channel import Lines, Message, SharedMemory, WorkerGone
+from .context_file import Execution, LoadedContext, offer_to_other_processes
+from .errors import Failure, GroupError, Skip, clean, text_of
+from .fingerprint import Fingerprints
+from .variable import Variable
+
+
+def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int) -> None:
+    """Lives a child's life: one conversation with the worker. Does not return.
+
+    Args:
+        sock: the conversation.
+        log: descriptor of the run's log.
+        memory: descriptor of the shared memory.
+        last_words: descriptor of a file of this process alone, for the traceback that it leaves when it dies.
+        host: process id of the host; when it is gone, so is this process.
+    """
+    code = 1
+    try:
+        _settle(log, host)
+        _leave_last_words(last_words)
+        lines = Lines(sock)
+        request = lines.receive()
+        if request["op"] == "describe":
+            lines.send(describe(request["context"]))
+        elif request["op"] == "run":
+            _Task(request, lines, memory, last_words).run()
+        else:
+            raise RuntimeError(f"the worker said {request['op']!r} where 'describe' or 'run' was due")
+        code = 0
+    except WorkerGone:
+        pass
+    except BaseException:
+        # Nothing of the user's gets here; it stands in the log, and the worker sees the exit code.
+        report.log_problem("internal error of damnit_ctx")
+    finally:
+        report.flush()
+        # No handlers at exit: they belong to the host.
+        os._exit(code)
+
+
+def _settle(log: int, host: int) -> None:
+    """Makes the fork a process of its own."""
+    os.setpgid(0, 0)
+    _core.die_with_parent()
+    if os.getppid() != host:
+        os._exit(1)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    # A library that writes into a closed pipe must not kill the process.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    # What the functions log is wanted in the run's log.
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"
+    )
+    if "numpy.random" in sys.modules:
+        # Without this all runs would draw the same numbers.
+        sys.modules["numpy.random"].seed()
+    gc.enable()
+
+
+def _leave_last_words(file: int) -> None:
+    """Has a traceback written when the process dies. Not into the log, which other children may be writing to."""
+    # Only of the thread that crashed: what others were doing is not where it happened.
+    faulthandler.enable(file=file, all_threads=False)
+    _answer_when_asked(file)
+
+
+def _answer_when_asked(file: int) -> None:
+    """Has a traceback written on SIGUSR2: the worker sends it to a variable that exceeds its time."""
+    faulthandler.unregister(signal.SIGUSR2)  # what is registered already is not put in place again
+    faulthandler.register(signal.SIGUSR2, file=file, all_threads=True, chain=False)
+
+
+# --- Describe ---------------------------------------------------------------------------------------------------------
+
+
+def describe(context: Mapping[str, str]) -> Message:
+    """Answer to ``describe``: what the file declares, and everything that is wrong with it."""
+    path, text = context["path"], context["text"]
+    report.show_source(path, text)
+    answer: Message = {"ev": "described", "variables": [], "problems": []}
+    found: list[problems.Problem] = answer["problems"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(text, path)
+            code = compile(tree, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        found.append(problems.of_syntax(error))
+        return answer
+    loaded, errors = _loaded(path, code, context)
+    found.extend(errors)
+    prints = Fingerprints(tree, path, loaded.namespace)
+    found.extend(
+        problems.problem("bad-argument", f"{name} is a Variable without a function", variables=[name])
+        for name in loaded.unfinished
+    )
+    found.extend(_hidden(hidden, winner, prints) for hidden, winner in loaded.hidden)
+    for variable in loaded.variables.values():
+        line, file = _place(variable, path, prints)
+        wrong = problems.check_variable(variable, line, file)
+        found.extend(wrong)
+        answer["variables"].append(_spec(variable, line, file, prints))
+    found.extend(problems.of_pyflakes(tree, path))
+    return answer
+
+
+def _loaded(path: str, code: Any, context: Mapping[str, str]) -> tuple[LoadedContext, list[problems.Problem]]:
+    """The file executed as far as possible, and what went wrong."""
+    wrong = []
+    execution = Execution(path)
+    sys.path.insert(0, os.path.dirname(path))
+    try:
+        execution.run(code)
+    except BaseException as error:
+        wrong.append(problems.of_import(error, path))
+    try:
+        return execution.collect(), wrong
+    except GroupError as error:
+        if not wrong:  # otherwise the file stopped before its groups were complete
+            wrong.append(problems.of_group(error, path))
+    return LoadedContext(vars(execution.module)), wrong
+
+
+def _hidden(hidden: Variable, winner: Variable, prints: Fingerprints) -> problems.Problem:
+    line = prints.line(hidden.func)
+    where = f" (line {prints.line(winner.func)})"
+    return problems.problem(
+        "duplicate-name",
+        f"a later variable{where} has the name {hidden.name!r} too: this one is never computed",
+        severity="warning",
+        line=line,
+        variables=[clean(hidden.name)],
+    )
+
+
+def _place(variable: Variable, path: str, prints: Fingerprints) -> tuple[Optional[int], Optional[str]]:
+    line = prints.line(variable.func)
+    code = getattr(getattr(variable.func, "__func__", variable.func), "__code__", None)
+    if code is None or code.co_filename == path:
+        return line, None
+    return line, None if report.is_ours(code.co_filename) else code.co_filename
+
+
+def _spec(variable: Variable, line: Optional[int], file: Optional[str], prints: Fingerprints) -> Message:
+    """A ``VariableSpec``. What is wrong in it has been told as a problem; here it is only brought into form."""
+    data = variable._data if variable._data in ("raw", "proc") else None
+    tags = variable.tags if isinstance(variable.tags, (tuple, list, set, frozenset)) else ()
+    if isinstance(tags, (set, frozenset)):
+        tags = sorted(tags, key=str)
+    job = slurm_job.spec(variable.job, _defaults(variable))
+    return {
+        "name": clean(str(variable.name)),
+        "title": clean(str(variable.title)),
+        "description": clean(variable.description) if isinstance(variable.description, str) else None,
+        "summary": variable.summary if isinstance(variable.summary, str) else None,
+        "data": data,
+        "cluster": bool(variable.cluster),
+        "resources": resources.read(variable.resources),
+        "tags": [clean(tag) for tag in tags if isinstance(tag, str)],
+        "transient": bool(variable.transient),
+        "units": clean(variable.units) if isinstance(variable.units, str) else None,
+        "arguments": _arguments(variable),
+        "line": line,
+        "file": file,
+        "fingerprint": prints.of(variable),
+        **({} if job is None else {"job": job}),
+    }
+
+
+def _arguments(variable: Variable) -> list[Message]:
+    import inspect
+
+    annotations = variable.annotations()
+    try:
+        parameters = list(inspect.signature(variable.func).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return []
+    return [
+        {
+            "name": parameter.name,
+            "annotation": clean(annotations[parameter.name]),
+            "has_default": parameter.default is not inspect.Parameter.empty,
+        }
+        for parameter in parameters
+        if parameter.name in annotations
+    ]
+
+
+def _defaults(variable: Variable) -> dict[str, Any]:
+    """Default values of annotated arguments."""
+    import inspect
+
+    annotations = variable.annotations()
+    try:
+        parameters = list(inspect.signature(variable.func).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return {}
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.name in annotations and parameter.default is not inspect.Parameter.empty
+    }
+
+
+# --- Run --------------------------------------------------------------------------------------------------------------
+
+
+class _Task:
+    """The execution of one ``ChildTask``."""
+
+    def __init__(self, request: Message, lines: Lines, memory: int, last_words: int) -> None:
+        self._request = request
+        self._lines = lines
+        self._memory = SharedMemory(memory, request["slots"], request["slot_bytes"])
+        os.close(memory)
+        self._variables: dict[str, Variable] = {}
+        self._last_words = last_words
+        self._had = set(sys.modules)
+        self._process = os.getpid()
+
+    def run(self) -> None:
+        request = self._request
+        context = request["context"]
+        report.show_source(context["path"], context["text"])
+        try:
+            os.chdir(request["directory"])
+            limit = request.get("memory_bytes")
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            sys.path.insert(0, os.path.dirname(context["path"]))
+            offer_to_other_processes(context["path"], context["text"])
+            execution = Execution(context["path"])
+            execution.run(compile(context["text"], context["path"], "exec", dont_inherit=True))
+            self._variables = execution.collect().variables
+            run = run_files.open_run(request["proposal"], request["run"], request["data"], request["mock"])
+            started = run_files.start_time(run)
+        except BaseException as error:
+            traceback = report.user_traceback(error)
+            report.log(f"cannot start:\n{traceback.rstrip()}")
+            self._lines.send({"ev": "cannot_start", **_words(error), "traceback": clean(traceback)})
+            return
+        self._lines.send({"ev": "opened", "start_time": started})
+        outcomes = request.get("outcomes", {})
+        facts = execute.RunFacts(
+            run,
+            request["proposal"],
+            request["run"],
+            request["parameters"],
+            request["directory"],
+            {name: slurm_job.JobOutcome.received(outcome) for name, outcome in outcomes.items()},
+            request["mock"],
+        )
+        values = self._earlier_values(started, facts)
+        for step in request["steps"]:
+            self._step(step, facts, values)
+        self._lines.send({"ev": "done", "imported": self._imported()})
+
+    def _earlier_values(self, started: float, facts: execute.RunFacts) -> execute.Values:
+        values = execute.Values(started)
+
+        def fetch(name: str, path: str) -> Callable[[], Any]:
+            return lambda: self._read_back(name, path, facts, values)
+
+        for name, path in self._request["given"].items():
+            values.offer(name, fetch(name, path))
+        for name, how in self._request["ended"].items():
+            if how["how"] == "error":
+                values.failures[name] = Failure(how["class"], how["message"])
+        return values
+
+    def _read_back(self, name: str, path: str, facts: execute.RunFacts, values: execute.Values) -> Any:
+        """A stored value; computed again (and not stored) where its stored form is another."""
+        try:
+            try:
+                return stored.read(path, name)
+            except OSError:
+                # A fragment that was collected meanwhile: the run's file has it. HDF5 has more than one error for a
+                # file that goes away while it is opened.
+                if os.path.exists(path):
+                    raise
+                return stored.read(self._run_file(), name)
+        except stored.NotAsReturned:
+            report.log(f"{name} is computed again: what is stored is not what it returned")
+        return self._compute_again(name, facts, values)
+
+    def _run_file(self) -> str:
+        request = self._request
+        name = f"p{request['proposal']}_r{request['run']}.h5"
+        return os.path.join(request["directory"], "extracted_data", name)
+
+    def _compute_again(self, name: str, facts: execute.RunFacts, values: execute.Values) -> Any:
+        variable = self._variables.get(name)
+        if variable is None:
+            raise execute.NoValue(name)
+        for other in variable.arg_dependencies().values():
+            if other in self._variables and not values.knows(other):
+                values.offer(other, lambda other=other: self._compute_again(other, facts, values))  # type: ignore[misc]
+        kwargs = execute.arguments(variable, facts, values, self._variables)
+        if isinstance(kwargs, Failure):
+            values.failures[name] = kwargs
+            raise execute.NoValue(name)
+        try:
+            return self._evaluate(variable, facts, kwargs).data
+        except BaseException as error:
+            report.log_problem(f"{name} failed")
+            values.failures[name] = Failure.of(error)
+            raise execute.NoValue(name) from None
+
+    def _evaluate(self, variable: Variable, facts: execute.RunFacts, kwargs: dict[str, Any]) -> Any:
+        """Calls the function; an alarm that it leaves set is not to hit the next one."""
+        with signals.put_back(lambda: _answer_when_asked(self._last_words)):
+            return variable.evaluate(facts.run, kwargs)
+
+    def _step(self, step: Message, facts: execute.RunFacts, values: execute.Values) -> None:
+        name = step["name"]
+        begun = time.perf_counter()
+        cpu_begun = time.process_time()
+        self._lines.send({"ev": "started", "name": name})
+
+        def failed(failure: Failure, traceback: Optional[str]) -> None:
+            values.failures[name] = failure
+            message = {"ev": "failed", "name": name, "class": failure.class_name, "message": clean(failure.message)}
+            self._lines.send({**message, "traceback": traceback, "seconds": time.perf_counter() - begun})
+
+        variable = self._variables.get(name)
+        try:
+            if variable is None:
+                failed(Failure("KeyError", f"the context file declares no variable {name!r} when it is executed"), None)
+                return
+            kwargs = execute.arguments(variable, facts, values, self._variables)
+            if isinstance(kwargs, Failure):
+                report.log(f"{name} not run: {clean(kwargs.message)}")
+                failed(kwargs, None)
+                return
+            cell = self._evaluate(variable, facts, kwargs)
+            self._end_copy(None)
+            seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
+            self._hand_over(name, variable, cell, seconds, cpu)
+        except WorkerGone:
+            raise
+        except Skip as skip:
+            self._end_copy(skip)
+            report.log(f"{name} skipped: {clean(text_of(skip))}")
+            failed(Failure("Skip", text_of(skip)), None)
+            return
+        except BaseException as error:
+            self._end_copy(error)
+            traceback = report.user_traceback(error)
+            report.log(f"{name} failed after {time.perf_counter() - begun:.3f} s:\n{traceback.rstrip()}")
+            failed(Failure.of(error), clean(traceback))
+            return
+        values.put(name, cell.data)
+
+    def _end_copy(self, error: Optional[BaseException]) -> None:
+        """Ends a copy of this process that the function forked and did not end itself, as Python would.
+
+        It must not go on with the steps: there would be two that tell the worker of them.
+        """
+        if os.getpid() == self._process:
+            return
+        code = 0
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            code = 1
+            report.log(f"in a process that was forked here:\n{report.user_traceback(error).rstrip()}")
+        report.flush()
+        os._exit(code & 0xFF)
+
+    def _hand_over(self, name: str, variable: Variable, cell: Any, seconds: float, cpu: float) -> None:
+        """Gives a value to the worker, or says that there is none."""
+        nothing = cell.data is None
+        if nothing and not variable.transient:
+            nothing = cell.preview is None and cell.summary_value is None
+        report.log(f"{name} {'returned None' if nothing else 'computed'} in {seconds:.3f} s")
+        if variable.transient:
+            event = "nothing" if cell.data is None else "kept"
+            self._lines.send({"ev": event, "name": name, "seconds": seconds})
+            return
+        if nothing:
+            self._lines.send({"ev": "nothing", "name": name, "seconds": seconds})
+            return
+        message, arrays = encode.encode(name, cell)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        message.update(seconds=seconds, cpu_seconds=cpu, max_rss_kib=usage.ru_maxrss)
+        self._memory.send_value(self._lines, message, arrays)
+
+    def _imported(self) -> list[str]:
+        """Installed modules that this child had to import; the host may do so before its next fork.
+
+        None of those that the file itself imports behind other statements, and none at all if it changes the
+        environment: what came first may have been meant to.
+        """
+        text = self._request["context"]["text"]
+        if "environ" in text or "putenv" in text:
+            return []
+        late = preload.late_imports(text)
+        found = []
+        for name in sorted(set(sys.modules) - self._had):
+            module = sys.modules.get(name)
+            origin = getattr(module, "__file__", None)
+            if origin is None or name.partition(".")[0] in late or preload.is_denied(name):
+                continue
+            if preload.is_installed(origin) and not report.is_ours(origin):
+                found.append(name)
+        return found
+
+
+def _words(error: BaseException) -> Message:
+    return {"class": type(error).__name__, "message": clean(text_of(error))}
+
+
+def environment() -> str:
+    """A short digest of the interpreter and of the installed packages that values depend on most."""
+    parts = [sys.version, sys.executable]
+    packages = ("numpy", "h5py", "xarray", "pandas", "extra_data")
+    versions = _versions_by_folder(packages)
+    parts += [f"{package} {versions.get(package) or _version(package)}" for package in packages]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _versions_by_folder(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by the names of installed packages' folders: importlib.metadata takes as long as some imports."""
+    wanted = set(packages)
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            package, _, rest = name.partition("-")
+            package = package.lower().replace(".", "_")
+            if package in wanted and rest.endswith(".dist-info"):
+                # What comes first on the path is what is imported.
+                found.setdefault(package, rest[: -len(".dist-info")])
+    return found
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if importlib.util.find_spec(package) is None:
+        return "-"
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "-"

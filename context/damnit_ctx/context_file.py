@@ -1,0 +1,145 @@
+"""Executing a context file's text and collecting the variables that it declares."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from . import by_value
+from . import variable as variable_module
+from .group import assign_names, expand, is_group
+from .pipeline import Pipeline, default_pipeline
+from .variable import Variable
+
+# Functions of the file are pickled by this name, so it is one that can be imported (executed.py).
+MODULE_NAME = "damnit_ctx.executed"
+
+
+class LoadedContext:
+    """What a context file declared.
+
+    Attributes:
+        variables: name → variable, groups expanded.
+        hidden: variables that a later one of the same name replaced.
+        unfinished: names of ``Variable`` objects that were never put on a function.
+        namespace: the file's globals.
+    """
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self.namespace = namespace
+        self.variables: dict[str, Variable] = {}
+        self.hidden: list[tuple[Variable, Variable]] = []
+        self.unfinished: list[str] = []
+
+
+class Execution:
+    """One execution of a context file. :meth:`run`, then :meth:`collect`; the latter also after a failed run, for
+    what was declared up to there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        module = types.ModuleType(MODULE_NAME)
+        module.__file__ = path
+        # It belongs to no package, least of all to this one: `from . import name` has nothing to look in.
+        module.__package__ = ""
+        # Functions of the file can be pickled by reference, for example by multiprocessing in a variable.
+        sys.modules[MODULE_NAME] = module
+        by_value.watch(module)
+        self.module = module
+        self._declared: list[Variable] = []
+        self._default: Optional[tuple[Pipeline, bool]] = None
+
+    def run(self, code: types.CodeType) -> None:
+        """Executes the file. Whatever it raises comes through."""
+        with default_pipeline() as state, _declarations() as declared:
+            try:
+                exec(code, vars(self.module))
+            finally:
+                self._declared = list(declared)
+                if state.used:
+                    self._default = (state.pipeline, state.explicit)
+
+    def collect(self) -> LoadedContext:
+        """The variables.
+
+        Raises:
+            GroupError: groups that cannot be.
+        """
+        loaded = LoadedContext(vars(self.module))
+        namespace = {name: value for name, value in loaded.namespace.items() if not name.startswith("__")}
+        assign_names(namespace)
+        groups = [value for value in namespace.values() if is_group(value)]
+        variables: dict[str, Variable] = {}
+        for name, value in namespace.items():
+            if not isinstance(value, Variable):
+                continue
+            if not hasattr(value, "func"):
+                loaded.unfinished.append(name)
+                continue
+            known = variables.get(value.name)
+            if known is not None and known is not value:
+                loaded.hidden.append((known, value))
+            variables[value.name] = value
+        self._find_hidden(variables, loaded)
+        pipeline, explicit = self._default or (None, False)
+        if pipeline is not None:
+            if not explicit:
+                pipeline.add(*variables.values(), *groups)
+            loaded.variables = dict(pipeline.declared)
+        else:
+            loaded.variables = {**variables, **expand(groups, variables)}
+        return loaded
+
+    def _find_hidden(self, variables: dict[str, Variable], loaded: LoadedContext) -> None:
+        """Functions of the top level that were declared under a name which now belongs to a later one."""
+        for declared in self._declared:
+            winner = variables.get(declared.name)
+            at_top = getattr(declared.func, "__qualname__", "") == declared.name
+            mine = getattr(declared.func, "__module__", None) == MODULE_NAME
+            if winner is not None and winner is not declared and at_top and mine:
+                loaded.hidden.append((declared, winner))
+
+
+@contextmanager
+def _declarations() -> Iterator[list[Variable]]:
+    """The list of the variables declared meanwhile."""
+    before = variable_module._declared
+    current: list[Variable] = []
+    variable_module._declared = current
+    try:
+        yield current
+    finally:
+        variable_module._declared = before
+
+
+@contextmanager
+def importable_folder(path: str) -> Iterator[None]:
+    """The folder of the context file at the head of ``sys.path``."""
+    folder = os.path.dirname(path)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def offer_to_other_processes(path: str, text: str) -> None:
+    """Lets processes that this one starts (multiprocessing's "spawn" and "forkserver") import the file as it is
+    executed here, which need not be what is on the disk by then."""
+    descriptor = os.memfd_create("context file")
+    with os.fdopen(descriptor, "wb", closefd=False) as memory:
+        memory.write(text.encode("utf-8"))
+    os.environ["AMORE_CONTEXT_PATH"] = path
+    os.environ["AMORE_CONTEXT_TEXT"] = f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def load(text: str, path: str) -> LoadedContext:
+    """Executes the text as the file at ``path``. Everything that is wrong with it is raised."""
+    execution = Execution(path)
+    execution.run(compile(text, path, "exec", dont_inherit=True))
+    return execution.collect()

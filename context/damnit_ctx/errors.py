@@ -1,0 +1,99 @@
+"""The exceptions of context files, and the words in which a failed dependency is told to its dependents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Skip(Exception):
+    """Raise it in a variable's function to say: not for this run. The message is shown with the run."""
+
+
+class GroupError(Exception):
+    """A group that is declared or used in a way that cannot work."""
+
+
+class ContextFileErrors(RuntimeError):
+    """Everything that is wrong with a set of variables, one sentence each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Failure:
+    """How a variable ended without a value: class and message of its exception.
+
+    Only the words are kept, not the exception: it may have been raised in another process.
+    """
+
+    __slots__ = ("class_name", "message")
+
+    def __init__(self, class_name: str, message: str) -> None:
+        self.class_name = class_name
+        self.message = message
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The failure that an exception stands for."""
+        return cls(type(error).__name__, text_of(error))
+
+    @property
+    def is_harmless(self) -> bool:
+        """Did the variable choose not to run, or lacks the run its source?"""
+        return self.class_name in ("Skip", "SourceNameError")
+
+
+def text_of(error: BaseException) -> str:
+    """``str(error)``, also where that fails itself."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"<no message: str() of this exception raised {type(second).__name__}>"
+
+
+def clean(text: str) -> str:
+    """Text that a file can hold; anything else (lone surrogates, NUL) is shown by its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+_TREE_HEAD = "Not run because dependencies are missing:"
+
+
+class DependencyError(RuntimeError):
+    """A variable that could not run because others failed. The message shows them as a tree."""
+
+    def __init__(self, failures: Iterable[tuple[str, Failure]]) -> None:
+        super().__init__(_tree(list(failures)))
+
+
+def _tree(failures: list[tuple[str, Failure]]) -> str:
+    """The failures as a tree. What made a dependency fail is in its own message already, one level less deep."""
+    lines = [_TREE_HEAD]
+    for position, (name, failure) in enumerate(failures, start=1):
+        last = position == len(failures)
+        branch, stem = ("└ ", "   ") if last else ("├ ", "│  ")
+        inner = failure.message.splitlines()
+        if failure.class_name == "DependencyError":
+            lines.append(f"{branch}({name}) not run")
+            inner = inner[1:]
+        elif inner:
+            lines.append(f"{branch}({name}) failed: {failure.class_name}: {inner[0]}")
+            inner = inner[1:]
+        else:
+            lines.append(f"{branch}({name}) failed: {failure.class_name}")
+        lines.extend(stem + line for line in inner)
+    return "\n".join(lines)
+
+
+def missing_dependencies(names: list[str], failures: dict[str, Failure]) -> Failure:
+    """Why a variable cannot run whose dependencies ``names`` have no value.
+
+    It is a skip if nothing went wrong: all causes are skips or sources that the run lacks, or the dependencies
+    returned ``None``.
+    """
+    failed = [(name, failures[name]) for name in names if name in failures]
+    if not failed:
+        return Failure("Skip", "Dependencies returned no data:" + "".join(f"\n- {name!r}" for name in names))
+    kind = "Skip" if all(failure.is_harmless for _, failure in failed) else "DependencyError"
+    return Failure(kind, str(DependencyError(failed)))

@@ -1,0 +1,14 @@
+"""The context file, in a process that a variable started by multiprocessing's "spawn" or "forkserver".
+
+Such a process imports the module of each function that it is handed. In the process of the variable itself this
+module is never executed: there the file's own module has its place (context_file.py).
+"""
+
+import os
+
+if "AMORE_CONTEXT_TEXT" not in os.environ:
+    raise ImportError("damnit_ctx.executed is a context file, and none is being executed")
+
+with open(os.environ["AMORE_CONTEXT_TEXT"], encoding="utf-8") as _text:
+    __file__ = os.environ["AMORE_CONTEXT_PATH"]
+    exec(compile(_text.read(), __file__, "exec", dont_inherit=True))

@@ -1,0 +1,176 @@
+"""A variable whose work is a Slurm job of its own: what the job is (`SlurmJob`), and how it ended (`JobOutcome`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from . import resources
+from .errors import clean
+
+_PLAIN = (str, bool, int, float)
+
+
+class SlurmJob:
+    """The command that is a variable's work. It runs in a Slurm job of its own; nothing waits for it but what needs it.
+
+    ::
+
+        @Variable(title="Hits", job=SlurmJob(["./find_hits.sh", "{run}", "{threshold}", "{directory}"], cpus=32))
+        def hits(run, job: "job#outcome", threshold: "var#threshold"):
+            return int((job.directory / "hits.txt").read_text())
+
+    Args:
+        command: the program and its arguments, each a word, or the path of one script. No shell reads them. The program
+            is searched from the folder of the context file if there is a ``/`` in it, else in ``PATH``. Words may hold
+            ``{run}``, ``{proposal}``, ``{proposal_dir}``, ``{raw_dir}``, ``{proc_dir}``, ``{run_file}`` (the run's
+            HDF5 file with what the variable depends on), ``{directory}`` (an empty folder of run and variable) and, by
+            the names of the function's arguments, numbers and texts that it depends on. ``{{`` and ``}}`` are braces.
+        cpus, mem, gpus, time, nodes, constraint, partition, reservation, account, qos: as those of `Variable`.
+        ntasks: tasks of the whole job, for programs that start their processes with ``srun`` or MPI: `cpus` is then of
+            each, and the command itself runs once, on the first node.
+        check: call the function only if the job completed with exit code 0; otherwise the variable gets the error. With
+            ``check=False`` it is called however the job ended.
+    """
+
+    def __init__(
+        self,
+        command: Any,
+        *,
+        cpus: Optional[int] = None,
+        mem: Union[str, int, None] = None,
+        gpus: Optional[int] = None,
+        time: Union[str, int, None] = None,
+        nodes: Optional[int] = None,
+        constraint: Optional[str] = None,
+        partition: Optional[str] = None,
+        reservation: Optional[str] = None,
+        account: Optional[str] = None,
+        qos: Optional[str] = None,
+        ntasks: Optional[int] = None,
+        check: bool = True,
+    ) -> None:
+        # One path is a script without arguments. What is wrong is told with all else, in problems.py.
+        self.command: Any = [command] if isinstance(command, (str, os.PathLike)) else command
+        self.check = check
+        given = (cpus, mem, gpus, time, nodes, constraint, partition, reservation, account, qos, ntasks)
+        self.resources: dict[str, Any] = {
+            argument: value for argument, value in zip(resources.JOB_ARGUMENTS, given) if value is not None
+        }
+
+    def words(self) -> list[str]:
+        """The command's words as text; those that cannot be are left out."""
+        if not isinstance(self.command, (list, tuple)):
+            return []
+        return [text for word in self.command if (text := _text(word)) is not None]
+
+    def __repr__(self) -> str:
+        return f"SlurmJob({self.command!r})"
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a variable's Slurm job ended: what an argument annotated ``"job#outcome"`` gets.
+
+    Attributes:
+        id: the job's id; ``None`` if the command was executed without Slurm.
+        state: Slurm's word: ``"COMPLETED"``, ``"FAILED"``, ``"TIMEOUT"``, ``"OUT_OF_MEMORY"``, ``"CANCELLED"`` ...
+        reason: what is known beside the state; may be empty.
+        exit_code: of the command; ``None`` if it did not exit by itself.
+        signal: the signal that ended it, if one did.
+        directory: the folder that was its own.
+        log: the file with its output, if it is known.
+        elapsed: seconds that it ran.
+        tail: the last lines of its output, if it failed.
+        cluster: the cluster that has the job, where the setting ``slurm_clusters`` names any.
+    """
+
+    id: Optional[str]
+    state: str
+    reason: str
+    exit_code: Optional[int]
+    signal: Optional[int]
+    directory: Path
+    log: Optional[Path]
+    elapsed: float
+    tail: str
+    cluster: Optional[str] = None
+
+    @property
+    def ok(self) -> bool:
+        """Did it complete with exit code 0?"""
+        return self.state == "COMPLETED" and self.exit_code == 0
+
+    @classmethod
+    def received(cls, message: Mapping[str, Any]) -> JobOutcome:
+        """From the words in which it crosses between processes (``JobOutcome`` in crates/model)."""
+        log = message.get("log")
+        return cls(
+            id=message.get("id"),
+            state=message["state"],
+            reason=message.get("reason", ""),
+            exit_code=message.get("exit_code"),
+            signal=message.get("signal"),
+            directory=Path(message["directory"]),
+            log=None if log is None else Path(log),
+            elapsed=float(message["elapsed"]),
+            tail=message.get("tail", ""),
+            cluster=message.get("cluster"),
+        )
+
+
+def _text(word: Any) -> Optional[str]:
+    if isinstance(word, os.PathLike):
+        word = os.fspath(word)
+    if isinstance(word, _PLAIN) and not isinstance(word, bool):
+        return str(word)
+    return None
+
+
+def wrong(job: Any) -> Iterator[tuple[str, str, Optional[str]]]:
+    """Kind, message and hint for everything that is wrong with ``job=``."""
+    if not isinstance(job, SlurmJob):
+        yield "bad-argument", f"job={job!r}, which must be a SlurmJob", 'job=SlurmJob(["./script.sh", "{run}"])'
+        return
+    command = job.command
+    if not isinstance(command, (list, tuple)) or not command:
+        yield (
+            "bad-argument",
+            f"the command of its job is {command!r}, which must be a list of words, or the path of a script",
+            'SlurmJob(["./script.sh", "{run}"])',
+        )
+        return
+    for word in command:
+        text = _text(word)
+        if text is None:
+            yield "bad-argument", f"the command of its job has the word {word!r}, which must be a text", None
+        elif "\0" in text:
+            yield "bad-argument", f"the command of its job has the word {word!r}: no argument can hold NUL", None
+    program = _text(command[0])
+    if program is not None and not program.strip():
+        yield "bad-argument", "the command of its job begins with an empty word: the program is missing", None
+    elif program is not None and len(command) == 1 and " " in program.strip() and not os.path.exists(program):
+        yield (
+            "bad-argument",
+            f"the command of its job is one word with blanks in it: {program!r}",
+            "give a list of words; no shell reads them",
+        )
+    if not isinstance(job.check, bool):
+        yield "bad-argument", f"check={job.check!r} of its job, which must be True or False", None
+    for message, hint in resources.wrong(job.resources):
+        yield "bad-resources", message, hint
+
+
+def spec(job: Any, defaults: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """A ``JobSpec``. What is wrong in it has been told as a problem."""
+    if not isinstance(job, SlurmJob):
+        return None
+    return {
+        "command": [clean(word) for word in job.words()],
+        "resources": resources.read(job.resources),
+        "check": bool(job.check),
+        "defaults": {argument: clean(str(value)) for argument, value in defaults.items() if isinstance(value, _PLAIN)},
+    }
