@@ -1,0 +1,196 @@
+//! One forked child: its socket, its shared memory, its end.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use amore_wire::host::{FromChild, ToChild};
+use nix::{
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::{Signal, killpg},
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    hosts::{ChildEvent, Host},
+    lines::{Lines, Received},
+    shared_memory::SharedMemory,
+};
+
+/// How long a host may take to fork or to reap.
+const HOST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As much as is read of what a dying child wrote.
+const MAX_LAST_WORDS: usize = 256 * 1024;
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal killed it.
+    Signal(i32),
+    /// The host went away with it.
+    HostGone,
+}
+
+impl Death {
+    /// The exception class under which the variable's error is stored, and the message.
+    pub fn in_words(&self) -> (String, String) {
+        match self {
+            Death::Exited(code) => (
+                "ProcessExited".to_owned(),
+                format!(
+                    "the process of this variable exited with code {code} (os._exit or a library did that)"
+                ),
+            ),
+            Death::Signal(number) => {
+                let name = Signal::try_from(*number).map(Signal::as_str).unwrap_or("unknown signal");
+                let why = match Signal::try_from(*number) {
+                    Ok(Signal::SIGSEGV) => ": it touched memory that is not its own (a bug in compiled code)",
+                    Ok(Signal::SIGABRT) => ": it aborted itself (an assertion in compiled code)",
+                    Ok(Signal::SIGKILL) => {
+                        ": somebody killed it; most often that is the kernel, out of memory"
+                    }
+                    Ok(Signal::SIGBUS) => {
+                        ": a file it had mapped was cut, or the disk or shared memory is full"
+                    }
+                    _ => "",
+                };
+                (
+                    "ProcessKilled".to_owned(),
+                    format!("the process of this variable was killed by {name} ({number}){why}"),
+                )
+            }
+            Death::HostGone => (
+                "ProcessKilled".to_owned(),
+                "the Python host that ran this variable went away again and again".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A living child and this side of its conversation.
+#[derive(Debug)]
+pub struct ChildProcess {
+    lines: Lines,
+    /// Where its values cross.
+    pub memory: SharedMemory,
+    /// Where `faulthandler` writes: a file of this child alone, as several may share one log.
+    last_words: File,
+    events: Receiver<ChildEvent>,
+    pid: Option<i32>,
+    death: Option<Death>,
+}
+
+impl ChildProcess {
+    /// Forks a child whose output goes to `log`, and tells it what to do.
+    ///
+    /// # Errors
+    /// The kernel's or the control socket's.
+    pub fn fork(host: &Arc<Host>, id: &str, log: &File, first: &ToChild) -> io::Result<Self> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        let memory = SharedMemory::create()?;
+        let log: OwnedFd = log.try_clone()?.into();
+        let words = memfd_create("amore-last-words", MFdFlags::MFD_CLOEXEC)?;
+        let events = host.fork(id, &[&theirs, &log, memory.descriptor(), &words])?;
+        let child = ChildProcess {
+            lines: Lines::new(ours),
+            memory,
+            last_words: words.into(),
+            events,
+            pid: None,
+            death: None,
+        };
+        child.say(first)?;
+        Ok(child)
+    }
+
+    /// Says something to it.
+    ///
+    /// # Errors
+    /// The socket's; not that the child is dead.
+    pub fn say(&self, message: &ToChild) -> io::Result<()> {
+        self.lines.send(message)
+    }
+
+    /// Waits for its next message.
+    ///
+    /// # Errors
+    /// The socket's, or a message that is none.
+    pub fn listen(&mut self, deadline: Option<Instant>) -> io::Result<Received<FromChild>> {
+        self.lines.receive(deadline)
+    }
+
+    /// Kills it with all that it started.
+    pub fn kill(&mut self) {
+        self.note_events(Duration::from_millis(200));
+        if let Some(pid) = self.pid.filter(|_| self.death.is_none()) {
+            // Gone already is as good.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Has it write down where it stands (`faulthandler` answers SIGUSR2), and gives it a moment.
+    pub fn ask_for_traceback(&mut self) {
+        self.note_events(Duration::from_millis(200));
+        if let Some(pid) = self.pid.filter(|_| self.death.is_none())
+            && nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGUSR2).is_ok()
+        {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn note_events(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.death.is_none() && (self.pid.is_none() || patience > Duration::from_secs(1)) {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(ChildEvent::Forked { pid }) => self.pid = Some(pid),
+                Ok(ChildEvent::Exited { code: Some(code), .. }) => self.death = Some(Death::Exited(code)),
+                Ok(ChildEvent::Exited { signal, .. }) => {
+                    self.death = Some(Death::Signal(signal.unwrap_or(0)))
+                }
+                Ok(ChildEvent::HostGone) => self.death = Some(Death::HostGone),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits until it is reaped (its socket is closed already) and says how it ended.
+    pub fn death(&mut self) -> Death {
+        self.note_events(HOST_TIMEOUT);
+        if self.death.is_none() {
+            self.kill();
+            self.note_events(HOST_TIMEOUT);
+        }
+        self.death.clone().unwrap_or(Death::HostGone)
+    }
+
+    /// What `faulthandler` wrote when it died, or when it was asked where it stands.
+    pub fn last_words(&self) -> String {
+        let mut words = vec![0; MAX_LAST_WORDS];
+        let mut length = 0;
+        // It is memory: nothing but an interruption can fail, and then as much is taken as was read.
+        while let Some(rest) = words.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match self.last_words.read_at(rest, length as u64) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => length += read,
+            }
+        }
+        String::from_utf8_lossy(&words[..length]).into_owned()
+    }
+}
+
+impl Drop for ChildProcess {
+    /// No child outlives the task it was forked for.
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

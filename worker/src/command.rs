@@ -1,0 +1,252 @@
+//! The command of a variable (`job=`): executed as a child of this worker, in the Slurm job that it was submitted for, or here
+//! where there is no Slurm.
+
+use std::{
+    ffi::{CString, OsString},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use amore_model::JobOutcome;
+use amore_wire::task::{self, CutShort, FromWorker, Task};
+use nix::{
+    sys::{
+        prctl,
+        signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask},
+    },
+    unistd::{Pid, execvp, getppid},
+};
+
+use crate::{job::InJob, report::Report};
+
+/// How often it is looked whether the command has ended.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a command that was told to end may take before it is killed. Slurm's own patience is usually shorter.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of its output that are told.
+const TAIL_LINES: usize = 20;
+/// As much of them as is told.
+const TAIL_BYTES: u64 = 8 * 1024;
+/// Exit code of a program that cannot be executed, as a shell has it.
+const CANNOT_EXECUTE: u8 = 127;
+
+/// How it went.
+enum Ended {
+    /// By itself.
+    Alone(ExitStatus),
+    /// After it was told to.
+    Told,
+}
+
+/// Executes the command of a task and reports how it ended.
+pub fn run_command(
+    task: &Task,
+    command: &task::Command,
+    report: &Report,
+    cancelled: &AtomicBool,
+    job: Option<&InJob>,
+) {
+    report.say(&FromWorker::VariableStarted { id: task.id.clone(), name: command.variable.clone() });
+    let since = Instant::now();
+    let mut problem = None;
+    let mut cut_short = None;
+    match execute_and_wait(task, command, cancelled, job) {
+        Ok((Ended::Told, _)) => {
+            problem = Some("cancelled".to_owned());
+            cut_short = job.map(|_| CutShort::ToldToEnd);
+        }
+        Ok((Ended::Alone(status), begins_at)) => {
+            let outcome = outcome(task, command, status, since.elapsed(), begins_at, job);
+            if let Some(job) = job {
+                // As a shell has it for a command that a signal ended.
+                let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+                job.exit_code.store(code as u8, Ordering::Relaxed);
+            }
+            report.say(&FromWorker::CommandEnded { id: task.id.clone(), outcome: Box::new(outcome) });
+        }
+        Err(error) => {
+            if let Some(job) = job {
+                job.exit_code.store(CANNOT_EXECUTE, Ordering::Relaxed);
+            }
+            let outcome = JobOutcome {
+                id: job_id(job),
+                cluster: None,
+                state: "FAILED".to_owned(),
+                reason: format!("it could not be started: {error}"),
+                exit_code: None,
+                signal: None,
+                directory: command.own_directory.clone(),
+                log: Some(task.log.clone()),
+                elapsed: 0.0,
+                tail: String::new(),
+            };
+            report.say(&FromWorker::CommandEnded { id: task.id.clone(), outcome: Box::new(outcome) });
+        }
+    }
+    report.say(&FromWorker::TaskEnded { id: task.id.clone(), problem, cut_short });
+}
+
+/// Gives also where its output begins in the log.
+fn execute_and_wait(
+    task: &Task,
+    command: &task::Command,
+    cancelled: &AtomicBool,
+    job: Option<&InJob>,
+) -> io::Result<(Ended, u64)> {
+    make_empty(&command.own_directory)?;
+    if let Some(folder) = task.log.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
+    let begins_at = log.metadata()?.len();
+    let mut child = start(command, &log)?;
+    let pid = Pid::from_raw(child.id() as i32);
+    let mut told: Option<Instant> = None;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        match told {
+            None if cancelled.load(Ordering::Relaxed) => {
+                // Handed on to all that it has started.
+                let _ = killpg(pid, Signal::SIGTERM);
+                told = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > PATIENCE => {
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+            _ => {}
+        }
+        thread::sleep(POLL);
+    };
+    // What it left behind would go on with nobody knowing.
+    let _ = killpg(pid, Signal::SIGKILL);
+    if let Some(job) = job {
+        // Slurm tells all processes of a job to end at once; the command may be the first to obey, and end with 0.
+        job.wait_whether_told_to_end(cancelled);
+    }
+    if told.is_some() || cancelled.load(Ordering::Relaxed) {
+        return Ok((Ended::Told, begins_at));
+    }
+    Ok((Ended::Alone(status), begins_at))
+}
+
+/// An empty directory: what an earlier execution has left is not to be taken for this one's.
+fn make_empty(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io::Error::new(error.kind(), format!("{} cannot be emptied: {error}", directory.display())))
+        }
+        _ => fs::create_dir_all(directory)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()))),
+    }
+}
+
+fn start(command: &task::Command, log: &File) -> io::Result<Child> {
+    // By way of this program, so that the command ends should this worker be killed.
+    let mut child = Command::new(std::env::current_exe()?);
+    child
+        .args(["exec", "--parent", &std::process::id().to_string(), "--"])
+        .args(&command.words)
+        .envs(&command.environment)
+        .current_dir(&command.working_directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .process_group(0);
+    child.spawn().map_err(|error| {
+        io::Error::new(error.kind(), format!("{error} (in {})", command.working_directory.display()))
+    })
+}
+
+/// Becomes the command (`amore-worker exec`). Comes back only if that fails.
+pub fn execute(parent: i32, words: &[OsString]) -> ExitCode {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        let _ = writeln!(io::stderr(), "amore: {what}: {error}");
+        ExitCode::from(CANNOT_EXECUTE)
+    };
+    // The worker in a job blocks SIGTERM for its own threads.
+    if let Err(error) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None) {
+        return failed("signals", &error);
+    }
+    if let Err(error) = prctl::set_pdeathsig(Signal::SIGTERM) {
+        return failed("prctl", &error);
+    }
+    if getppid().as_raw() != parent {
+        return failed("exec", &"the worker is gone");
+    }
+    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let words = match words {
+        Ok(words) => words,
+        Err(error) => return failed("a word of the command", &error),
+    };
+    let Some(program) = words.first() else { return failed("exec", &"no program") };
+    match execvp(program, &words) {
+        Err(error) => failed(&format!("cannot execute {}", program.to_string_lossy()), &error.desc()),
+        Ok(never) => match never {},
+    }
+}
+
+fn job_id(job: Option<&InJob>) -> Option<String> {
+    job.and_then(|_| std::env::var("SLURM_JOB_ID").ok())
+}
+
+fn outcome(
+    task: &Task,
+    command: &task::Command,
+    status: ExitStatus,
+    elapsed: Duration,
+    begins_at: u64,
+    job: Option<&InJob>,
+) -> JobOutcome {
+    let (exit_code, signal) = (status.code(), status.signal());
+    // As Slurm has it: a kill for want of memory counts, whatever became of the command afterwards.
+    let out_of_memory = job.is_some_and(|job| job.memory.was_exceeded());
+    let state = match exit_code {
+        _ if out_of_memory => "OUT_OF_MEMORY",
+        Some(0) => "COMPLETED",
+        _ => "FAILED",
+    };
+    let tail = if status.success() && !out_of_memory { String::new() } else { tail(&task.log, begins_at) };
+    JobOutcome {
+        id: job_id(job),
+        cluster: None,
+        state: state.to_owned(),
+        reason: signal.map(signal_name).unwrap_or_default(),
+        exit_code,
+        signal,
+        directory: command.own_directory.clone(),
+        log: Some(task.log.clone()),
+        elapsed: elapsed.as_secs_f64(),
+        tail,
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map(|signal| signal.as_str().to_owned()).unwrap_or_default()
+}
+
+/// The last lines of a log after `from`.
+fn tail(log: &PathBuf, from: u64) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL_BYTES)).min(end)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    // The log is for reading only: that it is gone costs no more than these lines.
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}

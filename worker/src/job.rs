@@ -1,0 +1,167 @@
+//! A worker in a Slurm job: runs the tasks of its sheet, then ends.
+
+use std::{
+    collections::VecDeque,
+    env, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use amore_wire::{
+    VERSION,
+    sheet::JobSheet,
+    task::{FromWorker, Task},
+};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::{
+    hosts::{Hosts, Purpose},
+    job_memory::JobMemory,
+    report::Report,
+    run_task::run_task,
+};
+
+/// How often a running job looks whether its sheet still stands.
+const SHEET_POLL: Duration = Duration::from_secs(2);
+/// How long the word to end may take from one process of the job to the next.
+const TERM_SPREAD: Duration = Duration::from_millis(700);
+
+/// A sheet that cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Not there, or not readable.
+    #[error("the job's sheet {0} cannot be read: {1}")]
+    Read(PathBuf, #[source] io::Error),
+    /// Not a sheet.
+    #[error("the job's sheet {0} is none: {1}")]
+    Sheet(PathBuf, #[source] serde_json::Error),
+    /// The coordinator is of another version.
+    #[error("the sheet is of version {0}, this worker of version {VERSION}: install both from one build")]
+    Version(u32),
+    /// Where it should write what happens.
+    #[error("{0} cannot be written: {1}")]
+    Events(PathBuf, #[source] io::Error),
+}
+
+/// What is special about working in a Slurm job.
+#[derive(Debug)]
+pub struct InJob {
+    /// Its memory.
+    pub memory: JobMemory,
+    /// With what the job is to end, so that Slurm's accounting has a command's failure as one.
+    pub exit_code: AtomicU8,
+}
+
+impl InJob {
+    /// Waits a moment for the word that the job is to end.
+    pub fn wait_whether_told_to_end(&self, told: &AtomicBool) {
+        let patience = Instant::now() + TERM_SPREAD;
+        while !told.load(Ordering::Relaxed) && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Works on a sheet until its tasks have ended, the job is told to end, or the sheet is taken away. What is finished
+/// stands in fragments whatever happens. Gives the exit code that the job is to have.
+///
+/// # Errors
+/// A sheet that cannot be worked on. That it is gone is none: the coordinator wants nothing of it any more.
+pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
+    // Blocked before any thread starts, so that only the thread below hears it.
+    let mut term = SigSet::empty();
+    term.add(Signal::SIGTERM);
+    let _ = term.thread_block();
+
+    let text = match fs::read(sheet_path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("the coordinator has taken this job's sheet away: nothing to do");
+            return Ok(0);
+        }
+        Err(error) => return Err(JobError::Read(sheet_path.to_owned(), error)),
+    };
+    let sheet: JobSheet =
+        serde_json::from_slice(&text).map_err(|error| JobError::Sheet(sheet_path.to_owned(), error))?;
+    if sheet.version != VERSION {
+        return Err(JobError::Version(sheet.version));
+    }
+    let report =
+        Arc::new(Report::to_file(events).map_err(|error| JobError::Events(events.to_owned(), error))?);
+    report.say(&FromWorker::Hello { version: VERSION, processes: sheet.processes });
+    report.say(&FromWorker::Placed {
+        host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        job: env::var("SLURM_JOB_ID").ok(),
+        restarts: env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+    });
+
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_when_told(term, Arc::clone(&stop));
+    stop_without_sheet(sheet_path.to_owned(), Arc::clone(&stop));
+    let log = own_output();
+    let purpose = if sheet.tasks.len() == 1 { Purpose::OneTask } else { Purpose::ManyTasks };
+    let tasks: VecDeque<Task> = sheet
+        .tasks
+        .into_iter()
+        .map(|mut task| {
+            if let Some(log) = &log {
+                task.log.clone_from(log);
+            }
+            task
+        })
+        .collect();
+    let hosts = Arc::new(Hosts::new(purpose));
+    let job = Arc::new(InJob { memory: JobMemory::of_this_process(), exit_code: AtomicU8::new(0) });
+    let tasks = Arc::new(Mutex::new(tasks));
+    let workers: Vec<_> = (0..sheet.processes.max(1))
+        .map(|_| {
+            let (tasks, hosts, report) = (Arc::clone(&tasks), Arc::clone(&hosts), Arc::clone(&report));
+            let (stop, job) = (Arc::clone(&stop), Arc::clone(&job));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(task) = next else { break };
+                    run_task(&task, &hosts, &report, &stop, Some(&job));
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        let _ = worker.join();
+    }
+    Ok(job.exit_code.load(Ordering::Relaxed))
+}
+
+/// Slurm says SIGTERM before it kills: at the time limit, at scancel, at preemption.
+fn stop_when_told(term: SigSet, stop: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        if term.wait().is_ok() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// A coordinator that wants nothing of this job any more (it was cancelled, or tried again elsewhere) removes the sheet.
+fn stop_without_sheet(sheet: PathBuf, stop: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(SHEET_POLL);
+            if fs::metadata(&sheet).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                eprintln!("the coordinator has taken this job's sheet away: it ends here");
+                stop.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    });
+}
+
+/// The job's log, where it is a file: what variables print goes there too.
+fn own_output() -> Option<PathBuf> {
+    let path = fs::read_link("/proc/self/fd/1").ok()?;
+    path.is_file().then_some(path)
+}

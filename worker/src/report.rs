@@ -1,0 +1,59 @@
+//! What the worker says to its coordinator.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use amore_wire::task::FromWorker;
+
+/// Writes messages, one line each, whole.
+#[derive(Debug)]
+pub struct Report {
+    /// `None` once nobody listens any more.
+    to: Mutex<Option<To>>,
+}
+
+#[derive(Debug)]
+enum To {
+    Output,
+    File(File),
+}
+
+impl Report {
+    /// To standard output.
+    pub fn to_output() -> Self {
+        Report { to: Mutex::new(Some(To::Output)) }
+    }
+
+    /// To the end of a file.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn to_file(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o660).open(path)?;
+        Ok(Report { to: Mutex::new(Some(To::File(file))) })
+    }
+
+    /// Says it. A coordinator that is gone is no reason to stop: fragments stand on the file system.
+    pub fn say(&self, message: &FromWorker) {
+        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut line) = serde_json::to_vec(message) else { return };
+        line.push(b'\n');
+        let said = match &mut *to {
+            None => return,
+            Some(To::Output) => {
+                let mut out = io::stdout().lock();
+                out.write_all(&line).and_then(|()| out.flush())
+            }
+            // One write each: lines of two incarnations of a job do not mix.
+            Some(To::File(file)) => file.write_all(&line),
+        };
+        if said.is_err() {
+            *to = None;
+        }
+    }
+}

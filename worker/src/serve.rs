@@ -1,0 +1,269 @@
+//! The worker's main loop: requests come in by standard input, each is served by a thread of its own.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, BufRead},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use amore_model::{Problem, ProblemKind};
+use amore_wire::{
+    VERSION,
+    host::{FromChild, ToChild},
+    task::{ContextSource, FromWorker, Task, ToWorker},
+};
+
+use crate::{
+    child::{ChildProcess, Death},
+    crash_report,
+    hosts::{Hosts, Purpose},
+    lines::Received,
+    report::Report,
+    run_task::run_task,
+};
+
+/// A worker that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The coordinator is of another version.
+    #[error("the coordinator speaks version {theirs}, this worker {VERSION}: install both from one build")]
+    Version {
+        /// Its version.
+        theirs: u32,
+    },
+    /// Not a message.
+    #[error("not a message: {0}")]
+    Message(#[from] serde_json::Error),
+}
+
+enum Event {
+    Request(ToWorker),
+    Broken(serde_json::Error),
+    InputClosed,
+    Ended { id: String },
+}
+
+/// Serves until told to drain (then finishes what it has) or until its input ends (then stops what runs; whatever
+/// is finished stands in fragments).
+///
+/// # Errors
+/// A coordinator that speaks another language.
+pub fn serve(processes: u32) -> Result<(), ServeError> {
+    let report = Arc::new(Report::to_output());
+    let hosts = Arc::new(Hosts::new(Purpose::ManyTasks));
+    report.say(&FromWorker::Hello { version: VERSION, processes });
+    let (events, inbox) = channel();
+    read_requests(events.clone());
+    Serving {
+        report,
+        hosts,
+        events,
+        processes: processes as usize,
+        waiting: VecDeque::new(),
+        running: HashMap::new(),
+    }
+    .run(&inbox)
+}
+
+fn read_requests(events: Sender<Event>) {
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let Ok(line) = line else { break };
+            let event = match serde_json::from_str(&line) {
+                Ok(request) => Event::Request(request),
+                Err(error) => Event::Broken(error),
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+        let _ = events.send(Event::InputClosed);
+    });
+}
+
+struct Serving {
+    report: Arc<Report>,
+    hosts: Arc<Hosts>,
+    events: Sender<Event>,
+    processes: usize,
+    waiting: VecDeque<Task>,
+    running: HashMap<String, Arc<AtomicBool>>,
+}
+
+impl Serving {
+    fn run(mut self, inbox: &Receiver<Event>) -> Result<(), ServeError> {
+        let mut draining = false;
+        while let Ok(event) = inbox.recv() {
+            match event {
+                Event::Request(ToWorker::Hello { version }) if version != VERSION => {
+                    return Err(ServeError::Version { theirs: version });
+                }
+                Event::Request(ToWorker::Hello { .. }) => {}
+                Event::Request(ToWorker::Describe { id, context, python }) => {
+                    let (report, hosts) = (Arc::clone(&self.report), Arc::clone(&self.hosts));
+                    thread::spawn(move || describe(&hosts, &report, id, context, &python));
+                }
+                Event::Request(ToWorker::Run(task)) => self.waiting.push_back(*task),
+                Event::Request(ToWorker::Cancel { id }) => self.cancel(&id),
+                Event::Request(ToWorker::Drain) => draining = true,
+                Event::Broken(error) => return Err(error.into()),
+                Event::InputClosed => {
+                    if !draining {
+                        self.waiting.clear();
+                        for cancelled in self.running.values() {
+                            cancelled.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    draining = true;
+                }
+                Event::Ended { id } => {
+                    self.running.remove(&id);
+                }
+            }
+            self.start_what_fits();
+            if draining && self.running.is_empty() && self.waiting.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, id: &str) {
+        if let Some(cancelled) = self.running.get(id) {
+            cancelled.store(true, Ordering::Relaxed);
+        } else if let Some(position) = self.waiting.iter().position(|task| task.id == id) {
+            self.waiting.remove(position);
+            self.report.say(&FromWorker::TaskEnded {
+                id: id.to_owned(),
+                problem: Some("cancelled".to_owned()),
+                cut_short: None,
+            });
+        }
+    }
+
+    fn start_what_fits(&mut self) {
+        while self.running.len() < self.processes {
+            let Some(task) = self.waiting.pop_front() else { return };
+            let cancelled = Arc::new(AtomicBool::new(false));
+            self.running.insert(task.id.clone(), Arc::clone(&cancelled));
+            let (report, hosts, events) =
+                (Arc::clone(&self.report), Arc::clone(&self.hosts), self.events.clone());
+            thread::spawn(move || {
+                // The slot is given back even if this thread panics.
+                let _ended = EndedOnDrop { id: task.id.clone(), events };
+                run_task(&task, &hosts, &report, &cancelled, None);
+            });
+        }
+    }
+}
+
+struct EndedOnDrop {
+    id: String,
+    events: Sender<Event>,
+}
+
+impl Drop for EndedOnDrop {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Ended { id: std::mem::take(&mut self.id) });
+    }
+}
+
+/// How long a context file may take to say what it declares.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Hosts that may go away under one description.
+const DESCRIBE_ATTEMPTS: u32 = 3;
+
+fn describe(hosts: &Hosts, report: &Report, id: String, context: ContextSource, python: &std::path::Path) {
+    for attempt in 1..=DESCRIBE_ATTEMPTS {
+        match describe_once(hosts, report, &id, &context, python, attempt == DESCRIBE_ATTEMPTS) {
+            Answered::Yes => return,
+            // No fault of the file's.
+            Answered::HostGone => {}
+        }
+    }
+}
+
+/// Has the coordinator its answer?
+enum Answered {
+    Yes,
+    HostGone,
+}
+
+fn describe_once(
+    hosts: &Hosts,
+    report: &Report,
+    id: &str,
+    context: &ContextSource,
+    python: &std::path::Path,
+    last: bool,
+) -> Answered {
+    let failed = |message: String, hint: Option<String>| {
+        report.say(&FromWorker::HostFailed { id: id.to_owned(), message, hint });
+    };
+    let host = match hosts.get(python, context) {
+        Ok(host) => host,
+        Err(error) => {
+            failed(error.message, error.hint);
+            return Answered::Yes;
+        }
+    };
+    // As for an exception: the Python was fine before.
+    let blame_the_file = |message: String, child: &ChildProcess| {
+        let mut problem = Problem::error(ProblemKind::Import, message);
+        problem.hint = Some(
+            "keep what takes long or may crash out of the file's top level: it belongs into variables"
+                .to_owned(),
+        );
+        let frame = crash_report::fatal_traceback(&child.last_words())
+            .and_then(|traceback| crash_report::innermost_frame(&traceback, &context.path));
+        problem.line = frame.as_deref().and_then(crash_report::line_of_frame);
+        let (variables, problems) = (Vec::new(), vec![problem]);
+        report.say(&FromWorker::Described { id: id.to_owned(), variables, problems });
+    };
+    let answer = || -> io::Result<Answered> {
+        let quiet = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+        let first = ToChild::Describe { context: context.clone() };
+        let mut child = ChildProcess::fork(&host, &format!("describe.{id}"), &quiet, &first)?;
+        match child.listen(Some(std::time::Instant::now() + DESCRIBE_TIMEOUT))? {
+            Received::Message(FromChild::Described { variables, problems }) => {
+                report.say(&FromWorker::Described { id: id.to_owned(), variables, problems });
+            }
+            Received::Message(FromChild::CannotStart { class, message, .. }) => {
+                failed(format!("{class}: {message}"), None);
+            }
+            Received::Message(other) => failed(format!("unexpected answer: {other:?}"), None),
+            Received::TimedOut => {
+                child.ask_for_traceback();
+                child.kill();
+                let _ = child.death();
+                let message =
+                    format!("executing the file took longer than {} s: stopped", DESCRIBE_TIMEOUT.as_secs());
+                blame_the_file(message, &child);
+                return Ok(Answered::Yes);
+            }
+            Received::Closed => {
+                let death = child.death();
+                if death == Death::HostGone && !last {
+                    return Ok(Answered::HostGone);
+                }
+                let (_, message) = death.in_words();
+                let message = message.replace("of this variable ", "");
+                blame_the_file(format!("executing the file ended its process: {message}"), &child);
+                return Ok(Answered::Yes);
+            }
+        }
+        let _ = child.death();
+        Ok(Answered::Yes)
+    };
+    answer().unwrap_or_else(|error| {
+        failed(format!("the context host could not be spoken to: {error}"), None);
+        Answered::Yes
+    })
+}

@@ -1,0 +1,74 @@
+//! The memory through which a child hands over its values: a memfd, mapped on both sides.
+
+use std::{io, num::NonZeroUsize, os::fd::OwnedFd, ptr::NonNull};
+
+use nix::{
+    libc::c_void,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, munmap},
+    },
+    unistd::ftruncate,
+};
+
+/// Slots of one child's memory. Eight, so that the child fills one while others are compressed.
+pub const SLOTS: u32 = 8;
+/// Bytes of a slot. 64 MiB in all bounds what a value of any size costs beside itself; pages that are never
+/// touched cost nothing.
+pub const SLOT_BYTES: u64 = 8 << 20;
+
+/// A child's shared memory, readable here.
+#[derive(Debug)]
+pub struct SharedMemory {
+    descriptor: OwnedFd,
+    address: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: the mapping is read-only here and lives as long as the value; the protocol (a slot is written by the child
+// only before it is announced and after it is freed) orders the accesses of the two processes.
+unsafe impl Send for SharedMemory {}
+
+impl SharedMemory {
+    /// Makes memory of `SLOTS × SLOT_BYTES`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create() -> io::Result<Self> {
+        let length = u64::from(SLOTS) * SLOT_BYTES;
+        let descriptor = memfd_create("amore-values", MFdFlags::MFD_CLOEXEC)?;
+        ftruncate(&descriptor, length as i64)?;
+        let length = NonZeroUsize::new(length as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a fresh shared mapping of a file of that length; nobody shrinks it.
+        let address =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &descriptor, 0)? };
+        Ok(SharedMemory { descriptor, address, length: length.get() })
+    }
+
+    /// The descriptor to give to the child.
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// Bytes that the child has announced; `None` if they lie outside.
+    pub fn bytes(&self, offset: u64, count: u64) -> Option<&[u8]> {
+        let end = offset.checked_add(count)?;
+        if end > self.length as u64 {
+            return None;
+        }
+        // SAFETY: inside the mapping; the child does not write there until it is answered.
+        Some(unsafe {
+            std::slice::from_raw_parts(
+                self.address.as_ptr().cast::<u8>().add(offset as usize),
+                count as usize,
+            )
+        })
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `create`, unmapped once. Failing leaves it mapped, which harms nobody.
+        let _ = unsafe { munmap(self.address, self.length) };
+    }
+}

@@ -1,0 +1,281 @@
+//! A value's way from the shared memory into the form that the run files take.
+
+use std::{io, path::Path, time::Instant};
+
+use amore_model::{Proposal, Run};
+use amore_results as results;
+use amore_wire::host::{self, Array, Content, FromChild, Layout, Stored, ToChild, ValueMessage};
+
+use crate::{
+    child::ChildProcess,
+    lines::Received,
+    shared_memory::{SLOT_BYTES, SharedMemory},
+};
+
+/// Why a value could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The child is gone (or mad) in the middle of it.
+    #[error("the child broke off: {0}")]
+    Child(#[source] io::Error),
+    /// It ran out of its time.
+    #[error("the value did not cross in time")]
+    TimedOut,
+    /// It cannot be stored; the child is well and was read to the end of the value.
+    #[error(transparent)]
+    Storage(#[from] results::ResultsError),
+}
+
+fn broken(what: impl Into<String>) -> TakeError {
+    TakeError::Child(io::Error::new(io::ErrorKind::InvalidData, what.into()))
+}
+
+/// Arrays that came by stream, in the order of their message.
+#[derive(Debug, Default)]
+pub struct Streamed {
+    arrays: Vec<StreamedArray>,
+}
+
+/// Hands the streamed arrays out in their order.
+type Rest<'a> = std::slice::Iter<'a, StreamedArray>;
+
+#[derive(Debug)]
+enum StreamedArray {
+    Small(Vec<u8>),
+    Large(results::LargeArray),
+}
+
+enum Sink {
+    Small(Vec<u8>),
+    Large(Box<results::LargeArrayWriter>),
+    /// Storage failed; the rest is read and dropped, so that the conversation stays in step.
+    Failed(results::ResultsError),
+}
+
+/// Takes all streamed arrays of a value from the child.
+///
+/// # Errors
+/// See [`TakeError`].
+pub fn take_streams(
+    child: &mut ChildProcess,
+    message: &ValueMessage,
+    extracted_data: &Path,
+    proposal: Proposal,
+    run: Run,
+    deadline: Option<Instant>,
+) -> Result<Streamed, TakeError> {
+    let mut streamed = Streamed::default();
+    let mut failure = None;
+    for (array, compress) in arrays(message) {
+        if array.content != Content::Stream {
+            continue;
+        }
+        let dtype = array.dtype.parse::<results::Dtype>();
+        let size = dtype.as_ref().ok().and_then(results::Dtype::item_size);
+        let size = size.or_else(|| unstorable_size(&array.dtype));
+        let Some(size) = size else { return Err(broken(format!("a stream of {}", array.dtype))) };
+        let expected = array.shape.iter().product::<u64>() * size as u64;
+        let mut sink = match dtype {
+            Ok(dtype) if expected >= results::LARGE => {
+                let writer = results::LargeArrayWriter::create(
+                    extracted_data,
+                    proposal,
+                    run,
+                    &message.name,
+                    dtype,
+                    &array.shape,
+                    compress,
+                );
+                writer.map_or_else(Sink::Failed, |writer| Sink::Large(Box::new(writer)))
+            }
+            Ok(_) => Sink::Small(Vec::with_capacity(expected as usize)),
+            Err(error) => Sink::Failed(error.into()),
+        };
+        let mut received = 0;
+        while received < expected {
+            match child.listen(deadline).map_err(TakeError::Child)? {
+                Received::Message(FromChild::Chunk { slot, bytes }) => {
+                    let content = child
+                        .memory
+                        .bytes(u64::from(slot) * SLOT_BYTES, bytes)
+                        .filter(|_| bytes <= SLOT_BYTES && bytes > 0)
+                        .ok_or_else(|| broken(format!("slot {slot} with {bytes} bytes")))?;
+                    received += bytes;
+                    match &mut sink {
+                        Sink::Small(all) => all.extend_from_slice(content),
+                        Sink::Large(writer) => {
+                            if let Err(error) = writer.write(content) {
+                                sink = Sink::Failed(error);
+                            }
+                        }
+                        Sink::Failed(_) => {}
+                    }
+                    child.say(&ToChild::Free { slot }).map_err(TakeError::Child)?;
+                }
+                Received::Message(other) => return Err(broken(format!("{other:?} inside a stream"))),
+                Received::TimedOut => return Err(TakeError::TimedOut),
+                Received::Closed => return Err(TakeError::Child(io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+        let array = match sink {
+            Sink::Small(all) => Ok(StreamedArray::Small(all)),
+            Sink::Large(writer) => writer.finish().map(StreamedArray::Large),
+            Sink::Failed(error) => Err(error),
+        };
+        match array {
+            Ok(array) => streamed.arrays.push(array),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(streamed), |error| Err(error.into()))
+}
+
+/// All arrays of a value in the order in which they are streamed, and whether they are compressed.
+fn arrays(message: &ValueMessage) -> Vec<(&Array, bool)> {
+    let mut all = Vec::new();
+    for stored in [&message.data, &message.preview].into_iter().flatten() {
+        match &stored.layout {
+            Layout::Plain { array } => all.push((array, false)),
+            Layout::Netcdf { variables, .. } => {
+                all.extend(variables.iter().map(|variable| (&variable.array, variable.compress)));
+            }
+        }
+    }
+    all.extend(message.summary.iter().map(|array| (array, false)));
+    all
+}
+
+/// Puts the value together for storing; borrows from the shared memory.
+///
+/// # Errors
+/// A type that no file can hold, or a description that does not fit the memory.
+pub fn assemble<'a>(
+    message: &'a ValueMessage,
+    memory: &'a SharedMemory,
+    streamed: &'a Streamed,
+) -> Result<results::Value<'a>, TakeError> {
+    let mut rest = streamed.arrays.iter();
+    let data = message.data.as_ref().map(|stored| object(stored, memory, &mut rest)).transpose()?;
+    let preview = message.preview.as_ref().map(|stored| object(stored, memory, &mut rest)).transpose()?;
+    let summary = message.summary.as_ref().map(|summary| array(summary, memory, &mut rest)).transpose()?;
+    Ok(results::Value {
+        data,
+        preview,
+        summary,
+        attrs: results::SummaryAttrs {
+            max_diff: message.max_diff,
+            summary_method: message.summary_method.clone(),
+            summary_type: message.summary_type.clone(),
+            bold: message.bold,
+            background: message.background,
+            units: message.units.clone(),
+        },
+    })
+}
+
+fn object<'a>(
+    stored: &'a Stored,
+    memory: &'a SharedMemory,
+    streamed: &mut Rest<'a>,
+) -> Result<results::Object<'a>, TakeError> {
+    let layout = match &stored.layout {
+        Layout::Plain { array: plain } => results::Layout::Plain(array(plain, memory, streamed)?),
+        Layout::Netcdf { dims, variables, attrs } => results::Layout::Netcdf {
+            dims: dims.iter().map(|dim| results::Dim { name: dim.name.clone(), size: dim.size }).collect(),
+            variables: variables
+                .iter()
+                .map(|variable| {
+                    Ok(results::NetcdfVariable {
+                        name: variable.name.clone(),
+                        dims: variable.dims.clone(),
+                        compress: variable.compress,
+                        attrs: attributes(&variable.attrs)?,
+                        array: array(&variable.array, memory, streamed)?,
+                    })
+                })
+                .collect::<Result<_, TakeError>>()?,
+            attrs: attributes(attrs)?,
+        },
+    };
+    Ok(results::Object { objtype: stored.objtype.clone(), layout })
+}
+
+fn attributes(attrs: &[(String, host::Attr)]) -> Result<Vec<(String, results::Attr)>, TakeError> {
+    attrs
+        .iter()
+        .map(|(name, attr)| {
+            let attr = match attr {
+                host::Attr::Text { value } => results::Attr::Text(value.clone()),
+                host::Attr::Texts { value } => results::Attr::Texts(value.clone()),
+                host::Attr::Numbers { dtype, shape, hex } => results::Attr::Numbers {
+                    dtype: dtype.parse::<results::Dtype>().map_err(results::ResultsError::from)?,
+                    shape: shape.clone(),
+                    bytes: from_hex(hex)
+                        .ok_or_else(|| broken(format!("attribute {name:?} is not hexadecimal")))?,
+                },
+            };
+            Ok((name.clone(), attr))
+        })
+        .collect()
+}
+
+fn array<'a>(
+    array: &'a Array,
+    memory: &'a SharedMemory,
+    streamed: &mut Rest<'a>,
+) -> Result<results::ArrayData<'a>, TakeError> {
+    let content = match &array.content {
+        Content::Shm { offset, bytes } => results::Content::Bytes(
+            memory
+                .bytes(*offset, *bytes)
+                .ok_or_else(|| broken(format!("{bytes} bytes at {offset}: outside the shared memory")))?,
+        ),
+        Content::Text { strings } => results::Content::Text(strings.clone()),
+        Content::Stream => match streamed.next() {
+            Some(StreamedArray::Small(all)) => results::Content::Bytes(all),
+            Some(StreamedArray::Large(large)) => results::Content::Large(large.clone()),
+            None => return Err(broken("fewer streams than announced")),
+        },
+    };
+    Ok(results::ArrayData {
+        dtype: array.dtype.parse::<results::Dtype>().map_err(results::ResultsError::from)?,
+        shape: array.shape.clone(),
+        content,
+    })
+}
+
+/// Bytes of an element that cannot be stored but is sent all the same, so that it can be read to its end.
+fn unstorable_size(dtype: &str) -> Option<usize> {
+    if dtype.starts_with('{') {
+        let record: serde_json::Value = serde_json::from_str(dtype).ok()?;
+        return record.get("size")?.as_u64()?.try_into().ok();
+    }
+    dtype.get(2..)?.split('[').next()?.parse().ok()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_hex, unstorable_size};
+
+    #[test]
+    fn what_cannot_be_stored_can_be_measured() {
+        assert_eq!(unstorable_size("<M8[ns]"), Some(8));
+        assert_eq!(unstorable_size(r#"{"size": 12, "fields": []}"#), Some(12));
+        assert_eq!(unstorable_size("{"), None);
+    }
+
+    #[test]
+    fn attributes_cross_as_hexadecimal() {
+        assert_eq!(from_hex("00ff10"), Some(vec![0, 255, 16]));
+        assert_eq!(from_hex("0"), None);
+        assert_eq!(from_hex("zz"), None);
+        assert_eq!(from_hex(""), Some(vec![]));
+    }
+}
