@@ -1,0 +1,50 @@
+//! `amore cancel RUN|JOB`.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use amore_model::JobId;
+
+use super::{progress::Display, reprocess::Foreground};
+use crate::{
+    coordinate::{events::Event, memory},
+    database_dir::DatabaseDir,
+    failure::Failure,
+    trigger::user_request::{Runs, UserRequest},
+};
+
+/// End what is under way of a run, or in a Slurm job. What is stored stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    amore cancel 42          all tasks of run 42, and their jobs\n  \
+    amore cancel 1234567     one job, by its id (where no run has that number)\n  \
+    amore cancel 17@maxwell  one job of a cluster, where there are several")]
+pub struct Arguments {
+    /// Run number, or the id of a Slurm job: its number, or number@cluster.
+    #[arg(value_name = "RUN|JOB")]
+    named: JobId,
+    /// Proposal number or database directory to work in, instead of the working directory.
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<String>,
+}
+
+/// Ends it: as the owner of the directory, or through whoever owns it.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
+    dir.must_have_run_table()?;
+    let mut display = Display::new(false);
+    let foreground = Foreground::new(dir.clone());
+    if !memory::exists(&dir) && !foreground.is_owned().await? {
+        display.show(&Event::Notice { message: "nothing is under way".to_owned() });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut request = UserRequest {
+        runs: Runs::These(BTreeSet::new()),
+        proposal: None,
+        matches: Vec::new(),
+        names: Vec::new(),
+        mock: false,
+        cancel: Some(arguments.named.clone()),
+    };
+    foreground.serve(Some(&mut request), &mut display).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,159 @@
+//! `amore check [FILE]`, and how problems are told.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use amore_model::{Problem, Severity};
+use amore_plan::Dag;
+use amore_run_table::RunTable;
+use amore_wire::task::ContextSource;
+use serde::Serialize;
+
+use super::{open, output};
+use crate::{
+    context_file,
+    coordinate::{describe, events::count},
+    database_dir::DatabaseDir,
+    dispatch::local::LocalWorker,
+    failure::{Exit, Failure},
+};
+
+/// Say everything that is wrong with a context file.
+///
+/// Errors refuse the file; warnings (pyflakes') do not. The file is executed by the Python of this database
+/// (context_python), in a process of its own.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The file; context.py of this directory if left out.
+    file: Option<PathBuf>,
+    /// The Python to execute it with, instead of the database's.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Print JSON, for editors.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    file: &'a Path,
+    usable: bool,
+    variables: usize,
+    problems: &'a [Problem],
+}
+
+/// Checks and reports.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    let file = arguments.file.clone().unwrap_or_else(|| dir.context_file());
+    let python = match &arguments.python {
+        Some(python) => python.clone(),
+        None => open::context_python_of(&dir).await?,
+    };
+    let (file, problems, variables) = match context_file::read(&file) {
+        Err(problem) => (file, vec![problem], 0),
+        Ok(context) => {
+            let mut worker = LocalWorker::start(1)?;
+            worker.greet().await;
+            let checked = describe::describe(&mut worker, &context, &python).await;
+            worker.stop().await;
+            let checked = checked?;
+            (context.path, checked.problems, checked.dag.map_or(0, |dag| dag.variables().len()))
+        }
+    };
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    if arguments.json {
+        output::say_json(&Answer { file: &file, usable: errors == 0, variables, problems: &problems })?;
+    } else {
+        if !problems.is_empty() {
+            output::say(problems_in_words(&file, &problems));
+        }
+        let warnings = problems.len() - errors;
+        output::say(match (errors, warnings) {
+            (0, 0) => format!("{}: {}, no problems", file.display(), count(variables, "variable")),
+            (0, _) => format!(
+                "{}: {}, {}",
+                file.display(),
+                count(variables, "variable"),
+                count(warnings, "warning")
+            ),
+            (_, 0) => format!("{}: {}", file.display(), count(errors, "error")),
+            _ => format!("{}: {} and {}", file.display(), count(errors, "error"), count(warnings, "warning")),
+        });
+    }
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { Exit::ContextFile.into() })
+}
+
+/// The failure of a command that needs a context file without errors.
+pub fn refusal(file: &Path, problems: &[Problem]) -> Failure {
+    Failure::new(format!("the context file has errors\n{}", problems_in_words(file, problems)))
+        .hint("mend them; `amore check` shows them again")
+        .exit(Exit::ContextFile)
+}
+
+/// One problem after the other: place, message, hint, traceback.
+pub fn problems_in_words(file: &Path, problems: &[Problem]) -> String {
+    let mut words = String::new();
+    for problem in problems {
+        let shown = problem.file.as_deref().map_or_else(|| file.display().to_string(), ToOwned::to_owned);
+        let mut place = shown;
+        if let Some(line) = problem.line {
+            let _ = write!(place, ":{line}");
+            if let Some(column) = problem.column {
+                let _ = write!(place, ":{column}");
+            }
+        }
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let _ = writeln!(words, "{place}: {severity}: {}", problem.message);
+        for line in problem.traceback.iter().flat_map(|traceback| traceback.trim_end().lines()) {
+            let _ = writeln!(words, "    {line}");
+        }
+        if let Some(hint) = &problem.hint {
+            let _ = writeln!(words, "    hint: {hint}");
+        }
+    }
+    words.trim_end().to_owned()
+}
+
+/// Reads the directory's context file and has a worker of its own execute it.
+///
+/// # Errors
+/// A file with errors is refused with all of them; or the Python cannot be used.
+pub async fn usable_context(dir: &DatabaseDir, table: &RunTable) -> Result<(ContextSource, Dag), Failure> {
+    let context = context_file::read(&dir.context_file())
+        .map_err(|problem| refusal(&dir.context_file(), &[problem]))?;
+    let mut worker = LocalWorker::start(1)?;
+    worker.greet().await;
+    let checked = describe::describe(&mut worker, &context, &open::context_python(table).await?).await;
+    worker.stop().await;
+    let checked = checked?;
+    match checked.dag {
+        Some(dag) => Ok((context, dag)),
+        None => Err(refusal(&context.path, &checked.problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amore_model::ProblemKind;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_with_its_place_and_what_to_do() {
+        let mut problem =
+            Problem::error(ProblemKind::MissingDependency, "foo depends on bra, which is not there");
+        problem.line = Some(7);
+        problem.hint = Some("did you mean bar?".to_owned());
+        assert_eq!(
+            problems_in_words(Path::new("/p/context.py"), &[problem]),
+            "/p/context.py:7: error: foo depends on bra, which is not there\n    hint: did you mean bar?"
+        );
+    }
+}

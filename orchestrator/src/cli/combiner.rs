@@ -1,0 +1,77 @@
+//! `amore combiner now`.
+
+use std::process::ExitCode;
+
+use super::{open, output};
+use crate::{
+    collect::{Collector, FragmentNote},
+    coordinate::{
+        events::count,
+        owner::{Owner, TakenOwner},
+    },
+    database_dir::DatabaseDir,
+    failure::Failure,
+};
+
+/// Put waiting result files (fragments) into the run files and the table.
+///
+/// Commands that compute do this themselves; this one is for results that another program left (DAMNIT's `submit`).
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Collect what waits in a database directory, once
+    Now {
+        /// The directory.
+        db_dir: String,
+    },
+    /// Collect as results come (no service is needed for that here)
+    Run,
+}
+
+/// Collects.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let What::Now { db_dir } = &arguments.what else {
+        output::say(
+            "Nothing to start: whoever computes also collects. `amore combiner now DIR` takes in what others left.",
+        );
+        return Ok(ExitCode::SUCCESS);
+    };
+    let dir = DatabaseDir::locate(Some(db_dir))?;
+    dir.must_have_run_table()?;
+    let table = open::for_writing(&dir).await?;
+    let owner = match Owner::take(&dir, table).await? {
+        TakenOwner::Ours(owner) => owner,
+        TakenOwner::Held { by } => {
+            output::say(format!("{by} works in this directory and collects what waits"));
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let waiting = FragmentNote::scan(&dir)?;
+    let total = waiting.len();
+    let mut collector = Collector::start(dir, &owner);
+    waiting.into_iter().for_each(|note| collector.give(note));
+    let mut done = 0;
+    let mut result = Ok(());
+    while done < total {
+        match collector.next().await {
+            Ok(collected) => {
+                done += collected.fragments;
+                collected.notices.iter().for_each(|notice| eprintln!("{}", notice.message));
+            }
+            Err(failure) => {
+                result = Err(failure);
+                break;
+            }
+        }
+    }
+    collector.stop().await;
+    owner.release().await;
+    result?;
+    output::say(format!("{} collected", count(done, "result file")));
+    Ok(ExitCode::SUCCESS)
+}

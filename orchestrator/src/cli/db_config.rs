@@ -1,0 +1,147 @@
+//! `amore db-config [KEY [VALUE]]`.
+
+use std::process::ExitCode;
+
+use amore_run_table::SettingValue;
+use serde_json::{Map, Value, json};
+
+use super::{open, output};
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// Show or change the settings of this database.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    amore-proto db-config                                        all settings\n  \
+    amore-proto db-config slurm_reservation upex_001234          set one\n  \
+    amore-proto db-config slurm_reservation --delete             delete it\n  \
+    amore-proto db-config context_python /path/to/your/python    the Python that runs the context file\n  \
+    amore-proto db-config --known                                what can be set")]
+pub struct Arguments {
+    /// The setting.
+    key: Option<String>,
+    /// Its new value.
+    value: Option<String>,
+    /// Delete the setting.
+    #[arg(short, long, conflicts_with = "value")]
+    delete: bool,
+    /// The value is a number, not text.
+    #[arg(long)]
+    num: bool,
+    /// List the settings there are, and what they do.
+    #[arg(long, conflicts_with_all = ["key", "value", "delete"])]
+    known: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows or changes.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.known && arguments.json {
+        let known: Vec<Value> = amore_run_table::KNOWN_SETTINGS
+            .iter()
+            .map(|setting| json!({"key": setting.key, "help": setting.help}))
+            .collect();
+        output::say_json(&known)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.known {
+        for setting in amore_run_table::KNOWN_SETTINGS {
+            output::say(format!("{:20} {}", setting.key, setting.help));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let dir = DatabaseDir::locate(None)?;
+    dir.must_have_run_table()?;
+    let key = arguments.key.as_ref().map(|key| key.replace('-', "_"));
+    match (key, &arguments.value) {
+        (None, _) if arguments.delete => {
+            Err(Failure::new("which setting is to be deleted?").hint("amore db-config KEY --delete"))
+        }
+        (None, _) => list(&dir, arguments.json).await,
+        (Some(key), _) if arguments.delete => delete(&dir, &key).await,
+        (Some(key), Some(value)) => set(&dir, &key, value, arguments.num).await,
+        (Some(key), None) => show(&dir, &key, arguments.json).await,
+    }
+}
+
+fn as_json(value: &SettingValue) -> Value {
+    match value {
+        SettingValue::Integer(number) => (*number).into(),
+        SettingValue::Real(number) => (*number).into(),
+        SettingValue::Text(text) => text.as_str().into(),
+        SettingValue::Null => Value::Null,
+    }
+}
+
+/// As the peer prints it, so that scripts go on working: text in single quotes.
+fn words(value: &SettingValue) -> String {
+    match value {
+        SettingValue::Text(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+        SettingValue::Integer(number) => number.to_string(),
+        SettingValue::Real(number) => format!("{number:?}"),
+        SettingValue::Null => "None".to_owned(),
+    }
+}
+
+async fn list(dir: &DatabaseDir, json: bool) -> Result<ExitCode, Failure> {
+    let settings = open::settings(&open::for_reading(dir).await?).await?;
+    if json {
+        let object: Map<String, Value> =
+            settings.iter().map(|(key, value)| (key.clone(), as_json(value))).collect();
+        output::say_json(&object)?;
+    } else {
+        for (key, value) in &settings {
+            output::say(format!("{key}={}", words(value)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(dir: &DatabaseDir, key: &str, json: bool) -> Result<ExitCode, Failure> {
+    let settings = open::settings(&open::for_reading(dir).await?).await?;
+    let value = settings.get(key).ok_or_else(|| not_set(key))?;
+    if json {
+        output::say_json(&as_json(value))?;
+    } else {
+        output::say(words(value));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_set(key: &str) -> Failure {
+    let failure = Failure::new(format!("{key} is not set"));
+    match amore_run_table::unknown_settings([key]).first().and_then(|unknown| unknown.nearest) {
+        Some(near) if near != key => failure.hint(format!("did you mean {near}?")),
+        _ => failure.hint("`amore db-config` lists what is set, `amore db-config --known` what can be"),
+    }
+}
+
+async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<ExitCode, Failure> {
+    let value = if number {
+        match (value.parse::<i64>(), value.parse::<f64>()) {
+            (Ok(whole), _) => SettingValue::Integer(whole),
+            (_, Ok(real)) if real.is_finite() => SettingValue::Real(real),
+            _ => return Err(Failure::new(format!("{value:?} is not a number"))),
+        }
+    } else {
+        SettingValue::Text(value.to_owned())
+    };
+    open::check_setting(key, &value)?;
+    let table = open::for_writing(dir).await?;
+    open::set_setting(&table, key, value).await?;
+    if let Some(unknown) = amore_run_table::unknown_settings([key]).first() {
+        let near = unknown.nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        eprintln!("warning: {key} is set, but no setting of that name does anything{near}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(dir: &DatabaseDir, key: &str) -> Result<ExitCode, Failure> {
+    if matches!(key, "data_format_version" | "db_id" | "proposal") {
+        return Err(Failure::new(format!("{key} cannot be deleted: the database is nothing without it"))
+            .hint("`amore proposal NUMBER` and `amore new-id` change it"));
+    }
+    let table = open::for_writing(dir).await?;
+    if open::delete_setting(&table, key).await? { Ok(ExitCode::SUCCESS) } else { Err(not_set(key)) }
+}

@@ -1,0 +1,322 @@
+//! Does Slurm answer, and will it take jobs with what is set?
+
+use std::path::Path;
+
+use super::{Check, Checks, programs};
+use crate::dispatch::slurm::{
+    asked::{SlurmSettings, TIME_MINUTES, minutes},
+    client::{self, SlurmSilent},
+    clusters::Clusters,
+    partition::{Verdict, Wanted, in_words},
+    reservation::{Standing, standing},
+    site_facts::{self, SiteFacts},
+    sourced::Resolved,
+};
+
+/// Checks it.
+pub(super) async fn check(resolved: &Resolved) -> Vec<Check> {
+    let mut checks = Checks::of("slurm");
+    if !client::installed() {
+        let words = "no Slurm here: everything is computed on this machine";
+        if std::env::var_os("AMORE_NO_SLURM").is_some() {
+            checks.ok("commands", format!("{words} (AMORE_NO_SLURM is set)"));
+        } else {
+            checks.warn(
+                "commands",
+                format!("{words} (sbatch is not on PATH)"),
+                "module load slurm, if the site has it",
+            );
+        }
+        return checks.done;
+    }
+    let version = commands(&mut checks).await;
+    let settings = resolved.settings();
+    let clusters = settings.on();
+    if !clusters_are_known(&mut checks, &clusters).await {
+        return checks.done;
+    }
+    if clusters.leave_it_to_slurm() {
+        // Which partition, reservation, account and QOS would count is known when Slurm has chosen.
+        return checks.done;
+    }
+    let cluster = clusters.only();
+    if !controller(&mut checks, cluster).await {
+        return checks.done;
+    }
+    let facts = match site_facts::facts(cluster).await {
+        Ok(facts) => facts,
+        Err(SlurmSilent(words)) => {
+            checks.problem(
+                "partitions",
+                words,
+                "ask the administrators: `scontrol show partition` does not answer",
+            );
+            return checks.done;
+        }
+    };
+    if let (Some(ours), theirs) = (version, &facts.version)
+        && !theirs.is_empty()
+        && ours != *theirs
+    {
+        checks.warn(
+            "version",
+            format!("the commands are {ours}, the controller is {theirs}"),
+            "commands may be two releases behind the controller, and not ahead of it",
+        );
+    }
+    accounting(&mut checks, &facts);
+    account_and_qos(&mut checks, &facts, &settings);
+    limits(&mut checks, &facts, &settings);
+    reservation(&mut checks, cluster, &facts, &settings).await;
+    partition(&mut checks, &facts, &settings);
+    checks.done
+}
+
+/// Are the commands there, all of one version? Which?
+async fn commands(checks: &mut Checks) -> Option<String> {
+    let needed = ["sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr"];
+    let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut missing = Vec::new();
+    for program in needed {
+        match programs::ask(Path::new(program), &["--version"]).await {
+            Ok(answer) => {
+                let version = answer.split_whitespace().last().unwrap_or_default().to_owned();
+                match versions.iter_mut().find(|(other, _)| *other == version) {
+                    Some((_, programs)) => programs.push(program),
+                    None => versions.push((version, vec![program])),
+                }
+            }
+            Err(words) => missing.push(format!("{program}: {words}")),
+        }
+    }
+    if !missing.is_empty() {
+        checks.problem(
+            "commands",
+            missing.join("\n"),
+            "all of Slurm's commands must be on PATH: module load slurm",
+        );
+    } else if let [(version, programs)] = versions.as_slice() {
+        checks.ok("commands", format!("Slurm {version} ({})", programs.join(", ")));
+    } else {
+        let each: Vec<_> = versions
+            .iter()
+            .map(|(version, programs)| format!("{version}: {}", programs.join(", ")))
+            .collect();
+        checks.warn("commands", each.join("\n"), "they come from several installations: see PATH");
+    }
+    versions.into_iter().next().map(|(version, _)| version)
+}
+
+/// Does accounting know the clusters that are set? Without it none of them has an address.
+async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
+    if *clusters == Clusters::Ours {
+        return true;
+    }
+    let asked = tokio::join!(client::names(clusters), client::known_clusters());
+    let (names, known) = match asked {
+        (Ok(names), Ok(known)) => (names.into_iter().flatten().collect::<Vec<String>>(), known),
+        (Err(SlurmSilent(words)), _) | (_, Err(SlurmSilent(words))) => {
+            checks.problem(
+                "clusters",
+                format!("accounting does not say where they are: {words}"),
+                "jobs wait until it answers; for the cluster of this machine no cluster needs to be named: amore-proto db-config slurm_clusters --delete",
+            );
+            return false;
+        }
+    };
+    let unknown: Vec<&str> = names.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        checks.problem(
+            "clusters",
+            format!("there is no cluster {}: accounting knows {}", unknown.join(", "), known.join(", ")),
+            "`sacctmgr show cluster` lists them; amore-proto db-config slurm_clusters NAME, or --delete",
+        );
+        return false;
+    }
+    let mut found = names.join(", ");
+    if clusters.leave_it_to_slurm() {
+        found.push_str(
+            ": Slurm chooses for each job; partition, reservation, account and QOS are not checked",
+        );
+    }
+    checks.ok("clusters", found);
+    true
+}
+
+async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
+    let ping = cluster.map_or_else(|| vec!["ping"], |name| vec!["-M", name, "ping"]);
+    match programs::ask(Path::new("scontrol"), &ping).await {
+        Ok(answer) if answer.contains(" is UP") => {
+            let down = answer.lines().any(|line| line.contains(" is DOWN"));
+            if down {
+                checks.warn("controller", answer, "one of them answers, which is enough");
+            } else {
+                checks.ok("controller", answer);
+            }
+            true
+        }
+        Ok(words) | Err(words) => {
+            checks.problem(
+                "controller",
+                words,
+                "jobs cannot be submitted until it answers; those that run go on. With --direct runs are computed here",
+            );
+            false
+        }
+    }
+}
+
+fn accounting(checks: &mut Checks, facts: &SiteFacts) {
+    let person = &facts.person;
+    match &person.associations {
+        None => {
+            let why = facts.accounting_silent.clone().unwrap_or_default();
+            let hint = "jobs run without it; how one ended that left the queue unseen is not known then";
+            checks.warn("accounting", format!("sacctmgr does not answer: {why}"), hint);
+        }
+        Some(associations) if associations.accounts.is_empty() => checks.warn(
+            "accounting",
+            format!("it knows no account of {} on cluster {}", person.user, facts.cluster),
+            "where accounts are enforced, Slurm refuses your jobs: ask the administrators for one",
+        ),
+        Some(associations) => {
+            let each: Vec<String> = associations
+                .accounts
+                .iter()
+                .map(|(account, qos)| {
+                    let default =
+                        if person.default_account.as_ref() == Some(account) { ", the default" } else { "" };
+                    let qos: Vec<&str> = qos.iter().map(String::as_str).collect();
+                    format!("account {account}{default} (QOS {})", qos.join(", "))
+                })
+                .collect();
+            checks.ok(
+                "accounting",
+                format!("{} on cluster {}: {}", person.user, facts.cluster, each.join("; ")),
+            );
+        }
+    }
+}
+
+fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
+    let Some(associations) = facts.person.associations.as_ref().filter(|all| !all.accounts.is_empty()) else {
+        return;
+    };
+    let names: Vec<&str> = associations.accounts.keys().map(String::as_str).collect();
+    if let Some(account) = &settings.account {
+        // Accounting keeps names in lower case.
+        if associations.accounts.contains_key(&account.to_lowercase()) {
+            checks.ok("account", account.clone());
+        } else {
+            let found = format!("{account} is not yours: Slurm refuses the job");
+            checks.problem("account", found, format!("slurm_account: one of {}", names.join(", ")));
+        }
+    }
+    if let Some(qos) = &settings.qos {
+        let account = settings.account.as_ref().or(facts.person.default_account.as_ref());
+        let permitted = account.and_then(|account| associations.accounts.get(account));
+        match permitted {
+            Some(permitted) if permitted.contains(&qos.to_lowercase()) => checks.ok("qos", qos.clone()),
+            Some(permitted) => {
+                let permitted: Vec<&str> = permitted.iter().map(String::as_str).collect();
+                let found = format!("{qos} is not permitted to your account: Slurm refuses the job");
+                checks.problem("qos", found, format!("slurm_qos: one of {}", permitted.join(", ")));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Limits of the user's account: jobs over them wait for ever, or are refused.
+fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
+    let account = settings.account.as_ref().or(facts.person.default_account.as_ref());
+    let limits = facts.person.associations.as_ref().zip(account);
+    let Some(limits) = limits.and_then(|(all, account)| all.limits.get(account)) else { return };
+    let wanted = settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES);
+    let mut words = Vec::new();
+    words.extend(limits.jobs.map(|jobs| format!("{jobs} jobs run at once")));
+    words.extend(limits.submitted.map(|jobs| format!("{jobs} are in the queue")));
+    words.extend(limits.minutes.map(|minutes| format!("a job takes {}", in_words(minutes))));
+    if words.is_empty() {
+        return;
+    }
+    let found = format!("at most {}", words.join(", "));
+    match limits.minutes {
+        Some(longest) if wanted > longest => checks.problem(
+            "limits",
+            format!("{found}: jobs of {} would wait for ever", in_words(wanted)),
+            format!("amore-proto db-config slurm_time {}", in_words(longest)),
+        ),
+        _ => checks.ok("limits", found),
+    }
+}
+
+async fn reservation(
+    checks: &mut Checks,
+    cluster: Option<&str>,
+    facts: &SiteFacts,
+    settings: &SlurmSettings,
+) {
+    let Some(names) = &settings.reservation else { return };
+    let all = match site_facts::reservations(cluster).await {
+        Ok(all) => all,
+        Err(SlurmSilent(words)) => return checks.problem("reservation", words, "try again"),
+    };
+    let now = site_facts::now();
+    for name in names.split(',') {
+        let found = standing(&all, name, &facts.person, settings.account.as_deref(), now);
+        let words = format!("{name} {}", found.words(now));
+        match (&found, found.hint()) {
+            (Standing::Active { .. }, _) => checks.ok("reservation", words),
+            (Standing::NotStarted { .. }, hint) => {
+                checks.warn("reservation", words, hint.unwrap_or_default())
+            }
+            (_, hint) => checks.problem(
+                "reservation",
+                format!("{words}: jobs go to a partition instead"),
+                hint.unwrap_or_default(),
+            ),
+        }
+    }
+}
+
+fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
+    let minutes = settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES);
+    let wanted =
+        Wanted { minutes, account: settings.account.clone(), qos: settings.qos.clone(), ..Wanted::default() };
+    if let Some(names) = &settings.partition {
+        for name in names.split(',') {
+            match facts.judge(name, &wanted) {
+                Some(verdict @ Verdict::Usable { .. }) => {
+                    checks.ok("partition", format!("{name} is {verdict}"))
+                }
+                Some(verdict) => checks.problem(
+                    "partition",
+                    format!("{name} cannot be used: {verdict}"),
+                    "amore-proto db-config slurm_partition NAME, or --delete: then one is chosen",
+                ),
+                None => checks.problem(
+                    "partition",
+                    format!("there is no partition {name}"),
+                    "`sinfo -s` lists them; amore-proto db-config slurm_partition NAME, or --delete",
+                ),
+            }
+        }
+    }
+    let choice = facts.choose(&wanted);
+    let each: String =
+        choice.considered.iter().map(|(name, verdict)| format!("\n  {name}: {verdict}")).collect();
+    let check = if settings.partition.is_some() { "otherwise" } else { "partition" };
+    let time = in_words(minutes);
+    match &choice.chosen {
+        Some(chosen) => {
+            checks.ok(check, format!("for {time}: {}, because {}{each}", chosen.name, chosen.because));
+        }
+        None if settings.partition.is_some() => {}
+        None => checks.problem(
+            check,
+            format!("there is none for {time}{each}"),
+            "a shorter time may help: amore-proto db-config slurm_time 1:00:00; or ask for access to one",
+        ),
+    }
+}

@@ -1,0 +1,60 @@
+//! Verbs of the peer whose work is done elsewhere, and where.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// Open the table in DAMNIT's graphical interface (the PyPI package damnit[gui], which reads our files).
+#[derive(Debug, clap::Args)]
+pub struct Gui {
+    /// A proposal number or a database directory.
+    proposal_or_dir: Option<String>,
+    /// Use software OpenGL.
+    #[arg(long)]
+    software_opengl: bool,
+}
+
+/// Starts the peer's interface in place of this process.
+pub fn gui(arguments: &Gui) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(arguments.proposal_or_dir.as_deref())?;
+    dir.must_have_run_table()?;
+    let missing = "the graphical interface is DAMNIT's own, and it is not installed here";
+    let program = peer_program().ok_or_else(|| {
+        Failure::new(missing).hint(
+            "pip install 'damnit[gui]' in an environment on your PATH; it opens this directory as it is",
+        )
+    })?;
+    let mut command = Command::new(&program);
+    command.arg("gui").arg(dir.path());
+    if arguments.software_opengl {
+        command.arg("--software-opengl");
+    }
+    let error = command.exec();
+    Err(Failure::new(format!("cannot start {}: {error}", program.display())))
+}
+
+/// A `damnit` on PATH that is not this program.
+fn peer_program() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?.canonicalize().ok()?;
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join("damnit"))
+        .find(|candidate| candidate.canonicalize().is_ok_and(|path| path != own && Path::is_file(&path)))
+}
+
+/// Watch for new runs.
+#[derive(Debug, clap::Args)]
+pub struct Listen {
+    /// Anything.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+/// Not there yet.
+pub fn listen(_arguments: &Listen) -> Result<ExitCode, Failure> {
+    Err(Failure::new("this version does not watch for new runs yet: runs are processed by `amore reprocess`")
+        .hint("name new runs when they are there: amore reprocess 120-130 (\"all\" means the runs that are in the table already)"))
+}

@@ -1,0 +1,184 @@
+//! `amore explain RUN [VARIABLE]`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
+
+use amore_model::{JobId, Proposal, Run};
+use amore_run_table::{Cell, TableFilter};
+use serde_json::json;
+
+use super::{open, output};
+use crate::{
+    coordinate::memory::{self, RequestDetail, TaskFacts, TaskSpec},
+    database_dir::DatabaseDir,
+    dispatch::slurm::client,
+    failure::Failure,
+};
+
+/// Say what happened to a run, or to one of its variables, from the request to the value, the error, or what it
+/// waits for, and what to do.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Run number.
+    run: Run,
+    /// Only what concerns this variable.
+    variable: Option<String>,
+    /// Proposal number, if the run is of another proposal than this directory's.
+    #[arg(long)]
+    proposal: Option<Proposal>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One link of the chain.
+struct Link {
+    at: Option<f64>,
+    kind: String,
+    words: String,
+}
+
+/// Explains.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    let table = open::for_reading(&dir).await?;
+    let proposal = open::proposal(&table, arguments.proposal).await?;
+    let mut links = Vec::new();
+    if memory::exists(&dir) {
+        links.extend(story(&dir, proposal, arguments).await?);
+    }
+    let filter = TableFilter {
+        proposal: Some(proposal),
+        runs: Some(BTreeSet::from([arguments.run])),
+        variables: arguments.variable.clone().map(|name| vec![name]),
+    };
+    let data = table.table(&filter).await.map_err(|error| Failure::from_error(&error))?;
+    let row = data.rows.first();
+    for (at, column) in data.columns.iter().enumerate() {
+        match row.and_then(|row| row.cells.get(at)).and_then(Option::as_ref) {
+            Some(Cell::Error { class, message }) => links.push(Link {
+                at: None,
+                kind: "error".to_owned(),
+                words: format!("{}: {class}: {message}", column.name),
+            }),
+            Some(_) if arguments.variable.is_some() => links.push(Link {
+                at: None,
+                kind: "value".to_owned(),
+                words: format!("{} has a value; `amore table` shows it", column.name),
+            }),
+            _ => {}
+        }
+    }
+    let log = dir.run_log(proposal, arguments.run);
+    if links.is_empty() {
+        let words = if let (Some(_), Some(name)) = (row, &arguments.variable) {
+            format!(
+                "{name} has neither a value nor an error: it returned None, was not asked for, or could not be stored (its log would say so)"
+            )
+        } else if row.is_some() {
+            "its variables have no errors, and no Slurm job of it is remembered".to_owned()
+        } else {
+            "nothing was asked for it here: amore reprocess computes it".to_owned()
+        };
+        links.push(Link { at: None, kind: "nothing".to_owned(), words });
+    }
+    if log.exists() {
+        links.push(Link {
+            at: None,
+            kind: "log".to_owned(),
+            words: format!("what its variables printed: amore log {}", arguments.run),
+        });
+    }
+    if arguments.json {
+        let rows: Vec<_> = links
+            .iter()
+            .map(|link| json!({"at": link.at, "kind": link.kind, "message": link.words}))
+            .collect();
+        output::say_json(&rows)?;
+    } else {
+        for link in links {
+            let at = link.at.map_or_else(|| " ".repeat(8), clock);
+            output::say(format!(
+                "{at}  {:10} {}",
+                link.kind,
+                link.words.replace('\n', "\n                     ")
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Time of day in UTC.
+fn clock(at: f64) -> String {
+    let seconds = at as u64 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+async fn story(dir: &DatabaseDir, proposal: Proposal, arguments: &Arguments) -> Result<Vec<Link>, Failure> {
+    let ledger = memory::open(dir).await?;
+    let scope = memory::scope(dir);
+    let failed = |error| memory::failed(&error);
+    let tasks = ledger.tasks_of_run(&scope, proposal, arguments.run, 200).await.map_err(failed)?;
+    let computes = |spec: &serde_json::Value| {
+        let Some(name) = &arguments.variable else { return true };
+        serde_json::from_value::<TaskSpec>(spec.clone()).is_ok_and(|spec| spec.planned.is_about(name))
+    };
+    let wanted: Vec<_> = tasks.iter().filter(|task| computes(&task.spec)).collect();
+    let mut links = Vec::new();
+    for row in ledger.requests(&scope, false).await.map_err(failed)? {
+        if wanted.iter().any(|task| task.request == row.request.id) {
+            let asked = serde_json::from_value::<RequestDetail>(row.request.detail)
+                .map(|detail| match (detail.asked.matches.as_slice(), detail.asked.names.as_slice()) {
+                    ([], []) => String::new(),
+                    (matches, []) => format!(" for titles with {}", matches.join(", ")),
+                    (_, names) => format!(" for {}", names.join(", ")),
+                })
+                .unwrap_or_default();
+            links.push(Link {
+                at: Some(row.request.created),
+                kind: "request".to_owned(),
+                words: format!("{} asked{asked}", row.request.by_user),
+            });
+        }
+    }
+    for row in ledger.events_of_run(&scope, proposal, arguments.run).await.map_err(failed)? {
+        let event = row.event;
+        if event.task.as_ref().is_none_or(|id| wanted.iter().any(|task| task.id == *id)) {
+            links.push(Link { at: Some(event.at), kind: event.kind, words: event.message });
+        }
+    }
+    links.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));
+    let open: Vec<JobId> = wanted
+        .iter()
+        .filter(|task| task.phase != amore_ledger::Phase::Ended)
+        .filter_map(|task| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job)
+        .collect();
+    let mut by_cluster: BTreeMap<Option<String>, Vec<JobId>> = BTreeMap::new();
+    for job in open {
+        by_cluster.entry(job.cluster.clone()).or_default().push(job);
+    }
+    for (cluster, jobs) in by_cluster {
+        match client::queue(cluster.as_deref()).await {
+            Ok(queue) => {
+                for job in jobs {
+                    let words = match queue.get(&job) {
+                        Some(seen) if seen.waits() => {
+                            let advice = seen.advice(&job);
+                            let advice = advice.map(|advice| format!("\n{advice}")).unwrap_or_default();
+                            format!("job {job} waits: {}{advice}", seen.reason)
+                        }
+                        Some(seen) => format!("job {job} is {} on {}", seen.state, seen.nodes),
+                        None => {
+                            format!("job {job} is not in the queue; amore follow finds out what became of it")
+                        }
+                    };
+                    links.push(Link { at: None, kind: "now".to_owned(), words });
+                }
+            }
+            Err(silent) => links.push(Link { at: None, kind: "now".to_owned(), words: silent.to_string() }),
+        }
+    }
+    Ok(links)
+}

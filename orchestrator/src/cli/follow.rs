@@ -1,0 +1,38 @@
+//! `amore follow`.
+
+use std::process::ExitCode;
+
+use super::{
+    progress::Display,
+    reprocess::{Foreground, exit_code},
+};
+use crate::{
+    coordinate::{events::Event, memory},
+    database_dir::DatabaseDir,
+    failure::Failure,
+};
+
+/// Go on with what earlier commands have left: follow their Slurm jobs and collect what these store.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Proposal number or database directory to work in, instead of the working directory.
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<String>,
+    /// Print events as JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Follows until nothing is under way.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
+    dir.must_have_run_table()?;
+    let mut display = Display::new(arguments.json);
+    if !memory::exists(&dir) {
+        display.show(&Event::Notice { message: "nothing is under way".to_owned() });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let summary = Foreground::new(dir).serve(None, &mut display).await?;
+    display.show(&Event::Finished(summary.clone()));
+    Ok(exit_code(&summary))
+}

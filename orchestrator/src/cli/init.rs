@@ -1,0 +1,124 @@
+//! `amore init`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use amore_model::Proposal;
+use serde::Serialize;
+
+use super::{open, output};
+use crate::{database_dir::DatabaseDir, failure::Failure, site};
+
+/// The context file of a directory that was given none.
+const STARTER: &str = include_str!("../../../templates/context.py");
+
+/// Set up a database directory, with a context file from elsewhere if wanted.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A proposal number (then usr/Shared/amore of it) or a directory.
+    proposal_or_dir: String,
+    /// Proposal number, if a directory was given.
+    #[arg(long)]
+    proposal: Option<Proposal>,
+    /// Proposal number or database directory to copy the context file and the user-editable variables from.
+    #[arg(long)]
+    like: Option<String>,
+    /// Context file to copy.
+    #[arg(long)]
+    context: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer in JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    directory: &'a Path,
+    proposal: Option<Proposal>,
+    /// Was the database made, or there already?
+    made_database: bool,
+    context_file: &'a Path,
+    /// Was it written, or there already?
+    wrote_context_file: bool,
+}
+
+/// Sets it up; nothing that is there is overwritten.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (path, proposal) = match arguments.proposal_or_dir.parse::<Proposal>() {
+        Ok(proposal) => (site::find_proposal(proposal)?.join("usr/Shared/amore"), proposal),
+        Err(_) => {
+            let path = PathBuf::from(&arguments.proposal_or_dir);
+            let proposal = arguments.proposal.or_else(|| proposal_in(&path)).ok_or_else(|| {
+                Failure::new(format!("which proposal is {} for?", path.display()))
+                    .hint("say it with --proposal NUMBER")
+            })?;
+            (path, proposal)
+        }
+    };
+    let like = arguments.like.as_deref().map(|like| DatabaseDir::locate(Some(like))).transpose()?;
+    if let Some(like) = &like {
+        like.must_have_run_table()?;
+    }
+    let text = match (&arguments.context, &like) {
+        (Some(file), _) => read(file)?,
+        (None, Some(like)) => read(&like.context_file())?,
+        (None, None) => STARTER.to_owned(),
+    };
+    fs::create_dir_all(&path)
+        .map_err(|error| Failure::new(format!("cannot make {}: {error}", path.display())))?;
+    let dir = DatabaseDir::at(path.canonicalize().unwrap_or(path));
+    // In words each step is told when it is done: the next one may fail.
+    let say = |words: String| {
+        if !arguments.json {
+            output::say(words);
+        }
+    };
+    let made_database = !dir.run_table().exists();
+    if made_database {
+        open::create(&dir, proposal).await?;
+        if let Some(like) = &like {
+            open::copy_user_variables(like, &dir).await?;
+        }
+        say(format!("Made a blank database for proposal {proposal} in {}", dir.path().display()));
+    } else {
+        say(format!("There is a database in {} already; it stays as it is", dir.path().display()));
+    }
+    let context_file = dir.context_file();
+    let wrote_context_file = !context_file.exists();
+    if wrote_context_file {
+        fs::write(&context_file, text)
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", context_file.display())))?;
+        say(format!("Wrote {}", context_file.display()));
+    } else {
+        say("There is a context.py already; it stays as it is".to_owned());
+    }
+    if arguments.json {
+        output::say_json(&Answer {
+            directory: dir.path(),
+            // A database that was there may be another proposal's.
+            proposal: open::own_proposal(&open::for_reading(&dir).await?).await?,
+            made_database,
+            context_file: &context_file,
+            wrote_context_file,
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let text = crate::context_file::read(file).map_err(|problem| Failure::new(problem.message))?;
+    Ok(text.text)
+}
+
+/// The `p001234` in a path, if there is one.
+fn proposal_in(path: &Path) -> Option<Proposal> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    path.components().rev().find_map(|part| {
+        let digits = part.as_os_str().to_str()?.strip_prefix('p')?;
+        (digits.len() == 6).then(|| digits.parse().ok().map(Proposal)).flatten()
+    })
+}

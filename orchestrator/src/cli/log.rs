@@ -1,0 +1,247 @@
+//! `amore log RUN [-f]`.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, BufRead, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use amore_model::{Proposal, Run};
+use serde::Serialize;
+
+use super::{open, output};
+use crate::{coordinate::memory, database_dir::DatabaseDir, failure::Failure};
+
+/// How often `-f` looks for more.
+const POLL: Duration = Duration::from_millis(300);
+
+/// Show what the variables of a run printed, and their errors: here, and in its Slurm jobs.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Run number.
+    run: Run,
+    /// Proposal number, if the run is of another proposal than this directory's.
+    #[arg(long)]
+    proposal: Option<Proposal>,
+    /// Only the last N lines.
+    #[arg(long, short = 'n', value_name = "N")]
+    lines: Option<usize>,
+    /// Go on with what comes, until Ctrl-C.
+    #[arg(long, short)]
+    follow: bool,
+    /// Print JSON: a list of logs, each with its lines.
+    #[arg(long, conflicts_with = "follow")]
+    json: bool,
+}
+
+/// A log in JSON.
+#[derive(Serialize)]
+struct Log {
+    file: PathBuf,
+    /// The Slurm job that wrote it; none for what was computed here.
+    slurm_job: Option<u64>,
+    /// The cluster that counts so, where one was named.
+    slurm_cluster: Option<String>,
+    lines: Vec<String>,
+}
+
+/// Prints the log.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    let table = open::for_reading(&dir).await?;
+    let proposal = open::proposal(&table, arguments.proposal).await?;
+    let paths = logs(&dir, proposal, arguments.run);
+    if paths.is_empty() && !arguments.follow {
+        return Err(Failure::new(format!("there is no log of run {} of proposal {proposal}", arguments.run))
+            .hint("a run has a log once it was processed; `amore table` shows which were"));
+    }
+    if arguments.json {
+        let clusters = clusters(&dir, proposal, arguments.run).await?;
+        let logs = paths.iter().map(|(job, path)| {
+            let unreadable = |error| Failure::new(format!("{} cannot be read: {error}", path.display()));
+            let lines = File::open(path)
+                .and_then(|file| last_lines(&file, arguments.lines.unwrap_or(usize::MAX)))
+                .map_err(unreadable)?;
+            let lines = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            let slurm_job = job.as_ref().map(|job| job.number);
+            Ok(Log {
+                file: path.clone(),
+                slurm_job,
+                slurm_cluster: cluster_of(job.as_ref(), &clusters),
+                lines,
+            })
+        });
+        output::say_json(&logs.collect::<Result<Vec<Log>, Failure>>()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut shown = Vec::new();
+    for (_, path) in paths {
+        show(&path, arguments.lines, &mut shown)?;
+    }
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        tokio::time::sleep(POLL).await;
+        for (_, path) in logs(&dir, proposal, arguments.run) {
+            if !more(&path, &mut shown)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+}
+
+/// Which job wrote a log, from the log's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct WrittenBy {
+    number: u64,
+    /// The attempt's token, where several clusters may have given the number.
+    mark: Option<String>,
+}
+
+impl WrittenBy {
+    /// From what the name has after run and proposal.
+    fn of(rest: &str) -> Option<Self> {
+        let (number, mark) = match rest.split_once('.') {
+            Some((number, mark)) => (number, Some(mark.to_owned())),
+            None => (rest, None),
+        };
+        Some(WrittenBy { number: number.parse().ok()?, mark })
+    }
+}
+
+/// The tries of a run's tasks that were given to a cluster by its name: number and token of each, and the cluster.
+async fn clusters(
+    dir: &DatabaseDir,
+    proposal: Proposal,
+    run: Run,
+) -> Result<Vec<(Option<u64>, String, String)>, Failure> {
+    let mut found = Vec::new();
+    if memory::exists(dir) {
+        let ledger = memory::open(dir).await?;
+        let scope = memory::scope(dir);
+        let failed = |error| memory::failed(&error);
+        for task in ledger.tasks_of_run(&scope, proposal, run, 200).await.map_err(failed)? {
+            let attempts = ledger.attempts_of_task(&scope, &task.id).await.map_err(failed)?;
+            let named = attempts.into_iter().filter(|attempt| !attempt.cluster.is_empty());
+            found.extend(named.map(|attempt| (attempt.job_id, attempt.token, attempt.cluster)));
+        }
+    }
+    Ok(found)
+}
+
+fn cluster_of(job: Option<&WrittenBy>, clusters: &[(Option<u64>, String, String)]) -> Option<String> {
+    let job = job?;
+    let is_it = |token: &str| job.mark.as_deref().is_none_or(|mark| mark == token);
+    let found = clusters.iter().rev().find(|(number, token, _)| *number == Some(job.number) && is_it(token));
+    found.map(|(_, _, cluster)| cluster.clone())
+}
+
+/// The log of what was computed here, then those of Slurm jobs, oldest first, with the jobs that wrote them.
+fn logs(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<(Option<WrittenBy>, PathBuf)> {
+    let stem = format!("r{run}-p{proposal}-");
+    let mut jobs: Vec<(WrittenBy, PathBuf)> = fs::read_dir(dir.slurm_logs())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let job = name.strip_prefix(&stem)?.strip_suffix(".out")?;
+            Some((WrittenBy::of(job)?, entry.path()))
+        })
+        .collect();
+    jobs.sort();
+    let own = Some(dir.run_log(proposal, run)).filter(|path| path.exists());
+    // Commands of variables that were executed without Slurm.
+    let mut commands: Vec<PathBuf> = fs::read_dir(dir.command_log(proposal, run, "").with_file_name(""))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&stem)))
+        .map(|entry| entry.path())
+        .collect();
+    commands.sort();
+    let own = own.into_iter().chain(commands).map(|path| (None, path));
+    own.chain(jobs.into_iter().map(|(job, path)| (Some(job), path))).collect()
+}
+
+fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {
+    let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()));
+    let file = File::open(path).map_err(unreadable)?;
+    let end = file.metadata().map_err(unreadable)?.len();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let in_slurm = path.parent().is_some_and(|folder| folder.ends_with("slurm_logs"));
+    // A run's own log has no second dash in its name: r42-p1234.out.
+    let headed = if in_slurm {
+        writeln!(io::stdout(), "== slurm_logs/{name}")
+    } else if name.matches('-').count() > 1 {
+        writeln!(io::stdout(), "== process_logs/{name}")
+    } else {
+        Ok(())
+    };
+    let copied = headed.and_then(|()| match lines {
+        None => io::copy(&mut &file, &mut io::stdout().lock()).map(|_| ()),
+        Some(lines) => last_lines(&file, lines).and_then(|kept| {
+            let mut out = io::stdout().lock();
+            kept.iter().try_for_each(|line| out.write_all(line).and_then(|()| out.write_all(b"\n")))
+        }),
+    });
+    shown.push((path.to_owned(), end));
+    match copied {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreadable(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Copies what has come to a log since; `false` when nobody reads us any more.
+fn more(path: &Path, shown: &mut Vec<(PathBuf, u64)>) -> Result<bool, Failure> {
+    let Some((_, offset)) = shown.iter_mut().find(|(known, _)| known == path) else {
+        return show(path, None, shown).map(|()| true);
+    };
+    let copied = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(*offset))?;
+        let copied = io::copy(&mut file, &mut io::stdout().lock())?;
+        io::stdout().flush()?;
+        Ok(copied)
+    });
+    match copied {
+        Ok(copied) => {
+            *offset += copied;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+fn last_lines(file: &File, lines: usize) -> io::Result<VecDeque<Vec<u8>>> {
+    let mut kept = VecDeque::with_capacity(lines.min(10_000) + 1);
+    for line in io::BufReader::new(file).split(b'\n') {
+        kept.push_back(line?);
+        if kept.len() > lines {
+            kept.pop_front();
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_of_the_job_in_its_name() {
+        let one = WrittenBy::of("17").unwrap();
+        let other = WrittenBy::of("17.b-1").unwrap();
+        assert_eq!(WrittenBy::of("hits"), None);
+        let attempt = |token: &str, cluster: &str| (Some(17), token.to_owned(), cluster.to_owned());
+        let clusters = [attempt("b-1", "lab"), attempt("b-2", "maxwell")];
+        assert_eq!(cluster_of(Some(&other), &clusters).as_deref(), Some("lab"));
+        assert_eq!(cluster_of(Some(&one), &clusters[..1]).as_deref(), Some("lab"));
+        assert_eq!(cluster_of(WrittenBy::of("18").as_ref(), &clusters), None);
+        assert_eq!(cluster_of(None, &clusters), None);
+    }
+}

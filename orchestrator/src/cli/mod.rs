@@ -1,0 +1,188 @@
+//! The command line: one file per subcommand; arguments in, calls, words out.
+
+mod cancel;
+mod check;
+mod combiner;
+mod completions;
+mod db_config;
+mod doctor;
+mod elsewhere;
+mod explain;
+mod export;
+mod follow;
+mod init;
+mod jobs;
+mod log;
+mod migrate;
+mod new_id;
+mod open;
+mod output;
+mod plan;
+mod progress;
+mod proposal;
+mod read_context;
+mod reprocess;
+mod table;
+mod verify;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use check::refusal;
+pub use open::stored_names as open_stored_names;
+
+use crate::failure::Failure;
+
+/// Automatic per-run analysis: runs the variables of a context file for each run and keeps the table.
+///
+/// Run it in a database directory (usr/Shared/amore of a proposal, where context.py is). The same program answers to
+/// the names amore, amore-proto and damnit.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some runs \
+    could not be processed; 4 the context file has errors; 130 interrupted."
+)]
+struct CommandLine {
+    /// Say more about what is done (to standard error).
+    #[arg(long, global = true)]
+    debug: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show or set the proposal of this directory; makes a blank database where there is none
+    Proposal(proposal::Arguments),
+    /// Show or change the settings of this database
+    DbConfig(db_config::Arguments),
+    /// Compute variables again for some runs, or for all runs in the database
+    Reprocess(reprocess::Arguments),
+    /// Go on with what earlier commands have left in Slurm, and collect it
+    Follow(follow::Arguments),
+    /// Show the Slurm jobs of this directory
+    Jobs(jobs::Arguments),
+    /// End what is under way of a run, or in a Slurm job
+    Cancel(cancel::Arguments),
+    /// Say what happened to a run, or to one of its variables, and why
+    Explain(explain::Arguments),
+    /// Read the context file and bring the table's list of variables up to date
+    ReadContext(read_context::Arguments),
+    /// Say everything that is wrong with a context file
+    Check(check::Arguments),
+    /// Say what would be computed for some runs, in which task, where and why; computes nothing
+    Plan(plan::Arguments),
+    /// Show the run table
+    Table(table::Arguments),
+    /// Copy a run's results into one self-contained HDF5 file
+    Export(export::Arguments),
+    /// Show what the variables of a run printed, and their errors
+    Log(log::Arguments),
+    /// Check that the files of runs are whole
+    Verify(verify::Arguments),
+    /// Check programs, Python, Slurm and directory, and say what to do where something is not right
+    Doctor(doctor::Arguments),
+    /// Give this database a new random id (for a copy that must not share the original's)
+    NewId(new_id::Arguments),
+    /// Set up a database directory, with a context file from elsewhere if wanted
+    Init(init::Arguments),
+    /// Bring an older database to the present format
+    Migrate(migrate::Arguments),
+    /// Put waiting result files (fragments) into the run files and the table
+    Combiner(combiner::Arguments),
+    /// Open the table in DAMNIT's graphical interface
+    Gui(elsewhere::Gui),
+    /// Watch for new runs
+    #[command(hide = true)]
+    Listen(elsewhere::Listen),
+    /// Manage the watching service
+    #[command(hide = true)]
+    Listener(elsewhere::Listen),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+}
+
+/// The command under the name by which it was called.
+fn command() -> clap::Command {
+    let called = std::env::args_os().next();
+    let name = called.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
+    let name = match name {
+        Some("amore-proto") => "amore-proto",
+        Some("damnit") => "damnit",
+        _ => "amore",
+    };
+    CommandLine::command().name(name).bin_name(name)
+}
+
+/// Parses, runs, and says what went wrong.
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let line = match CommandLine::from_arg_matches(&matches) {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
+    let default = if line.debug { "debug,sqlx=info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("AMORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(line.command)) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Proposal(arguments) => proposal::run(&arguments).await,
+        Command::DbConfig(arguments) => db_config::run(&arguments).await,
+        Command::Reprocess(arguments) => reprocess::run(&arguments).await,
+        Command::Follow(arguments) => follow::run(&arguments).await,
+        Command::Jobs(arguments) => jobs::run(&arguments).await,
+        Command::Cancel(arguments) => cancel::run(&arguments).await,
+        Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::ReadContext(arguments) => read_context::run(&arguments).await,
+        Command::Check(arguments) => check::run(&arguments).await,
+        Command::Plan(arguments) => plan::run(&arguments).await,
+        Command::Table(arguments) => table::run(&arguments).await,
+        Command::Export(arguments) => export::run(&arguments).await,
+        Command::Log(arguments) => log::run(&arguments).await,
+        Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::Doctor(arguments) => doctor::run(&arguments).await,
+        Command::NewId(arguments) => new_id::run(&arguments).await,
+        Command::Init(arguments) => init::run(&arguments).await,
+        Command::Migrate(arguments) => migrate::run(&arguments).await,
+        Command::Combiner(arguments) => combiner::run(&arguments).await,
+        Command::Gui(arguments) => elsewhere::gui(&arguments),
+        Command::Listen(arguments) | Command::Listener(arguments) => elsewhere::listen(&arguments),
+        Command::Completions(arguments) => {
+            completions::run(&arguments, command_for_completions());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn command_for_completions() -> clap::Command {
+    command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,24 @@
+//! `amore new-id [DIR]`.
+
+use std::process::ExitCode;
+
+use super::{open, output};
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// Give this database a new random id (for a copy that must not share the original's).
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The database directory; the working directory if left out.
+    db_dir: Option<String>,
+}
+
+/// Sets it.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(arguments.db_dir.as_deref())?;
+    dir.must_have_run_table()?;
+    let table = open::for_writing(&dir).await?;
+    let id: String = open::random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    open::set_setting(&table, "db_id", amore_run_table::SettingValue::Text(id.clone())).await?;
+    output::say(format!("New database id: {id}"));
+    Ok(ExitCode::SUCCESS)
+}

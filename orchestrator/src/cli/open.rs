@@ -1,0 +1,285 @@
+//! Opening a directory's run table and reading what commands need of it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    env, fs,
+    io::Read,
+    path::PathBuf,
+};
+
+use amore_model::{Proposal, Run};
+use amore_run_table::{RunTable, RunTableError, SettingValue};
+use amore_wire::task::Limits;
+
+use crate::{
+    coordinate::events::Event,
+    database_dir::DatabaseDir,
+    dispatch::slurm::asked::{SlurmSettings, memory_bytes},
+    failure::Failure,
+};
+
+fn failed(error: &RunTableError) -> Failure {
+    let failure = Failure::from_error(error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Opens the table for reading.
+pub async fn for_reading(dir: &DatabaseDir) -> Result<RunTable, Failure> {
+    dir.must_have_run_table()?;
+    RunTable::open_read_only(dir.path()).await.map_err(|error| failed(&error))
+}
+
+/// Opens the table for writing; an older one is brought to the present format.
+pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
+    dir.must_have_run_table()?;
+    RunTable::open(dir.path()).await.map_err(|error| failed(&error))
+}
+
+/// Makes a blank table.
+pub async fn create(dir: &DatabaseDir, proposal: Proposal) -> Result<RunTable, Failure> {
+    RunTable::create(dir.path(), proposal, random_id()?, &[]).await.map_err(|error| failed(&error))
+}
+
+/// Its format version, without changing it.
+pub async fn format_version(dir: &DatabaseDir) -> Result<i64, Failure> {
+    Ok(for_reading(dir).await?.format_version())
+}
+
+/// Twenty random bytes: the id of a database.
+pub fn random_id() -> Result<[u8; 20], Failure> {
+    let mut bytes = [0u8; 20];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| Failure::new(format!("no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// All settings.
+pub async fn settings(table: &RunTable) -> Result<BTreeMap<String, SettingValue>, Failure> {
+    Ok(table.settings().await.map_err(|error| failed(&error))?.into_iter().collect())
+}
+
+/// Sets one.
+pub async fn set_setting(table: &RunTable, key: &str, value: SettingValue) -> Result<(), Failure> {
+    table.set_setting(key, &value).await.map_err(|error| failed(&error))
+}
+
+/// Deletes one; `false` if it was not there.
+pub async fn delete_setting(table: &RunTable, key: &str) -> Result<bool, Failure> {
+    table.delete_setting(key).await.map_err(|error| failed(&error))
+}
+
+/// Refuses values that a setting cannot have.
+pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
+    let one: BTreeMap<String, SettingValue> = [(key.to_owned(), value.clone())].into();
+    match key {
+        "data_format_version" => Err(Failure::new("data_format_version is not changed by hand")
+            .hint("`amore migrate` brings a database up to date")),
+        "proposal" => match number(&one, key) {
+            Some(number) if number > 0.0 && number.fract() == 0.0 => Ok(()),
+            _ => Err(Failure::new("a proposal is a number").hint("amore proposal 1234")),
+        },
+        "variable_time" | "variable_mem" => limits_of(&one).map(|_| ()),
+        "slurm_time" | "slurm_clusters" | "concurrent_jobs" | "noncluster" | "noncluster_cpus"
+        | "noncluster_mem" => SlurmSettings::of(&one).map(|_| ()),
+        "context_python" => {
+            if let SettingValue::Text(path) = value
+                && !expanded(path)?.is_file()
+            {
+                eprintln!(
+                    "warning: there is no file {path} here; context_python must be the path of a Python"
+                );
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number(settings: &BTreeMap<String, SettingValue>, key: &str) -> Option<f64> {
+    match settings.get(key)? {
+        SettingValue::Integer(number) => Some(*number as f64),
+        SettingValue::Real(number) => Some(*number),
+        SettingValue::Text(text) => text.trim().parse().ok(),
+        SettingValue::Null => None,
+    }
+}
+
+/// The proposal of the directory, if one is set.
+pub async fn own_proposal(table: &RunTable) -> Result<Option<Proposal>, Failure> {
+    let settings = settings(table).await?;
+    Ok(number(&settings, "proposal").filter(|number| *number > 0.0).map(|number| Proposal(number as u32)))
+}
+
+/// Sets it.
+pub async fn set_proposal(table: &RunTable, proposal: Proposal) -> Result<(), Failure> {
+    set_setting(table, "proposal", SettingValue::Integer(i64::from(proposal.0))).await
+}
+
+/// The proposal that a command is about: the one given, else the directory's.
+pub async fn proposal(table: &RunTable, given: Option<Proposal>) -> Result<Proposal, Failure> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    own_proposal(table).await?.ok_or_else(|| {
+        Failure::new("this database has no proposal number")
+            .hint("set it with: amore-proto proposal <number>")
+    })
+}
+
+/// The Python for context files: the database's, `AMORE_CONTEXT_PYTHON`, or `python3` on PATH.
+pub async fn context_python(table: &RunTable) -> Result<PathBuf, Failure> {
+    match settings(table).await?.get("context_python") {
+        Some(SettingValue::Text(path)) if !path.is_empty() => expanded(path),
+        _ => default_python(),
+    }
+}
+
+/// The path that the setting `context_python` means: `~` is the home of whoever works here, `~somebody` somebody's.
+fn expanded(path: &str) -> Result<PathBuf, Failure> {
+    let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
+    let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
+    let wrong = |why: String| {
+        Failure::new(format!("context_python is {path}, but {why}"))
+            .hint("amore-proto db-config context_python /path/to/python")
+    };
+    let home = if user.is_empty() {
+        env::home_dir()
+            .filter(|home| home.is_absolute())
+            .ok_or_else(|| wrong("it is not known where your home directory is".to_owned()))?
+    } else {
+        match nix::unistd::User::from_name(user) {
+            Ok(Some(found)) => found.dir,
+            Ok(None) => return Err(wrong(format!("there is no user {user} on this host"))),
+            Err(error) => return Err(wrong(format!("the user {user} cannot be looked up: {error}"))),
+        }
+    };
+    Ok(home.join(below))
+}
+
+/// The same for a directory that may have no table.
+pub async fn context_python_of(dir: &DatabaseDir) -> Result<PathBuf, Failure> {
+    if dir.run_table().exists() { context_python(&for_reading(dir).await?).await } else { default_python() }
+}
+
+/// The Python where no database says which.
+///
+/// # Errors
+/// There is none.
+pub fn default_python() -> Result<PathBuf, Failure> {
+    if let Some(given) = env::var_os("AMORE_CONTEXT_PYTHON").filter(|given| !given.is_empty()) {
+        return Ok(PathBuf::from(given));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join("python3"))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| {
+            Failure::new("there is no python3 on PATH to execute the context file with").hint(
+                "load one (module load exfel), or: amore-proto db-config context_python /path/to/python",
+            )
+        })
+}
+
+/// Bounds on each variable.
+pub async fn limits(table: &RunTable) -> Result<Limits, Failure> {
+    limits_of(&settings(table).await?)
+}
+
+fn limits_of(settings: &BTreeMap<String, SettingValue>) -> Result<Limits, Failure> {
+    let variable_seconds = match settings.get("variable_time") {
+        None | Some(SettingValue::Null) => None,
+        Some(_) => {
+            Some(number(settings, "variable_time").filter(|seconds| *seconds > 0.0).ok_or_else(|| {
+                Failure::new("variable_time must be a number of seconds")
+                    .hint("amore-proto db-config variable_time 600")
+            })?)
+        }
+    };
+    let memory_bytes = match settings.get("variable_mem") {
+        None | Some(SettingValue::Null) => None,
+        Some(SettingValue::Integer(bytes)) => u64::try_from(*bytes).ok(),
+        Some(SettingValue::Real(bytes)) => Some(*bytes as u64),
+        Some(SettingValue::Text(text)) => Some(memory_bytes(text).ok_or_else(|| {
+            Failure::new(format!("variable_mem must be an amount of memory, not {text:?}"))
+                .hint("amore-proto db-config variable_mem 32G")
+        })?),
+    };
+    Ok(Limits { variable_seconds, memory_bytes })
+}
+
+/// For each run, the names that a context file has stored for it.
+pub async fn stored_names(table: &RunTable) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
+    table.context_names().await.map_err(|error| failed(&error))
+}
+
+/// Copies the user-editable variables of another directory.
+pub async fn copy_user_variables(from: &DatabaseDir, to: &DatabaseDir) -> Result<(), Failure> {
+    let source = for_reading(from).await?;
+    let target = for_writing(to).await?;
+    target.copy_user_variables_from(&source).await.map_err(|error| failed(&error))
+}
+
+/// Shows what the variables of the runs print, as they go (`--watch`).
+#[derive(Debug)]
+pub struct Following {
+    dir: DatabaseDir,
+    offsets: HashMap<(Proposal, Run), u64>,
+}
+
+impl Following {
+    /// Nothing shown yet.
+    pub fn new(dir: &DatabaseDir) -> Self {
+        Following { dir: dir.clone(), offsets: HashMap::new() }
+    }
+
+    /// Copies what is new in the log of the run that the event is about.
+    pub fn show(&mut self, event: &Event) {
+        use std::io::{Seek, SeekFrom};
+        let (proposal, run, begins) = match event {
+            Event::RunStarted { proposal, run } => (*proposal, *run, true),
+            Event::VariableEnded { proposal, run, .. } | Event::RunEnded { proposal, run, .. } => {
+                (*proposal, *run, false)
+            }
+            _ => return,
+        };
+        let path = self.dir.run_log(proposal, run);
+        let Ok(mut file) = fs::File::open(&path) else { return };
+        let end = file.metadata().map(|data| data.len()).unwrap_or(0);
+        let offset = self.offsets.entry((proposal, run)).or_insert(0);
+        if begins {
+            // Earlier attempts are not of interest.
+            *offset = end;
+            return;
+        }
+        if file.seek(SeekFrom::Start(*offset)).is_ok() {
+            *offset += std::io::copy(&mut file, &mut std::io::stderr()).unwrap_or(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, path::PathBuf};
+
+    use super::expanded;
+
+    #[test]
+    fn a_tilde_is_a_home_directory() {
+        let home = env::home_dir().unwrap();
+        assert_eq!(expanded("~/env/bin/python").unwrap(), home.join("env/bin/python"));
+        let root = nix::unistd::User::from_uid(nix::unistd::ROOT).unwrap().unwrap();
+        assert_eq!(expanded(&format!("~{}/python", root.name)).unwrap(), root.dir.join("python"));
+        assert_eq!(expanded("/a/~/b").unwrap(), PathBuf::from("/a/~/b"));
+        assert_eq!(expanded("env/python").unwrap(), PathBuf::from("env/python"));
+        let refused = expanded("~no.such.user/python").unwrap_err();
+        assert_eq!(
+            refused.message,
+            "context_python is ~no.such.user/python, but there is no user no.such.user on this host"
+        );
+        assert!(refused.hint.is_some());
+    }
+}

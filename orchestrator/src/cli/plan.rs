@@ -1,0 +1,187 @@
+//! `amore plan RUN…`.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use amore_model::{Proposal, Run, RunData, Urgency, parse_runs};
+use amore_plan::{Availability, Place, Plan, Request, Selection};
+use serde::Serialize;
+
+use super::{check::usable_context, open, output};
+use crate::{
+    coordinate::{job_asked::job_asked, tasks::Journey},
+    database_dir::DatabaseDir,
+    dispatch::slurm::{
+        asked::SlurmSettings,
+        client::{self, installed},
+        script, site_file,
+    },
+    failure::{Exit, Failure},
+    trigger::user_request::{Runs, UserRequest, resolve},
+};
+
+/// Say what would be computed for some runs, in which task, where and why; computes nothing.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Run number, range (1-10), or 'all' for all runs in the database.
+    #[arg(required = true, value_name = "run")]
+    run: Vec<String>,
+    /// Proposal number, if the runs are of another proposal than this directory's.
+    #[arg(long)]
+    proposal: Option<Proposal>,
+    /// Only variables with this text in their title. Can be repeated.
+    #[arg(long = "match", value_name = "MATCH")]
+    matches: Vec<String>,
+    /// Only the variable of this name (and what it depends on). Can be repeated.
+    #[arg(long = "var", value_name = "NAME", conflicts_with = "matches")]
+    names: Vec<String>,
+    /// What would run when these data arrive.
+    #[arg(long, value_name = "raw|proc|all", default_value = "all", value_parser = parse_data)]
+    data: RunData,
+    /// As for a fake run, which has everything.
+    #[arg(long)]
+    mock: bool,
+    /// Proposal number or database directory to work in.
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<String>,
+    /// Print what would be submitted to Slurm: the commands and their scripts.
+    #[arg(long, conflicts_with = "json")]
+    script: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_data(text: &str) -> Result<RunData, String> {
+    match text {
+        "raw" => Ok(RunData::Raw),
+        "proc" => Ok(RunData::Proc),
+        "all" => Ok(RunData::All),
+        _ => Err("must be raw, proc or all".to_owned()),
+    }
+}
+
+#[derive(Serialize)]
+struct RunPlan {
+    proposal: Proposal,
+    run: Run,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    missing: Vec<Run>,
+    runs: Vec<RunPlan>,
+}
+
+/// Plans and prints.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
+    dir.must_have_run_table()?;
+    let runs = if arguments.run == ["all"] {
+        Runs::All
+    } else {
+        Runs::These(
+            parse_runs(&arguments.run).map_err(|error| Failure::new(error.to_string()).exit(Exit::Usage))?,
+        )
+    };
+    let request = UserRequest {
+        runs,
+        proposal: arguments.proposal,
+        matches: arguments.matches.clone(),
+        names: arguments.names.clone(),
+        mock: arguments.mock,
+        cancel: None,
+    };
+    let table = open::for_reading(&dir).await?;
+    let own = open::proposal(&table, None).await?;
+    let known = table.runs().await.map_err(|error| Failure::from_error(&error))?;
+    let stored = open::stored_names(&table).await?;
+    let resolved = resolve(&request, own, &known)?;
+    let (_, dag) = usable_context(&dir, &table).await?;
+    let cluster_available = installed() || arguments.script;
+    let settings = if cluster_available {
+        site_file::settings(&open::settings(&table).await?, own, dir.path())?
+    } else {
+        SlurmSettings::default()
+    };
+    let urgency = request.urgency(resolved.runs.len());
+    let mut answer = Answer { missing: resolved.missing, runs: Vec::new() };
+    for (proposal, run, on_disk) in resolved.runs {
+        let wanted = Request {
+            selection: Selection { run_data: arguments.data, ..request.selection() },
+            availability: Availability { raw: on_disk.raw, proc: on_disk.proc },
+            cluster_available,
+            noncluster_job: settings.noncluster_job(),
+            parts: 1,
+            stored: stored.get(&(proposal, run)).cloned().unwrap_or_default(),
+        };
+        let plan = amore_plan::plan(&dag, &wanted).map_err(|error| {
+            Failure::new(error.to_string()).hint("`amore table --columns` lists names and titles")
+        })?;
+        answer.runs.push(RunPlan { proposal, run, plan });
+    }
+    if arguments.script {
+        output::say(scripts(&dir, &settings, urgency, &answer)?);
+    } else if arguments.json {
+        output::say_json(&answer)?;
+    } else {
+        output::say(in_words(&answer));
+    }
+    Ok(if answer.missing.is_empty() { ExitCode::SUCCESS } else { Exit::Partly.into() })
+}
+
+/// The submission of each job, as a shell would make it. The token is another one each time.
+fn scripts(
+    dir: &DatabaseDir,
+    settings: &SlurmSettings,
+    urgency: Urgency,
+    answer: &Answer,
+) -> Result<String, Failure> {
+    let mut words = Vec::new();
+    for RunPlan { proposal, run, plan } in &answer.runs {
+        for task in plan.tasks.iter().filter(|task| task.place == Place::Cluster) {
+            let names = task.names();
+            let executes =
+                task.job.as_ref().map(|job| format!("\n# executes {}", job.spec.command.join(" ")));
+            let (key, journey) = ((*proposal, *run), Journey::default());
+            let asked = job_asked(dir, settings, key, &task.resources, urgency, &journey, "TOKEN");
+            let script = script::render(dir.path(), &asked.script).map_err(|error| {
+                Failure::from_error(&error).hint("see docs/slurm.md for what a template is given")
+            })?;
+            let arguments: Vec<String> = client::arguments(&asked, "TOKEN")
+                .iter()
+                .map(|text| script::quoted_if_needed(text))
+                .collect();
+            words.push(format!(
+                "# run {run}: {}{}\nsbatch {} <<'SCRIPT'\n{}\nSCRIPT",
+                names.join(", "),
+                executes.unwrap_or_default().replace('\r', " "),
+                arguments.join(" "),
+                script.trim_end()
+            ));
+        }
+    }
+    Ok(if words.is_empty() { "no Slurm job would be submitted".to_owned() } else { words.join("\n\n") })
+}
+
+/// Runs with the same plan are told together.
+fn in_words(answer: &Answer) -> String {
+    let mut words = Vec::new();
+    if !answer.missing.is_empty() {
+        let names: Vec<String> = answer.missing.iter().map(ToString::to_string).collect();
+        words.push(format!("These runs do not exist: {}", names.join(", ")));
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, run) in answer.runs.iter().enumerate() {
+        let first = (0..index).find(|&other| answer.runs[other].plan == run.plan).unwrap_or(index);
+        groups.entry(first).or_default().push(index);
+    }
+    for (first, members) in groups {
+        let names: Vec<String> = members.iter().map(|&index| answer.runs[index].run.to_string()).collect();
+        let title =
+            if names.len() == 1 { format!("Run {}", names[0]) } else { format!("Runs {}", names.join(", ")) };
+        words.push(format!("{title}\n{}", amore_plan::describe(&answer.runs[first].plan)));
+    }
+    words.join("\n\n")
+}

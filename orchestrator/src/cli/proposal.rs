@@ -1,0 +1,69 @@
+//! `amore proposal [NUMBER]`.
+
+use std::process::ExitCode;
+
+use amore_model::Proposal;
+use serde::Serialize;
+
+use super::{open, output};
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// Show or set the proposal of this directory; makes a blank database where there is none.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The number to set, e.g. 1234.
+    proposal: Option<Proposal>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer in JSON.
+#[derive(Serialize)]
+struct Answer {
+    /// The number that is set now.
+    proposal: Option<Proposal>,
+    /// The number that was set before.
+    was: Option<Proposal>,
+    /// Was a blank database made?
+    made: bool,
+}
+
+/// Shows or sets it.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    let (answer, words) = match arguments.proposal {
+        None => {
+            dir.must_have_run_table()?;
+            let proposal = open::own_proposal(&open::for_reading(&dir).await?).await?;
+            let words = match proposal {
+                Some(proposal) => format!("Current proposal number: {proposal}"),
+                None => "No proposal number is set".to_owned(),
+            };
+            (Answer { proposal, was: proposal, made: false }, words)
+        }
+        Some(wanted) if !dir.run_table().exists() => {
+            open::create(&dir, wanted).await?;
+            let words = format!("Made a blank database for proposal {wanted} in {}", dir.path().display());
+            (Answer { proposal: Some(wanted), was: None, made: true }, words)
+        }
+        Some(wanted) => {
+            let table = open::for_writing(&dir).await?;
+            let was = open::own_proposal(&table).await?;
+            let words = if was == Some(wanted) {
+                format!("No change - proposal {wanted} already set")
+            } else {
+                open::set_proposal(&table, wanted).await?;
+                let before = was.map_or_else(|| "none".to_owned(), |was| was.to_string());
+                format!("Changed proposal to {wanted} (was {before})")
+            };
+            (Answer { proposal: Some(wanted), was, made: false }, words)
+        }
+    };
+    if arguments.json {
+        output::say_json(&answer)?;
+    } else {
+        output::say(words);
+    }
+    Ok(ExitCode::SUCCESS)
+}

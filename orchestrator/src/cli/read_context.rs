@@ -1,0 +1,47 @@
+//! `amore read-context`.
+
+use std::process::ExitCode;
+
+use super::{check::usable_context, open, output};
+use crate::{
+    collect::about_table,
+    coordinate::{
+        events::count,
+        owner::{Owner, TakenOwner},
+    },
+    database_dir::DatabaseDir,
+    failure::Failure,
+};
+
+/// Read the context file and bring the table's list of variables up to date.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Reads it and writes the list.
+pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    dir.must_have_run_table()?;
+    let table = open::for_writing(&dir).await?;
+    let (context, dag) = usable_context(&dir, &table).await?;
+    match Owner::take(&dir, table).await? {
+        TakenOwner::Ours(mut owner) => {
+            let written = owner.update_variables(dag.variables()).await;
+            owner.release().await;
+            let changes = written?;
+            for notice in about_table(&changes.refused, changes.truncated.as_ref()) {
+                eprintln!("{}", notice.message);
+            }
+        }
+        TakenOwner::Held { by } => {
+            return Err(Failure::new(format!("{by} works in this directory")).hint(
+                "it reads the context file again with its next request; or try again when it is done",
+            ));
+        }
+    }
+    output::say(format!(
+        "{}: {} in the table",
+        context.path.display(),
+        count(dag.variables().len(), "variable")
+    ));
+    Ok(ExitCode::SUCCESS)
+}

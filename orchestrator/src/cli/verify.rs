@@ -1,0 +1,103 @@
+//! `amore verify [RUN…]`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use amore_model::{Proposal, Run, parse_runs};
+use serde::Serialize;
+
+use super::{open, output};
+use crate::{
+    coordinate::events::count,
+    database_dir::DatabaseDir,
+    failure::{Exit, Failure},
+};
+
+/// Check that the files of runs are whole: there, readable, and every large array's own file in its place.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Runs or ranges; all runs in the database if left out.
+    #[arg(value_name = "run")]
+    run: Vec<String>,
+    /// Proposal number, if the runs are of another proposal than this directory's.
+    #[arg(long)]
+    proposal: Option<Proposal>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    file: PathBuf,
+    problem: String,
+}
+
+/// Checks.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let dir = DatabaseDir::locate(None)?;
+    let table = open::for_reading(&dir).await?;
+    let wanted: Vec<(Proposal, Run)> = if arguments.run.is_empty() {
+        table.runs().await.map_err(|error| Failure::from_error(&error))?
+    } else {
+        let proposal = open::proposal(&table, arguments.proposal).await?;
+        let runs = parse_runs(&arguments.run).map_err(|error| Failure::new(error.to_string()))?;
+        runs.into_iter().map(|run| (proposal, run)).collect()
+    };
+    let in_table = open::stored_names(&table).await?;
+    let mut findings = Vec::new();
+    let mut files = 0;
+    let mut missing = 0;
+    let mut without = Vec::new();
+    for (proposal, run) in wanted {
+        let file = dir.run_file(proposal, run);
+        if !file.exists() {
+            match in_table.get(&(proposal, run)) {
+                Some(names) => {
+                    missing += 1;
+                    findings.push(Finding { file, problem: gone(proposal, run, names) });
+                }
+                None => without.push(run.to_string()),
+            }
+            continue;
+        }
+        files += 1;
+        match amore_results::verify(&file) {
+            Ok(found) => {
+                findings.extend(
+                    found.iter().map(|problem| Finding { file: file.clone(), problem: problem.to_string() }),
+                );
+            }
+            Err(error) => findings.push(Finding { file, problem: Failure::from_error(&error).message }),
+        }
+    }
+    if arguments.json {
+        output::say_json(&findings)?;
+    } else {
+        for finding in &findings {
+            output::say(format!("{}: {}", finding.file.display(), finding.problem));
+        }
+        output::say(format!("{} checked, {}", count(files, "run file"), count(findings.len(), "problem")));
+        if missing > 0 {
+            output::say(format!(
+                "{} missing: `amore-proto reprocess` computes the runs again",
+                if missing == 1 { "1 run file is".to_owned() } else { format!("{missing} run files are") },
+            ));
+        }
+    }
+    // Of runs that were asked for by number somebody expects a file.
+    let asked = !arguments.run.is_empty() && !without.is_empty();
+    if asked {
+        eprintln!("warning: no results are stored for run {}", without.join(", "));
+    }
+    Ok(match (findings.is_empty(), asked) {
+        (false, _) => ExitCode::FAILURE,
+        (true, true) => Exit::Partly.into(),
+        (true, false) => ExitCode::SUCCESS,
+    })
+}
+
+/// What is said of a run whose values stand in the table, but nowhere else.
+fn gone(proposal: Proposal, run: Run, names: &[String]) -> String {
+    let these = count(names.len(), "variable");
+    format!("is missing, but the table has {these} of run {run} of proposal {proposal}")
+}

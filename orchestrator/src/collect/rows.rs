@@ -1,0 +1,120 @@
+//! From what stands in run files to what stands in the table.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use amore_model::{Proposal, Run};
+use amore_results::{MergeReport, ReducedRow, ReducedValue};
+use amore_run_table::{
+    CellKind, CellUpdate, CellValue, Ownership, Refused, RunTable, RunTableError, RunUpdate, SqlValue,
+    ViewTruncated,
+};
+
+use super::Notice;
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// Writes what the merges found, all runs in one transaction.
+pub async fn store(
+    dir: &DatabaseDir,
+    table: &RunTable,
+    ownership: &Ownership,
+    reports: &[(Proposal, Run, &MergeReport)],
+) -> Result<Vec<Notice>, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let updates: Vec<RunUpdate> =
+        reports.iter().map(|(proposal, run, report)| update(*proposal, *run, report, now)).collect();
+    if updates.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !dir.run_table().exists() {
+        return Err(Failure::new(format!(
+            "{} was deleted while this command worked with it",
+            dir.run_table().display()
+        ))
+        .hint("run the command again; it will work with what is there now"));
+    }
+    let stored = table.store(ownership, &updates, now).await.map_err(|error: RunTableError| {
+        let failure = Failure::from_error(&error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    Ok(about_table(&stored.refused, stored.truncated.as_ref()))
+}
+
+/// What the user should know of a change of the table.
+pub fn about_table(refused: &[Refused], truncated: Option<&ViewTruncated>) -> Vec<Notice> {
+    let refused =
+        refused.iter().map(|refused| Notice { message: format!("warning: {refused}"), about_view: false });
+    let truncated =
+        truncated.map(|truncated| Notice { message: format!("note: {truncated}"), about_view: true });
+    refused.chain(truncated).collect()
+}
+
+fn update(proposal: Proposal, run: Run, report: &MergeReport, now: f64) -> RunUpdate {
+    let mut values: Vec<CellUpdate> =
+        report.rows.iter().map(|row| CellUpdate { name: row.name.clone(), kind: kind(row, now) }).collect();
+    values.extend(
+        report.without_row.iter().map(|name| CellUpdate { name: name.clone(), kind: CellKind::Remove }),
+    );
+    RunUpdate { proposal, run, start_time: report.start_time, mock_start: report.mock_start, values }
+}
+
+/// The `provenance` column: what DAMNIT writes there for values of a context file.
+const CONTEXT_FILE: &str = "context.py";
+
+fn kind(row: &ReducedRow, now: f64) -> CellKind {
+    let provenance = match &row.provenance {
+        // What another program says of itself stands in the place of the task.
+        Some(foreign) if foreign.foreign => foreign.task.clone(),
+        Some(_) => CONTEXT_FILE.to_owned(),
+        None => String::new(),
+    };
+    let error: Option<ErrorAttributes> = row
+        .attributes
+        .as_deref()
+        .filter(|_| row.value == ReducedValue::Null)
+        .and_then(|text| serde_json::from_str(text).ok());
+    if let Some(ErrorAttributes { error, error_cls }) = error {
+        return CellKind::Error { class: error_cls, message: error, provenance, timestamp: now };
+    }
+    let value = match &row.value {
+        ReducedValue::Null => return CellKind::Remove,
+        ReducedValue::Int(number) => SqlValue::Int(*number),
+        ReducedValue::Real(number) => SqlValue::Real(*number),
+        ReducedValue::Text(text) => SqlValue::Text(text.clone()),
+        ReducedValue::Png(bytes) | ReducedValue::Numpy(bytes) => SqlValue::Blob(bytes.clone()),
+        ReducedValue::Complex(bytes) => SqlValue::Blob(bytes.to_vec()),
+    };
+    CellKind::Value(CellValue {
+        value,
+        max_diff: row.max_diff,
+        summary_type: row.summary_type.clone(),
+        summary_method: row.summary_method.clone(),
+        attributes: row.attributes.clone(),
+        provenance,
+        timestamp: now,
+    })
+}
+
+/// The attributes of an error, as the peer writes them.
+#[derive(serde::Deserialize)]
+struct ErrorAttributes {
+    error: String,
+    error_cls: String,
+}
+
+/// What the user should know of a merge.
+pub fn notices(report: &MergeReport, run: Run) -> Vec<Notice> {
+    let aside = report.set_aside.iter().map(|(path, why)| {
+        format!(
+            "warning: results of run {run} could not be read and were set aside as {}: {why}",
+            path.display()
+        )
+    });
+    let waiting = report
+        .waiting
+        .iter()
+        .map(|(path, why)| format!("warning: {} waits to be collected: {why}", path.display()));
+    aside.chain(waiting).map(|message| Notice { message, about_view: false }).collect()
+}

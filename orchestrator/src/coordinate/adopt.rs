@@ -1,0 +1,278 @@
+//! Going on where an earlier owner stopped: its open requests, from the ledger; and keeping the ledger.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Instant,
+};
+
+use amore_ledger::{Phase, TaskRow};
+use amore_results::StoredOutcome;
+use amore_run_table::SettingValue;
+use amore_wire::task::Outcome;
+
+use super::{
+    events::{Event, Summary, count},
+    memory::{self, Memory, RequestDetail, TaskFacts, TaskSpec},
+    owner::Owner,
+    session::{Listener, RequestRecord, Session},
+    tasks::TaskRecord,
+    tracker::{TaskResults, TaskState},
+};
+use crate::{
+    dispatch::slurm::{clusters::Clusters, site_file},
+    failure::Failure,
+};
+
+impl<'a> Session<'a> {
+    /// Takes up what earlier owners have left open.
+    pub(super) async fn adopt(&mut self, display: &mut &'a mut dyn FnMut(&Event)) -> Result<(), Failure> {
+        if !memory::exists(&self.setup.dir) {
+            return Ok(());
+        }
+        let memory = self.take_memory().await?;
+        let (requests, rows) = memory.left_open().await?;
+        let mut by_request: HashMap<String, Vec<TaskRow>> = HashMap::new();
+        for row in rows {
+            by_request.entry(row.request.clone()).or_default().push(row);
+        }
+        let mut taken = 0;
+        for row in requests {
+            let id = row.request.id;
+            let tasks = by_request.remove(&id).unwrap_or_default();
+            let Ok(detail) = serde_json::from_value::<RequestDetail>(row.request.detail) else {
+                tracing::warn!(id, "a request in the ledger cannot be read: another version wrote it");
+                continue;
+            };
+            taken += tasks.len();
+            self.adopt_request(id, detail, tasks).await?;
+        }
+        if taken > 0 {
+            let message = format!("note: {} of earlier commands are taken up again", count(taken, "task"));
+            display(&Event::Notice { message });
+        }
+        Ok(())
+    }
+
+    async fn adopt_request(
+        &mut self,
+        id: String,
+        detail: RequestDetail,
+        rows: Vec<TaskRow>,
+    ) -> Result<(), Failure> {
+        let index = self.requests.len();
+        self.requests.push(RequestRecord {
+            listener: Listener::Nobody,
+            recorded: Some(id),
+            adopted: true,
+            urgency: detail.urgency,
+            common: detail.common,
+            summary: Summary::default(),
+            since: Instant::now(),
+            open: BTreeMap::new(),
+            told: HashSet::new(),
+            finished: false,
+        });
+        let first = self.tasks.len();
+        let positions: HashMap<String, usize> =
+            rows.iter().enumerate().map(|(at, row)| (row.id.clone(), first + at)).collect();
+        for row in rows {
+            let (Ok(spec), Ok(facts)) = (
+                serde_json::from_value::<TaskSpec>(row.spec),
+                serde_json::from_value::<TaskFacts>(row.facts),
+            ) else {
+                tracing::warn!(
+                    task = row.id,
+                    "a task in the ledger cannot be read: another version wrote it"
+                );
+                continue;
+            };
+            let state = match (row.phase, facts.token) {
+                // What it waited for and is not open any more has ended.
+                (Phase::Waiting, _) => {
+                    TaskState::new(row.waits_for.iter().filter_map(|id| positions.get(id).copied()))
+                }
+                (Phase::Submitting | Phase::Submitted, Some(token)) => {
+                    TaskState::InJob { attempt: facts.attempt, token, job: facts.job }
+                }
+                // The worker that ran it here is gone with its owner.
+                _ => TaskState::Ready { attempt: facts.attempt + u32::from(row.phase == Phase::Running) },
+            };
+            let position = self.tasks.len();
+            let key = (row.proposal, row.run);
+            let from = state.clone();
+            let ready = matches!(state, TaskState::Ready { .. });
+            let results = self.results_of(&row.id, key, &spec);
+            self.by_id.insert(row.id.clone(), position);
+            self.by_run.entry(key).or_default().push(position);
+            let open = self.requests[index].open.entry(key).or_default();
+            open.tasks += 1;
+            self.tasks.push(TaskRecord {
+                id: row.id,
+                request: index,
+                proposal: row.proposal,
+                run: row.run,
+                stamp: spec.stamp,
+                planned: spec.planned,
+                data: spec.data,
+                forget: spec.forget,
+                state,
+                results,
+                journey: facts.journey,
+                recorded: true,
+            });
+            let before = match row.phase {
+                Phase::Running => Some(TaskState::Running { attempt: facts.attempt }),
+                Phase::Waiting if ready => Some(TaskState::Waiting { on: [].into() }),
+                _ => None,
+            };
+            if let (Some(before), Some(memory)) = (before, &mut self.memory) {
+                memory.moved(&self.tasks[position], &before);
+            }
+            if let TaskState::InJob { token, job, .. } = from {
+                let clusters = match &mut self.memory {
+                    Some(memory) => memory.take_up(&token).await?,
+                    None => Clusters::Ours,
+                };
+                self.follow_job(position, token, job, clusters);
+            }
+            if ready {
+                self.line_up(position);
+            }
+        }
+        let keys: Vec<_> = self.requests[index].open.keys().copied().collect();
+        for key in keys {
+            self.release_dependents(key);
+        }
+        self.finish_if_done(index);
+        Ok(())
+    }
+
+    /// What stands in the run's file, and in fragments, of a task.
+    fn results_of(
+        &self,
+        id: &str,
+        (proposal, run): (amore_model::Proposal, amore_model::Run),
+        spec: &TaskSpec,
+    ) -> TaskResults {
+        let mut results = TaskResults::default();
+        let folder = self.setup.dir.extracted_data();
+        match amore_results::answered(&folder, proposal, run, spec.stamp) {
+            Ok(answers) => {
+                for (name, answer) in answers {
+                    let (class, message) = answer.error.unwrap_or_default();
+                    let outcome = match answer.outcome {
+                        StoredOutcome::Value => Outcome::Value,
+                        StoredOutcome::Nothing | StoredOutcome::Removed => Outcome::Nothing,
+                        StoredOutcome::Error => Outcome::Error { class, message },
+                        StoredOutcome::Skipped => Outcome::Skipped { message },
+                    };
+                    results.outcomes.insert(name.clone(), outcome);
+                    results.collected.insert(name);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(task = id, %error, "its results cannot be read; they are computed again")
+            }
+        }
+        results
+    }
+
+    /// Shows what was taken up, for a command that asks for nothing else.
+    pub(super) fn show_adopted(&mut self, display: &'a mut dyn FnMut(&Event)) -> Result<(), Failure> {
+        let variables = self.tasks.iter().map(|task| task.planned.steps.len()).sum();
+        let runs = self.requests.iter().map(|request| request.open.len()).sum();
+        display(&Event::Planned { runs, variables, missing: Vec::new() });
+        let mut display = Some(display);
+        for request in &mut self.requests {
+            request.adopted = false;
+            // One of them speaks for all: events carry their run.
+            if let Some(display) = display.take() {
+                request.listener = Listener::Here(display);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ledger, taken if it is not yet.
+    pub(super) async fn take_memory(&mut self) -> Result<&mut Memory, Failure> {
+        if self.memory.is_none() {
+            let table = self.owner.table();
+            let settings = table.settings().await.map_err(|error| Failure::from_error(&error))?;
+            let id = settings.into_iter().find_map(|(key, value)| match value {
+                SettingValue::Text(id) if key == "db_id" => Some(id),
+                _ => None,
+            });
+            let term = self.owner.term();
+            let taken = Memory::take(&self.setup.dir, Owner::holder(), term, &id.unwrap_or_default()).await?;
+            self.memory = Some(taken);
+        }
+        self.memory.as_mut().ok_or_else(|| Failure::new("the ledger is not there"))
+    }
+
+    /// Writes what was noted, then submits the jobs whose intent stands now. A ledger that does not answer holds up
+    /// jobs, not what is computed here.
+    pub(super) async fn remember(&mut self) -> Result<(), Failure> {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        if !memory.is_written() {
+            match memory.write().await {
+                Ok(()) => self.memory_silent = false,
+                Err(error) if error.is_temporary() => {
+                    if !std::mem::replace(&mut self.memory_silent, true) {
+                        let message =
+                            format!("note: the ledger does not answer ({error}); jobs wait until it does");
+                        let event = Event::Notice { message };
+                        self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(memory::failed(&error)),
+            }
+        }
+        for order in std::mem::take(&mut self.orders) {
+            self.submit(order);
+        }
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        // What Ctrl-C cut short is not done with.
+        let done = |request: &&mut RequestRecord<'_>| request.finished && !self.interrupted;
+        for request in self.requests.iter_mut().filter(done) {
+            if let Some(id) = request.recorded.take()
+                && let Err(error) = memory.finish_request(&id).await
+            {
+                if !error.is_temporary() {
+                    return Err(memory::failed(&error));
+                }
+                request.recorded = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the ledger as long as the directory.
+    pub(super) async fn renew_memory(&mut self) -> Result<(), Failure> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        match memory.renew(self.owner.term()).await {
+            Err(error) if !error.is_temporary() => Err(memory::failed(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Settings of Slurm may be changed while jobs wait: the throttle, the reservation.
+    pub(super) async fn refresh_settings(&mut self) -> Result<(), Failure> {
+        if self.slurm.is_none() || !self.jobs.settings_are_due() {
+            return Ok(());
+        }
+        let settings = self.owner.table().settings().await.map_err(|error| Failure::from_error(&error))?;
+        // A value that cannot be meant was refused when it was set; one that came by another way changes nothing.
+        let settings = settings.into_iter().collect();
+        if let Ok(settings) = site_file::settings(&settings, self.setup.proposal, self.setup.dir.path()) {
+            self.slurm = Some(settings);
+        }
+        Ok(())
+    }
+
+    /// Is everything done that somebody waits for?
+    pub(super) fn is_done(&self) -> bool {
+        self.requests.iter().all(|request| request.finished || request.adopted)
+            && (self.running.is_empty() || self.requests.iter().all(|request| request.finished))
+    }
+}

@@ -1,0 +1,255 @@
+//! What becomes of a task whose Slurm job is over before the task was: pure rules.
+//!
+//! A job that ends takes nothing with it that was finished. So the question is only whether the rest is tried again, with
+//! what, and when to stop: every rule below is bounded.
+
+use std::fmt;
+
+/// How a job ended, in the words that matter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Exit code 0, and yet not all is done.
+    Completed,
+    /// The script failed.
+    Failed {
+        /// Exit code, and the signal that ended it.
+        code: (i32, i32),
+        /// Slurm could not even start it (`0:53`, `JobLaunchFailure`).
+        launch: bool,
+    },
+    /// Its time limit, or the end of its reservation.
+    TimeLimit,
+    /// The kernel killed for memory.
+    OutOfMemory,
+    /// It had to make room for another job.
+    Preempted,
+    /// The node failed.
+    NodeFailed,
+    /// Somebody cancelled it.
+    Cancelled {
+        /// Who, if that is known.
+        by: Option<String>,
+    },
+    /// Slurm itself took it back while it began: its number is one that a node still knows, after the controller was
+    /// killed and has forgotten a job.
+    TakenBack,
+    /// Its reservation is gone and it will not start.
+    ReservationGone {
+        /// Which.
+        reservation: String,
+    },
+    /// Neither the queue nor the accounting knows it.
+    Vanished,
+    /// Any other of Slurm's states.
+    Other(String),
+}
+
+impl fmt::Display for JobEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobEnd::Completed => f.write_str("ended before its work was done"),
+            JobEnd::Failed { launch: true, .. } => {
+                f.write_str("could not be started on its node (JobLaunchFailure)")
+            }
+            JobEnd::Failed { code: (code, 0), .. } => write!(f, "failed with exit code {code} (FAILED)"),
+            JobEnd::Failed { code: (_, signal), .. } => write!(f, "was ended by signal {signal} (FAILED)"),
+            JobEnd::TimeLimit => f.write_str("reached its time limit (TIMEOUT)"),
+            JobEnd::OutOfMemory => f.write_str("ran out of memory (OUT_OF_MEMORY)"),
+            JobEnd::Preempted => f.write_str("had to make room for another job (PREEMPTED)"),
+            JobEnd::NodeFailed => f.write_str("lost its node (NODE_FAIL)"),
+            JobEnd::Cancelled { by: Some(by) } => write!(f, "was cancelled by {by} (CANCELLED)"),
+            JobEnd::Cancelled { by: None } => f.write_str("was cancelled (CANCELLED)"),
+            JobEnd::TakenBack => f.write_str("was cancelled by Slurm before its first word (CANCELLED)"),
+            JobEnd::ReservationGone { reservation } => {
+                write!(f, "waited for the reservation {reservation}, which is gone")
+            }
+            JobEnd::Vanished => f.write_str("is known to Slurm no more"),
+            JobEnd::Other(state) => write!(f, "ended as {state}"),
+        }
+    }
+}
+
+impl JobEnd {
+    /// In the light of what else is known: did its worker say anything, and had it a node?
+    pub fn given(self, began: bool, had_node: bool) -> JobEnd {
+        match self {
+            // An administrator who cancels a job finds it waiting, or at work. Without accounting nobody tells who it was:
+            // a job that a user cancels in its first second is then tried again, rather than one of Slurm's lost.
+            JobEnd::Cancelled { by } if had_node && !began && by.as_deref().is_none_or(|by| by == "root") => {
+                JobEnd::TakenBack
+            }
+            end => end,
+        }
+    }
+}
+
+/// What is known of the tries of a task so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tries {
+    /// Jobs that ended by a fault that may be the task's own.
+    pub faults: u32,
+    /// Jobs that ended by no fault of the task's (node, preemption).
+    pub misfortunes: u32,
+    /// Time limits in a row without a new result.
+    pub limits_without_progress: u32,
+    /// Times that the memory was raised.
+    pub raised_memory: u32,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try the rest again.
+    Again {
+        /// With twice the memory.
+        more_memory: bool,
+        /// Without its reservation.
+        leave_reservation: bool,
+    },
+    /// The steps that are left get this error; the class and the words.
+    GiveUp {
+        /// Exception class of the stored error.
+        class: &'static str,
+        /// Only the variable that was running; the others are tried again.
+        only_running: bool,
+    },
+    /// No errors are stored: the user wanted it so.
+    Stop,
+}
+
+/// Faults after which a task is given up.
+pub const MAX_FAULTS: u32 = 3;
+/// Nodes that may fail, and preemptions that may happen, under one task.
+pub const MAX_MISFORTUNES: u32 = 20;
+/// How often the memory is doubled.
+pub const MAX_RAISES: u32 = 3;
+
+/// The rule. `progress`: has the job brought a new result?
+pub fn after_job(end: &JobEnd, tries: &mut Tries, progress: bool) -> Verdict {
+    let again = Verdict::Again { more_memory: false, leave_reservation: false };
+    match end {
+        JobEnd::Cancelled { .. } => Verdict::Stop,
+        JobEnd::ReservationGone { .. } => Verdict::Again { more_memory: false, leave_reservation: true },
+        JobEnd::Preempted | JobEnd::NodeFailed => {
+            tries.misfortunes += 1;
+            if tries.misfortunes > MAX_MISFORTUNES {
+                Verdict::GiveUp { class: "JobFailed", only_running: false }
+            } else {
+                again
+            }
+        }
+        JobEnd::TimeLimit => {
+            tries.limits_without_progress = if progress { 0 } else { tries.limits_without_progress + 1 };
+            // The next job would end at the same place.
+            if tries.limits_without_progress >= 2 {
+                tries.limits_without_progress = 0;
+                Verdict::GiveUp { class: "TimeoutError", only_running: true }
+            } else {
+                again
+            }
+        }
+        JobEnd::OutOfMemory => {
+            if tries.raised_memory < MAX_RAISES {
+                tries.raised_memory += 1;
+                Verdict::Again { more_memory: true, leave_reservation: false }
+            } else {
+                Verdict::GiveUp { class: "MemoryError", only_running: true }
+            }
+        }
+        JobEnd::Completed
+        | JobEnd::Failed { .. }
+        | JobEnd::TakenBack
+        | JobEnd::Vanished
+        | JobEnd::Other(_) => {
+            tries.faults += 1;
+            if tries.faults >= MAX_FAULTS {
+                Verdict::GiveUp { class: "JobFailed", only_running: false }
+            } else {
+                again
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_end() -> impl Strategy<Value = JobEnd> {
+        prop_oneof![
+            Just(JobEnd::Completed),
+            Just(JobEnd::Failed { code: (1, 0), launch: false }),
+            Just(JobEnd::Failed { code: (0, 53), launch: true }),
+            Just(JobEnd::TimeLimit),
+            Just(JobEnd::OutOfMemory),
+            Just(JobEnd::Preempted),
+            Just(JobEnd::NodeFailed),
+            Just(JobEnd::TakenBack),
+            Just(JobEnd::Vanished),
+            Just(JobEnd::Other("REVOKED".to_owned())),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens, a task whose jobs bring nothing ends after a bounded number of them.
+        #[test]
+        fn retries_are_bounded(ends in proptest::collection::vec(any_end(), 60)) {
+            let mut tries = Tries::default();
+            let given_up = ends.iter().any(|end| {
+                matches!(after_job(end, &mut tries, false), Verdict::GiveUp { .. })
+            });
+            prop_assert!(given_up);
+        }
+    }
+
+    #[test]
+    fn a_time_limit_goes_on_while_there_is_progress() {
+        let mut tries = Tries::default();
+        for _ in 0..50 {
+            assert!(matches!(after_job(&JobEnd::TimeLimit, &mut tries, true), Verdict::Again { .. }));
+        }
+        assert!(matches!(after_job(&JobEnd::TimeLimit, &mut tries, false), Verdict::Again { .. }));
+        assert_eq!(
+            after_job(&JobEnd::TimeLimit, &mut tries, false),
+            Verdict::GiveUp { class: "TimeoutError", only_running: true }
+        );
+    }
+
+    #[test]
+    fn only_a_lack_of_memory_asks_for_more_of_it() {
+        let mut tries = Tries::default();
+        let raised = Verdict::Again { more_memory: true, leave_reservation: false };
+        assert_eq!(after_job(&JobEnd::OutOfMemory, &mut tries, false), raised);
+        for end in [JobEnd::Preempted, JobEnd::NodeFailed] {
+            assert_ne!(after_job(&end, &mut tries, false), raised);
+        }
+        assert_eq!(after_job(&JobEnd::OutOfMemory, &mut tries, false), raised);
+        assert_eq!(after_job(&JobEnd::OutOfMemory, &mut tries, false), raised);
+        assert_eq!(
+            after_job(&JobEnd::OutOfMemory, &mut tries, false),
+            Verdict::GiveUp { class: "MemoryError", only_running: true }
+        );
+    }
+
+    #[test]
+    fn only_root_s_cancellation_of_a_job_that_was_just_beginning_is_slurm_s_own() {
+        let by = |who: &str| JobEnd::Cancelled { by: Some(who.to_owned()) };
+        assert_eq!(by("root").given(false, true), JobEnd::TakenBack);
+        assert_eq!(by("root").given(true, true), by("root"));
+        assert_eq!(by("root").given(false, false), by("root"));
+        assert_eq!(by("alice").given(false, true), by("alice"));
+        let unknown = JobEnd::Cancelled { by: None };
+        assert_eq!(unknown.clone().given(false, true), JobEnd::TakenBack);
+        assert_eq!(unknown.clone().given(true, true), unknown);
+        assert_eq!(unknown.clone().given(false, false), unknown);
+        assert_eq!(JobEnd::TimeLimit.given(false, true), JobEnd::TimeLimit);
+    }
+
+    #[test]
+    fn what_the_user_cancelled_is_not_tried_again() {
+        let mut tries = Tries::default();
+        let by = Some("alice".to_owned());
+        assert_eq!(after_job(&JobEnd::Cancelled { by }, &mut tries, true), Verdict::Stop);
+    }
+}

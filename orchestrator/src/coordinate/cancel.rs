@@ -1,0 +1,69 @@
+//! `amore cancel`: ending what is under way of a run, or in a job.
+
+use std::collections::BTreeSet;
+
+use amore_model::JobId;
+
+use super::{events::count, session::Session, tracker::TaskState};
+
+impl Session<'_> {
+    /// Ends all tasks of a run, or the one in a job; says what was done.
+    pub(super) fn cancel_run_or_job(&mut self, named: &JobId) -> String {
+        let open = |session: &Self, of: &dyn Fn(&super::tasks::TaskRecord) -> bool| -> Vec<usize> {
+            let tasks = session.tasks.iter().enumerate();
+            tasks
+                .filter(|(_, task)| !matches!(task.state, TaskState::Ended { .. }) && of(task))
+                .map(|(at, _)| at)
+                .collect()
+        };
+        let mut found = match named.cluster {
+            None => open(self, &|task| u64::from(task.run.0) == named.number),
+            Some(_) => Vec::new(),
+        };
+        let mut what = format!("run {named}");
+        if found.is_empty() {
+            found = open(self, &|task| task.state.job().is_some_and(|job| job.is_meant_by(named)));
+            what = format!("job {named}");
+            let which: BTreeSet<&JobId> = found.iter().filter_map(|at| self.tasks[*at].state.job()).collect();
+            if which.len() > 1 {
+                let each: Vec<String> = which.iter().map(|job| format!("amore cancel {job}")).collect();
+                return format!(
+                    "{} have a job {named}: nothing is cancelled\n  hint: {}",
+                    count(which.len(), "cluster"),
+                    each.join(", or ")
+                );
+            }
+        }
+        if found.is_empty() {
+            let run = if named.cluster.is_none() { "run or " } else { "" };
+            return format!("nothing of a {run}job {named} is under way");
+        }
+        let mut jobs = Vec::new();
+        // The task that calls a function is told of its command's end.
+        let telling: Vec<usize> =
+            found.iter().copied().filter(|at| self.tells_of_a_command(*at, &found)).collect();
+        for position in found.iter().filter(|at| !telling.contains(at)) {
+            self.story(*position, "cancelled", "cancelled by amore cancel".to_owned());
+            match self.tasks[*position].state.clone() {
+                TaskState::InJob { token, job, .. } => {
+                    self.command_is_cancelled(*position, job.as_ref());
+                    jobs.extend(job.map(|job| job.to_string()));
+                    self.let_go(&token);
+                    self.jobs.lane().cancel(token);
+                    self.cancel_task(*position);
+                }
+                // It says itself that it is over.
+                TaskState::Running { .. } => {
+                    self.command_is_cancelled(*position, None);
+                    self.to_cancel.push(self.tasks[*position].id.clone());
+                }
+                _ => self.cancel_task(*position),
+            }
+        }
+        let mut words = format!("{what}: {} cancelled", count(found.len(), "task"));
+        if !jobs.is_empty() {
+            words.push_str(&format!(" (jobs {})", jobs.join(", ")));
+        }
+        words
+    }
+}

@@ -1,0 +1,247 @@
+//! Following tasks to their end: what workers and the collector say, and what becomes of it.
+
+use amore_model::{Proposal, Run};
+use amore_wire::task::{FromWorker, NOT_STORED, Outcome};
+
+use super::{
+    events::Event,
+    session::{Listener, Session},
+    tracker::{TaskMove, TaskState},
+};
+use crate::{
+    collect::{Collected, FragmentNote},
+    dispatch::local::LocalWorker,
+    failure::Failure,
+};
+
+/// Workers that may die before the command gives up.
+const MAX_WORKERS: usize = 10;
+
+impl Session<'_> {
+    pub(super) fn on_worker(&mut self, message: FromWorker) -> Result<(), Failure> {
+        match message {
+            FromWorker::Hello { .. }
+            | FromWorker::Placed { .. }
+            | FromWorker::VariableStarted { .. }
+            | FromWorker::Described { .. } => {}
+            FromWorker::HostFailed { hint, message, .. } => {
+                // The task's end says the message; the hint would be lost.
+                if let Some(hint) = hint {
+                    let event = Event::Notice { message: format!("{message}\n  hint: {hint}") };
+                    self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
+                }
+            }
+            FromWorker::Notice { id, message } => {
+                if let Some(&position) = self.by_id.get(&id) {
+                    let index = self.tasks[position].request;
+                    let request = &mut self.requests[index];
+                    if request.told.insert(message.clone()) {
+                        request.listener.tell(&Event::Notice { message });
+                    }
+                }
+            }
+            FromWorker::Started { id } => self.on_started(&id),
+            FromWorker::VariableEnded { id, name, outcome, seconds } => {
+                self.on_variable(&id, name, outcome, seconds)
+            }
+            FromWorker::CommandEnded { id, outcome } => self.on_command_ended(&id, *outcome),
+            FromWorker::Fragment { proposal, run, path, .. } => {
+                self.collect(FragmentNote { proposal, run, path })
+            }
+            FromWorker::TaskEnded { id, problem, cut_short: _ } => {
+                if let Some(&position) = self.by_id.get(&id) {
+                    self.end_task(position, problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_started(&mut self, id: &str) {
+        let Some(task) = self.by_id.get(id).map(|&position| &self.tasks[position]) else { return };
+        let request = &mut self.requests[task.request];
+        if let Some(open) = request.open.get_mut(&(task.proposal, task.run))
+            && !open.started
+        {
+            open.started = true;
+            request.listener.tell(&Event::RunStarted { proposal: task.proposal, run: task.run });
+        }
+    }
+
+    pub(super) fn on_variable(&mut self, id: &str, name: String, outcome: Outcome, seconds: f64) {
+        let Some(&position) = self.by_id.get(id) else { return };
+        let task = &mut self.tasks[position];
+        let before = task.results.outcomes.insert(name.clone(), outcome.clone());
+        let request = &mut self.requests[task.request];
+        let lost = matches!(&outcome, Outcome::Error { class, .. } if class == NOT_STORED);
+        if let Some(before) = before.as_ref().filter(|_| lost) {
+            request.summary.take_back(before);
+        }
+        // A transient variable may be computed again in a second child; it counts once.
+        if before.is_none() || lost {
+            request.summary.count(&outcome);
+            let (proposal, run) = (task.proposal, task.run);
+            request.listener.tell(&Event::VariableEnded { proposal, run, name, outcome, seconds });
+        }
+    }
+
+    pub(super) fn end_task(&mut self, position: usize, problem: Option<String>) {
+        self.advance(position, TaskMove::WorkerSaysEnded(problem));
+        // Its fragments came before this word: nothing more is worth waiting for.
+        self.collector.hurry();
+        self.note_end(position);
+    }
+
+    /// Does what follows from a task's end.
+    pub(super) fn note_end(&mut self, position: usize) {
+        let task = &self.tasks[position];
+        let TaskState::Ended { problem } = &task.state else { return };
+        let (index, key, problem) = (task.request, (task.proposal, task.run), problem.clone());
+        if let Some(open) = self.requests[index].open.get_mut(&key) {
+            open.tasks = open.tasks.saturating_sub(1);
+            open.problem = open.problem.take().or(problem);
+        }
+        self.release_dependents(key);
+        self.close_run_if_done(index, key);
+    }
+
+    /// Tasks of a run that wait for others may go once those have ended and everything of the run is collected.
+    pub(super) fn release_dependents(&mut self, key: (Proposal, Run)) {
+        if self.uncollected.contains_key(&key) {
+            return;
+        }
+        let ended: Vec<usize> = self.positions(key, |state| matches!(state, TaskState::Ended { .. }));
+        for position in self.positions(key, |state| matches!(state, TaskState::Waiting { .. })) {
+            for &other in &ended {
+                if matches!(self.tasks[position].state, TaskState::Waiting { .. }) {
+                    self.advance(position, TaskMove::Collected(other));
+                }
+            }
+            if matches!(self.tasks[position].state, TaskState::Ready { .. }) {
+                self.line_up(position);
+            }
+        }
+    }
+
+    pub(super) fn positions(&self, key: (Proposal, Run), is: impl Fn(&TaskState) -> bool) -> Vec<usize> {
+        let of_run = self.by_run.get(&key).map(Vec::as_slice).unwrap_or_default();
+        of_run.iter().copied().filter(|&position| is(&self.tasks[position].state)).collect()
+    }
+
+    pub(super) fn close_run_if_done(&mut self, index: usize, key: (Proposal, Run)) {
+        if self.uncollected.contains_key(&key) {
+            return;
+        }
+        let request = &mut self.requests[index];
+        if request.open.get(&key).is_none_or(|open| open.tasks > 0) {
+            return;
+        }
+        let Some(open) = request.open.remove(&key) else { return };
+        // After Ctrl-C the runs that were cut short are no failures; the summary says that it was stopped.
+        if self.interrupted && open.problem.is_some() {
+            self.finish_if_done(index);
+            return;
+        }
+        request.summary.runs += 1;
+        if open.problem.is_some() {
+            request.summary.runs_failed += 1;
+        }
+        request.listener.tell(&Event::RunEnded { proposal: key.0, run: key.1, problem: open.problem });
+        self.finish_if_done(index);
+    }
+
+    pub(super) fn finish_if_done(&mut self, index: usize) {
+        let request = &mut self.requests[index];
+        if request.open.is_empty() && !request.finished {
+            request.finished = true;
+            request.summary.seconds = request.since.elapsed().as_secs_f64();
+            if let Listener::Elsewhere(taken) = &mut request.listener {
+                taken.tell(&Event::Finished(request.summary.clone()));
+            }
+        }
+    }
+
+    pub(super) fn on_collected(&mut self, collected: Collected) -> Result<(), Failure> {
+        let key = (collected.proposal, collected.run);
+        if let Some(left) = self.uncollected.get_mut(&key) {
+            *left = left.saturating_sub(collected.fragments);
+            if *left == 0 {
+                self.uncollected.remove(&key);
+            }
+        }
+        if let Some(problem) = collected.problem {
+            let mut shown = false;
+            for request in &mut self.requests {
+                if let Some(open) = request.open.get_mut(&key) {
+                    open.problem = open.problem.take().or_else(|| Some(problem.clone()));
+                    shown = true;
+                }
+            }
+            if !shown {
+                // Left by an earlier command.
+                self.left_behind.push(format!("warning: run {}: {problem}", collected.run));
+            }
+        }
+        for notice in collected.notices {
+            let of_view = notice.about_view;
+            if !(of_view && self.warned_of_view) {
+                let event = Event::Notice { message: notice.message };
+                self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
+            }
+            self.warned_of_view |= of_view;
+        }
+        for position in self.positions(key, |state| !matches!(state, TaskState::Ended { .. })) {
+            let task = &mut self.tasks[position];
+            for (name, stamp) in &collected.stored {
+                if *stamp >= task.stamp {
+                    task.results.collected.insert(name.clone());
+                }
+            }
+        }
+        self.judge();
+        self.release_dependents(key);
+        for index in 0..self.requests.len() {
+            self.close_run_if_done(index, key);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn on_worker_lost(&mut self) -> Result<(), Failure> {
+        if self.interrupted {
+            for position in 0..self.tasks.len() {
+                self.cancel_task(position);
+            }
+            return Ok(());
+        }
+        if self.workers_started >= MAX_WORKERS {
+            return Err(Failure::new(format!("the worker ended unexpectedly {MAX_WORKERS} times"))
+                .hint("look for memory or disk that has run out; what was computed is stored"));
+        }
+        tracing::warn!("the worker ended unexpectedly; starting another");
+        self.workers_started += 1;
+        self.worker = LocalWorker::start(self.setup.processes)?;
+        self.worker.greet().await;
+        // What it finished stands in fragments; only the rest is computed again.
+        for note in FragmentNote::scan(&self.setup.dir)? {
+            self.collect(note);
+        }
+        self.settle().await?;
+        for position in 0..self.tasks.len() {
+            if matches!(self.tasks[position].state, TaskState::Running { .. }) {
+                self.advance(position, TaskMove::WorkerLost);
+                match self.tasks[position].state {
+                    TaskState::Ready { .. } => self.line_up(position),
+                    _ => self.note_end(position),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel_task(&mut self, position: usize) {
+        if !matches!(self.tasks[position].state, TaskState::Ended { .. }) {
+            self.advance(position, TaskMove::Cancelled);
+            self.note_end(position);
+        }
+    }
+}

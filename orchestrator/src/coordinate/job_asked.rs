@@ -1,0 +1,81 @@
+//! What the job of a task asks Slurm for: from the variable's resources, the settings, and what became of earlier jobs.
+
+use amore_model::{Proposal, Resources, Run, Urgency};
+use amore_wire::sheet;
+
+use super::tasks::Journey;
+use crate::{
+    database_dir::DatabaseDir,
+    dispatch::{
+        local,
+        slurm::{
+            asked::{SlurmSettings, TIME_MINUTES, minutes},
+            client::{JobAsked, log_pattern},
+            script::JobScript,
+        },
+    },
+};
+
+/// All that a job is given of our environment: where the data and our package are.
+const PASSED_ON: [&str; 2] = ["EXTRA_DATA_DATA_ROOT", "AMORE_PYTHONPATH"];
+
+/// By how much the priority of bulk requests' jobs is lowered in Slurm, so that what is asked for later goes before those that
+/// wait there already: with `priority/basic` before the last thousand of them.
+const BULK_NICE: u32 = 1000;
+
+/// What stands in the name of a job's log beside its number. Several clusters may give a number twice, and the name is
+/// chosen before it is known which of them takes the job.
+pub fn log_mark<'a>(settings: &SlurmSettings, token: &'a str) -> Option<&'a str> {
+    settings.on().leave_it_to_slurm().then_some(token)
+}
+
+/// What the job of a task asks Slurm for. What a variable says goes before what the settings say; among the two, the
+/// reservation goes before the partition.
+pub fn job_asked(
+    dir: &DatabaseDir,
+    settings: &SlurmSettings,
+    (proposal, run): (Proposal, Run),
+    wanted: &Resources,
+    urgency: Urgency,
+    journey: &Journey,
+    token: &str,
+) -> JobAsked {
+    let name = format!("r{run}-p{proposal}");
+    let time = wanted.time_minutes.or_else(|| settings.time.as_deref().and_then(minutes));
+    let mark = log_mark(settings, token);
+    let keep = |reservation: &Option<String>| reservation.clone().filter(|_| !journey.leave_reservation);
+    let (reservation, partition) = if wanted.reservation.is_some() || wanted.partition.is_some() {
+        (keep(&wanted.reservation), wanted.partition.clone().or_else(|| settings.partition.clone()))
+    } else {
+        (keep(&settings.reservation), settings.partition.clone())
+    };
+    JobAsked {
+        name: format!("{name}-damnit"),
+        directory: dir.path().to_owned(),
+        log: log_pattern(&dir.slurm_logs(), &name, mark),
+        reservation,
+        partition,
+        account: wanted.account.clone().or_else(|| settings.account.clone()),
+        qos: wanted.qos.clone().or_else(|| settings.qos.clone()),
+        clusters: settings.clusters.clone(),
+        time_minutes: time.unwrap_or(TIME_MINUTES),
+        cpus: wanted.cpus,
+        mem_mib: journey.mem_mib.or(wanted.mem_mib),
+        gpus: wanted.gpus,
+        nodes: wanted.nodes,
+        ntasks: wanted.ntasks,
+        nice: (urgency == Urgency::Bulk).then_some(BULK_NICE),
+        constraint: wanted.constraint.clone(),
+        exclude: journey.avoid.clone(),
+        script: JobScript {
+            name: format!("{name}-damnit"),
+            worker: local::program().display().to_string(),
+            sheet: sheet::sheet(dir.path(), token).display().to_string(),
+            events: sheet::events(dir.path(), token).display().to_string(),
+            environment: PASSED_ON
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+                .collect(),
+        },
+    }
+}

@@ -1,0 +1,443 @@
+//! Tasks in Slurm jobs: from the line into a job, and what Slurm and the worker in it say. When the job is over before the
+//! task was, [`super::job_over`] goes on.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use amore_model::{JobId, Urgency};
+use amore_plan::Place;
+use amore_wire::{
+    VERSION,
+    sheet::JobSheet,
+    task::{CutShort, FromWorker},
+};
+
+use super::{
+    after_job::JobEnd,
+    events::Event,
+    job_asked::{job_asked, log_mark},
+    memory,
+    session::Session,
+    tracker::{TaskMove, TaskState},
+};
+use crate::{
+    dispatch::slurm::{
+        answers::Seen,
+        asked::CONCURRENT_JOBS,
+        clusters::Clusters,
+        lane::Lane,
+        order::{LaneEvent, Order},
+        refused::{About, Refused},
+    },
+    failure::Failure,
+};
+
+/// How long a job waits that Slurm could not take now.
+const LATER: Duration = Duration::from_secs(10);
+/// How long a command waits before it is looked again whether another request still executes it.
+const SOON: Duration = Duration::from_secs(1);
+/// What the session knows of its jobs.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    /// The way to Slurm, once the first job needs it.
+    lane: Option<Lane>,
+    /// The task of each attempt that is under way.
+    by_token: HashMap<String, usize>,
+    /// How each job stands.
+    seen: HashMap<String, Seen>,
+    /// Tasks that are tried again at a time.
+    later: Vec<(Instant, usize)>,
+    /// Jobs that are over; their tasks are judged when everything of the run is collected.
+    pub(super) over: Vec<(usize, JobEnd, Option<JobId>)>,
+    /// Distinguishes the tokens of one process.
+    counter: u32,
+    /// What was last told of them: how many, how many wait, and why.
+    shown: (usize, usize, Option<String>),
+    /// When the settings are looked at again.
+    settings_at: Option<Instant>,
+}
+
+/// How often the settings are looked at while there are jobs.
+const SETTINGS_POLL: Duration = Duration::from_secs(3);
+
+impl Jobs {
+    /// The next thing that Slurm or a worker in a job says; never, while there are no jobs.
+    pub async fn next(&mut self) -> Option<LaneEvent> {
+        match &mut self.lane {
+            Some(lane) => lane.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets submissions under way come to an end. Jobs go on.
+    pub async fn stop(self) {
+        if let Some(lane) = self.lane {
+            lane.stop().await;
+        }
+    }
+
+    /// Jobs that Slurm has, or is about to have.
+    pub fn under_way(&self) -> usize {
+        self.by_token.len()
+    }
+
+    /// Is it time to look at the settings?
+    pub fn settings_are_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.lane.is_some() && self.settings_at.is_none_or(|at| at <= now);
+        if due {
+            self.settings_at = Some(now + SETTINGS_POLL);
+        }
+        due
+    }
+
+    /// Tries a task again in a while.
+    pub fn try_later(&mut self, position: usize) {
+        self.later.push((Instant::now() + SOON, position));
+    }
+
+    pub(super) fn lane(&mut self) -> &Lane {
+        self.lane.get_or_insert_with(Lane::start)
+    }
+
+    fn token(&mut self) -> String {
+        self.counter += 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("{:x}-{:x}-{:x}", now.as_micros(), std::process::id(), self.counter)
+    }
+}
+
+/// How many of the jobs that may be in the queue at once may be of bulk requests: something more urgent finds a place.
+fn for_bulk(limit: usize) -> usize {
+    limit - (limit / 5).max(1).min(limit.saturating_sub(1))
+}
+
+impl Session<'_> {
+    /// Puts a task that can run into its line.
+    pub(super) fn line_up(&mut self, position: usize) {
+        let task = &self.tasks[position];
+        let place = (task.request, (task.proposal, task.run), position);
+        let urgency = self.urgency(position);
+        match task.place() {
+            Place::Local => self.ready.push(urgency, place),
+            Place::Cluster => self.ready_for_jobs.push(urgency, place),
+        }
+    }
+
+    /// How urgent a task is.
+    fn urgency(&self, position: usize) -> Urgency {
+        self.requests[self.tasks[position].request].urgency
+    }
+
+    /// Submits as many jobs as may be in the queue at once.
+    pub(super) fn dispatch_jobs(&mut self) {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.jobs.later).into_iter().partition(|(at, _)| *at <= now);
+        self.jobs.later = later;
+        for (_, position) in due {
+            self.line_up(position);
+        }
+        let limit = self.slurm.as_ref().and_then(|slurm| slurm.concurrent_jobs).unwrap_or(CONCURRENT_JOBS);
+        while self.jobs.under_way() < limit {
+            let bulk = self.jobs.by_token.values().filter(|at| self.urgency(**at) == Urgency::Bulk).count();
+            let may_begin = |urgency| urgency != Urgency::Bulk || bulk < for_bulk(limit);
+            let Some(position) = self.ready_for_jobs.pop(may_begin) else { return };
+            let TaskState::Ready { attempt } = self.tasks[position].state else { continue };
+            if self.command_is_under_way(position) {
+                self.jobs.try_later(position);
+                continue;
+            }
+            let wire = self.wire(position, attempt);
+            let token = self.jobs.token();
+            self.tasks[position].journey.submissions += 1;
+            self.advance(position, TaskMove::Submitting(token.clone()));
+            let Some(wire) = wire else {
+                // Everything was stored before its job was over.
+                self.end_task(position, None);
+                continue;
+            };
+            let settings = self.slurm.clone().unwrap_or_default();
+            let task = &mut self.tasks[position];
+            task.journey.results_before = task.results.collected.len();
+            task.journey.running = None;
+            task.journey.began = None;
+            task.journey.log_mark = log_mark(&settings, &token).map(str::to_owned);
+            let task = &self.tasks[position];
+            let run = (task.proposal, task.run);
+            let urgency = self.urgency(position);
+            let wanted = &task.planned.resources;
+            let asked = job_asked(&self.setup.dir, &settings, run, wanted, urgency, &task.journey, &token);
+            if let Some(memory) = &mut self.memory {
+                memory.attempt(&self.tasks[position], &token, &asked);
+            }
+            self.jobs.by_token.insert(token.clone(), position);
+            // Submitted once the intent stands in the ledger.
+            self.orders.push(Order {
+                urgency,
+                asked,
+                directory: self.setup.dir.path().to_owned(),
+                sheet: JobSheet { version: VERSION, token: token.clone(), tasks: vec![wire], processes: 1 },
+                token,
+            });
+        }
+    }
+
+    /// Gives an order to Slurm.
+    pub(super) fn submit(&mut self, order: Order) {
+        self.jobs.lane().submit(order);
+    }
+
+    /// Follows a job of an earlier owner.
+    pub(super) fn follow_job(
+        &mut self,
+        position: usize,
+        token: String,
+        job: Option<JobId>,
+        clusters: Clusters,
+    ) {
+        self.jobs.by_token.insert(token.clone(), position);
+        let directory = self.setup.dir.path().to_owned();
+        self.jobs.lane().adopt(token, directory, job, clusters);
+    }
+
+    /// Adds a line to the run's story.
+    pub(super) fn story(&mut self, position: usize, kind: &str, message: String) {
+        let task = &self.tasks[position];
+        if task.recorded
+            && let Some(memory) = &mut self.memory
+        {
+            memory.tell((task.proposal, task.run), Some(&task.id), kind, message);
+        }
+    }
+
+    /// Takes what Slurm or a worker in a job says.
+    pub(super) fn on_lane(&mut self, event: LaneEvent) -> Result<(), Failure> {
+        match event {
+            LaneEvent::Notice { message } => {
+                let event = Event::Notice { message };
+                self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
+            }
+            LaneEvent::Accepted { token, job } => {
+                if let Some(position) = self.current(&token) {
+                    if let Some(memory) = &mut self.memory {
+                        memory.attempt_is(&token, |row| {
+                            row.job_id = Some(job.number);
+                            row.cluster = job.cluster.clone().unwrap_or_default();
+                        });
+                    }
+                    self.story(position, "submitted", format!("Slurm has taken job {job}"));
+                    self.advance(position, TaskMove::Accepted(job));
+                    self.show_jobs();
+                }
+            }
+            LaneEvent::Refused { token, why } => {
+                if let Some(position) = self.let_go(&token) {
+                    self.on_refused(position, why);
+                }
+            }
+            LaneEvent::NotThere { token } => {
+                if let Some(position) = self.let_go(&token) {
+                    self.advance(position, TaskMove::NotSubmitted);
+                    self.line_up(position);
+                }
+            }
+            LaneEvent::Changed { token, seen } => {
+                if self.current(&token).is_some() {
+                    self.on_seen(&token, seen);
+                }
+            }
+            LaneEvent::Ended { token, end, job } => {
+                if let Some(memory) = &mut self.memory {
+                    memory.attempt_is(&token, |row| {
+                        row.ended = Some(memory::now());
+                        row.outcome = Some(end.to_string());
+                    });
+                }
+                let nodes = self.jobs.seen.get(&token).map(|seen| seen.nodes.clone()).unwrap_or_default();
+                if let Some(position) = self.let_go(&token) {
+                    if matches!(end, JobEnd::Failed { launch: true, .. }) && !nodes.is_empty() {
+                        self.tasks[position].journey.avoid.push(nodes);
+                    }
+                    self.on_job_over(position, end, job)?;
+                }
+            }
+            LaneEvent::Worker { token, message } => self.on_job_worker(&token, message)?,
+        }
+        Ok(())
+    }
+
+    /// The task whose present attempt has this token.
+    fn current(&self, token: &str) -> Option<usize> {
+        let position = *self.jobs.by_token.get(token)?;
+        matches!(&self.tasks[position].state, TaskState::InJob { token: now, .. } if now == token)
+            .then_some(position)
+    }
+
+    /// Nothing more is expected under this token.
+    pub(super) fn let_go(&mut self, token: &str) -> Option<usize> {
+        let position = self.current(token);
+        self.jobs.by_token.remove(token);
+        self.jobs.seen.remove(token);
+        position
+    }
+
+    fn on_job_worker(&mut self, token: &str, message: FromWorker) -> Result<(), Failure> {
+        let Some(position) = self.current(token) else {
+            // An attempt that was given up goes on somewhere: its results are welcome, its word is not.
+            if matches!(message, FromWorker::Fragment { .. }) {
+                self.on_worker(message)?;
+            }
+            return Ok(());
+        };
+        match message {
+            FromWorker::VariableStarted { name, .. } => self.tasks[position].journey.running = Some(name),
+            FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => {}
+            FromWorker::TaskEnded { cut_short: Some(CutShort::OutOfMemory { variable }), .. } => {
+                self.tasks[position].journey.running = Some(variable);
+                let job = self.tasks[position].state.job().cloned();
+                self.let_go(token);
+                self.jobs.lane().forget(token.to_owned());
+                self.on_job_over(position, JobEnd::OutOfMemory, job)?;
+            }
+            FromWorker::TaskEnded { problem, .. } => {
+                if let Some(memory) = &mut self.memory {
+                    memory.attempt_is(token, |row| {
+                        row.ended = Some(memory::now());
+                        row.outcome = Some(problem.clone().unwrap_or_else(|| "done".to_owned()));
+                    });
+                }
+                self.let_go(token);
+                self.jobs.lane().forget(token.to_owned());
+                // All of its fragments have been named by now: there is nothing to wait for.
+                self.collector.hurry();
+                self.end_task(position, problem);
+                self.show_jobs();
+            }
+            FromWorker::Placed { host, job, restarts } => {
+                self.tasks[position].journey.began = Some(memory::now());
+                let own = self.tasks[position].state.job();
+                let job = own.map(ToString::to_string).or(job).unwrap_or_default();
+                let again = if restarts > 0 { format!(", requeued {restarts} times") } else { String::new() };
+                // An owner that takes up the job hears its words from the first.
+                if restarts > 0 || self.memory.as_ref().is_none_or(|memory| !memory.has_started(token)) {
+                    self.story(position, "began", format!("job {job} began on {host}{again}"));
+                }
+                if let Some(memory) = &mut self.memory {
+                    memory.attempt_is(token, |row| {
+                        row.started = Some(memory::now());
+                        row.nodes = Some(host);
+                    });
+                }
+            }
+            other => {
+                if let FromWorker::VariableEnded { .. } = &other {
+                    self.tasks[position].journey.running = None;
+                }
+                self.on_worker(other)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_refused(&mut self, position: usize, why: Refused) {
+        let run = self.tasks[position].run;
+        self.story(position, "refused", format!("Slurm refused the job: {}", why.words));
+        self.advance(position, TaskMove::NotSubmitted);
+        let words = why.words.trim_end_matches('.').to_owned();
+        match why.about {
+            About::Reservation if !self.tasks[position].journey.leave_reservation => {
+                self.tasks[position].journey.leave_reservation = true;
+                self.tell_once(
+                    position,
+                    format!(
+                        "warning: Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
+                        why.hint()
+                    ),
+                );
+                self.line_up(position);
+            }
+            About::Limit | About::ForNow => {
+                self.tell_once(
+                    position,
+                    format!("note: Slurm takes no more jobs now ({words}); {}", why.hint()),
+                );
+                self.jobs.later.push((Instant::now() + LATER, position));
+            }
+            About::Reservation | About::Request => {
+                self.tell_once(
+                    position,
+                    format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint()),
+                );
+                let message = format!("Slurm refused the job: {words}\n{}", why.hint());
+                self.give_up_rest(position, "JobRefused", &message);
+            }
+        }
+    }
+
+    /// The queue shows a job in another state.
+    fn on_seen(&mut self, token: &str, seen: Seen) {
+        let Some(position) = self.current(token) else { return };
+        let Some(job) = self.tasks[position].state.job().cloned() else { return };
+        if let Some(advice) = seen.advice(&job) {
+            self.tell_once(
+                position,
+                format!(
+                    "note: job {job} (run {}) waits: {}\n  hint: {advice}",
+                    self.tasks[position].run, seen.reason
+                ),
+            );
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.attempt_is(token, |row| {
+                row.slurm_state = Some(seen.state.clone());
+                row.slurm_reason = Some(seen.reason.clone());
+                row.partition = Some(seen.partition.clone());
+                row.reservation = Some(seen.reservation.clone()).filter(|name| !name.is_empty());
+                row.nodes = Some(seen.nodes.clone()).filter(|nodes| !nodes.is_empty());
+            });
+        }
+        let place = if seen.nodes.is_empty() { String::new() } else { format!(" on {}", seen.nodes) };
+        let reason = if seen.waits() { format!(" ({})", seen.reason) } else { String::new() };
+        self.story(position, "state", format!("job {job} is {}{reason}{place}", seen.state));
+        self.jobs.seen.insert(token.to_owned(), seen);
+        self.show_jobs();
+    }
+
+    /// Tells how many jobs wait and run.
+    pub(super) fn show_jobs(&mut self) {
+        let waiting = self.jobs.seen.values().filter(|seen| seen.waits()).count();
+        let reason = self.jobs.seen.values().find(|seen| seen.waits()).map(|seen| seen.reason.clone());
+        let now = (self.jobs.under_way(), waiting, reason);
+        if self.jobs.shown == now {
+            return;
+        }
+        self.jobs.shown.clone_from(&now);
+        let (submitted, waiting, reason) = now;
+        let event = Event::Jobs { submitted, waiting, reason };
+        self.requests
+            .iter_mut()
+            .filter(|request| !request.finished)
+            .for_each(|request| request.listener.tell(&event));
+    }
+
+    pub(super) fn tell_once(&mut self, position: usize, message: String) {
+        let request = &mut self.requests[self.tasks[position].request];
+        if request.told.insert(message.clone()) {
+            request.listener.tell(&Event::Notice { message });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_requests_leave_a_place_where_there_is_more_than_one() {
+        assert_eq!([1, 2, 4, 5, 10, 15].map(for_bulk), [1, 1, 3, 4, 8, 12]);
+        assert!(for_bulk(usize::MAX) > usize::MAX / 2);
+    }
+}

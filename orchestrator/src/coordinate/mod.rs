@@ -1,0 +1,21 @@
+//! Leading runs through the stages: the owner of a proposal at work.
+
+mod accept;
+mod adopt;
+mod after_command;
+pub mod after_job;
+mod cancel;
+pub mod describe;
+pub mod events;
+mod follow;
+pub mod hand_over;
+pub mod job_asked;
+mod job_over;
+mod job_variable;
+pub mod jobs;
+pub mod memory;
+pub mod owner;
+pub mod queue;
+pub mod session;
+pub mod tasks;
+pub mod tracker;

@@ -1,0 +1,237 @@
+//! Being the one process that may write a directory's run table.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use amore_model::{PlanStamp, Proposal, Run, VariableSpec};
+use amore_run_table::{
+    Acquired, Owner as Holder, Ownership, RunTable, RunTableError, VariableChanges, VariableRow,
+};
+
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
+const TERM: Duration = Duration::from_secs(15);
+
+/// The outcome of wanting to be the owner.
+#[derive(Debug)]
+pub enum TakenOwner {
+    /// We are.
+    Ours(Box<Owner>),
+    /// Somebody else is.
+    Held {
+        /// Who, in words.
+        by: String,
+    },
+}
+
+/// The ownership of a directory, with its table.
+#[derive(Debug)]
+pub struct Owner {
+    table: Arc<RunTable>,
+    ownership: Ownership,
+    term: Duration,
+    renewed: SystemTime,
+    last_stamp: u64,
+    path: PathBuf,
+    inode: u64,
+    /// Names in the context file, once it was read.
+    listed: Option<HashSet<String>>,
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The term; `AMORE_OWNER_TERM` (seconds) is for tests and for file systems that are slower than ours.
+fn term() -> Duration {
+    std::env::var("AMORE_OWNER_TERM")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or(TERM)
+}
+
+fn myself() -> Holder {
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let pid = std::process::id();
+    let uid = nix::unistd::getuid();
+    let user =
+        nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    Holder { host, pid, token: process_token(pid).unwrap_or_default(), user, address: None }
+}
+
+/// Tells a process of this host from a later one with its number: the boot and the clock ticks at which it started.
+fn process_token(pid: u32) -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields count from its end.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    // A zombie writes nothing any more.
+    if state == "Z" {
+        return None;
+    }
+    Some(format!("{}-{}", boot.trim(), fields.nth(18)?))
+}
+
+/// Is the holder a process of this host that is gone?
+fn known_dead(holder: &Holder) -> bool {
+    let mine = myself();
+    holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
+}
+
+fn failed(error: &RunTableError) -> Failure {
+    let failure = Failure::from_error(error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+impl Owner {
+    /// Takes the ownership if it is free, has run out, or its holder is known to be dead.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, Failure> {
+        let term = term();
+        let mut acquired = table.acquire(&myself(), now(), term, None).await.map_err(|e| failed(&e))?;
+        if let Acquired::HeldBy(claim) = &acquired
+            && known_dead(&claim.owner)
+        {
+            let dead = claim.owner.clone();
+            acquired = table.acquire(&myself(), now(), term, Some(&dead)).await.map_err(|e| failed(&e))?;
+        }
+        let ownership = match acquired {
+            Acquired::Mine(ownership) => ownership,
+            Acquired::HeldBy(claim) => return Ok(TakenOwner::Held { by: claim.owner.to_string() }),
+        };
+        let path = dir.run_table();
+        let inode = std::fs::metadata(&path).map(|data| data.ino()).unwrap_or(0);
+        Ok(TakenOwner::Ours(Box::new(Owner {
+            table: Arc::new(table),
+            ownership,
+            term,
+            renewed: SystemTime::now(),
+            last_stamp: 0,
+            path,
+            inode,
+            listed: None,
+        })))
+    }
+
+    /// Does somebody own the directory now?
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn is_held(dir: &DatabaseDir) -> Result<bool, Failure> {
+        let table = RunTable::open_read_only(dir.path()).await.map_err(|e| failed(&e))?;
+        let row = table.owner().await.map_err(|e| failed(&e))?;
+        Ok(row.claim.is_some_and(|claim| claim.until > now() && !known_dead(&claim.owner)))
+    }
+
+    /// The table.
+    pub fn table(&self) -> Arc<RunTable> {
+        Arc::clone(&self.table)
+    }
+
+    /// How long a term is.
+    pub fn term(&self) -> Duration {
+        self.term
+    }
+
+    /// This process, as the ledger calls it.
+    pub fn holder() -> amore_ledger::Holder {
+        let Holder { host, pid, token, user, address } = myself();
+        amore_ledger::Holder { host, pid, token, user, address }
+    }
+
+    /// The proof that goes with every write.
+    pub fn ownership(&self) -> Ownership {
+        self.ownership.clone()
+    }
+
+    /// A stamp for a new plan: later than all before it.
+    pub fn stamp(&mut self) -> PlanStamp {
+        let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+        self.last_stamp = micros.max(self.last_stamp + 1);
+        PlanStamp { epoch: self.ownership.epoch, micros: self.last_stamp }
+    }
+
+    /// Renews the term when a third of it is over; says whether it did.
+    ///
+    /// # Errors
+    /// When somebody else has become the owner, or the table was deleted under us.
+    pub async fn renew_if_due(&mut self) -> Result<bool, Failure> {
+        let now_there = std::fs::metadata(&self.path).map(|data| data.ino()).ok();
+        if now_there != Some(self.inode) {
+            return Err(Failure::new(format!(
+                "{} was deleted or replaced while this command worked with it",
+                self.path.display()
+            ))
+            .hint("run the command again; it will work with what is there now"));
+        }
+        if self.renewed.elapsed().unwrap_or_default() * 3 < self.term {
+            return Ok(false);
+        }
+        self.table.renew(&self.ownership, now(), self.term).await.map_err(|e| failed(&e))?;
+        self.renewed = SystemTime::now();
+        Ok(true)
+    }
+
+    /// Gives the ownership back. A table that is gone or in other hands needs nothing.
+    pub async fn release(self) {
+        if let Err(error) = self.table.release(self.ownership).await {
+            tracing::debug!(%error, "not released");
+        }
+    }
+
+    /// Brings the list of variables in the table up to date.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn update_variables(&mut self, variables: &[VariableSpec]) -> Result<VariableChanges, Failure> {
+        let rows: Vec<VariableRow> = variables
+            .iter()
+            .filter(|variable| !variable.transient)
+            .map(|variable| VariableRow {
+                name: variable.name.clone(),
+                title: variable.title.clone(),
+                description: variable.description.clone(),
+                tags: variable.tags.clone(),
+            })
+            .collect();
+        let changes = self.table.update_variables(&self.ownership, &rows).await.map_err(|e| failed(&e))?;
+        self.listed = Some(rows.into_iter().map(|row| row.name).collect());
+        Ok(changes)
+    }
+
+    /// Drops from the table's list what is not in the context file and has nothing in any run.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn drop_unused_variables(&self) -> Result<(), Failure> {
+        let Some(listed) = &self.listed else { return Ok(()) };
+        let known = self.table.computed_variables().await.map_err(|e| failed(&e))?;
+        let gone: Vec<String> =
+            known.into_iter().map(|row| row.name).filter(|name| !listed.contains(name)).collect();
+        if !gone.is_empty() {
+            self.table.drop_variables(&self.ownership, &gone).await.map_err(|e| failed(&e))?;
+        }
+        Ok(())
+    }
+
+    /// For each run, the names that a context file has stored for it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn stored_names(&self) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
+        crate::cli::open_stored_names(&self.table).await
+    }
+}

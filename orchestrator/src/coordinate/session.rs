@@ -1,0 +1,399 @@
+//! The owner at work: takes requests, has their tasks executed, collects what comes of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use amore_model::{Proposal, Run, Urgency};
+use amore_wire::task::{Limits, ToWorker};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    events::{Event, Summary},
+    hand_over::Taken,
+    jobs::Jobs,
+    memory::Memory,
+    owner::Owner,
+    queue::Queue,
+    tasks::{Common, TaskRecord},
+    tracker::{TaskMove, TaskState},
+};
+use crate::{
+    collect::{Collector, FragmentNote, stale},
+    database_dir::DatabaseDir,
+    dispatch::{
+        local::LocalWorker,
+        slurm::{asked::SlurmSettings, order::Order},
+    },
+    failure::Failure,
+    trigger::user_request::UserRequest,
+};
+
+/// How often the owner looks for requests of other processes.
+const REQUEST_POLL: Duration = Duration::from_millis(250);
+/// How long running variables may take to be stopped after Ctrl-C.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the session needs to know of the site and the user's wishes.
+#[derive(Debug)]
+pub struct Setup {
+    /// The directory.
+    pub dir: DatabaseDir,
+    /// The proposal of the directory.
+    pub proposal: Proposal,
+    /// The user's Python.
+    pub python: PathBuf,
+    /// Children side by side.
+    pub processes: usize,
+    /// Bounds on each variable.
+    pub limits: Limits,
+    /// Settings of Slurm, if there is Slurm and jobs are wanted.
+    pub slurm: Option<SlurmSettings>,
+}
+
+/// Who is told about a request.
+pub(super) enum Listener<'a> {
+    Here(&'a mut dyn FnMut(&Event)),
+    Elsewhere(Taken),
+    Nobody,
+}
+
+impl Listener<'_> {
+    pub(super) fn tell(&mut self, event: &Event) {
+        match self {
+            Listener::Here(display) => display(event),
+            Listener::Elsewhere(taken) => taken.tell(event),
+            Listener::Nobody => {}
+        }
+    }
+}
+
+/// A request under way.
+pub(super) struct RequestRecord<'a> {
+    pub(super) listener: Listener<'a>,
+    /// Its id in the ledger, if it stands there.
+    pub(super) recorded: Option<String>,
+    /// Of an earlier owner: nobody waits for it here.
+    pub(super) adopted: bool,
+    /// Which of its tasks go before those of others.
+    pub(super) urgency: Urgency,
+    pub(super) common: Common,
+    pub(super) summary: Summary,
+    pub(super) since: Instant,
+    /// Runs that are not finished, and the tasks of each that have not ended.
+    pub(super) open: BTreeMap<(Proposal, Run), OpenRun>,
+    /// What the user was told about its runs: the parts of one run have the same to say.
+    pub(super) told: HashSet<String>,
+    pub(super) finished: bool,
+}
+
+#[derive(Default)]
+pub(super) struct OpenRun {
+    pub(super) tasks: usize,
+    pub(super) started: bool,
+    pub(super) problem: Option<String>,
+}
+
+/// The state of the owner's work.
+pub struct Session<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) owner: Owner,
+    pub(super) worker: LocalWorker,
+    pub(super) workers_started: usize,
+    pub(super) collector: Collector,
+    pub(super) requests: Vec<RequestRecord<'a>>,
+    pub(super) tasks: Vec<TaskRecord>,
+    pub(super) by_id: HashMap<String, usize>,
+    pub(super) by_run: HashMap<(Proposal, Run), Vec<usize>>,
+    pub(super) running: HashSet<usize>,
+    /// Tasks that wait for a process here.
+    pub(super) ready: Queue,
+    /// Fragments given to the collector and not yet in the table, for each run.
+    pub(super) uncollected: HashMap<(Proposal, Run), usize>,
+    /// Tasks that wait for a place in the queue of Slurm.
+    pub(super) ready_for_jobs: Queue,
+    /// Slurm's settings; `None`: everything is computed here.
+    pub(super) slurm: Option<SlurmSettings>,
+    pub(super) jobs: Jobs,
+    /// The ledger, once something has to be remembered.
+    pub(super) memory: Option<Memory>,
+    /// The ledger does not answer, and the user was told.
+    pub(super) memory_silent: bool,
+    /// What could not be collected of earlier commands' results, for the user.
+    pub(super) left_behind: Vec<String>,
+    /// Ids of tasks that the worker here is to stop.
+    pub(super) to_cancel: Vec<String>,
+    /// Orders whose intent is not in the ledger yet.
+    pub(super) orders: Vec<Order>,
+    pub(super) interrupted: bool,
+    pub(super) warned_of_view: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Ready to take requests. The worker has been greeted.
+    pub fn new(setup: &'a Setup, owner: Owner, worker: LocalWorker) -> Self {
+        let collector = Collector::start(setup.dir.clone(), &owner);
+        Session {
+            setup,
+            owner,
+            worker,
+            workers_started: 1,
+            collector,
+            requests: Vec::new(),
+            tasks: Vec::new(),
+            by_id: HashMap::new(),
+            by_run: HashMap::new(),
+            running: HashSet::new(),
+            ready: Queue::default(),
+            uncollected: HashMap::new(),
+            ready_for_jobs: Queue::default(),
+            slurm: setup.slurm.clone(),
+            jobs: Jobs::default(),
+            memory: None,
+            memory_silent: false,
+            left_behind: Vec::new(),
+            to_cancel: Vec::new(),
+            orders: Vec::new(),
+            interrupted: false,
+            warned_of_view: false,
+        }
+    }
+
+    /// Serves one request of this process, and those of others that come in meanwhile. Without a request: what earlier
+    /// owners have left, to its end.
+    ///
+    /// # Errors
+    /// When the request cannot be served at all, or the ownership is lost.
+    pub async fn run(
+        mut self,
+        request: Option<&UserRequest>,
+        display: &'a mut dyn FnMut(&Event),
+    ) -> Result<Summary, Failure> {
+        let mut signals = Signals::new()?;
+        self.gather_left_behind().await?;
+        let mut display = display;
+        let ended = match self.adopt(&mut display).await {
+            Ok(()) => match request {
+                Some(request) => self.accept(request, Listener::Here(display)).await,
+                None => self.show_adopted(display),
+            },
+            Err(failure) => Err(failure),
+        };
+        let ended = match ended {
+            Ok(()) => self.work(&mut signals).await,
+            Err(failure) => Err(failure),
+        };
+        let written = if ended.is_ok() { self.remember().await } else { Ok(()) };
+        let runs: BTreeSet<(Proposal, Run)> = self.by_run.keys().copied().collect();
+        let left_in_slurm = self.jobs.under_way();
+        let Session { setup, worker, collector, owner, requests, interrupted, jobs, memory, .. } = self;
+        worker.stop().await;
+        jobs.stop().await;
+        collector.stop().await;
+        if ended.is_ok() {
+            stale::remove(&setup.dir, &runs);
+            // Variables that are gone from the context file, and now from all runs too.
+            owner.drop_unused_variables().await?;
+        }
+        if let Some(memory) = memory {
+            memory.release().await;
+        }
+        owner.release().await;
+        ended?;
+        written?;
+        let mut summary = own_summary(requests);
+        summary.interrupted = interrupted;
+        summary.jobs_left = left_in_slurm;
+        Ok(summary)
+    }
+
+    /// Fragments that an earlier owner could not collect.
+    async fn gather_left_behind(&mut self) -> Result<(), Failure> {
+        for note in FragmentNote::scan(&self.setup.dir)? {
+            self.collect(note);
+        }
+        self.settle().await
+    }
+
+    /// Waits until the collector has nothing to do.
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+        self.collector.hurry();
+        while !self.uncollected.is_empty() {
+            let collected = self.collector.next().await?;
+            self.on_collected(collected)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn collect(&mut self, note: FragmentNote) {
+        *self.uncollected.entry((note.proposal, note.run)).or_default() += 1;
+        self.collector.give(note);
+    }
+
+    /// Until every request is finished.
+    async fn work(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let mut poll = interval(REQUEST_POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut give_up_at: Option<tokio::time::Instant> = None;
+        self.dispatch().await;
+        self.remember().await?;
+        while !self.is_done() {
+            let stop_waiting = async {
+                match give_up_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = signals.next() => {
+                    if self.interrupted {
+                        break;
+                    }
+                    self.interrupt().await;
+                    give_up_at = Some(tokio::time::Instant::now() + STOP_PATIENCE);
+                }
+                collected = self.collector.next() => self.on_collected(collected?)?,
+                message = self.worker.next() => match message? {
+                    Some(message) => self.on_worker(message)?,
+                    None => self.on_worker_lost().await?,
+                },
+                Some(event) = self.jobs.next() => self.on_lane(event)?,
+                _ = poll.tick() => {
+                    if self.owner.renew_if_due().await? {
+                        self.renew_memory().await?;
+                    }
+                    self.refresh_settings().await?;
+                    if !self.interrupted {
+                        self.take_requests().await?;
+                    }
+                }
+                () = stop_waiting => break,
+            }
+            self.dispatch().await;
+            self.remember().await?;
+        }
+        self.settle().await
+    }
+
+    /// Gives the worker as much as it can use, and a little more so that it never waits for us.
+    async fn dispatch(&mut self) {
+        if self.interrupted {
+            return;
+        }
+        self.dispatch_jobs();
+        let mut room = (self.setup.processes * 2).saturating_sub(self.running.len());
+        let mut messages: Vec<ToWorker> =
+            self.to_cancel.drain(..).map(|id| ToWorker::Cancel { id }).collect();
+        while room > 0 {
+            let Some(position) = self.ready.pop(|_| true) else { break };
+            let TaskState::Ready { attempt } = self.tasks[position].state else { continue };
+            if self.command_is_under_way(position) {
+                self.jobs.try_later(position);
+                continue;
+            }
+            let wire = self.wire(position, attempt);
+            self.advance(position, TaskMove::Dispatched);
+            match wire {
+                Some(wire) => {
+                    messages.push(ToWorker::Run(Box::new(wire)));
+                    room -= 1;
+                }
+                // Everything was stored before its worker was lost.
+                None => self.end_task(position, None),
+            }
+        }
+        if !messages.is_empty() {
+            self.worker.send(&messages).await;
+        }
+    }
+
+    pub(super) fn advance(&mut self, position: usize, wanted: TaskMove) {
+        let task = &mut self.tasks[position];
+        let from = task.state.clone();
+        match task.state.next(wanted) {
+            Ok(state) => {
+                if matches!(state, TaskState::Running { .. }) {
+                    self.running.insert(position);
+                } else {
+                    self.running.remove(&position);
+                }
+                task.state = state;
+                // What Ctrl-C cuts short is not at its end: the next owner goes on with it.
+                if task.recorded
+                    && !self.interrupted
+                    && let Some(memory) = &mut self.memory
+                {
+                    memory.moved(task, &from);
+                }
+            }
+            Err(illegal) => tracing::warn!(task = task.id, %illegal, "ignored"),
+        }
+    }
+
+    async fn interrupt(&mut self) {
+        self.interrupted = true;
+        self.ready.clear();
+        self.ready_for_jobs.clear();
+        let mut messages = Vec::new();
+        for position in 0..self.tasks.len() {
+            match self.tasks[position].state {
+                TaskState::Running { .. } => {
+                    messages.push(ToWorker::Cancel { id: self.tasks[position].id.clone() })
+                }
+                // Jobs go on without us; the next command collects what they have stored.
+                TaskState::Waiting { .. } | TaskState::Ready { .. } | TaskState::InJob { .. } => {
+                    self.cancel_task(position)
+                }
+                TaskState::Ended { .. } => {}
+            }
+        }
+        self.worker.send(&messages).await;
+    }
+}
+
+/// What became of the requests that this process waited for.
+fn own_summary(requests: Vec<RequestRecord<'_>>) -> Summary {
+    let mut own = requests.into_iter().filter(|request| matches!(request.listener, Listener::Here(_)));
+    own.next().map(|request| request.summary).unwrap_or_default()
+}
+
+/// The next Ctrl-C, termination request or hangup; for waits outside of the loop.
+pub(super) async fn told_to_stop() {
+    match Signals::new() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Ctrl-C, a termination request, or a terminal that goes away.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Getting tasks executed.
+
+pub mod local;
+pub mod slurm;

@@ -1,0 +1,380 @@
+//! What Slurm answers: pure readers of its words.
+
+use amore_model::JobId;
+
+use super::{advice::advice, clusters::Clusters};
+use crate::coordinate::after_job::JobEnd;
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Slurm's word.
+    pub state: String,
+    /// Why it waits, or why it ended.
+    pub reason: String,
+    /// Its nodes.
+    pub nodes: String,
+    /// Its partition.
+    pub partition: String,
+    /// Its reservation.
+    pub reservation: String,
+    /// The token in its comment, where that is seen.
+    pub token: Option<String>,
+    /// How it ended, if it has, or will never begin.
+    pub end: Option<JobEnd>,
+}
+
+impl Seen {
+    /// Does it wait for its start?
+    pub fn waits(&self) -> bool {
+        self.end.is_none()
+            && matches!(self.state.as_str(), "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD")
+    }
+
+    /// What to do about its waiting, if it may wait for long.
+    pub fn advice(&self, job: &JobId) -> Option<String> {
+        if !self.waits() {
+            return None;
+        }
+        // Of a partition these are the daily life, of a reservation they are not expected.
+        if !self.reservation.is_empty() && matches!(self.reason.as_str(), "Resources" | "Priority") {
+            return Some(format!(
+                "the reservation {} is full: it begins when others in it have ended; `scontrol{} update JobId={} ReservationName=` lets it go to a partition",
+                self.reservation,
+                job.cluster_option(),
+                job.number
+            ));
+        }
+        advice(&self.reason, job)
+    }
+
+    /// Is it the job of another attempt?
+    pub fn is_of_another(&self, token: &str) -> bool {
+        self.token.as_deref().is_some_and(|own| own != token)
+    }
+
+    /// Does it stay in the queue although it will never begin?
+    pub fn lingers(&self) -> bool {
+        self.end.is_some()
+            && matches!(self.state.as_str(), "PENDING" | "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT")
+    }
+}
+
+/// What Slurm says on standard error, without its formulas.
+pub fn words_of(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.split_once("error: ").map_or(line, |(_, words)| words).trim())
+        .map(|line| line.strip_prefix("Batch job submission failed: ").unwrap_or(line))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("; ")
+}
+
+/// What Slurm says of a cluster that accounting does not know.
+pub const NO_CLUSTER: &str = "known by database";
+
+/// What `sbatch --parsable` says: `JOBID`, or `JOBID;CLUSTER` where clusters were named. Of several only Slurm knows which.
+pub fn parse_submitted(answer: &str, clusters: &Clusters) -> Option<JobId> {
+    let job: JobId = answer.parse().ok()?;
+    match (clusters, job.cluster) {
+        (Clusters::Ours, _) => Some(JobId { cluster: None, ..job }),
+        (Clusters::One(name), None) => Some(JobId::on(Some(name), job.number)),
+        (_, Some(cluster)) => Some(JobId { cluster: Some(cluster), ..job }),
+        (Clusters::Several(_) | Clusters::All, None) => None,
+    }
+}
+
+/// Did the controller not answer, so that nothing is known?
+pub fn is_silence(words: &str) -> bool {
+    // Who names a cluster needs slurmdbd for its address.
+    let unreachable = words.contains("can't be reached now") && !words.contains(NO_CLUSTER);
+    unreachable
+        || [
+            "problem talking to the database",
+            "Unable to contact slurm",
+            "Socket timed out",
+            "Connection refused",
+            "connect failure",
+            "Zero Bytes were transmitted",
+            "Munge encode failed",
+            "Protocol authentication error",
+            "Slurm backup controller in standby mode",
+        ]
+        .iter()
+        .any(|text| words.contains(text))
+}
+
+/// A line of `squeue -o '%i|%T|%N|%P|%v|%k|%r'`: job and how it stands.
+pub fn parse_queue(line: &str) -> Option<(String, Seen)> {
+    let mut parts = line.splitn(7, '|');
+    let mut next = || parts.next().map(str::trim);
+    let (job, state, nodes, partition, reservation, comment, reason) =
+        (next()?, next()?, next()?, next()?, next()?, next()?, next()?);
+    let reservation = if reservation == "(null)" || reservation == "N/A" { "" } else { reservation };
+    let token = comment.strip_prefix("amore:").map(str::to_owned);
+    Some((job.to_owned(), Seen { token, ..seen(state, "", nodes, partition, reservation, reason) }))
+}
+
+fn seen(state: &str, exit: &str, nodes: &str, partition: &str, reservation: &str, reason: &str) -> Seen {
+    Seen {
+        state: state.split(' ').next().unwrap_or_default().to_owned(),
+        reason: reason.to_owned(),
+        nodes: nodes.to_owned(),
+        partition: partition.to_owned(),
+        reservation: reservation.to_owned(),
+        token: None,
+        end: end_of(state, exit, reason, reservation),
+    }
+}
+
+/// How a job ended, from Slurm's state (squeue(1), "JOB STATE CODES"; `CANCELLED by UID` in sacct).
+fn end_of(state: &str, exit: &str, reason: &str, reservation: &str) -> Option<JobEnd> {
+    let (word, rest) = state.split_once(' ').unwrap_or((state, ""));
+    let code =
+        exit.split_once(':').and_then(|(code, signal)| Some((code.parse().ok()?, signal.parse().ok()?)));
+    Some(match word {
+        "COMPLETED" => JobEnd::Completed,
+        // Without the code only the reason is left, which is the same for some scripts that were killed.
+        "FAILED" => JobEnd::Failed {
+            code: code.unwrap_or((1, 0)),
+            launch: match code {
+                Some(code) => code == (0, 53),
+                None => reason.starts_with("JobLaunchFailure") || reason.starts_with("RaisedSignal:53"),
+            },
+        },
+        "TIMEOUT" => JobEnd::TimeLimit,
+        "OUT_OF_MEMORY" => JobEnd::OutOfMemory,
+        "PREEMPTED" => JobEnd::Preempted,
+        "NODE_FAIL" | "BOOT_FAIL" => JobEnd::NodeFailed,
+        "CANCELLED" => {
+            JobEnd::Cancelled { by: rest.strip_prefix("by ").and_then(|uid| uid.parse().ok()).map(user_name) }
+        }
+        "RESV_DEL_HOLD" => {
+            let from_reason = reason.strip_prefix("Reservation ").and_then(|text| text.split(' ').next());
+            let name = from_reason.filter(|name| !name.is_empty()).unwrap_or(reservation);
+            JobEnd::ReservationGone { reservation: name.to_owned() }
+        }
+        // Nobody starts it again.
+        _ if reason.starts_with("launch failed requeued held") => {
+            JobEnd::Failed { code: (0, 53), launch: true }
+        }
+        "DEADLINE" | "REVOKED" | "SPECIAL_EXIT" => JobEnd::Other(word.to_owned()),
+        _ => return None,
+    })
+}
+
+fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| user.name)
+}
+
+/// A line of `sacct -P -o JobID,State,ExitCode,NodeList,Partition,Reservation,Reason,SubmitLine`.
+pub fn parse_accounting(line: &str) -> Option<(String, Seen)> {
+    let mut parts = line.splitn(8, '|');
+    let mut next = || parts.next().map(str::trim);
+    let (job, state, exit, nodes, partition, reservation, reason, submitted) =
+        (next()?, next()?, next()?, next()?, next()?, next()?, next()?, next()?);
+    let nodes = if nodes == "None assigned" { "" } else { nodes };
+    let token = submitted.split_whitespace().find_map(|word| word.strip_prefix("--comment=amore:"));
+    let token = token.map(str::to_owned);
+    Some((job.to_owned(), Seen { token, ..seen(state, exit, nodes, partition, reservation, reason) }))
+}
+
+/// A line of `squeue -O 'JobArrayID:|,exit_code:|'`: job, exit code and signal. squeue prints the status as wait(2) gives it
+/// (22.05), or both with a colon (26.05).
+pub fn parse_exit_code(line: &str) -> Option<(String, (i32, i32))> {
+    let (job, status) = line.trim().trim_end_matches('|').split_once('|')?;
+    let code = match status.trim().split_once(':') {
+        Some((code, signal)) => (code.parse().ok()?, signal.parse().ok()?),
+        None => {
+            let status: i32 = status.trim().parse().ok()?;
+            let signal = status & 0x7f;
+            (if signal == 0 { (status >> 8) & 0xff } else { 0 }, signal)
+        }
+    };
+    Some((job.trim().to_owned(), code))
+}
+
+/// Does the controller not know a job of this number (any more)?
+pub fn is_unknown_job(words: &str) -> bool {
+    words.contains("Invalid job id")
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+    use proptest::prelude::*;
+
+    pub fn recorded(file: &str) -> Vec<(String, String)> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../slurm-tests/recorded");
+        ["22.05", "24.11", "26.05"]
+            .iter()
+            .map(|version| {
+                let path = folder.join(format!("{version}-compose")).join(file);
+                let text =
+                    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                ((*version).to_owned(), text)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_controller_that_does_not_answer_is_no_refusal() {
+        for words in [
+            "Unable to contact slurm controller (connect failure)",
+            "Socket timed out on send/recv operation",
+            "Munge encode failed: Failed to access",
+        ] {
+            assert!(is_silence(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn jobs_of_the_accounting_end_as_their_states_say() {
+        for (version, text) in recorded("sacct.txt") {
+            let mut ends = Vec::new();
+            for line in text.lines().filter(|line| !line.starts_with('#') && line.contains('|')) {
+                let fields: Vec<&str> = line.split('|').collect();
+                // One job was given a name with the separator in it; we do not ask for names.
+                if fields.len() != 15 {
+                    continue;
+                }
+                let (state, exit, reason) = (fields[4], fields[5], fields[13]);
+                let end = end_of(state, exit, reason, fields[7]);
+                let word = state.split(' ').next().unwrap();
+                match word {
+                    "PENDING" | "RUNNING" | "REQUEUED" => assert_eq!(end, None, "{version}: {line}"),
+                    _ => assert!(end.is_some(), "{version}: {line}"),
+                }
+                ends.extend(end);
+            }
+            assert!(ends.contains(&JobEnd::Completed), "{version}");
+            assert!(ends.contains(&JobEnd::TimeLimit), "{version}");
+            assert!(ends.iter().any(|end| matches!(end, JobEnd::Cancelled { by: Some(_) })), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_job_of_a_deleted_reservation_will_never_run() {
+        let (_, seen) =
+            parse_queue("12|RESV_DEL_HOLD||main|(null)|amore:1|Reservation upex_001234 was deleted").unwrap();
+        let gone = JobEnd::ReservationGone { reservation: "upex_001234".to_owned() };
+        assert_eq!(seen.end, Some(gone));
+        assert!(!seen.waits() && seen.lingers());
+    }
+
+    #[test]
+    fn a_job_that_was_held_because_it_could_not_be_started_is_over() {
+        let (_, seen) = parse_queue("12|PENDING||main|(null)|amore:1|launch failed requeued held").unwrap();
+        assert!(seen.lingers());
+        assert_eq!(seen.end, Some(JobEnd::Failed { code: (0, 53), launch: true }));
+    }
+
+    #[test]
+    fn a_number_that_was_given_away_is_seen() {
+        let of = |comment: &str| parse_queue(&format!("12|RUNNING|n1|main|(null)|{comment}|None")).unwrap().1;
+        assert!(of("amore:b-1").is_of_another("a-1") && !of("amore:a-1").is_of_another("a-1"));
+        let kept = |comment: &str| {
+            let line =
+                format!("12|FAILED|0:1|n1|main||None|sbatch --parsable --comment={comment} --chdir=/a|b");
+            parse_accounting(&line).unwrap().1
+        };
+        assert!(kept("amore:b-1").is_of_another("a-1") && !kept("amore:a-1").is_of_another("a-1"));
+        // A site may write comments of its own.
+        assert!(!of("(null)").is_of_another("a-1") && !of("checked").is_of_another("a-1"));
+    }
+
+    #[test]
+    fn a_full_reservation_is_told() {
+        let advice = |line: &str| parse_queue(line).unwrap().1.advice(&JobId::on(None, 12));
+        assert!(
+            advice("12|PENDING||main|upex|amore:1|Resources")
+                .unwrap()
+                .contains("the reservation upex is full")
+        );
+        assert!(
+            advice("12|PENDING||main|upex|amore:1|Priority").unwrap().contains("JobId=12 ReservationName=")
+        );
+        assert_eq!(advice("12|PENDING||main|(null)|amore:1|Resources"), None);
+        assert_eq!(advice("12|RUNNING|n1|main|upex|amore:1|None"), None);
+    }
+
+    #[test]
+    fn a_reason_may_hold_anything() {
+        let line = "7|PENDING||main|(null)|(null)|Nodes required for job are DOWN, DRAINED | or (odd)";
+        let (job, seen) = parse_queue(line).unwrap();
+        assert_eq!((job.as_str(), seen.waits()), ("7", true));
+        assert!(seen.reason.ends_with("| or (odd)"));
+    }
+
+    #[test]
+    fn a_script_that_was_killed_is_no_launch_failure() {
+        let line = "29|FAILED|0:9|n1|main||JobLaunchFailure|sbatch";
+        let (_, seen) = parse_accounting(line).unwrap();
+        assert_eq!(seen.end, Some(JobEnd::Failed { code: (0, 9), launch: false }));
+        let line = "30|FAILED|0:53|n1|main||None|sbatch";
+        assert_eq!(
+            parse_accounting(line).unwrap().1.end,
+            Some(JobEnd::Failed { code: (0, 53), launch: true })
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_wait() {
+        for (line, job, code) in [
+            ("4|0|", "4", (0, 0)),
+            ("1|10752|", "1", (42, 0)),
+            ("2|9|", "2", (0, 9)),
+            // As scontrol shows it: 0:53.
+            ("3|4021|", "3", (0, 53)),
+            ("12_7|256|", "12_7", (1, 0)),
+            ("159|42:0|", "159", (42, 0)),
+            ("161|0:53|", "161", (0, 53)),
+        ] {
+            assert_eq!(parse_exit_code(line), Some((job.to_owned(), code)), "{line}");
+        }
+        for line in ["", "|", "4", "4|N/A|"] {
+            assert_eq!(parse_exit_code(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_of_the_cluster_that_took_it() {
+        let lab = Clusters::of(Some("lab"));
+        let two = Clusters::of(Some("lab,maxwell"));
+        let job = |cluster: Option<&str>| Some(JobId::on(cluster, 17));
+        for (answer, clusters, found) in [
+            ("17", &Clusters::Ours, job(None)),
+            // A federation says it unasked.
+            ("17;lab", &Clusters::Ours, job(None)),
+            ("17;lab", &lab, job(Some("lab"))),
+            ("17", &lab, job(Some("lab"))),
+            ("17;maxwell", &two, job(Some("maxwell"))),
+            // It is looked up by its token.
+            ("17", &two, None),
+            ("", &lab, None),
+            ("Submitted batch job 17", &Clusters::Ours, None),
+        ] {
+            assert_eq!(parse_submitted(answer, clusters), found, "{answer:?} {clusters:?}");
+        }
+    }
+
+    #[test]
+    fn what_to_do_names_the_cluster() {
+        let (_, seen) = parse_queue("12|PENDING||main|(null)|amore:1|PartitionTimeLimit").unwrap();
+        let advice = seen.advice(&JobId::on(Some("lab"), 12)).unwrap();
+        assert!(advice.contains("`scontrol -M lab update JobId=12 TimeLimit"), "{advice}");
+        let (_, held) = parse_queue("12|PENDING||main|(null)|amore:1|JobHeldAdmin").unwrap();
+        assert!(held.advice(&JobId::on(Some("lab"), 12)).unwrap().contains("amore cancel 12@lab"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_odd(line in "\\PC{0,80}") {
+            let _ = (parse_queue(&line), parse_accounting(&line), parse_exit_code(&line), is_silence(&words_of(&line)));
+        }
+    }
+}

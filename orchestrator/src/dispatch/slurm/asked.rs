@@ -1,0 +1,263 @@
+//! What a job asks Slurm for, from the settings of the database and of the site.
+
+use std::collections::BTreeMap;
+
+use amore_model::Resources;
+use amore_run_table::SettingValue;
+use serde::Deserialize;
+
+use super::clusters::{Clusters, unfit_name};
+use crate::failure::Failure;
+
+/// The settings that concern Slurm (`amore db-config --known`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlurmSettings {
+    /// `slurm_reservation`: rules over the partition.
+    pub reservation: Option<String>,
+    /// `slurm_partition`.
+    pub partition: Option<String>,
+    /// `slurm_account`.
+    pub account: Option<String>,
+    /// `slurm_qos`.
+    pub qos: Option<String>,
+    /// `slurm_clusters`.
+    pub clusters: Option<String>,
+    /// `slurm_time`, as Slurm writes it (`2:00:00`).
+    pub time: Option<String>,
+    /// `concurrent_jobs`: jobs in the queue at once.
+    pub concurrent_jobs: Option<usize>,
+    /// `noncluster`: where variables are computed that need no cluster.
+    pub noncluster: Option<NonCluster>,
+    /// `noncluster_cpus`: of the job for those, if they go into one.
+    pub noncluster_cpus: Option<u32>,
+    /// `noncluster_mem`: the same, in MiB.
+    pub noncluster_mem_mib: Option<u64>,
+}
+
+/// Where variables are computed that need no cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonCluster {
+    /// Where the command runs.
+    Local,
+    /// In a small Slurm job of the run, as DAMNIT does.
+    Slurm,
+}
+
+impl NonCluster {
+    /// As it is written in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            NonCluster::Local => "local",
+            NonCluster::Slurm => "slurm",
+        }
+    }
+}
+
+/// Jobs in the queue at once, where nothing else is set: DAMNIT's default.
+pub const CONCURRENT_JOBS: usize = 15;
+/// CPUs of a job without cluster variables, where nothing else is set: DAMNIT's default.
+const NONCLUSTER_CPUS: u32 = 4;
+/// Its memory in MiB: DAMNIT's default of 25 GiB.
+const NONCLUSTER_MEM_MIB: u64 = 25 * 1024;
+/// Time limit in minutes, where nothing else is set: DAMNIT's default.
+pub const TIME_MINUTES: u32 = 120;
+
+impl SlurmSettings {
+    /// From the settings of a database.
+    ///
+    /// # Errors
+    /// A value that cannot be meant.
+    pub fn of(settings: &BTreeMap<String, SettingValue>) -> Result<Self, Failure> {
+        let text = |key: &str| match settings.get(key) {
+            Some(SettingValue::Text(text)) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+            Some(SettingValue::Integer(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let time = text("slurm_time");
+        if let Some(time) = &time
+            && minutes(time).is_none()
+        {
+            return Err(Failure::new(format!("slurm_time must be a time as Slurm writes it, not {time:?}"))
+                .hint("amore-proto db-config slurm_time 2:00:00"));
+        }
+        let concurrent_jobs = match text("concurrent_jobs") {
+            None => None,
+            Some(text) => match text.parse::<i64>() {
+                Ok(number) if number > 0 => usize::try_from(number).ok(),
+                // As the peer has it: zero or less is no limit.
+                Ok(_) => Some(usize::MAX),
+                Err(_) => {
+                    return Err(Failure::new(format!("concurrent_jobs must be a number, not {text:?}"))
+                        .hint("amore-proto db-config concurrent_jobs 30 --num"));
+                }
+            },
+        };
+        let noncluster = match text("noncluster").as_deref() {
+            None => None,
+            Some("local") => Some(NonCluster::Local),
+            Some("slurm") => Some(NonCluster::Slurm),
+            Some(other) => {
+                return Err(Failure::new(format!("noncluster must be local or slurm, not {other:?}"))
+                    .hint("amore-proto db-config noncluster slurm"));
+            }
+        };
+        let noncluster_cpus = text("noncluster_cpus")
+            .map(|text| {
+                text.parse().ok().filter(|cpus| *cpus > 0).ok_or_else(|| {
+                    Failure::new(format!("noncluster_cpus must be a number of CPUs, not {text:?}"))
+                        .hint("amore-proto db-config noncluster_cpus 4 --num")
+                })
+            })
+            .transpose()?;
+        let noncluster_mem_mib = text("noncluster_mem")
+            .map(|text| {
+                memory_mib(&text).ok_or_else(|| {
+                    Failure::new(format!("noncluster_mem must be an amount of memory, not {text:?}"))
+                        .hint("amore-proto db-config noncluster_mem 25G")
+                })
+            })
+            .transpose()?;
+        let clusters = text("slurm_clusters");
+        if let Some(name) = clusters.as_deref().and_then(unfit_name) {
+            return Err(Failure::new(format!(
+                "slurm_clusters must be names of clusters with commas between them, and {name:?} is none"
+            ))
+            .hint("`sacctmgr show cluster` lists them; amore-proto db-config slurm_clusters NAME"));
+        }
+        Ok(SlurmSettings {
+            noncluster,
+            noncluster_cpus,
+            noncluster_mem_mib,
+            reservation: text("slurm_reservation"),
+            partition: text("slurm_partition"),
+            account: text("slurm_account"),
+            qos: text("slurm_qos"),
+            clusters,
+            time,
+            concurrent_jobs,
+        })
+    }
+
+    /// On which clusters jobs are.
+    pub fn on(&self) -> Clusters {
+        Clusters::of(self.clusters.as_deref())
+    }
+
+    /// What the job of a run asks for in which variables are computed that need no cluster; `None`: no job is wanted.
+    pub fn noncluster_job(&self) -> Option<Resources> {
+        (self.noncluster == Some(NonCluster::Slurm)).then(|| Resources {
+            cpus: Some(self.noncluster_cpus.unwrap_or(NONCLUSTER_CPUS)),
+            mem_mib: Some(self.noncluster_mem_mib.unwrap_or(NONCLUSTER_MEM_MIB)),
+            ..Resources::default()
+        })
+    }
+}
+
+/// `512M`, `32G`, `1.5T`, as Slurm writes memory, in bytes; a bare number is megabytes there, and here.
+pub fn memory_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (digits, unit) = match text.char_indices().last()? {
+        (at, unit) if unit.is_ascii_alphabetic() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'M'),
+    };
+    let factor = match unit {
+        'K' => 1u64 << 10,
+        'M' => 1 << 20,
+        'G' => 1 << 30,
+        'T' => 1 << 40,
+        _ => return None,
+    };
+    let number: f64 = digits.parse().ok()?;
+    (number > 0.0).then_some((number * factor as f64) as u64)
+}
+
+/// The same, rounded up to MiB.
+pub fn memory_mib(text: &str) -> Option<u64> {
+    memory_bytes(text).map(|bytes| bytes.div_ceil(1 << 20))
+}
+
+/// Slurm's ways to write a time: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours`,
+/// `days-hours:minutes`, `days-hours:minutes:seconds` (sbatch(1)); rounded up to minutes.
+pub fn minutes(text: &str) -> Option<u32> {
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (Some(days.parse::<u32>().ok()?), rest),
+        None => (None, text),
+    };
+    let parts: Vec<u32> = rest.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let (hours, minutes, seconds) = match (days, parts.as_slice()) {
+        (None, [minutes]) => (0, *minutes, 0),
+        (None, [minutes, seconds]) => (0, *minutes, *seconds),
+        (Some(_), [hours]) => (*hours, 0, 0),
+        (Some(_), [hours, minutes]) => (*hours, *minutes, 0),
+        (_, [hours, minutes, seconds]) => (*hours, *minutes, *seconds),
+        _ => return None,
+    };
+    let total = u64::from(days.unwrap_or(0)) * 1440
+        + u64::from(hours) * 60
+        + u64::from(minutes)
+        + u64::from(seconds).div_ceil(60);
+    u32::try_from(total).ok().filter(|minutes| *minutes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_slurm_does() {
+        for (text, expected) in
+            [("90", 90), ("90:30", 91), ("2:00:00", 120), ("1-0", 1440), ("1-2:30", 1590), ("0-0:0:59", 1)]
+        {
+            assert_eq!(minutes(text), Some(expected), "{text}");
+        }
+        for bad in ["", "0", "2h", "1:2:3:4", "-1", "1-"] {
+            assert_eq!(minutes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn memory_is_written_as_slurm_does() {
+        assert_eq!(memory_bytes("512M"), Some(512 << 20));
+        assert_eq!(memory_bytes("1.5g"), Some(3 << 29));
+        assert_eq!(memory_bytes("100"), Some(100 << 20));
+        assert_eq!(memory_mib("1K"), Some(1));
+        for bad in ["", "G", "-1G", "1X", "much"] {
+            assert_eq!(memory_bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_job_without_cluster_variables_has_damnits_resources_unless_told_otherwise() {
+        let of = |settings: &[(&str, &str)]| {
+            let settings = settings
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), SettingValue::Text((*value).to_owned())))
+                .collect();
+            SlurmSettings::of(&settings).map(|settings| settings.noncluster_job())
+        };
+        let words = |settings: &[(&str, &str)]| of(settings).unwrap().map(|asked| asked.to_string());
+        assert_eq!(words(&[]), None);
+        assert_eq!(words(&[("noncluster", "local"), ("noncluster_cpus", "8")]), None);
+        assert_eq!(words(&[("noncluster", "slurm")]).as_deref(), Some("--cpus-per-task=4 --mem=25G"));
+        let own = [("noncluster", "slurm"), ("noncluster_cpus", "2"), ("noncluster_mem", "500M")];
+        assert_eq!(words(&own).as_deref(), Some("--cpus-per-task=2 --mem=500M"));
+        for bad in [("noncluster", "cluster"), ("noncluster_cpus", "0"), ("noncluster_mem", "much")] {
+            assert!(of(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_meant_are_refused() {
+        let one = |key: &str, value: &str| {
+            SlurmSettings::of(&[(key.to_owned(), SettingValue::Text(value.to_owned()))].into())
+        };
+        assert!(one("slurm_time", "soon").is_err());
+        assert!(one("concurrent_jobs", "many").is_err());
+        assert_eq!(one("concurrent_jobs", "0").unwrap().concurrent_jobs, Some(usize::MAX));
+        assert_eq!(
+            one("slurm_reservation", " upex_001234 ").unwrap().reservation.as_deref(),
+            Some("upex_001234")
+        );
+    }
+}

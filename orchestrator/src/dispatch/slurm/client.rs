@@ -1,0 +1,422 @@
+//! Asking Slurm: its own commands, in machine form, in bulk, with a clean environment.
+
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use amore_model::JobId;
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+use super::{
+    answers::{self, Seen, parse_accounting, parse_exit_code, parse_queue, parse_submitted},
+    clusters::Clusters,
+    refused::{About, Refused},
+    script,
+};
+
+/// How long a command may take. Slurm's own limit (MessageTimeout, 10 s if not set) ends it earlier.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a command of Slurm's needs of our environment. Nothing that could leak into a job or change an answer
+/// (DISPLAY, LD_PRELOAD, SBATCH_*, SQUEUE_FORMAT…) is passed on; who the user is says [`identity`].
+const KEPT: [&str; 4] = ["PATH", "LANG", "SLURM_CONF", "KRB5CCNAME"];
+
+/// Slurm did not answer; nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SlurmSilent(pub String);
+
+/// What a job asks Slurm for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobAsked {
+    /// `r42-p1234-damnit`.
+    pub name: String,
+    /// Working directory: the database directory.
+    pub directory: PathBuf,
+    /// The log, with Slurm's `%j` for the job's id.
+    pub log: String,
+    /// Rules over the partition.
+    pub reservation: Option<String>,
+    /// The partition; Slurm's default one if there is neither.
+    pub partition: Option<String>,
+    /// Account.
+    pub account: Option<String>,
+    /// QOS.
+    pub qos: Option<String>,
+    /// Clusters, as the setting names them.
+    pub clusters: Option<String>,
+    /// Time limit.
+    pub time_minutes: u32,
+    /// CPUs of the task; `None`: what the partition gives (a whole node, where nodes are not shared).
+    pub cpus: Option<u32>,
+    /// Memory of the node in MiB; `None`: what the partition gives.
+    pub mem_mib: Option<u64>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Nodes.
+    pub nodes: Option<u32>,
+    /// Tasks; one on each node, if nothing is said.
+    pub ntasks: Option<u32>,
+    /// By how much its priority is lowered.
+    pub nice: Option<u32>,
+    /// Features of the node.
+    pub constraint: Option<String>,
+    /// Nodes that it is not to run on.
+    pub exclude: Vec<String>,
+    /// The script.
+    pub script: script::JobScript,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// Slurm has it.
+    Accepted {
+        /// Its id.
+        job: JobId,
+    },
+    /// Slurm does not want it.
+    Refused(Refused),
+    /// The answer was lost: it may have it.
+    Unsure {
+        /// What was said instead.
+        words: String,
+    },
+}
+
+/// Is there a job with a token?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This one.
+    Job(JobId),
+    /// None that the queue, or the accounting where there is one, knows.
+    Nothing,
+}
+
+/// Are Slurm's commands there, and wanted? With `AMORE_NO_SLURM` in the environment everything is computed here.
+pub fn installed() -> bool {
+    if env::var_os("AMORE_NO_SLURM").is_some_and(|value| !value.is_empty()) {
+        return false;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
+}
+
+async fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Output, SlurmSilent> {
+    let silent = |error: std::io::Error| SlurmSilent(format!("{program}: {error}"));
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .envs(identity())
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A Ctrl-C at our terminal must not end a submission half-way.
+        .process_group(0)
+        .kill_on_drop(true);
+    if input.is_none() {
+        // Times that it prints are seconds since 1970, or at least the same everywhere. A job must not inherit this.
+        command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
+    }
+    let mut process = command.spawn().map_err(silent)?;
+    if let (Some(text), Some(mut stdin)) = (input, process.stdin.take()) {
+        // A command that ends before it has read everything says why.
+        let _ = stdin.write_all(text.as_bytes()).await;
+    }
+    match timeout(PATIENCE, process.wait_with_output()).await {
+        Ok(output) => output.map_err(silent),
+        Err(_) => Err(SlurmSilent(format!("{program} has not answered after {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Who the user is, as a login would tell: a service may have been started without.
+fn identity() -> Vec<(&'static str, OsString)> {
+    let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::geteuid()) else {
+        let kept = ["HOME", "USER", "LOGNAME", "SHELL"];
+        return kept.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect();
+    };
+    let name = OsString::from(user.name);
+    vec![("HOME", user.dir.into()), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", user.shell.into())]
+}
+
+/// Arguments of `sbatch` for a job. `--export=ALL` means the few variables that `sbatch` itself is given here: with
+/// `--export=NONE` Slurm executes the user's login shell on the node first, which was measured to take a second and more.
+/// The token stands here, and not in the script: accounting keeps the command line.
+pub fn arguments(asked: &JobAsked, token: &str) -> Vec<String> {
+    let mut arguments: Vec<String> = ["--parsable", "--export=ALL", "--open-mode=append", "--no-requeue"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let mut add = |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
+    add("job-name", &asked.name);
+    add("comment", &format!("amore:{token}"));
+    add("chdir", &asked.directory.display());
+    add("output", &asked.log);
+    match (&asked.reservation, &asked.partition) {
+        (Some(reservation), _) => add("reservation", reservation),
+        (None, Some(partition)) => add("partition", partition),
+        (None, None) => {}
+    }
+    for (name, value) in [
+        ("account", &asked.account),
+        ("qos", &asked.qos),
+        ("clusters", &asked.clusters),
+        ("constraint", &asked.constraint),
+    ] {
+        if let Some(value) = value {
+            add(name, value);
+        }
+    }
+    add("time", &asked.time_minutes);
+    if let Some(cpus) = asked.cpus {
+        add("cpus-per-task", &cpus);
+    }
+    if let Some(mem) = asked.mem_mib {
+        add("mem", &format!("{mem}M"));
+    }
+    if let Some(gpus) = asked.gpus {
+        add("gpus", &gpus);
+    }
+    if let Some(nice) = asked.nice {
+        add("nice", &nice);
+    }
+    if !asked.exclude.is_empty() {
+        add("exclude", &asked.exclude.join(","));
+    }
+    let nodes = asked.nodes.unwrap_or(1);
+    add("nodes", &nodes);
+    // Of a job with fewer tasks than nodes Slurm takes nodes away.
+    add("ntasks", &asked.ntasks.unwrap_or(nodes));
+    arguments
+}
+
+/// Submits a job.
+pub async fn submit(asked: &JobAsked, token: &str) -> Submitted {
+    let script = match script::render(&asked.directory, &asked.script) {
+        Ok(script) => script,
+        Err(error) => {
+            return Submitted::Refused(Refused { words: error.to_string(), about: About::Request });
+        }
+    };
+    let output = match run("sbatch", &arguments(asked, token), Some(&script)).await {
+        Ok(output) => output,
+        Err(SlurmSilent(words)) => return Submitted::Unsure { words },
+    };
+    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let words = answers::words_of(&String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        return match parse_submitted(&answer, &Clusters::of(asked.clusters.as_deref())) {
+            Some(job) => Submitted::Accepted { job },
+            None => Submitted::Unsure { words: format!("sbatch said {answer:?}") },
+        };
+    }
+    if answers::is_silence(&words) || output.status.code().is_none() {
+        Submitted::Unsure { words }
+    } else {
+        Submitted::Refused(Refused::of(&words, asked.reservation.is_some()))
+    }
+}
+
+fn me() -> String {
+    nix::unistd::getuid().to_string()
+}
+
+/// Arguments that ask a cluster. None is named where none is set: with `-M` every command needs slurmdbd.
+fn on_cluster(cluster: Option<&str>, arguments: &[&str]) -> Vec<String> {
+    let cluster = cluster.map(|name| ["-M", name]).into_iter().flatten();
+    cluster.chain(arguments.iter().copied()).map(str::to_owned).collect()
+}
+
+/// The lines that a command of Slurm's prints about a cluster. One cluster for each question: of several some versions
+/// print whose lines follow, some do not, and one that does not answer would cost the answers of the others.
+///
+/// # Errors
+/// It is not there, does not answer, or says no.
+pub async fn lines(
+    program: &str,
+    cluster: Option<&str>,
+    arguments: &[&str],
+) -> Result<Vec<String>, SlurmSilent> {
+    let arguments = on_cluster(cluster, arguments);
+    let output = run(program, &arguments, None).await?;
+    if !output.status.success() {
+        return Err(SlurmSilent(answers::words_of(&String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// The names of the clusters that are meant; `None`: the one that is asked by itself.
+///
+/// # Errors
+/// All are meant, and accounting does not say which there are.
+pub async fn names(clusters: &Clusters) -> Result<Vec<Option<String>>, SlurmSilent> {
+    Ok(match clusters {
+        Clusters::Ours => vec![None],
+        Clusters::One(name) => vec![Some(name.clone())],
+        Clusters::Several(names) => names.iter().cloned().map(Some).collect(),
+        Clusters::All => known_clusters().await?.into_iter().map(Some).collect(),
+    })
+}
+
+/// The clusters that accounting knows.
+///
+/// # Errors
+/// It does not answer.
+pub async fn known_clusters() -> Result<Vec<String>, SlurmSilent> {
+    lines("sacctmgr", None, &["-nP", "show", "cluster", "format=cluster"]).await
+}
+
+/// Lines of a cluster by the jobs that they are about. Those about elements of job arrays are none of ours.
+fn by_job<T>(cluster: Option<&str>, lines: impl Iterator<Item = (String, T)>) -> HashMap<JobId, T> {
+    lines.filter_map(|(job, what)| Some((JobId::on(cluster, job.parse().ok()?), what))).collect()
+}
+
+/// All jobs of this user that the controller of a cluster knows, by id.
+///
+/// # Errors
+/// It does not answer.
+pub async fn queue(cluster: Option<&str>) -> Result<HashMap<JobId, Seen>, SlurmSilent> {
+    let me = me();
+    // -a: the owner of a job in a partition that he may not use would not see it (24.11). The reason comes last: it may
+    // hold the separator.
+    let arguments = ["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%T|%N|%P|%v|%k|%r"];
+    let lines = lines("squeue", cluster, &arguments).await?;
+    Ok(by_job(cluster, lines.iter().filter_map(|line| parse_queue(line))))
+}
+
+/// Exit code and signal of each job of this user that the controller of a cluster still knows.
+///
+/// # Errors
+/// It does not answer.
+pub async fn exit_codes(cluster: Option<&str>) -> Result<HashMap<JobId, (i32, i32)>, SlurmSilent> {
+    let me = me();
+    let fields = "JobArrayID:|,exit_code:|";
+    let lines = lines("squeue", cluster, &["-h", "-a", "-r", "-t", "all", "-u", &me, "-O", fields]).await?;
+    Ok(by_job(cluster, lines.iter().filter_map(|line| parse_exit_code(line))))
+}
+
+/// What accounting knows of these jobs of a cluster.
+///
+/// # Errors
+/// There is none, or it does not answer.
+pub async fn accounting(cluster: Option<&str>, jobs: &[JobId]) -> Result<HashMap<JobId, Seen>, SlurmSilent> {
+    let mut found = HashMap::new();
+    let numbers: Vec<String> = jobs.iter().map(|job| job.number.to_string()).collect();
+    for some in numbers.chunks(500) {
+        // The command line comes last: it may hold the separator.
+        let fields = "JobID,State,ExitCode,NodeList,Partition,Reservation,Reason,SubmitLine";
+        let answer =
+            lines("sacct", cluster, &["-X", "-n", "-P", "-j", &some.join(","), "-o", fields]).await?;
+        found.extend(by_job(cluster, answer.iter().filter_map(|line| parse_accounting(line))));
+    }
+    Ok(found)
+}
+
+/// Looks a token up on each of the clusters that it may have gone to.
+///
+/// # Errors
+/// The controller of one of them does not answer, and no other has it.
+pub async fn find(token: &str, clusters: &Clusters) -> Result<Found, SlurmSilent> {
+    let mut answer = Ok(Found::Nothing);
+    for cluster in names(clusters).await? {
+        match find_on(token, cluster.as_deref()).await {
+            Ok(Found::Nothing) => {}
+            Ok(found) => return Ok(found),
+            Err(silent) => answer = Err(silent),
+        }
+    }
+    answer
+}
+
+/// Looks a token up: in the queue, and in what accounting keeps of command lines.
+async fn find_on(token: &str, cluster: Option<&str>) -> Result<Found, SlurmSilent> {
+    let comment = format!("amore:{token}");
+    let me = me();
+    let queue = ["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%k"];
+    for line in lines("squeue", cluster, &queue).await? {
+        if let Some((job, text)) = line.split_once('|')
+            && text.trim() == comment
+            && let Ok(number) = job.parse()
+        {
+            return Ok(Found::Job(JobId::on(cluster, number)));
+        }
+    }
+    // Without accounting the queue has to be enough.
+    let kept = ["-X", "-n", "-P", "-u", &me, "-S", "now-2days", "-o", "JobID,SubmitLine"];
+    for line in lines("sacct", cluster, &kept).await.unwrap_or_default() {
+        if let Some((job, text)) = line.split_once('|')
+            && text.split_whitespace().any(|word| word == format!("--comment={comment}"))
+            && let Ok(number) = job.parse()
+        {
+            return Ok(Found::Job(JobId::on(cluster, number)));
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+/// Ends a job, if it still is the one of this token: a number may be another's by now.
+///
+/// # Errors
+/// What Slurm says.
+pub async fn cancel(job: &JobId, token: &str) -> Result<(), String> {
+    let said = |output: &Output| answers::words_of(&String::from_utf8_lossy(&output.stderr));
+    let number = job.number.to_string();
+    let cluster = job.cluster.as_deref();
+    let ours = on_cluster(cluster, &["-h", "-a", "-t", "all", "-j", &number, "-o", "%k"]);
+    match run("squeue", &ours, None).await {
+        Ok(output) if output.status.success() => {
+            let comment = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            if comment.strip_prefix("amore:").is_some_and(|other| other != token) {
+                return Ok(());
+            }
+        }
+        Ok(output) if answers::is_unknown_job(&said(&output)) => return Ok(()),
+        Ok(output) => return Err(said(&output)),
+        Err(SlurmSilent(words)) => return Err(words),
+    }
+    match run("scancel", &on_cluster(cluster, &[&number]), None).await {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(said(&output)),
+        Err(SlurmSilent(words)) => Err(words),
+    }
+}
+
+/// The pattern of a job's log in `folder`; see `DatabaseDir::slurm_log`.
+pub fn log_pattern(folder: &Path, name: &str, mark: Option<&str>) -> String {
+    // `%` is sbatch's own sign in a file name.
+    let folder = folder.display().to_string().replace('%', "%%");
+    let mark = mark.map(|mark| format!(".{mark}")).unwrap_or_default();
+    format!("{folder}/{name}-%j{mark}.out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_to_slurm_only_where_one_is_set() {
+        assert_eq!(on_cluster(None, &["-h"]), ["-h"]);
+        assert_eq!(on_cluster(Some("lab"), &["-h"]), ["-M", "lab", "-h"]);
+        assert_eq!(JobId::on(Some("lab"), 7).cluster_option(), " -M lab");
+        assert_eq!(JobId::on(None, 7).cluster_option(), "");
+    }
+
+    #[test]
+    fn equal_numbers_of_two_clusters_are_told_apart() {
+        let of = |cluster: &str, line: &str| by_job(Some(cluster), parse_queue(line).into_iter());
+        let mut all = of("lab", "7|RUNNING|n1|main|(null)|amore:a-1|None");
+        all.extend(of("maxwell", "7|PENDING||upex|(null)|amore:b-1|Priority"));
+        assert_eq!(all[&JobId::on(Some("lab"), 7)].state, "RUNNING");
+        assert_eq!(all[&JobId::on(Some("maxwell"), 7)].state, "PENDING");
+        assert_eq!(all.len(), 2);
+        // A heading, an element of an array.
+        assert!(of("lab", "CLUSTER: lab").is_empty());
+        assert!(of("lab", "7_3|RUNNING|n1|main|(null)||None").is_empty());
+    }
+}

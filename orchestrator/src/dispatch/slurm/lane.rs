@@ -1,0 +1,627 @@
+//! The loop that submits jobs, hears what their workers say, and asks Slurm in bulk how they are.
+//!
+//! Slurm is asked seldom: what a job computes, and that it is done, its worker says in a file. The queue is looked at for
+//! what a worker cannot say: that its job waits, and why; that it was killed.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use amore_model::JobId;
+use amore_wire::{
+    sheet,
+    task::{CutShort, FromWorker},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    answers::Seen,
+    client::{self, Found, SlurmSilent, Submitted},
+    clusters::Clusters,
+    look::{Poll, best, poll},
+    news::News,
+    order::{LaneEvent, Order, write_sheet},
+    refused::Refused,
+    site_facts::{self, Remark},
+};
+use crate::coordinate::after_job::JobEnd;
+
+/// How often the files of the workers are looked at, while there are few.
+const NEWS_POLL: Duration = Duration::from_millis(40);
+/// With more than this many, every third time is enough: a look at each costs the file system something.
+const FEW: usize = 4;
+/// How often Slurm is asked while a job is young.
+const YOUNG_POLL: Duration = Duration::from_secs(2);
+/// How often after that.
+const OLD_POLL: Duration = Duration::from_secs(5);
+/// How often while Slurm does not answer, from one failure to the next question.
+const SILENT_POLL: Duration = Duration::from_secs(5);
+/// How long a job is young.
+const YOUNG: Duration = Duration::from_secs(30);
+/// A query that takes long is made seldom: at most this part of the time is spent with asking.
+const BUDGET: u32 = 20;
+/// Submissions side by side.
+const SUBMISSIONS: usize = 3;
+/// How long the last words of a worker may take through the shared file system once its job is over.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long the queue may not have a job, and accounting not tell its end, before it is held to be gone. No job that waits
+/// or runs is missing in the queue; accounting tells ends some seconds late.
+const VANISHED: Duration = Duration::from_secs(20);
+/// How long accounting may take to know who cancelled a job.
+const WHO_CANCELLED: Duration = Duration::from_secs(8);
+/// How long a controller that did not answer may take to hand out what it was given, once it answers again.
+const SETTLED: Duration = Duration::from_secs(5);
+/// How much longer the wait becomes from one look for a lost submission to the next.
+const LOOK_UP: Duration = Duration::from_secs(3);
+
+/// What the lane is told.
+#[derive(Debug)]
+enum Command {
+    Submit(Box<Order>),
+    /// A job that an earlier owner submitted, or wanted to.
+    Adopt {
+        token: String,
+        directory: PathBuf,
+        job: Option<JobId>,
+        /// Where it was submitted to.
+        clusters: Clusters,
+    },
+    /// Nothing more is wanted of it.
+    Forget {
+        token: String,
+    },
+    /// As `Forget`, and the job is to end.
+    Cancel {
+        token: String,
+    },
+}
+
+/// A job that is followed.
+#[derive(Debug)]
+struct Followed {
+    sheet: PathBuf,
+    news: News,
+    events: PathBuf,
+    /// Where it was submitted to.
+    clusters: Clusters,
+    job: Option<JobId>,
+    since: Instant,
+    seen: Option<Seen>,
+    /// Since when Slurm does not know it.
+    missing: Option<Instant>,
+    /// Since when Slurm answers that it has no job with this token, without a silence since.
+    not_found: Option<Instant>,
+    /// How it ended, and when that was seen.
+    ended: Option<(JobEnd, Instant)>,
+    /// Since when it is known to be cancelled, and not by whom.
+    cancelled: Option<Instant>,
+    /// The worker has said something.
+    began: bool,
+    /// The worker has said that nothing more will come.
+    done: bool,
+}
+
+/// Background work that has come to its end.
+#[derive(Debug)]
+enum Done {
+    Submitted { token: String, result: Submitted, remarks: Vec<Remark> },
+    LookedUp { token: String, round: u32, result: Result<Found, SlurmSilent> },
+    Polled { cluster: Option<String>, result: Result<Poll, SlurmSilent>, took: Duration },
+    Cancelled { job: JobId, problem: Option<String> },
+}
+
+/// When a cluster is asked. Each has its own beat: one that does not answer holds up no other.
+#[derive(Debug)]
+struct Beat {
+    asking: bool,
+    next: Instant,
+}
+
+/// The way to Slurm.
+#[derive(Debug)]
+pub struct Lane {
+    commands: UnboundedSender<Command>,
+    events: UnboundedReceiver<LaneEvent>,
+    task: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Starts the loop.
+    pub fn start() -> Self {
+        let (commands, inbox) = unbounded_channel();
+        let (outbox, events) = unbounded_channel();
+        let task = tokio::spawn(
+            Loop {
+                outbox,
+                followed: HashMap::new(),
+                waiting: VecDeque::new(),
+                work: JoinSet::new(),
+                submitting: 0,
+                cancelling: 0,
+                beats: HashMap::new(),
+                silent: HashSet::new(),
+                remarked: HashSet::new(),
+            }
+            .run(inbox),
+        );
+        Lane { commands, events, task }
+    }
+
+    /// Submits a job. Its sheet is written first.
+    pub fn submit(&self, order: Order) {
+        let _ = self.commands.send(Command::Submit(Box::new(order)));
+    }
+
+    /// Follows a job of an earlier owner; `None`: it is not known whether there is one, on any of `clusters`.
+    pub fn adopt(&self, token: String, directory: PathBuf, job: Option<JobId>, clusters: Clusters) {
+        let _ = self.commands.send(Command::Adopt { token, directory, job, clusters });
+    }
+
+    /// Nothing more is wanted of this job: it finds its sheet gone, should it still run.
+    pub fn forget(&self, token: String) {
+        let _ = self.commands.send(Command::Forget { token });
+    }
+
+    /// Ends a job.
+    pub fn cancel(&self, token: String) {
+        let _ = self.commands.send(Command::Cancel { token });
+    }
+
+    /// The next event. Can be cancelled without losing any.
+    pub async fn next(&mut self) -> Option<LaneEvent> {
+        self.events.recv().await
+    }
+
+    /// Ends the loop; what it was told before is done first. Jobs go on.
+    pub async fn stop(self) {
+        let Lane { commands, events, task } = self;
+        drop(commands);
+        drop(events);
+        let _ = task.await;
+    }
+}
+
+struct Loop {
+    outbox: UnboundedSender<LaneEvent>,
+    followed: HashMap<String, Followed>,
+    waiting: VecDeque<Order>,
+    work: JoinSet<Done>,
+    submitting: usize,
+    cancelling: usize,
+    /// By cluster.
+    beats: HashMap<Option<String>, Beat>,
+    /// Slurm does not answer there, and the user was told.
+    silent: HashSet<Clusters>,
+    /// What was said of partitions and reservations.
+    remarked: HashSet<String>,
+}
+
+impl Loop {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Command>) {
+        let mut tick = interval(NEWS_POLL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = true;
+        let mut ticks = 0_u32;
+        loop {
+            tokio::select! {
+                command = inbox.recv(), if open => match command {
+                    Some(command) => self.obey(command),
+                    None => open = false,
+                },
+                Some(done) = self.work.join_next() => {
+                    if let Ok(done) = done {
+                        self.on_done(done);
+                    }
+                }
+                _ = tick.tick() => {
+                    ticks = ticks.wrapping_add(1);
+                    if self.followed.len() > FEW && !ticks.is_multiple_of(3) {
+                        continue;
+                    }
+                    self.hear_workers();
+                    self.report_ended();
+                    self.poll_if_due();
+                }
+            }
+            self.submit_what_fits();
+            // Submissions and cancellations under way are waited for: their answer is worth more than a moment.
+            if !open && self.submitting == 0 && self.cancelling == 0 {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, event: LaneEvent) {
+        let _ = self.outbox.send(event);
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(order) => {
+                let at = self.waiting.partition_point(|other| other.urgency <= order.urgency);
+                self.waiting.insert(at, *order);
+            }
+            Command::Adopt { token, directory, job, clusters } => {
+                self.follow(&token, &directory, clusters);
+                match job {
+                    Some(job) => {
+                        self.ask_soon(job.cluster.clone(), Duration::ZERO);
+                        if let Some(followed) = self.followed.get_mut(&token) {
+                            followed.job = Some(job);
+                        }
+                    }
+                    None => self.look_up(token, 0),
+                }
+            }
+            Command::Forget { token } => self.forget(&token),
+            Command::Cancel { token } => {
+                let job = self.followed.get(&token).and_then(|followed| followed.job.clone());
+                self.forget(&token);
+                if let Some(job) = job {
+                    self.cancel(job, token);
+                }
+            }
+        }
+    }
+
+    fn cancel(&mut self, job: JobId, token: String) {
+        self.cancelling += 1;
+        self.work.spawn(async move {
+            let problem = client::cancel(&job, &token).await.err();
+            Done::Cancelled { job, problem }
+        });
+    }
+
+    fn follow(&mut self, token: &str, directory: &Path, clusters: Clusters) {
+        let events = sheet::events(directory, token);
+        let followed = Followed {
+            sheet: sheet::sheet(directory, token),
+            news: News::of(&events),
+            events,
+            clusters,
+            job: None,
+            since: Instant::now(),
+            seen: None,
+            missing: None,
+            not_found: None,
+            ended: None,
+            cancelled: None,
+            began: false,
+            done: false,
+        };
+        self.followed.insert(token.to_owned(), followed);
+    }
+
+    fn forget(&mut self, token: &str) {
+        self.waiting.retain(|order| order.token != token);
+        if let Some(followed) = self.followed.remove(token) {
+            for path in [&followed.sheet, &followed.events] {
+                // Gone already is as good.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn submit_what_fits(&mut self) {
+        while self.submitting < SUBMISSIONS {
+            let Some(order) = self.waiting.pop_front() else { return };
+            let Order { token, directory, sheet, asked, .. } = order;
+            // Slurm accepts a job whose log's folder is not there, and cannot start it (0:53).
+            let logs = directory.join("slurm_logs");
+            if let Err(error) = fs::create_dir_all(logs).and_then(|()| write_sheet(&directory, &sheet)) {
+                let words = format!("the job's sheet cannot be written: {error}");
+                self.tell(LaneEvent::Refused { token, why: Refused::for_now(words) });
+                continue;
+            }
+            self.follow(&token, &directory, Clusters::of(asked.clusters.as_deref()));
+            self.submitting += 1;
+            self.work.spawn(async move {
+                let (asked, remarks) = site_facts::settle(asked).await;
+                let result = client::submit(&asked, &token).await;
+                Done::Submitted { token, result, remarks }
+            });
+        }
+    }
+
+    fn look_up(&mut self, token: String, round: u32) {
+        let Some(clusters) = self.followed.get(&token).map(|followed| followed.clusters.clone()) else {
+            return;
+        };
+        self.work.spawn(async move {
+            sleep(LOOK_UP * round.min(10)).await;
+            let result = client::find(&token, &clusters).await;
+            Done::LookedUp { token, round, result }
+        });
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Submitted { token, result, remarks } => {
+                self.submitting -= 1;
+                for Remark { about, words } in remarks {
+                    if self.remarked.insert(about) {
+                        self.tell(LaneEvent::Notice { message: words });
+                    }
+                }
+                match result {
+                    Submitted::Accepted { job } => self.accepted(token, job),
+                    Submitted::Refused(why) => {
+                        self.forget(&token);
+                        self.tell(LaneEvent::Refused { token, why });
+                    }
+                    Submitted::Unsure { words } => {
+                        self.on_silence_about(&token, &words);
+                        self.look_up(token, 1);
+                    }
+                }
+            }
+            Done::LookedUp { token, round, result } => {
+                let Some(followed) = self.followed.get_mut(&token) else { return };
+                match result {
+                    Ok(Found::Job(job)) => self.accepted(token, job),
+                    Ok(Found::Nothing)
+                        if followed.not_found.get_or_insert_with(Instant::now).elapsed() > SETTLED =>
+                    {
+                        self.forget(&token);
+                        self.tell(LaneEvent::NotThere { token });
+                    }
+                    Ok(Found::Nothing) => self.look_up(token, round + 1),
+                    Err(SlurmSilent(words)) => {
+                        followed.not_found = None;
+                        self.on_silence_about(&token, &words);
+                        self.look_up(token, round + 1);
+                    }
+                }
+            }
+            Done::Polled { cluster, result, took } => {
+                let young = self.followed.values().any(|followed| {
+                    followed.since.elapsed() < YOUNG
+                        && followed.job.as_ref().is_some_and(|job| job.cluster == cluster)
+                });
+                let pause = if young { YOUNG_POLL } else { OLD_POLL };
+                // A controller that is dead takes its time to say so, and nothing is spared by not asking it.
+                let pause = if result.is_ok() { pause.max(took * BUDGET) } else { SILENT_POLL };
+                self.beats.insert(cluster.clone(), Beat { asking: false, next: Instant::now() + pause });
+                let asked = cluster.clone().map_or(Clusters::Ours, Clusters::One);
+                match result {
+                    Ok(poll) => {
+                        self.on_answer(&asked);
+                        self.on_poll(cluster.as_deref(), &poll);
+                    }
+                    Err(SlurmSilent(words)) => self.on_silence(asked, &words),
+                }
+            }
+            Done::Cancelled { job, problem } => {
+                self.cancelling -= 1;
+                if let Some(problem) = problem {
+                    let message = format!("warning: job {job} could not be cancelled: {problem}");
+                    self.tell(LaneEvent::Notice { message });
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, token: String, job: JobId) {
+        if let Some(followed) = self.followed.get_mut(&token) {
+            followed.job = Some(job.clone());
+            followed.since = Instant::now();
+            let clusters = followed.clusters.clone();
+            // Of one cluster the next look at its queue says it as well.
+            if clusters.leave_it_to_slurm() {
+                self.on_answer(&clusters);
+            }
+        }
+        // Why it waits, if it does, is wanted soon.
+        self.ask_soon(job.cluster.clone(), YOUNG_POLL);
+        self.tell(LaneEvent::Accepted { token, job });
+    }
+
+    /// Looks at the queue of a cluster in this time at the latest.
+    fn ask_soon(&mut self, cluster: Option<String>, within: Duration) {
+        let at = Instant::now() + within;
+        let beat = self.beats.entry(cluster).or_insert(Beat { asking: false, next: at });
+        beat.next = beat.next.min(at);
+    }
+
+    fn on_answer(&mut self, from: &Clusters) {
+        if self.silent.remove(from) {
+            self.tell(LaneEvent::Notice { message: format!("Slurm{} answers again", place(from)) });
+        }
+    }
+
+    fn on_silence(&mut self, from: Clusters, words: &str) {
+        if !self.silent.contains(&from) {
+            let place = place(&from);
+            let message =
+                format!("note: Slurm{place} does not answer ({words}); jobs go on, and nothing is lost");
+            self.silent.insert(from);
+            self.tell(LaneEvent::Notice { message });
+        }
+    }
+
+    fn on_silence_about(&mut self, token: &str, words: &str) {
+        let clusters = self.followed.get(token).map(|followed| followed.clusters.clone()).unwrap_or_default();
+        self.on_silence(clusters, words);
+    }
+
+    fn hear_workers(&mut self) {
+        let mut heard = Vec::new();
+        for (token, followed) in &mut self.followed {
+            for message in followed.news.read() {
+                followed.began = true;
+                if let FromWorker::TaskEnded { cut_short, .. } = &message {
+                    followed.done = *cut_short != Some(CutShort::ToldToEnd);
+                }
+                heard.push(LaneEvent::Worker { token: token.clone(), message });
+            }
+        }
+        for event in heard {
+            self.tell(event);
+        }
+    }
+
+    /// Says of jobs that are over, once the last words of their workers had the time to arrive.
+    fn report_ended(&mut self) {
+        let (mut over, mut lingering) = (Vec::new(), Vec::new());
+        for (token, followed) in &mut self.followed {
+            if followed.done {
+                followed.ended = None;
+            }
+            if followed.ended.as_ref().is_some_and(|(_, since)| since.elapsed() > LAST_WORDS)
+                && let Some((end, _)) = followed.ended.take()
+            {
+                let job = followed.job.clone();
+                if let (Some(job), Some(true)) = (&job, followed.seen.as_ref().map(Seen::lingers)) {
+                    lingering.push((job.clone(), token.clone()));
+                }
+                over.push(LaneEvent::Ended { token: token.clone(), end, job });
+            }
+        }
+        for (job, token) in lingering {
+            self.cancel(job, token);
+        }
+        for event in over {
+            if let LaneEvent::Ended { token, .. } = &event {
+                self.forget(&token.clone());
+            }
+            self.tell(event);
+        }
+    }
+
+    fn poll_if_due(&mut self) {
+        let mut by_cluster: HashMap<Option<String>, Vec<JobId>> = HashMap::new();
+        let open = self.followed.values().filter(|followed| !followed.done && followed.ended.is_none());
+        for job in open.filter_map(|followed| followed.job.clone()) {
+            by_cluster.entry(job.cluster.clone()).or_default().push(job);
+        }
+        let now = Instant::now();
+        for (cluster, jobs) in by_cluster {
+            let beat = self.beats.entry(cluster.clone()).or_insert(Beat { asking: false, next: now });
+            if beat.asking || now < beat.next {
+                continue;
+            }
+            beat.asking = true;
+            self.work.spawn(async move {
+                let result = poll(cluster.as_deref(), &jobs).await;
+                Done::Polled { cluster, result, took: now.elapsed() }
+            });
+        }
+    }
+
+    fn on_poll(&mut self, cluster: Option<&str>, poll: &Poll) {
+        let mut events = Vec::new();
+        for (token, followed) in &mut self.followed {
+            let Some(job) = &followed.job else { continue };
+            if job.cluster.as_deref() != cluster || followed.done || followed.ended.is_some() {
+                continue;
+            }
+            // Of a number that was given away accounting may still show the job before.
+            let accounting = poll.accounting.get(job).filter(|seen| !seen.is_of_another(token));
+            let queue = poll.queue.get(job);
+            if queue.is_some_and(|seen| seen.is_of_another(token)) {
+                // A controller that was killed has forgotten ours, and given its number away.
+                followed.ended = Some((JobEnd::Vanished, Instant::now()));
+                continue;
+            }
+            let seen = best(queue, accounting);
+            match seen {
+                Some(seen) => {
+                    followed.missing = None;
+                    if let Some(end) = seen.end.clone() {
+                        // Accounting knows by whom, some seconds later.
+                        let wait = end == JobEnd::Cancelled { by: None }
+                            && accounting.is_some()
+                            && followed.cancelled.get_or_insert_with(Instant::now).elapsed() < WHO_CANCELLED;
+                        if wait {
+                            continue;
+                        }
+                        let end = end.given(followed.began, !seen.nodes.is_empty());
+                        followed.ended = Some((end, Instant::now()));
+                    }
+                    if followed.seen.as_ref() != Some(seen) {
+                        followed.seen = Some(seen.clone());
+                        events.push(LaneEvent::Changed { token: token.clone(), seen: seen.clone() });
+                    }
+                }
+                None => {
+                    let since = *followed.missing.get_or_insert_with(Instant::now);
+                    if since.elapsed() > VANISHED {
+                        followed.ended = Some((JobEnd::Vanished, Instant::now()));
+                    }
+                }
+            }
+        }
+        for event in events {
+            self.tell(event);
+        }
+    }
+}
+
+/// Which Slurm, for the user; nothing where there is one.
+fn place(clusters: &Clusters) -> String {
+    match clusters {
+        Clusters::Ours => String::new(),
+        Clusters::One(name) => format!(" on {name}"),
+        Clusters::Several(names) => format!(" on one of {}", names.join(", ")),
+        Clusters::All => " on some cluster".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::slurm::answers::parse_queue;
+
+    #[tokio::test]
+    async fn a_cluster_speaks_of_its_own_jobs_only() {
+        let (outbox, mut told) = unbounded_channel();
+        let mut lane = Loop {
+            outbox,
+            followed: HashMap::new(),
+            waiting: VecDeque::new(),
+            work: JoinSet::new(),
+            submitting: 0,
+            cancelling: 0,
+            beats: HashMap::new(),
+            silent: HashSet::new(),
+            remarked: HashSet::new(),
+        };
+        let both = Clusters::of(Some("lab,maxwell"));
+        for (token, cluster) in [("a-1", "lab"), ("b-1", "maxwell")] {
+            lane.follow(token, Path::new("/nowhere"), both.clone());
+            lane.accepted(token.to_owned(), JobId::on(Some(cluster), 7));
+        }
+        // The same number on both; the cluster that answers does not have the other's token.
+        let (_, seen) = parse_queue("7|CANCELLED||main|(null)|amore:a-1|None").unwrap();
+        let poll =
+            Poll { queue: HashMap::from([(JobId::on(Some("lab"), 7), seen)]), accounting: HashMap::new() };
+        lane.on_poll(Some("lab"), &poll);
+        assert!(lane.followed["a-1"].ended.is_some());
+        let other = &lane.followed["b-1"];
+        assert!(other.ended.is_none() && other.missing.is_none() && other.seen.is_none(), "{other:?}");
+        // One that does not answer is named, and answers for itself.
+        lane.on_silence(Clusters::One("maxwell".to_owned()), "connection refused");
+        lane.on_answer(&Clusters::One("lab".to_owned()));
+        lane.on_answer(&Clusters::One("maxwell".to_owned()));
+        let mut words = Vec::new();
+        while let Ok(event) = told.try_recv() {
+            if let LaneEvent::Notice { message } = event {
+                words.push(message);
+            }
+        }
+        assert_eq!(
+            words,
+            [
+                "note: Slurm on maxwell does not answer (connection refused); jobs go on, and nothing is lost",
+                "Slurm on maxwell answers again"
+            ]
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Slurm: jobs are submitted, followed and cancelled here; what a job computes is not known here.
+//!
+//! [`lane`] is the loop that does it, by each [`order`]; [`client`] asks Slurm, [`answers`] reads what it says, [`refused`] why it
+//! does not take a job, [`advice`] what to do about one that waits; [`asked`] is what a job asks Slurm for; [`look`] asks how jobs
+//! stand; [`news`] reads what a worker in a job says. [`site_file`] has the administrator's defaults, and [`sourced`] settings with
+//! their places; [`site_facts`] asks what the site offers to this user, [`clusters`] on which clusters; [`partition`] and
+//! [`reservation`] judge it.
+
+pub mod advice;
+pub mod answers;
+pub mod asked;
+pub mod client;
+pub mod clusters;
+pub mod lane;
+pub mod look;
+pub mod news;
+pub mod order;
+pub mod partition;
+pub mod refused;
+pub mod reservation;
+pub mod script;
+pub mod site_facts;
+pub mod site_file;
+pub mod sourced;

@@ -1,0 +1,20 @@
+//! `amore`: the command line, and the coordinator behind it. Also answers to `amore-proto` and `damnit`.
+//!
+//! The way of a run: [`trigger`] → plan (`amore_plan`) → [`dispatch`] → execute (`amore-worker`) → [`collect`] →
+//! the progress display. [`coordinate`] leads it from one to the next.
+
+mod cli;
+mod collect;
+mod context_file;
+mod coordinate;
+mod database_dir;
+mod dispatch;
+mod failure;
+mod site;
+mod trigger;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

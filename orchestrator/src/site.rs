@@ -1,0 +1,97 @@
+//! Where a facility keeps its data: `ROOT/INSTRUMENT/CYCLE/p001234/{raw,proc,usr/Shared/amore}`.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use amore_model::{Proposal, Run};
+
+use crate::failure::Failure;
+
+/// The root at European XFEL.
+const DEFAULT_DATA_ROOT: &str = "/gpfs/exfel/exp";
+
+/// The data root: `EXTRA_DATA_DATA_ROOT` (which `open_run` uses too), else `XFEL_DATA_ROOT`, else the facility's.
+pub fn data_root() -> PathBuf {
+    ["EXTRA_DATA_DATA_ROOT", "XFEL_DATA_ROOT"]
+        .iter()
+        .find_map(|name| env::var_os(name).filter(|value| !value.is_empty()))
+        .map_or_else(|| PathBuf::from(DEFAULT_DATA_ROOT), PathBuf::from)
+}
+
+/// The root directory of a proposal.
+///
+/// # Errors
+/// When it is nowhere below the data root.
+pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, Failure> {
+    let root = data_root();
+    let name = proposal.directory_name();
+    for instrument in folders(&root) {
+        for cycle in folders(&instrument) {
+            let candidate = cycle.join(&name);
+            if candidate.is_dir() {
+                return Ok(candidate);
+            }
+        }
+    }
+    Err(Failure::new(format!("proposal {proposal} is not below {} (looked for */*/{name})", root.display()))
+        .hint("set EXTRA_DATA_DATA_ROOT if the data are elsewhere"))
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let mut found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+/// What stands on disk of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RunOnDisk {
+    /// There is a raw directory.
+    pub raw: bool,
+    /// There are calibrated files.
+    pub proc: bool,
+}
+
+/// The runs of a proposal that stand on disk.
+///
+/// # Errors
+/// When the proposal's directory cannot be listed.
+pub fn runs_on_disk(proposal_root: &Path) -> Result<BTreeMap<Run, RunOnDisk>, Failure> {
+    let mut runs: BTreeMap<Run, RunOnDisk> = BTreeMap::new();
+    for (class, calibrated) in [("raw", false), ("proc", true)] {
+        let folder = proposal_root.join(class);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Failure::new(format!("cannot list {}: {error}", folder.display()))),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(number) =
+                name.to_str().and_then(|name| name.strip_prefix('r')).and_then(|n| n.parse().ok())
+            else {
+                continue;
+            };
+            if calibrated {
+                // The directory appears before its files do.
+                if has_hdf5(&entry.path()) {
+                    runs.entry(Run(number)).or_default().proc = true;
+                }
+            } else {
+                runs.entry(Run(number)).or_default().raw = true;
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn has_hdf5(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.path().extension().is_some_and(|kind| kind == "h5"))
+    })
+}

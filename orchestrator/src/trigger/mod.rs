@@ -1,0 +1,3 @@
+//! Why a run is processed now.
+
+pub mod user_request;

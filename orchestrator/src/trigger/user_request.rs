@@ -1,0 +1,111 @@
+//! A user asked: `amore reprocess …`, here or in another process that handed the request over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amore_model::{JobId, Proposal, Run, RunData, Urgency};
+use amore_plan::Selection;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    site::{self, RunOnDisk},
+};
+
+/// Which runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runs {
+    /// All that the database knows.
+    All,
+    /// These.
+    These(BTreeSet<Run>),
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRequest {
+    /// Which runs.
+    pub runs: Runs,
+    /// Of another proposal than the database's own.
+    pub proposal: Option<Proposal>,
+    /// `--match`.
+    pub matches: Vec<String>,
+    /// `--var`.
+    pub names: Vec<String>,
+    /// `--mock`.
+    pub mock: bool,
+    /// Nothing is to be computed: what is under way of the run with this number, or in this job, is to end.
+    #[serde(default)]
+    pub cancel: Option<JobId>,
+}
+
+/// More runs than these are a bulk request: nobody waits for any one of them.
+const BULK_RUNS: usize = 50;
+
+impl UserRequest {
+    /// How urgent it is, with so many runs.
+    pub fn urgency(&self, runs: usize) -> Urgency {
+        if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
+    }
+
+    /// The variables that are wanted.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            run_data: RunData::All,
+            cluster: None,
+            matches: self.matches.clone(),
+            names: self.names.clone(),
+        }
+    }
+}
+
+/// The runs of a request that exist, with what they have, and those that do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedRuns {
+    /// In order.
+    pub runs: Vec<(Proposal, Run, RunOnDisk)>,
+    /// Asked for, not there.
+    pub missing: Vec<Run>,
+}
+
+/// Finds the runs. `known` are those of the database, `own` is its proposal.
+///
+/// # Errors
+/// When the proposal's directory cannot be found or listed.
+pub fn resolve(
+    request: &UserRequest,
+    own: Proposal,
+    known: &[(Proposal, Run)],
+) -> Result<ResolvedRuns, Failure> {
+    let wanted: BTreeSet<(Proposal, Run)> = match &request.runs {
+        Runs::All => known
+            .iter()
+            .copied()
+            .filter(|(proposal, _)| request.proposal.is_none_or(|only| only == *proposal))
+            .collect(),
+        Runs::These(runs) => {
+            let proposal = request.proposal.unwrap_or(own);
+            runs.iter().map(|run| (proposal, *run)).collect()
+        }
+    };
+    let mut resolved = ResolvedRuns::default();
+    if request.mock {
+        let everything = RunOnDisk { raw: true, proc: true };
+        resolved.runs = wanted.into_iter().map(|(proposal, run)| (proposal, run, everything)).collect();
+        return Ok(resolved);
+    }
+    let mut on_disk: BTreeMap<Proposal, BTreeMap<Run, RunOnDisk>> = BTreeMap::new();
+    for (proposal, run) in wanted {
+        let runs = match on_disk.entry(proposal) {
+            std::collections::btree_map::Entry::Occupied(found) => found.into_mut(),
+            std::collections::btree_map::Entry::Vacant(empty) => {
+                empty.insert(site::runs_on_disk(&site::find_proposal(proposal)?)?)
+            }
+        };
+        match runs.get(&run) {
+            Some(there) if there.raw || there.proc => resolved.runs.push((proposal, run, *there)),
+            _ => resolved.missing.push(run),
+        }
+    }
+    Ok(resolved)
+}
