@@ -1,0 +1,286 @@
+"""kill -9 at any instant, two owners, a stopped owner: nothing is lost, mixed or stored twice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from conftest import Database
+
+SLOW = "".join(
+    f"""
+@Variable
+def v{i}(run, r: "meta#run_number"):
+    effect(f"v{i}-{{r}}")
+    time.sleep(0.05)
+    return np.full((20, 50), 1000 * r + {i})
+"""
+    for i in range(6)
+)
+
+
+def processes_of(database: Database) -> dict[str, list[int]]:
+    """Our processes that work for this directory, by role."""
+    found: dict[str, list[int]] = {"amore": [], "worker": [], "host": []}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if f"EFFECTS={database.effects}".encode() not in (entry / "environ").read_bytes():
+                continue
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        for role, word in (
+            ("worker", b"amore-worker"),
+            ("host", b"damnit_ctx.host"),
+            ("amore", b"reprocess"),
+        ):
+            if word in command:
+                found[role].append(int(entry.name))
+                break
+    return found
+
+
+def check_values(database: Database, runs: range) -> None:
+    for run in runs:
+        rows = database.rows(run)
+        with h5py.File(database.run_file(run)) as file:
+            for i in range(6):
+                data = file[f"v{i}/data"][()]
+                assert data.shape == (20, 50) and (data == 1000 * run + i).all()
+                assert rows[f"v{i}"] is not None
+
+
+@pytest.mark.parametrize("role", ["host", "worker"])
+def test_a_killed_helper_is_replaced_within_the_same_command(database: Database, role: str) -> None:
+    database.context("import time\n" + SLOW)
+    process = database.start("reprocess", "1-4")
+    seed = random.Random(role)
+    killed = 0
+    while process.poll() is None and killed < 2:
+        time.sleep(0.3 + 0.3 * seed.random())
+        for pid in processes_of(database)[role][:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    out, err = process.communicate(timeout=120)
+    assert killed > 0
+    assert process.returncode == 0, err
+    check_values(database, range(1, 5))
+    assert database.leftovers() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kill_9_of_everything_at_any_instant(database: Database, seed: int) -> None:
+    database.context("import time\n" + SLOW)
+    rng = random.Random(seed)
+    database.amore("reprocess", "1-2")
+    process = database.start("reprocess", "1-4", start_new_session=True)
+    time.sleep(0.2 + rng.random() * 1.2)
+    for pids in processes_of(database).values():
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    process.communicate(timeout=60)
+    # What was there before is whole: old or new, never mixed.
+    check_values(database, range(1, 3))
+    database.amore("reprocess", "1-4")
+    check_values(database, range(1, 5))
+    assert database.leftovers() == []
+
+
+def test_two_commands_at_once_share_the_work(database: Database) -> None:
+    database.context("import time\n" + SLOW)
+    first = database.start("reprocess", "1-2")
+    time.sleep(0.8)
+    second = database.start("reprocess", "3-4")
+    _, second_words = second.communicate(timeout=120)
+    _, first_words = first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), first_words + second_words
+    check_values(database, range(1, 5))
+    assert all(count == 1 for count in database.executions().values())
+    assert database.leftovers() == []
+
+
+def test_a_request_survives_the_death_of_the_owner(database: Database) -> None:
+    database.context("import time\n" + SLOW)
+    first = database.start("reprocess", "1-2")
+    time.sleep(0.6)
+    second = database.start("reprocess", "3-4")
+    time.sleep(0.3)
+    for pids in processes_of(database).values():
+        for pid in pids:
+            if pid not in (second.pid,) and pid != os.getpid():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+    first.communicate(timeout=60)
+    _, words = second.communicate(timeout=180)
+    assert second.returncode == 0, words
+    check_values(database, range(3, 5))
+
+
+def holds_a_lock(database: Database) -> bool:
+    """Is SQLite's lock or that of the run files held?"""
+    lock = os.open(database.path / "extracted_data/.collect.lock", os.O_RDWR | os.O_CREAT)
+    connection = sqlite3.connect(database.path / "runs.sqlite", timeout=0, isolation_level=None)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        return False
+    except (BlockingIOError, sqlite3.OperationalError):
+        return True
+    finally:
+        connection.close()
+        os.close(lock)
+
+
+def stop_outside_a_transaction(database: Database, pid: int) -> None:
+    """Stops a process while it holds no lock: a lock that a stopped process holds is nobody's to take."""
+    for _ in range(200):
+        os.kill(pid, signal.SIGSTOP)
+        if not holds_a_lock(database):
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
+    pytest.fail("the process holds a lock all the time")
+
+
+def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> None:
+    database.context("import time\n" + SLOW)
+    first = database.start("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
+    # It has begun to collect.
+    while not (database.path / "extracted_data/.collect.lock").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    stop_outside_a_transaction(database, first.pid)
+    time.sleep(2.5)
+    database.context("import time\n" + SLOW.replace("1000 * r", "5000 * r"))
+    database.amore("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
+    os.kill(first.pid, signal.SIGCONT)
+    _, words = first.communicate(timeout=120)
+    assert first.returncode != 0
+    assert "another process" in words or "owns" in words, words
+    for run in range(1, 5):
+        with h5py.File(database.run_file(run)) as file:
+            for i in range(6):
+                assert (file[f"v{i}/data"][()] == 5000 * run + i).all()
+
+
+def test_ctrl_c_keeps_what_is_computed(database: Database) -> None:
+    database.context("import time\n" + SLOW)
+    process = database.start("reprocess", "1-4")
+    while not any(name.endswith("-1") for name in database.executions()):
+        time.sleep(0.05)
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped before the end" in out
+    assert database.leftovers() == []
+    assert sum(len(database.rows(run)) for run in range(1, 5)) > 0
+    database.amore("reprocess", "1-4")
+    check_values(database, range(1, 5))
+
+
+def test_a_reader_with_the_run_file_open_disturbs_nobody(database: Database) -> None:
+    database.context("@Variable\ndef a(run): return np.arange(1000)\n")
+    database.amore("reprocess", "1")
+    with h5py.File(database.run_file(1)) as reader:
+        before = reader["a/data"]
+        database.context(
+            "@Variable\ndef a(run): return np.arange(1000) * 2\n@Variable\ndef b(run): return 1\n"
+        )
+        database.amore("reprocess", "1")
+        assert (before[:] == list(range(1000))).all()
+    with h5py.File(database.run_file(1)) as reader:
+        assert reader["a/data"][999] == 1998
+    assert database.rows(1)["b"] == 1
+
+
+def test_a_reader_that_locks_the_table_delays_only_the_table(database: Database) -> None:
+    database.context("@Variable\ndef a(run): return 1\n")
+    database.amore("reprocess", "1")
+    connection = sqlite3.connect(database.path / "runs.sqlite", isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM run_variables").fetchall()
+    database.context("@Variable\ndef a(run): return 2\n")
+    process = database.start("reprocess", "1")
+    time.sleep(2.5)
+    connection.execute("COMMIT")
+    connection.close()
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 0, words
+    assert database.rows(1)["a"] == 2
+
+
+def test_a_child_dies_with_its_worker(database: Database) -> None:
+    database.context(
+        "import time\n@Variable\ndef slow(run):\n    effect(f'pid{os.getpid()}')\n    time.sleep(60)\n"
+    )
+    process = database.start("reprocess", "1")
+    while not database.executions():
+        time.sleep(0.05)
+    pid = int(next(iter(database.executions())).removeprefix("pid"))
+    for pids in processes_of(database).values():
+        for other in pids:
+            if other != pid:
+                try:
+                    os.kill(other, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+    process.communicate(timeout=60)
+    for _ in range(100):
+        if subprocess.run(["kill", "-0", str(pid)], capture_output=True).returncode != 0:
+            return
+        time.sleep(0.1)
+    pytest.fail("the child goes on without its worker")
+
+
+def test_few_runs_go_before_many(database: Database) -> None:
+    database.context(
+        '@Variable(title="Slow")\n'
+        'def slow(run, r: "meta#run_number"):\n'
+        "    import time\n"
+        '    effect(f"run-{r}")\n'
+        "    time.sleep(0.1)\n"
+        "    return r\n"
+    )
+    many = database.start("reprocess", "1-60", "--mock", "--concurrent-jobs", "1")
+    while not database.executions():
+        assert many.poll() is None
+        time.sleep(0.02)
+    few = database.start("reprocess", "61-62", "--mock")
+    out, err = few.communicate(timeout=300)
+    assert few.returncode == 0, out + err
+    assert many.poll() is None, "the many have ended before the few"
+    out, err = many.communicate(timeout=300)
+    assert many.returncode == 0, out + err
+    order = [int(name.removeprefix("run-")) for name in database.effects.read_text().split()]
+    assert sorted(order) == list(range(1, 63))
+    assert max(order.index(61), order.index(62)) < order.index(60)
+    # Of one request, in the order of its runs.
+    assert [run for run in order if run <= 60] == list(range(1, 61))
+    assert order.index(61) < order.index(62)
+    assert database.rows(60) and database.rows(62)
+
+
+def test_many_runs_are_nice_to_other_jobs(database: Database) -> None:
+    database.context('@Variable(title="Far", cluster=True)\ndef far(run):\n    return 1\n')
+    few = database.amore("plan", "1-50", "--mock", "--script").stdout
+    assert few.count("\nsbatch ") == 50 and "--nice" not in few
+    many = database.amore("plan", "1-51", "--mock", "--script").stdout
+    assert many.count(" --nice=1000 ") == 51

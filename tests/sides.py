@@ -1,0 +1,86 @@
+"""The two programs under test, driven alike: make a database directory, process runs."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands import run
+
+PROPOSAL = 1234
+
+# Slurm's command for the peer, which submits cluster variables even with --direct: the job runs at once.
+SBATCH = """#!/bin/sh
+while [ "$1" != --wrap ]; do shift; done
+sh -c "$2" >&2 && echo 1
+"""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """DAMNIT, without Kafka and Slurm."""
+
+    python: Path
+    data_root: Path
+    proposal: int
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Its own settings and a stand-in for sbatch."""
+        folder = directory / ".slurm"
+        folder.mkdir(exist_ok=True)
+        (folder / "sbatch").write_text(SBATCH)
+        (folder / "sbatch").chmod(0o755)
+        path = f"{folder}:{self.python.parent}:/usr/local/bin:/usr/bin:/bin"
+        return {**data_roots(self.data_root), "AMORE_BROKER": "none", "MPLBACKEND": "agg", "PATH": path}
+
+    def damnit(self, directory: Path, *words) -> None:
+        """Call the command in the database directory."""
+        run([self.python.parent / "damnit", *words], cwd=directory, env=self.environment(directory))
+
+    def prepare(self, directory: Path, context: Path) -> None:
+        """Make a database directory with this context file."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.damnit(directory, "init", directory, "--proposal", self.proposal, "--context", context)
+        self.damnit(directory, "db-config", "context_python", self.python)
+        # Or it asks the machine's netgroups for one, which a network may be slow to answer.
+        self.damnit(directory, "db-config", "slurm_partition", "all")
+
+    def reprocess(self, directory: Path, *runs: int) -> None:
+        """Compute everything for these runs; results are in the table on return."""
+        self.damnit(directory, "reprocess", "--direct", *runs)
+        self.damnit(directory, "combiner", "now", directory)
+
+
+@dataclass(frozen=True)
+class Amore:
+    """The programs built from this repository, with a context file's Python of choice."""
+
+    folder: Path
+    context_python: Path
+    data_root: Path
+    proposal: int
+
+    def amore(self, directory: Path, *words) -> str:
+        """Call the command in the database directory; what it printed."""
+        # Slurm has tests of its own; a machine that has it must not change what these find.
+        env = {**data_roots(self.data_root), "MPLBACKEND": "agg", "AMORE_NO_SLURM": "1"}
+        return run([self.folder / "amore", *words], cwd=directory, env=env).stdout
+
+    def prepare(self, directory: Path, context: Path) -> None:
+        """Make a database directory with this context file."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.amore(directory, "proposal", self.proposal)
+        self.amore(directory, "db-config", "context_python", self.context_python)
+        self.replace_context(directory, context)
+
+    def replace_context(self, directory: Path, context: Path) -> None:
+        """Put another context file in the place of the directory's."""
+        shutil.copyfile(context, directory / "context.py")
+
+    def reprocess(self, directory: Path, *runs: int) -> str:
+        """Compute everything for these runs; results are in the table on return."""
+        return self.amore(directory, "reprocess", *runs)
+
+
+def data_roots(root: Path) -> dict[str, str]:
+    """Where extra_data and DAMNIT look for proposals."""
+    return {"EXTRA_DATA_DATA_ROOT": str(root), "XFEL_DATA_ROOT": str(root)}

@@ -1,0 +1,144 @@
+"""A database directory whose cluster variables go into jobs of a cluster that is only played."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fake_slurm.cluster import Cluster
+from fake_slurm.store import Job
+
+from pipe.conftest import Database as WithoutSlurm
+from pipe.conftest import programs
+
+# A machine may be slow, and busy with other things. Nothing that is waited for here takes more than a minute or so by
+# itself.
+PATIENCE_S = 120
+# Each variable appends to a file: what was executed, and how often, is part of what is tested. A job is given nothing of
+# the environment: the files are beside the context file.
+HEAD = '''
+import os, time
+from damnit_ctx import Variable, SlurmJob
+
+def here(name):
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+
+def effect(name):
+    fd = os.open(here("effects.txt"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o664)
+    os.write(fd, (name + "\\n").encode())
+    os.close(fd)
+
+def wait_for(name):
+    while not os.path.exists(here(name)):
+        time.sleep(0.05)
+
+def first_time(name):
+    try:
+        os.close(os.open(here(name + ".once"), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+'''
+
+
+class Database(WithoutSlurm):
+    """The directory, its commands, and its cluster."""
+
+    def __init__(self, root: Path, proposal: Path, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.commands: list[Command] = []
+        super().__init__(root, proposal)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the commands see: Slurm's commands come first, and no real Slurm has left words in it."""
+        without = {name: value for name, value in super().environment.items() if "SLURM" not in name}
+        del without["EFFECTS"]
+        return {**without, "PATH": f"{self.cluster.bin}:{os.environ['PATH']}"}
+
+    def context(self, text: str) -> None:
+        """Writes the context file, with `effect`, `wait_for` and `first_time` in it."""
+        (self.path / "context.py").write_text(HEAD + text)
+
+    def begin(self, *arguments: str) -> Command:
+        """Starts a command that is waited for later."""
+        self.commands.append(Command(self, arguments))
+        return self.commands[-1]
+
+    def touch(self, *names: str) -> None:
+        """Lets variables go on that wait for these files."""
+        for name in names:
+            (self.path / name).touch()
+
+    def job(self, run: int, nth: int = 1) -> str:
+        """The number of a run's nth job, once it has one."""
+
+        def found() -> str:
+            jobs = [job["id"] for job in self.jobs(run)]
+            return jobs[nth - 1] if len(jobs) >= nth else ""
+
+        return wait_until(found, f"job {nth} of run {run}", self.cluster.jobs)
+
+    def jobs(self, run: int) -> list[Job]:
+        """Jobs of a run that the queue shows, by the name that the manual promises."""
+        return [job for job in self.cluster.jobs() if job["name"] == f"r{run}-p1234-damnit"]
+
+    def wait_effects(self, **counts: int) -> None:
+        """Waits until each of these was executed as often."""
+        wait_until(
+            lambda: all(self.executions().get(name, 0) >= count for name, count in counts.items()),
+            f"{counts} to be executed",
+            lambda: (self.executions(), *(command.said for command in self.commands)),
+        )
+
+    def stop(self) -> None:
+        """Nothing that was started goes on."""
+        for command in self.commands:
+            command.process.kill()
+            command.process.wait()
+
+
+class Command:
+    """A command under way, and what it says."""
+
+    def __init__(self, database: Database, arguments: tuple[str, ...]) -> None:
+        self.arguments = arguments
+        self.output = database.path.parent / f"said{len(database.commands)}.txt"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [str(programs() / "amore"), *arguments],
+                cwd=database.path,
+                env=database.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def said(self) -> str:
+        """All that it has said so far."""
+        return self.output.read_text()
+
+    def wait_said(self, *words: str) -> None:
+        """Waits until it has said all of these."""
+        wait_until(lambda: all(each in self.said for each in words), f"the words {words}", lambda: self.said)
+
+    def ends(self, code: int = 0) -> str:
+        """Waits for its end, which must be with this code; gives what it said."""
+        wait_until(lambda: self.process.poll() is not None, f"the end of {self.arguments}", lambda: self.said)
+        assert self.process.returncode == code, self.said
+        return self.said
+
+
+def wait_until(true: Callable[[], Any], what: str, shown: Callable[[], Any] = lambda: "") -> Any:
+    """Waits, and gives what is waited for; fails with what there is instead."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {PATIENCE_S} s for {what}\n{shown()}")

@@ -1,0 +1,133 @@
+"""Values through jobs, and where they go."""
+
+from __future__ import annotations
+
+from databases import Database
+
+THREE = '''
+@Variable(title="Local")
+def local(run, r: "meta#run_number"):
+    effect(f"local-{r}")
+    return r
+
+@Variable(title="Heavy", cluster=True)
+def heavy(run, local: "var#local", r: "meta#run_number"):
+    effect(f"heavy-{r}")
+    print("printed by heavy, in job", os.environ["SLURM_JOB_ID"], "DISPLAY" in os.environ)
+    os.write(2, b"and to standard error\\n")
+    return 10 * local + len(run.train_ids)
+
+@Variable(title="Sum")
+def total(run, heavy: "var#heavy", r: "meta#run_number"):
+    effect(f"total-{r}")
+    return heavy + 1
+'''
+
+WHERE = '''
+@Variable(cluster=True)
+def where(run):
+    return os.environ.get("SLURM_JOB_RESERVATION", "none") + " " + os.environ["SLURM_JOB_PARTITION"]
+'''
+
+
+def test_values_come_through_jobs(database: Database) -> None:
+    database.context(THREE)
+    database.amore("reprocess", "1-3", env={**database.environment, "DISPLAY": ":7", "SBATCH_PARTITION": "nosuch"})
+    for run in (1, 2, 3):
+        heavy = 10 * run + 16
+        assert database.rows(run) == {"local": run, "heavy": heavy, "total": heavy + 1}
+        (job,) = database.jobs(run)
+        assert (job["state"], job["chdir"]) == ("COMPLETED", str(database.path))
+        log = (database.path / f"slurm_logs/r{run}-p1234-{job['id']}.out").read_text()
+        assert f"printed by heavy, in job {job['id']} False" in log and "and to standard error" in log
+        assert "printed by heavy" in database.amore("log", str(run)).stdout
+    assert len(database.cluster.jobs()) == 3
+    assert set(database.executions().values()) == {1} and len(database.executions()) == 9
+    assert database.leftovers() == []
+    assert "nothing is under way" in database.amore("jobs").stdout
+
+
+def test_what_a_variable_asks_for_makes_a_job_of_its_own(database: Database) -> None:
+    database.context(
+        """
+@Variable(cluster=True, cpus=2, mem="300M", time="0:07:00")
+def a(run): return " ".join(os.environ[f"SLURM_{name}"] for name in ("CPUS_PER_TASK", "MEM_PER_NODE"))
+@Variable(cluster=True, partition="short", time="0:01:00")
+def b(run): return os.environ["SLURM_JOB_PARTITION"]
+@Variable(cluster=True, nodes=2)
+def c(run): return os.environ["SLURM_JOB_NUM_NODES"]
+"""
+    )
+    plan = database.amore("plan", "1", "--script").stdout
+    database.amore("reprocess", "1")
+    assert database.rows(1) == {"a": "2 300", "b": "short", "c": "2"}
+    times = {job["partition"] + str(job["wanted_nodes"]): job["minutes"] for job in database.jobs(1)}
+    assert times == {"main1": 7, "short1": 1, "main2": 120}
+    # What it was shown to be submitted with is what it was submitted with, but for the token.
+    for call in database.cluster.calls("sbatch"):
+        for word in ("--cpus-per-task=2", "--mem=300M", "--time=7", "--nodes=2", "--partition=short"):
+            assert word not in call or word in plan
+
+
+def test_a_command_of_its_own_in_a_job(database: Database) -> None:
+    database.context(
+        """
+@Variable(job=SlurmJob(["sh", "-c", "echo found $0; echo command >> effects.txt; exit $(cat code)", "{run}"], cpus=2))
+def hits(run, job: "job#outcome"):
+    effect("function")
+    assert str(job.id) in job.log.name
+    return job.log.read_text()
+"""
+    )
+    (database.path / "code").write_text("0")
+    database.amore("reprocess", "1")
+    assert "found 1\n" in database.rows(1)["hits"]
+    (database.path / "code").write_text("3")
+    database.amore("reprocess", "1")
+    kind, message = database.rows(1)["hits"]
+    assert kind == "JobFailed" and "exit code 3" in message and "found 1" in message
+    assert database.executions() == {"command": 2, "function": 1}
+    assert [job["cpus"] for job in database.jobs(1)] == [2, 2]
+
+
+def test_a_reservation_goes_before_a_partition(database: Database) -> None:
+    database.context(WHERE)
+    database.amore("db-config", "slurm_partition", "short")
+    database.amore("db-config", "slurm_time", "0:01:00")
+    database.cluster.reserve("upex_001234", "n2")
+    database.amore("reprocess", "1")
+    assert database.rows(1)["where"] == "none short"
+    database.amore("db-config", "slurm_reservation", "upex_001234")
+    database.amore("reprocess", "1")
+    assert database.rows(1)["where"] == "upex_001234 main"
+    assert database.jobs(1)[-1]["nodes"] == ["n2"]
+    # Over, or another's: the setting is not changed, and the run is not lost.
+    database.cluster.reserve("upex_001234", "n2", accounts=("chemistry",))
+    said = database.amore("reprocess", "1").stderr
+    assert "the reservation upex_001234 is not for you, but for account chemistry; jobs go to a partition instead" in said
+    assert database.rows(1)["where"] == "none short"
+    database.cluster.delete_reservation("upex_001234")
+    said = database.amore("reprocess", "1").stderr
+    assert "the reservation upex_001234 does not exist, or has ended" in said and "--delete" in said
+    assert database.rows(1)["where"] == "none short"
+    # Known to be there, and refused all the same: in its last seconds.
+    database.cluster.reserve("upex_001234", "n2")
+    database.cluster.next_submission(refuse="reservation-unknown")
+    said = database.amore("reprocess", "1").stderr
+    assert "Slurm does not take jobs in the reservation (Requested reservation is invalid)" in said
+    assert database.rows(1)["where"] == "none short"
+
+
+def test_jobs_that_nobody_watches_are_followed_by_the_next_command(database: Database) -> None:
+    database.context(THREE.replace("    return 10", "    wait_for('go')\n    return 10"))
+    first = database.begin("reprocess", "1-2")
+    database.wait_effects(**{"heavy-1": 1, "heavy-2": 1})
+    first.process.kill()
+    first.process.wait()
+    shown = database.amore("jobs").stdout
+    assert all(database.job(run) in shown for run in (1, 2)) and shown.count("RUNNING") == 2
+    database.touch("go")
+    said = database.begin("follow").ends()
+    assert "2 tasks of earlier commands are taken up again" in said
+    assert (database.rows(1)["total"], database.rows(2)["total"]) == (27, 37)
+    assert set(database.executions().values()) == {1}

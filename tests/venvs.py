@@ -1,0 +1,61 @@
+"""Virtual environments for the tests, made once and kept under target/venvs."""
+
+import fcntl
+import os
+import re
+import shutil
+from pathlib import Path
+
+from commands import TARGET, run
+
+# What a context file's Python must have, and no more.
+CONTEXT_PACKAGES = ("extra_data", "pyyaml", "requests")
+PEER_PACKAGES = ("damnit[backend]==0.4.0", "netCDF4", "plotly", "pyarrow")
+
+
+def make_venv(name: str, base_python: Path, packages: tuple[str, ...]) -> Path:
+    """Python of the environment `name` with these packages, made now if it is not there as wanted."""
+    folder = TARGET / "venvs" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = folder / "bin" / "python"
+    stamp = folder / "made-for-tests.txt"
+    wanted = "\n".join([str(base_python), *packages]) + "\n"
+    with open(folder.with_suffix(folder.suffix + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (stamp.is_file() and stamp.read_text() == wanted and python.exists()):
+            shutil.rmtree(folder, ignore_errors=True)
+            run([base_python, "-m", "venv", folder])
+            run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+            stamp.write_text(wanted)
+    return python
+
+
+def interpreters() -> dict[str, Path]:
+    """Pythons from 3.9 on, by "3.x": one of each version, from pyenv's versions and from PATH."""
+    found: dict[str, Path] = {}
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [*sorted((root / "versions").glob("3.*/bin/python")), *on_path()]
+    for python in candidates:
+        version = version_of(python)
+        if version is not None and version >= (3, 9):
+            found.setdefault(f"3.{version[1]}", python)
+    return dict(sorted(found.items(), key=lambda item: int(item[0][2:])))
+
+
+def on_path() -> list[Path]:
+    """`python3.x` commands on PATH."""
+    names = [f"python3.{minor}" for minor in range(9, 20)]
+    return [Path(path) for path in map(shutil.which, names) if path]
+
+
+def version_of(python: Path) -> tuple[int, int] | None:
+    """Its version, or None if it cannot be used.
+
+    pyenv leaves commands on PATH that do not run, and Debian's Python may lack what makes environments.
+    """
+    try:
+        code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+        match = re.fullmatch(r"(3) (\d+)\n", run([python, "-c", code]).stdout)
+    except (AssertionError, OSError):
+        return None
+    return (3, int(match[2])) if match else None
