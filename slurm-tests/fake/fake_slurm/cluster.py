@@ -1,0 +1,258 @@
+"""A cluster as a test holds it: made in a fresh folder, told to misbehave, looked at, and taken down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional
+
+from .commands import COMMANDS
+from .store import BUSY, OVER, Job, Store, numbered
+from .texts import REFUSALS
+
+LAUNCHER = """#!{python} -IS
+import sys
+sys.path.insert(0, {package!r})
+from fake_slurm.commands import main
+sys.exit(main())
+"""
+# The first number that is given to a job.
+FIRST = 4201
+
+
+class Cluster:
+    """Three nodes with four CPUs each, and the partitions main (the default), short (a minute) and down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+
+    @classmethod
+    def make(cls, folder: Path) -> Cluster:
+        """A new one. `bin` in its folder goes to the beginning of PATH."""
+        links = folder / "bin"
+        links.mkdir(parents=True)
+        launcher = folder / "fake-slurm"
+        launcher.write_text(LAUNCHER.format(python=sys.executable, package=str(Path(__file__).resolve().parents[1])))
+        launcher.chmod(0o755)
+        for name in COMMANDS:
+            (links / name).symlink_to(launcher)
+        partition = {"default": False, "state": "UP", "max_minutes": 1440}
+        state = {
+            "settings": {
+                "cluster": "lab",
+                "version": "24.11.5",
+                # In seconds.
+                "kill_wait": 3,
+                "message_timeout": 2,
+                "slow": 0.3,
+                "minute": 60,
+            },
+            # Jobs end when this process has.
+            "owner": os.getpid(),
+            "person": {"account": "physics", "qos": ["express", "normal"], "max_submitted": None},
+            "partitions": {
+                "main": {**partition, "default": True},
+                "short": {**partition, "max_minutes": 1},
+                "down": {**partition, "state": "DOWN"},
+            },
+            "nodes": {name: {"cpus": 4, "mem": 4000} for name in ("n1", "n2", "n3")},
+            "reservations": {},
+            "trouble": {"controller": "", "accounting": "", "submissions": []},
+            "next_number": FIRST,
+            "submitted": 0,
+            "jobs": [],
+            # Forgotten, and going on all the same.
+            "orphans": [],
+            "accounting": [],
+            # What accounting has not heard yet.
+            "backlog": [],
+        }
+        cluster = cls(folder)
+        cluster.store.write(json.dumps(state))
+        return cluster
+
+    @property
+    def bin(self) -> Path:
+        """The folder of the commands."""
+        return self.store.folder / "bin"
+
+    def close(self) -> None:
+        """Ends all jobs, and the cluster. What it was asked and does not know is an error of the test's."""
+        with self.store.change() as state:
+            nodes = [job["pid"] for job in state["jobs"] if job["state"] in BUSY]
+            state.update(owner=0, jobs=[], orphans=[])
+        gone(nodes)
+        unknown = self.store.folder / "not-known.txt"
+        assert not unknown.exists(), unknown.read_text()
+
+    def jobs(self) -> list[Job]:
+        """All in the queue, those that have ended too."""
+        found: list[Job] = self.store.read()["jobs"]
+        return found
+
+    def job(self, number: str) -> Job:
+        """The one of this number."""
+        found = numbered(self.store.read(), number)
+        assert found is not None, f"no job {number}"
+        return found
+
+    def calls(self, program: str) -> list[str]:
+        """What a command was called with, in order."""
+        path = self.store.folder / "calls.txt"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line.split()[0] == program]
+
+    def run(
+        self, program: str, *words: str, script: Optional[str] = None, env: Optional[dict[str, str]] = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Calls a command, as Amore does: with next to no environment."""
+        return subprocess.run(
+            [str(self.bin / program), *words],
+            input=script if script is not None else "",
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": f"{self.bin}:/usr/bin:/bin", **(env or {})},
+        )
+
+    def set(self, **settings: Any) -> None:
+        """Settings of the cluster: kill_wait, message_timeout, slow and minute in seconds; version, cluster."""
+        with self.store.change() as state:
+            assert set(settings) <= set(state["settings"])
+            state["settings"].update(settings)
+
+    def limit(self, submitted: Optional[int]) -> None:
+        """How many jobs the user may have in the queue."""
+        with self.store.change() as state:
+            state["person"]["max_submitted"] = submitted
+
+    def reserve(
+        self,
+        name: str,
+        *nodes: str,
+        users: tuple[str, ...] = (),
+        accounts: tuple[str, ...] = (),
+        start: float = -60,
+        end: float = 3600,
+    ) -> None:
+        """A reservation, for everyone if nobody is named; begin and end are in seconds from now."""
+        now = time.time()
+        with self.store.change() as state:
+            state["reservations"][name] = {
+                "nodes": list(nodes),
+                "users": list(users),
+                "accounts": list(accounts),
+                "start": now + start,
+                "end": now + end,
+            }
+
+    def delete_reservation(self, name: str) -> None:
+        """Its jobs end at their time limit, or wait for ever."""
+        with self.store.change() as state:
+            del state["reservations"][name]
+            for job in state["jobs"]:
+                if job["reservation"] != name:
+                    continue
+                if job["state"] == "PENDING":
+                    job.update(state="RESV_DEL_HOLD", reservation="", reason=f"Reservation {name} was deleted")
+                elif job["state"] == "RUNNING":
+                    job["told"] = {"state": "TIMEOUT"}
+
+    @contextmanager
+    def controller(self, how: str) -> Iterator[None]:
+        """`dead` (refuses connections), `silent` (takes them, and says nothing) or `slow`."""
+        assert how in ("dead", "silent", "slow")
+        yield from self._trouble("controller", how)
+
+    @contextmanager
+    def accounting(self, how: str) -> Iterator[None]:
+        """`absent` (the site has none), `dead`, or `lagging` (what happens now it learns afterwards)."""
+        assert how in ("absent", "dead", "lagging")
+        yield from self._trouble("accounting", how)
+
+    def _trouble(self, what: str, how: str) -> Iterator[None]:
+        with self.store.change() as state:
+            state["trouble"][what] = how
+        try:
+            yield
+        finally:
+            with self.store.change() as state:
+                state["trouble"][what] = ""
+
+    def next_submission(
+        self,
+        *,
+        refuse: Optional[str] = None,
+        hold: Optional[str] = None,
+        number: Optional[str] = None,
+        lose_answer: bool = False,
+        fail_launch: bool = False,
+    ) -> None:
+        """What happens to the next one; called again, to the one after it.
+
+        It is refused, with the words of this recording; held for this reason, until it is released; given this number
+        (the job that had it is forgotten); taken, although sbatch says that it had no answer; not to be started (0:53).
+        """
+        assert refuse is None or refuse in REFUSALS
+        told = {
+            "refuse": refuse,
+            "hold": hold,
+            "number": number,
+            "lose_answer": lose_answer,
+            "fail_launch": fail_launch,
+        }
+        with self.store.change() as state:
+            state["trouble"]["submissions"].append({name: value for name, value in told.items() if value})
+
+    def release(self, number: str) -> None:
+        """A held job may begin."""
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None
+            job.update(held="", eligible=True)
+
+    def end(self, number: str, how: str) -> None:
+        """A job that runs ends as TIMEOUT, PREEMPTED, OUT_OF_MEMORY (all at once), NODE_FAIL (the same)."""
+        assert how in OVER
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None and job["state"] == "RUNNING", job
+            job["told"] = {"state": how, "suddenly": how in ("NODE_FAIL", "OUT_OF_MEMORY")}
+
+    def forget(self, number: str, *, goes_on: bool = False) -> None:
+        """The controller knows it no more; accounting shows it for ever as it was. Its node ends it, or does not."""
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None
+            state["jobs"].remove(job)
+            if goes_on:
+                state["orphans"].append(job["key"])
+        if not goes_on and job["state"] == "RUNNING":
+            gone([job["pid"]])
+
+    def purge(self) -> None:
+        """Jobs that have ended leave the queue, as after MinJobAge."""
+        with self.store.change() as state:
+            state["jobs"] = [job for job in state["jobs"] if job["state"] not in OVER]
+
+
+def gone(processes: list[int]) -> None:
+    """Waits for the end of jobs that have been told to end."""
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in processes if is_alive(pid)]:
+        assert time.monotonic() < deadline, f"processes {left} do not end"
+        time.sleep(0.03)
+
+
+def is_alive(pid: int) -> bool:
+    """Not gone, and not only waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,163 @@
+"""sbatch: takes a job, or says in Slurm's words why not."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import time
+
+from . import node
+from .options import NotKnown, long, needed
+from .store import OVER, Job, State, Store, numbered
+from .texts import DEAD, FAILED, SILENT, Refusal, refusal
+
+FLAGS = ("--parsable", "--export=ALL", "--open-mode=append", "--no-requeue")
+VALUED = (
+    *("--job-name", "--comment", "--chdir", "--output"),
+    *("--reservation", "--partition", "--account", "--qos", "--clusters", "--constraint", "--exclude"),
+    *("--time", "--cpus-per-task", "--mem", "--gpus", "--nodes", "--ntasks", "--nice"),
+)
+
+
+def sbatch(store: Store, words: list[str]) -> str:
+    """Its answer, once the job is in the queue."""
+    asked = long(words, FLAGS, VALUED)
+    needed(asked, *FLAGS, "--job-name", "--chdir", "--output", "--time", "--nodes", "--ntasks")
+    script = sys.stdin.buffer.read()
+    if not script.strip():
+        raise refusal("script-empty")
+    if not script.startswith(b"#!"):
+        raise refusal("script-without-interpreter")
+    with store.change() as state:
+        trouble = state["trouble"]["submissions"]
+        told = trouble.pop(0) if trouble else {}
+        silent = state["trouble"]["controller"] == "silent"
+        if state["trouble"]["controller"] == "dead":
+            raise Refusal(FAILED + DEAD)
+        # Or what it was told is told again to the next one: an exception would leave the state as it was.
+        job = None if "refuse" in told else take(state, asked, words, told)
+    if job is None:
+        raise refusal(told["refuse"], partition=asked.get("--partition", ""))
+    spool = node.spool(store, job)
+    spool.mkdir(parents=True)
+    (spool / "slurm_script").write_bytes(script)
+    (spool / "slurm_script").chmod(0o700)
+    node.start(store, job["key"])
+    if silent:
+        wait_for_controller(store)
+    if told.get("lose_answer"):
+        raise Refusal(FAILED + SILENT)
+    cluster = asked.get("--clusters")
+    return f"{job['id']};{cluster}" if cluster else job["id"]
+
+
+def wait_for_controller(store: Store) -> None:
+    """It has the job, and does not say so: whoever asks gives up after a while."""
+    deadline = time.monotonic() + store.read()["settings"]["message_timeout"]
+    while store.read()["trouble"]["controller"] == "silent":
+        if time.monotonic() > deadline:
+            raise Refusal(FAILED + SILENT)
+        store.wait(store.stamp(), 0.1)
+
+
+def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, str]) -> Job:
+    """A new job in the queue."""
+    partition = asked.get("--partition") or next(name for name, each in state["partitions"].items() if each["default"])
+    check(state, asked, partition)
+    number = told.get("number") or str(state["next_number"])
+    state["next_number"] = max(state["next_number"], int(number) + 1)
+    if (old := numbered(state, number)) is not None:
+        state["jobs"].remove(old)
+    state["submitted"] += 1
+    job: Job = {
+        "key": state["submitted"],
+        "id": number,
+        "uid": os.getuid(),
+        "user": user(),
+        "name": asked["--job-name"],
+        "comment": asked.get("--comment", ""),
+        "chdir": asked["--chdir"],
+        "output": asked["--output"],
+        "reservation": asked.get("--reservation", ""),
+        "partition": partition,
+        "account": asked.get("--account", state["person"]["account"]),
+        "qos": asked.get("--qos", "normal"),
+        "minutes": integer(asked, "--time"),
+        "cpus": integer(asked, "--cpus-per-task"),
+        "mem": asked.get("--mem", ""),
+        # Kept, and of no consequence: jobs begin as they fit.
+        "nice": integer(asked, "--nice") if "--nice" in asked else 0,
+        "wanted_nodes": integer(asked, "--nodes"),
+        # Of --export=ALL.
+        "environment": dict(os.environ),
+        "exclude": [name for name in asked.get("--exclude", "").split(",") if name],
+        "line": " ".join(["sbatch", *words]),
+        "state": "PENDING",
+        "reason": told.get("hold", "None"),
+        # Nothing else lets a held job begin than its release.
+        "held": told.get("hold", ""),
+        "eligible": told.get("hold", "") not in ("JobHeldUser", "JobHeldAdmin", "BeginTime"),
+        "launch_fails": bool(told.get("fail_launch")),
+        "nodes": [],
+        "exit": "0:0",
+        "by": None,
+        "told": None,
+        "begun": None,
+    }
+    state["jobs"].append(job)
+    return job
+
+
+def check(state: State, asked: dict[str, str], partition: str) -> None:
+    """Raises what Slurm would say."""
+    if len(asked["--job-name"]) > 1024:
+        raise refusal("name-too-long")
+    if partition not in state["partitions"]:
+        raise refusal("partition-unknown", partition=partition)
+    for name in filter(None, asked.get("--reservation", "").split(",")):
+        found = state["reservations"].get(name)
+        if found is None:
+            raise refusal("reservation-unknown")
+        # Root may use those of others.
+        if found["users"] and os.getuid() != 0 and user() not in found["users"]:
+            raise refusal("reservation-not-permitted")
+        if found["accounts"] and asked.get("--account", state["person"]["account"]) not in found["accounts"]:
+            raise refusal("reservation-not-permitted")
+        if integer(asked, "--nodes") > len(found["nodes"]):
+            raise refusal("reservation-too-small")
+    person = state["person"]
+    if asked.get("--account", person["account"]) != person["account"]:
+        raise refusal("account-unknown")
+    if asked.get("--qos", "normal") not in person["qos"]:
+        raise refusal("qos-unknown")
+    if "--constraint" in asked:
+        raise refusal("feature-unknown")
+    if "--gpus" in asked:
+        raise refusal("gres-unknown")
+    mem = asked.get("--mem", "0M")
+    if not mem.endswith("M"):
+        raise NotKnown(f"the unit in --mem={mem}")
+    if int(mem[:-1]) > max(each["mem"] for each in state["nodes"].values()):
+        raise refusal("memory-too-much")
+    if set(filter(None, asked.get("--exclude", "").split(","))) - set(state["nodes"]):
+        raise refusal("node-unknown")
+    if asked.get("--clusters", state["settings"]["cluster"]) != state["settings"]["cluster"]:
+        raise NotKnown(f"the cluster {asked['--clusters']}")
+    node.log_path(asked["--output"], "0")
+    in_queue = sum(job["state"] not in OVER for job in state["jobs"])
+    if person["max_submitted"] is not None and in_queue >= person["max_submitted"]:
+        raise refusal("limit-of-submitted-jobs")
+
+
+def integer(asked: dict[str, str], name: str) -> int:
+    """A number that is given as one; 1 if it is not given."""
+    value = asked.get(name, "1")
+    if not value.isdigit():
+        raise NotKnown(f"{name}={value}")
+    return int(value)
+
+
+def user() -> str:
+    """Name of whoever calls."""
+    return pwd.getpwuid(os.getuid()).pw_name
