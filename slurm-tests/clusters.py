@@ -61,9 +61,10 @@ class CommandFailed(AssertionError):
 class Running:
     """A command that was started and not waited for; what it writes goes to files."""
 
-    def __init__(self, argv: Sequence[str], kill: Callable[[str], None]) -> None:
+    def __init__(self, argv: Sequence[str], kill: Callable[[str], None], holds_lock: Callable[[], bool]) -> None:
         self.argv = list(argv)
         self._kill = kill
+        self._holds_lock = holds_lock
         self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - lives as long as the command
         self._err = tempfile.TemporaryFile("w+b")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -99,6 +100,20 @@ class Running:
             # Whoever started it for another user (runuser) has stopped with it, and would wait for ever.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """SIGSTOP, at an instant at which it locks no file.
+
+        A stopped process keeps its locks, and SQLite's keep everybody from the run table: what the others say then has
+        tests of its own. It writes about once a second, so that an instant between two writes is found soon.
+        """
+        for _ in range(20):
+            self.signal("STOP")
+            if not self._holds_lock():
+                return
+            self.signal("CONT")
+            time.sleep(0.1)
+        pytest.fail(f"{self.argv} locks files all the time")
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -271,12 +286,22 @@ class Site(ABC):
         script = 'echo $$ > "$0" && exec "$@"'
         command = self._prepared(user, ["setsid", "-w", "sh", "-c", script, note, *argv], cwd, env, where, False)
 
-        def kill(name: str) -> None:
+        def group() -> int:
             found = self.run("root", ["sh", "-c", f"cat {note} 2>/dev/null || sleep 0.5; cat {note}"], where=where)
-            self.kill_group(where, int(found.stdout.split()[0]), name)
+            return int(found.stdout.split()[0])
+
+        def kill(name: str) -> None:
+            self.kill_group(where, group(), name)
+
+        def holds_lock() -> bool:
+            leader = str(group())
+            members = self.run("root", ["ps", "-e", "-o", "pgid=,pid="], where=where).stdout.splitlines()
+            mine = {pid for pgid, pid in (line.split() for line in members) if pgid == leader}
+            locks = self.run("root", ["cat", "/proc/locks"], where=where).stdout.splitlines()
+            return any(lock.split()[4] in mine for lock in locks)
 
         self._notes.append((where, note))
-        running = Running(command, kill)
+        running = Running(command, kill, holds_lock)
         self._started.append(running)
         return running
 

@@ -115,9 +115,13 @@ class Database:
         """Lets a variable go on that waits for this file."""
         self.site.run(self.proposal.user, ["touch", self.proposal.database / name])
 
-    def wait_effect(self, *names: str, timeout: float = 60) -> None:
-        """Waits until all of these were executed."""
-        wait_until(lambda: set(names) <= set(self.effects()), timeout, f"{names} to begin", self.effects)
+    def wait_effect(self, *names: str, timeout: float = 60, of: Command | None = None) -> None:
+        """Waits until all of these were executed; if not, says also what the command `of` has said."""
+
+        def seen() -> str:
+            return f"{dict(self.effects())}" + (f"; the command said: {of.said}" if of else "")
+
+        wait_until(lambda: set(names) <= set(self.effects()), timeout, f"{names} to begin", seen)
 
 
 class Command:

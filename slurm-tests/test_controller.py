@@ -128,12 +128,13 @@ def test_a_coordinator_that_hangs_past_its_term(database: Database) -> None:
     term = {"AMORE_OWNER_TERM": "3"}
     first = database.start("reprocess", "1", env=term)
     database.wait_effect("heavy-1")
-    first.running.signal("STOP")
+    first.running.stop()
     second = database.start("reprocess", "2", where="n3", env=term)
-    database.wait_effect("heavy-2")
+    database.wait_effect("heavy-2", of=second)
+    # While it has work of its own it takes in what it took over.
     database.touch("go-1")
-    database.touch("go-2")
     wait_until(lambda: database.rows().get(1, {}).get("heavy") == 10, 60, "the value of run 1", database.rows)
+    database.touch("go-2")
     first.running.signal("CONT")
     said = first.ends(1)
     assert "took over while this one did not move" in said or "took it over" in said

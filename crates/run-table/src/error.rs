@@ -222,7 +222,7 @@ impl RunTableError {
             Full { .. } => "free some space or ask for more quota; nothing was half-written".into(),
             Busy { holders, .. } if holders.is_empty() => {
                 "another program reads or writes it, perhaps on another host (a GUI, a DAMNIT service, a script \
-                 in the middle of a transaction); close that and try again"
+                 in the middle of a transaction, a program that was stopped); close that and try again"
                     .into()
             }
             Busy { holders, .. } => advice(holders),

@@ -47,7 +47,8 @@ impl<'a> Session<'a> {
             self.adopt_request(id, detail, tasks).await?;
         }
         if taken > 0 {
-            let message = format!("note: {} of earlier commands are taken up again", count(taken, "task"));
+            let are = if taken == 1 { "is" } else { "are" };
+            let message = format!("note: {} of earlier commands {are} taken up again", count(taken, "task"));
             display(&Event::Notice { message });
         }
         Ok(())
@@ -202,8 +203,9 @@ impl<'a> Session<'a> {
                 SettingValue::Text(id) if key == "db_id" => Some(id),
                 _ => None,
             });
-            let term = self.owner.term();
-            let taken = Memory::take(&self.setup.dir, Owner::holder(), term, &id.unwrap_or_default()).await?;
+            let (begun, term) = (self.owner.term_begun(), self.owner.term());
+            let id = id.unwrap_or_default();
+            let taken = Memory::take(&self.setup.dir, Owner::holder(), begun, term, &id).await?;
             self.memory = Some(taken);
         }
         self.memory.as_mut().ok_or_else(|| Failure::new("the ledger is not there"))
@@ -250,7 +252,7 @@ impl<'a> Session<'a> {
     /// Holds the ledger as long as the directory.
     pub(super) async fn renew_memory(&mut self) -> Result<(), Failure> {
         let Some(memory) = &self.memory else { return Ok(()) };
-        match memory.renew(self.owner.term()).await {
+        match memory.renew(self.owner.term_begun(), self.owner.term()).await {
             Err(error) if !error.is_temporary() => Err(memory::failed(&error)),
             _ => Ok(()),
         }
@@ -268,6 +270,13 @@ impl<'a> Session<'a> {
             self.slurm = Some(settings);
         }
         Ok(())
+    }
+
+    /// Tasks of earlier commands that have not ended: nobody here waits for them.
+    pub(super) fn adopted_and_open(&self) -> usize {
+        let adopted = |task: &&TaskRecord| self.requests[task.request].adopted;
+        let open = |task: &&TaskRecord| !matches!(task.state, TaskState::Ended { .. });
+        self.tasks.iter().filter(adopted).filter(open).count()
     }
 
     /// Is everything done that somebody waits for?

@@ -98,6 +98,9 @@ pub struct Summary {
     /// Slurm jobs that go on after that.
     #[serde(default)]
     pub jobs_left: usize,
+    /// Tasks of earlier commands, taken up and not at their end.
+    #[serde(default)]
+    pub tasks_left: usize,
 }
 
 impl Summary {
@@ -155,6 +158,12 @@ impl Summary {
                     count(self.jobs_left, "Slurm job")
                 ));
             }
+        } else if self.tasks_left > 0 {
+            let (is, them) = if self.tasks_left == 1 { ("is", "it") } else { ("are", "them") };
+            words.push_str(&format!(
+                "; {} of earlier commands {is} still open (`amore follow` waits for {them})",
+                count(self.tasks_left, "task")
+            ));
         }
         words
     }
@@ -188,6 +197,12 @@ mod tests {
         assert_eq!(
             summary.in_words(),
             "1 run in 1.3 s: 1 value, 1 failed; left out 2 runs that do not exist"
+        );
+        summary.runs_missing = 0;
+        summary.tasks_left = 1;
+        assert_eq!(
+            summary.in_words(),
+            "1 run in 1.3 s: 1 value, 1 failed; 1 task of earlier commands is still open (`amore follow` waits for it)"
         );
     }
 }

@@ -133,24 +133,26 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Takes the ledger. The caller owns the directory, so whoever holds the lease still is dead or deposed.
+    /// Takes the ledger for a term that began at `begun` (seconds since 1970). The caller owns the directory, so whoever
+    /// holds the lease still is dead or deposed.
     ///
     /// # Errors
     /// The ledger's; another process holds it.
     pub async fn take(
         dir: &DatabaseDir,
         holder: Holder,
+        begun: f64,
         term: std::time::Duration,
         table: &str,
     ) -> Result<Memory, Failure> {
         let ledger = open(dir).await?;
         let scope = scope(dir);
         let mut acquired =
-            ledger.acquire(&scope, &holder, now(), term, None).await.map_err(|error| failed(&error))?;
+            ledger.acquire(&scope, &holder, begun, term, None).await.map_err(|error| failed(&error))?;
         if let Acquired::HeldBy(claim) = &acquired {
             let before = claim.holder.clone();
             acquired = ledger
-                .acquire(&scope, &holder, now(), term, Some(&before))
+                .acquire(&scope, &holder, begun, term, Some(&before))
                 .await
                 .map_err(|error| failed(&error))?;
         }
@@ -174,12 +176,12 @@ impl Memory {
         Ok(Memory { ledger, lease, batches: Vec::new(), moved: HashSet::new(), attempts: HashMap::new() })
     }
 
-    /// Holds it for another term.
+    /// Holds it for another term, which began at `begun`.
     ///
     /// # Errors
     /// Deposed, or the ledger does not answer.
-    pub async fn renew(&self, term: std::time::Duration) -> Result<(), LedgerError> {
-        self.ledger.renew(&self.lease, now(), term).await
+    pub async fn renew(&self, begun: f64, term: std::time::Duration) -> Result<(), LedgerError> {
+        self.ledger.renew(&self.lease, begun, term).await
     }
 
     /// Gives it back.

@@ -45,7 +45,12 @@ pub struct Owner {
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    seconds(SystemTime::now())
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// The term; `AMORE_OWNER_TERM` (seconds) is for tests and for file systems that are slower than ours.
@@ -101,12 +106,16 @@ impl Owner {
     /// When the table cannot be written.
     pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, Failure> {
         let term = term();
-        let mut acquired = table.acquire(&myself(), now(), term, None).await.map_err(|e| failed(&e))?;
+        let mut begun = SystemTime::now();
+        let mut acquired =
+            table.acquire(&myself(), seconds(begun), term, None).await.map_err(|e| failed(&e))?;
         if let Acquired::HeldBy(claim) = &acquired
             && known_dead(&claim.owner)
         {
             let dead = claim.owner.clone();
-            acquired = table.acquire(&myself(), now(), term, Some(&dead)).await.map_err(|e| failed(&e))?;
+            begun = SystemTime::now();
+            acquired =
+                table.acquire(&myself(), seconds(begun), term, Some(&dead)).await.map_err(|e| failed(&e))?;
         }
         let ownership = match acquired {
             Acquired::Mine(ownership) => ownership,
@@ -118,7 +127,7 @@ impl Owner {
             table: Arc::new(table),
             ownership,
             term,
-            renewed: SystemTime::now(),
+            renewed: begun,
             last_stamp: 0,
             path,
             inode,
@@ -144,6 +153,12 @@ impl Owner {
     /// How long a term is.
     pub fn term(&self) -> Duration {
         self.term
+    }
+
+    /// When the present term began, in seconds since 1970. What is held besides the directory begins its term then, not
+    /// later: whoever finds the directory free must not find the rest held.
+    pub fn term_begun(&self) -> f64 {
+        seconds(self.renewed)
     }
 
     /// This process, as the ledger calls it.
@@ -180,8 +195,9 @@ impl Owner {
         if self.renewed.elapsed().unwrap_or_default() * 3 < self.term {
             return Ok(false);
         }
-        self.table.renew(&self.ownership, now(), self.term).await.map_err(|e| failed(&e))?;
-        self.renewed = SystemTime::now();
+        let begun = SystemTime::now();
+        self.table.renew(&self.ownership, seconds(begun), self.term).await.map_err(|e| failed(&e))?;
+        self.renewed = begun;
         Ok(true)
     }
 

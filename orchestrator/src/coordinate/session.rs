@@ -191,6 +191,7 @@ impl<'a> Session<'a> {
         let written = if ended.is_ok() { self.remember().await } else { Ok(()) };
         let runs: BTreeSet<(Proposal, Run)> = self.by_run.keys().copied().collect();
         let left_in_slurm = self.jobs.under_way();
+        let left_open = self.adopted_and_open();
         let Session { setup, worker, collector, owner, requests, interrupted, jobs, memory, .. } = self;
         worker.stop().await;
         jobs.stop().await;
@@ -209,6 +210,7 @@ impl<'a> Session<'a> {
         let mut summary = own_summary(requests);
         summary.interrupted = interrupted;
         summary.jobs_left = left_in_slurm;
+        summary.tasks_left = left_open;
         Ok(summary)
     }
 
