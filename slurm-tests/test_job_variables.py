@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clusters import wait_until
-from test_jobs import Database
+from databases import Database
 
 FILE = '''
 from damnit_ctx import SlurmJob
@@ -129,6 +129,26 @@ def test_scancel_is_the_variables_error(database: Database) -> None:
     assert kind == "JobCancelled" and "(CANCELLED)" in message and "working" in message
     assert database.effects()["command"] == 1 and database.effects()["told"] == 1
     assert database.rows()[1]["other"] == 5
+
+
+def test_a_command_whose_node_dies_is_executed_again(database: Database) -> None:
+    """The one end that is nobody's doing: what it has begun is begun again, and the outcome is the last one's."""
+    database.context(FILE)
+    # The second time it does not wait.
+    script(database, SCRIPT + "[ $(grep -c command effects.txt) -gt 1 ] || sleep 600\n")
+    running = database.start("reprocess", "1")
+    job = begun(database)
+    site = database.site
+    node = site.run("root", ["squeue", "-h", "-j", job, "-o", "%N"]).stdout.strip()
+    site.node_kill(node)
+    try:
+        said = running.ends(timeout=240)
+    finally:
+        site.node_start(node)
+    assert "NODE_FAIL" in said
+    rows = database.rows()[1]
+    assert rows["hits"].startswith("1|2.5|") and rows["twice"] == rows["hits"] * 2 and rows["other"] == 5
+    assert database.effects() == {"threshold": 1, "command": 2, "function": 1}
 
 
 def test_amore_cancel_is_the_variables_error(database: Database) -> None:
