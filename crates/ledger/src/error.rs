@@ -91,14 +91,14 @@ pub enum LedgerError {
         waited: Duration,
     },
     /// Another host has this file open.
-    #[error("{} belongs to {host}, which may use it until {until:.0} (seconds since 1970)", .path.display())]
+    #[error("{} is in use on {host}{}", .path.display(), for_another(*.left))]
     OtherHost {
         /// The file.
         path: PathBuf,
         /// The host.
         host: String,
-        /// When its leases will have run out; 0 if another host has taken the file over from this one.
-        until: f64,
+        /// How long its leases run still; `None` if it has taken the file over from this host.
+        left: Option<Duration>,
     },
     /// A schema from the future.
     #[error("the ledger {place} has schema {found}; this program knows schemas up to {SCHEMA_VERSION}")]
@@ -238,11 +238,13 @@ impl LedgerError {
                     .into()
             }
             Busy { .. } => "close whatever else has it open, or try again".into(),
-            OtherHost { host, until, .. } if *until > 0.0 => format!(
+            OtherHost { host, left: Some(_), .. } => format!(
                 "a SQLite ledger is used from one host at a time: work on {host}, stop the coordinator there, or wait \
                  until its lease has run out; for several hosts use PostgreSQL"
             ),
-            OtherHost { host, .. } => format!("it is in use on {host} now; hand the request to the coordinator there"),
+            OtherHost { host, left: None, .. } => {
+                format!("{host} took it over from here: hand the request to the coordinator there")
+            }
             NewerSchema { .. } => "use a newer release of this program".into(),
             AlteredSchema { .. } => {
                 "use the release that made it; a ledger can be moved away, the results do not depend on it".into()
@@ -276,4 +278,9 @@ impl LedgerError {
         };
         Some(hint)
     }
+}
+
+/// `, for another 3 s`.
+fn for_another(left: Option<Duration>) -> String {
+    left.map_or_else(String::new, |left| format!(", for another {:.0} s", left.as_secs_f64().ceil()))
 }

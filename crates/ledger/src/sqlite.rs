@@ -183,7 +183,12 @@ async fn prepare(work: &mut SqliteWork, file: &File) -> Result<(), LedgerError> 
                 let running = Statement::new("SELECT max(until) FROM lease WHERE until > $1").real(*now);
                 let until = work.fetch(&running).await?.pop().map(|mut row| row.maybe_real()).transpose()?;
                 if let Some(until) = until.flatten() {
-                    return Err(LedgerError::OtherHost { path: file.path.clone(), host: home, until });
+                    let left = std::time::Duration::try_from_secs_f64(until - now).unwrap_or_default();
+                    return Err(LedgerError::OtherHost {
+                        path: file.path.clone(),
+                        host: home,
+                        left: Some(left),
+                    });
                 }
                 let move_in = "UPDATE home SET host = $1, since = $2";
                 work.execute(&Statement::new(move_in).text(host).real(*now)).await?;
@@ -231,7 +236,7 @@ impl Engine for SqliteEngine {
                 let home = home.map_or_else(|| Ok(String::new()), |mut row| row.text())?;
                 if home != self.0.options.host {
                     Box::new(work).rollback().await?;
-                    return Err(LedgerError::OtherHost { path: self.0.path.clone(), host: home, until: 0.0 });
+                    return Err(LedgerError::OtherHost { path: self.0.path.clone(), host: home, left: None });
                 }
             }
             Ok(Box::new(work) as Box<dyn Work>)
