@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from clusters import CommandFailed, Proposal, Site, wait_until
+from compose_site import ComposeSite
 
 
 def test_job_runs_as_its_user_and_writes_its_log(site: Site) -> None:
@@ -213,3 +218,24 @@ def test_product_runs_on_the_login_node(site: Site, proposal: Callable[..., Prop
     mine.amore("reprocess", "1", program="amore-proto", timeout=120)
     table = mine.amore("table", "--csv").stdout
     assert "12" in table
+
+
+@pytest.mark.version
+def test_the_shell_of_the_readme(site: Site) -> None:
+    """What `make slurm-cluster-shell` opens: the commands are found, and bring its runs through Slurm."""
+    if not isinstance(site, ComposeSite):
+        pytest.skip("the shell is one on the cluster in containers")
+    shell = Path(__file__).parent / "cluster" / "shell.sh"
+
+    def typed(words: str) -> str:
+        argv = [shell, os.environ.get("SUITE", "bookworm"), "bash", "-c", words]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    typed("amore-proto reprocess 1-3")
+    table = json.loads(typed("amore table --json --names"))
+    assert {row["run"]: row["values"]["trains"] for row in table} == {1: 12, 2: 12, 3: 12}
+    assert all(row["values"]["heavy"] == 144 for row in table)
+    logs = typed("ls slurm_logs").split()
+    assert len(logs) >= 6 and all(log.startswith("r") and log.endswith(".out") for log in logs)
