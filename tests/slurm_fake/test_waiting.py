@@ -173,3 +173,49 @@ def test_the_doctor(database: Database) -> None:
         "a reservation of others, a partition with a time limit, and a limit of jobs": limited,
     }
     compare("doctor", *(f"=== {name}\n{text}" for name, text in parts.items()))
+
+
+PLACES = '''
+@Variable(cluster=True)
+def heavy(run):
+    return 1
+
+@Variable(cluster=True, time="20:00:00", mem="1T")
+def vast(run):
+    return 1
+
+@Variable(cluster=True, partition="short", time="0:01:00")
+def quick(run):
+    return 1
+
+@Variable(cluster=True, reservation="beamtime")
+def reserved(run):
+    return 1
+'''
+
+
+def test_where_jobs_would_go(database: Database) -> None:
+    """The choice and its reason before anything is submitted; then what is submitted is what was shown."""
+    database.context(PLACES)
+    parts = {"a whole site": told(database, "plan", "1")}
+    with database.cluster.controller("dead"):
+        parts["the controller is dead"] = told(database, "plan", "1", "--var", "heavy")
+    for key, value in {"partition": "nonsense", "reservation": "over"}.items():
+        database.amore("db-config", f"slurm_{key}", value)
+    script = told(database, "plan", "1", "--script", "--var", "heavy")
+    parts["settings that cannot be had"] = script[: script.index("<<'SCRIPT'")] + "…\n"
+    database.amore("db-config", "slurm_partition", "down")
+    database.cluster.reserve("beamtime", "n2")
+    parts["a partition that is down, a reservation for one"] = told(database, "plan", "1-2")
+    database.amore("db-config", "slurm_partition", "--delete")
+    database.amore("db-config", "slurm_reservation", "beamtime")
+    parts["a reservation for all"] = told(database, "plan", "1", "--var", "heavy")
+    compare("plan", *(f"=== {name}\n{text}" for name, text in parts.items()))
+    (job,) = json.loads(database.amore("plan", "1", "--var", "heavy", "--json").stdout)["jobs"]
+    assert job == {
+        "variables": ["heavy"],
+        "reservation": "beamtime",
+        "time_minutes": 120,
+        "because": "from amore db-config slurm_reservation",
+        "remarks": [],
+    }

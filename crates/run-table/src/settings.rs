@@ -25,7 +25,7 @@ pub const KNOWN_SETTINGS: &[KnownSetting] = &[
     known("context_python", "Python that executes the context file (3.9 or later; needs extra_data)"),
     known("variable_time", "seconds that a variable may run"),
     known("variable_mem", "memory that a variable's process may use, as Slurm writes it: 512M, 32G"),
-    known("concurrent_jobs", "how many runs are processed side by side"),
+    known("concurrent_jobs", "how many Slurm jobs are in the queue at once; 0: no limit"),
     known("slurm_reservation", "Slurm reservation to use; goes before slurm_partition"),
     known("slurm_partition", "Slurm partition to use; chosen from those you may use if not set"),
     known("slurm_time", "time limit of Slurm jobs, as sbatch takes it (default 02:00:00)"),

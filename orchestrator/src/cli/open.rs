@@ -85,6 +85,13 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
         "variable_time" | "variable_mem" => limits_of(&one).map(|_| ()),
         "slurm_time" | "slurm_clusters" | "concurrent_jobs" | "noncluster" | "noncluster_cpus"
         | "noncluster_mem" => SlurmSettings::of(&one).map(|_| ()),
+        "slurm_partition" | "slurm_reservation" | "slurm_account" | "slurm_qos" => match value {
+            SettingValue::Text(name) if name.is_empty() || name.contains(char::is_whitespace) => {
+                Err(Failure::new(format!("{key} must be a name without spaces, not {name:?}"))
+                    .hint(format!("to have none: amore-proto db-config {key} --delete")))
+            }
+            _ => Ok(()),
+        },
         "context_python" => {
             if let SettingValue::Text(path) = value
                 && !expanded(path)?.is_file()

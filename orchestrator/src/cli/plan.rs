@@ -1,8 +1,8 @@
 //! `amore plan RUN…`.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
-use amore_model::{Proposal, Run, RunData, Urgency, parse_runs};
+use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs};
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
@@ -11,9 +11,10 @@ use crate::{
     coordinate::{job_asked::job_asked, tasks::Journey},
     database_dir::DatabaseDir,
     dispatch::slurm::{
-        asked::SlurmSettings,
-        client::{self, installed},
-        script, site_file,
+        client::{self, JobAsked, installed},
+        destination::{self, Destination},
+        script, site_facts, site_file,
+        sourced::Resolved,
     },
     failure::{Exit, Failure},
     trigger::user_request::{Runs, UserRequest, resolve},
@@ -68,10 +69,23 @@ struct RunPlan {
     plan: Plan,
 }
 
+/// Tasks that ask for the same, in whichever runs: where their jobs go.
+#[derive(Serialize)]
+struct JobPlan {
+    variables: Vec<String>,
+    #[serde(flatten)]
+    destination: Destination,
+    #[serde(skip)]
+    resources: Resources,
+}
+
 #[derive(Serialize)]
 struct Answer {
     missing: Vec<Run>,
     runs: Vec<RunPlan>,
+    /// Where there is Slurm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    jobs: Vec<JobPlan>,
 }
 
 /// Plans and prints.
@@ -98,15 +112,19 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let known = table.runs().await.map_err(|error| Failure::from_error(&error))?;
     let stored = open::stored_names(&table).await?;
     let resolved = resolve(&request, own, &known)?;
-    let (_, dag) = usable_context(&dir, &table).await?;
     let cluster_available = installed() || arguments.script;
-    let settings = if cluster_available {
-        site_file::settings(&open::settings(&table).await?, own, dir.path())?
+    let sourced = if cluster_available {
+        site_file::sourced(&open::settings(&table).await?, own, dir.path())?
     } else {
-        SlurmSettings::default()
+        Resolved::default()
     };
+    let settings = sourced.settings();
+    if installed() {
+        site_facts::ask_ahead(&settings);
+    }
+    let (_, dag) = usable_context(&dir, &table).await?;
     let urgency = request.urgency(resolved.runs.len());
-    let mut answer = Answer { missing: resolved.missing, runs: Vec::new() };
+    let mut answer = Answer { missing: resolved.missing, runs: Vec::new(), jobs: Vec::new() };
     for (proposal, run, on_disk) in resolved.runs {
         let wanted = Request {
             selection: Selection { run_data: arguments.data, ..request.selection() },
@@ -121,8 +139,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         })?;
         answer.runs.push(RunPlan { proposal, run, plan });
     }
+    let jobs = Jobs { dir: &dir, sourced: &sourced, urgency };
+    if installed() {
+        answer.jobs = jobs.of(&answer.runs).await;
+    }
     if arguments.script {
-        output::say(scripts(&dir, &settings, urgency, &answer)?);
+        output::say(jobs.scripts(&answer).await?);
     } else if arguments.json {
         output::say_json(&answer)?;
     } else {
@@ -131,38 +153,81 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if answer.missing.is_empty() { ExitCode::SUCCESS } else { Exit::Partly.into() })
 }
 
-/// The submission of each job, as a shell would make it. The token is another one each time.
-fn scripts(
-    dir: &DatabaseDir,
-    settings: &SlurmSettings,
+/// What is needed to say where a job would go.
+struct Jobs<'a> {
+    dir: &'a DatabaseDir,
+    sourced: &'a Resolved,
     urgency: Urgency,
-    answer: &Answer,
-) -> Result<String, Failure> {
-    let mut words = Vec::new();
-    for RunPlan { proposal, run, plan } in &answer.runs {
-        for task in plan.tasks.iter().filter(|task| task.place == Place::Cluster) {
-            let names = task.names();
-            let executes =
-                task.job.as_ref().map(|job| format!("\n# executes {}", job.spec.command.join(" ")));
-            let (key, journey) = ((*proposal, *run), Journey::default());
-            let asked = job_asked(dir, settings, key, &task.resources, urgency, &journey, "TOKEN");
-            let script = script::render(dir.path(), &asked.script).map_err(|error| {
-                Failure::from_error(&error).hint("see docs/slurm.md for what a template is given")
-            })?;
-            let arguments: Vec<String> = client::arguments(&asked, "TOKEN")
-                .iter()
-                .map(|text| script::quoted_if_needed(text))
-                .collect();
-            words.push(format!(
-                "# run {run}: {}{}\nsbatch {} <<'SCRIPT'\n{}\nSCRIPT",
-                names.join(", "),
-                executes.unwrap_or_default().replace('\r', " "),
-                arguments.join(" "),
-                script.trim_end()
-            ));
+}
+
+impl Jobs<'_> {
+    /// As its submission would ask, and where there is Slurm as it would be settled. The token is another one each time.
+    async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobAsked, Destination) {
+        let settings = self.sourced.settings();
+        let asked =
+            job_asked(self.dir, &settings, key, resources, self.urgency, &Journey::default(), "TOKEN");
+        if installed() {
+            destination::find(asked, resources, self.sourced).await
+        } else {
+            (asked, Destination::default())
         }
     }
-    Ok(if words.is_empty() { "no Slurm job would be submitted".to_owned() } else { words.join("\n\n") })
+
+    /// Each kind of job of these plans.
+    async fn of(&self, runs: &[RunPlan]) -> Vec<JobPlan> {
+        let mut jobs: Vec<JobPlan> = Vec::new();
+        for RunPlan { proposal, run, plan } in runs {
+            for task in plan.tasks.iter().filter(|task| task.place == Place::Cluster) {
+                let known = jobs.iter().position(|job| job.resources == task.resources);
+                let at = match known {
+                    Some(at) => at,
+                    None => {
+                        let (_, destination) = self.settled((*proposal, *run), &task.resources).await;
+                        let resources = task.resources.clone();
+                        jobs.push(JobPlan { variables: Vec::new(), destination, resources });
+                        jobs.len() - 1
+                    }
+                };
+                for name in task.names() {
+                    if !jobs[at].variables.iter().any(|known| *known == name) {
+                        jobs[at].variables.push(name.to_owned());
+                    }
+                }
+            }
+        }
+        jobs
+    }
+
+    /// The submission of each job, as a shell would make it.
+    async fn scripts(&self, answer: &Answer) -> Result<String, Failure> {
+        let mut words = Vec::new();
+        for RunPlan { proposal, run, plan } in &answer.runs {
+            for task in plan.tasks.iter().filter(|task| task.place == Place::Cluster) {
+                let (asked, destination) = self.settled((*proposal, *run), &task.resources).await;
+                let script = script::render(self.dir.path(), &asked.script).map_err(|error| {
+                    Failure::from_error(&error).hint("see docs/slurm.md for what a template is given")
+                })?;
+                let arguments: Vec<String> = client::arguments(&asked, "TOKEN")
+                    .iter()
+                    .map(|text| script::quoted_if_needed(text))
+                    .collect();
+                let mut said = format!("run {run}: {}", task.names().join(", "));
+                if let Some(job) = &task.job {
+                    let _ = write!(said, "\nexecutes {}", job.spec.command.join(" ").replace('\r', " "));
+                }
+                for remark in &destination.remarks {
+                    let _ = write!(said, "\n{remark}");
+                }
+                words.push(format!(
+                    "# {}\nsbatch {} <<'SCRIPT'\n{}\nSCRIPT",
+                    said.replace('\n', "\n# "),
+                    arguments.join(" "),
+                    script.trim_end()
+                ));
+            }
+        }
+        Ok(if words.is_empty() { "no Slurm job would be submitted".to_owned() } else { words.join("\n\n") })
+    }
 }
 
 /// Runs with the same plan are told together.
@@ -182,6 +247,19 @@ fn in_words(answer: &Answer) -> String {
         let title =
             if names.len() == 1 { format!("Run {}", names[0]) } else { format!("Runs {}", names.join(", ")) };
         words.push(format!("{title}\n{}", amore_plan::describe(&answer.runs[first].plan)));
+    }
+    if !answer.jobs.is_empty() {
+        let mut text = "Slurm jobs".to_owned();
+        for job in &answer.jobs {
+            let _ = write!(text, "\n  {}\n    {}", job.variables.join(", "), job.destination.in_words());
+            for remark in &job.destination.remarks {
+                let _ = write!(text, "\n    {}", remark.replace('\n', "\n    "));
+            }
+        }
+        if let Some(last) = words.last_mut() {
+            last.truncate(last.trim_end().len());
+        }
+        words.push(text);
     }
     words.join("\n\n")
 }

@@ -4,13 +4,14 @@
 //! does not take a job, [`advice`] what to do about one that waits; [`asked`] is what a job asks Slurm for; [`look`] asks how jobs
 //! stand; [`news`] reads what a worker in a job says. [`site_file`] has the administrator's defaults, and [`sourced`] settings with
 //! their places; [`site_facts`] asks what the site offers to this user, [`clusters`] on which clusters; [`partition`] and
-//! [`reservation`] judge it.
+//! [`reservation`] judge it; [`destination`] says beforehand where a job would go, and why.
 
 pub mod advice;
 pub mod answers;
 pub mod asked;
 pub mod client;
 pub mod clusters;
+pub mod destination;
 pub mod lane;
 pub mod look;
 pub mod news;

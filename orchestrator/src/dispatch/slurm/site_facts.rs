@@ -215,6 +215,19 @@ pub struct Remark {
     pub words: String,
 }
 
+/// What a partition must let a job have.
+pub fn wanted(asked: &JobAsked) -> Wanted {
+    Wanted {
+        minutes: asked.time_minutes,
+        nodes: asked.nodes,
+        cpus: asked.cpus,
+        mem_mib: asked.mem_mib,
+        gpus: asked.gpus.is_some_and(|gpus| gpus > 0),
+        account: asked.account.clone(),
+        qos: asked.qos.clone(),
+    }
+}
+
 /// Makes of what a job asks for what Slurm can do: a reservation that is over or not for this user is left out; where
 /// the default partition is closed to him another one is named. While Slurm does not answer, nothing is changed.
 pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
@@ -243,16 +256,7 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
         asked.reservation = kept;
     }
     if asked.reservation.is_none() && asked.partition.is_none() {
-        let wanted = Wanted {
-            minutes: asked.time_minutes,
-            nodes: asked.nodes,
-            cpus: asked.cpus,
-            mem_mib: asked.mem_mib,
-            gpus: asked.gpus.is_some_and(|gpus| gpus > 0),
-            account: asked.account.clone(),
-            qos: asked.qos.clone(),
-        };
-        if let Some((chosen, why)) = choose(cluster, &wanted).await.instead_of_default() {
+        if let Some((chosen, why)) = choose(cluster, &wanted(&asked)).await.instead_of_default() {
             remarks.push(Remark {
                 about: format!("partition {}: {why}", chosen.name),
                 words: format!("note: jobs go to the partition {}: {why}; {}", chosen.name, chosen.because),

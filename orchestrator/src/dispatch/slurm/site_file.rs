@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    asked::{NonCluster, SlurmSettings, memory_mib, minutes},
+    asked::{CONCURRENT_JOBS, NonCluster, SlurmSettings, memory_mib, minutes},
     clusters::unfit_name,
     sourced::{Resolved, Source, Sourced},
 };
@@ -190,7 +190,13 @@ impl SiteFile {
     /// before the general one.
     pub fn of(&self, proposal: Option<Proposal>, instrument: Option<&str>) -> Resolved {
         let own = proposal.and_then(|proposal| self.proposals.get(&proposal.0)).cloned().unwrap_or_default();
-        let instruments = instrument.and_then(|name| self.instruments.get(name)).cloned().unwrap_or_default();
+        let named = |name: &str| {
+            self.instruments
+                .iter()
+                .find(|(section, _)| section.eq_ignore_ascii_case(name))
+                .map(|found| found.1)
+        };
+        let instruments = instrument.and_then(named).cloned().unwrap_or_default();
         own.or(&instruments).or(&self.general)
     }
 }
@@ -327,12 +333,17 @@ pub fn resolve(
     proposal: Option<Proposal>,
     directory: &Path,
 ) -> Result<Resolved, Failure> {
-    let own = Resolved::of_database(SlurmSettings::of(database)?);
+    let mut own = Resolved::of_database(SlurmSettings::of(database)?);
     let instrument = instrument(directory);
-    Ok(match site {
-        Some(site) => own.or(&site.of(proposal, instrument.as_deref())),
-        None => own,
-    })
+    let Some(site) = site else { return Ok(own) };
+    let of_site = site.of(proposal, instrument.as_deref());
+    // Every new database says this number, as DAMNIT's do. It is nobody's wish, and must not hide the site's.
+    if own.concurrent_jobs.as_ref().is_some_and(|jobs| jobs.value == CONCURRENT_JOBS)
+        && of_site.concurrent_jobs.is_some()
+    {
+        own.concurrent_jobs = None;
+    }
+    Ok(own.or(&of_site))
 }
 
 /// What jobs of a database ask for: its settings, over the site's file.
@@ -344,8 +355,20 @@ pub fn settings(
     proposal: Proposal,
     directory: &Path,
 ) -> Result<SlurmSettings, Failure> {
+    Ok(sourced(database, proposal, directory)?.settings())
+}
+
+/// The same, each with its source.
+///
+/// # Errors
+/// As [`settings`].
+pub fn sourced(
+    database: &BTreeMap<String, SettingValue>,
+    proposal: Proposal,
+    directory: &Path,
+) -> Result<Resolved, Failure> {
     let site = SiteFile::load()?;
-    Ok(resolve(database, site.as_ref(), Some(proposal), directory)?.settings())
+    resolve(database, site.as_ref(), Some(proposal), directory)
 }
 
 #[cfg(test)]
@@ -406,6 +429,11 @@ concurrent_jobs = 0
                 "concurrent_jobs=no limit: /etc/amore/amore.toml, line 14, [slurm.proposal.1234]",
             ]
         );
+        // DAMNIT's default, in each new database, is not a wish; another number is.
+        let jobs = |number| of(&[("concurrent_jobs", number)], 99, "/tmp").settings().concurrent_jobs;
+        assert_eq!((jobs("15"), jobs("7")), (Some(40), Some(7)));
+        let lower = here.replace("SPB", "spb");
+        assert_eq!(of(&[], 1, &lower).settings().account.as_deref(), Some("spb"));
         let elsewhere = of(&[], 99, "/gpfs/exfel/exp/MID/202401/p000099/usr/Shared/amore").settings();
         assert_eq!(elsewhere.partition.as_deref(), Some("upex"));
         assert_eq!((elsewhere.reservation, elsewhere.concurrent_jobs), (None, Some(40)));

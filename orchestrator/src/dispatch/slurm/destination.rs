@@ -1,0 +1,133 @@
+//! Where a job would go, and why: what `amore plan` says of it before there is a job.
+
+use amore_model::Resources;
+use serde::Serialize;
+
+use super::{
+    client::{JobAsked, SlurmSilent},
+    clusters::Clusters,
+    partition::{Verdict, in_words},
+    site_facts::{self, SiteFacts},
+    sourced::{Resolved, Sourced},
+};
+
+/// Where a job would go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// The cluster or clusters that are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<String>,
+    /// The reservation; the partition does not count then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<String>,
+    /// The partition, also where it is Slurm's default and not named to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The account that is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The QOS that is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// The time limit.
+    pub time_minutes: u32,
+    /// Why there, and where it was said.
+    pub because: String,
+    /// What is not as it was asked for, or will not work.
+    pub remarks: Vec<String>,
+}
+
+impl Destination {
+    /// `partition main, account xfel, at most 2:00:00: it is Slurm's default, and you may use it`.
+    pub fn in_words(&self) -> String {
+        let place = match (&self.reservation, &self.partition) {
+            (Some(reservation), _) => format!("reservation {reservation}"),
+            (None, Some(partition)) => format!("partition {partition}"),
+            (None, None) => "where Slurm puts it".to_owned(),
+        };
+        let mut words = vec![place];
+        let named = [("cluster", &self.clusters), ("account", &self.account), ("QOS", &self.qos)];
+        words.extend(named.iter().filter_map(|(what, name)| Some(format!("{what} {}", name.as_ref()?))));
+        words.push(format!("at most {}", in_words(self.time_minutes)));
+        format!("{}: {}", words.join(", "), self.because)
+    }
+}
+
+/// Settles a job that is only planned, as its submission would, and says where it goes. `resources` is what its
+/// variables ask for.
+pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -> (JobAsked, Destination) {
+    let clusters = Clusters::of(asked.clusters.as_deref());
+    let facts = if clusters.leave_it_to_slurm() {
+        Err(SlurmSilent("Slurm chooses the cluster for each job".to_owned()))
+    } else {
+        site_facts::facts(clusters.only()).await
+    };
+    let first = asked.clone();
+    let (settled, remarks) = site_facts::settle(asked).await;
+    let mut found = Destination {
+        clusters: settled.clusters.clone(),
+        reservation: settled.reservation.clone(),
+        // It is not named to Slurm beside a reservation.
+        partition: settled.partition.clone().filter(|_| settled.reservation.is_none()),
+        account: settled.account.clone(),
+        qos: settled.qos.clone(),
+        time_minutes: settled.time_minutes,
+        because: String::new(),
+        remarks: remarks.into_iter().map(|remark| remark.words).collect(),
+    };
+    found.because = because(&first, &mut found, resources, settings, facts.as_deref());
+    (settled, found)
+}
+
+fn because(
+    first: &JobAsked,
+    found: &mut Destination,
+    resources: &Resources,
+    settings: &Resolved,
+    facts: Result<&SiteFacts, &SlurmSilent>,
+) -> String {
+    if found.reservation.is_some() {
+        return source(resources.reservation.is_some(), settings.reservation.as_ref());
+    }
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(SlurmSilent(words)) => return format!("it is not known yet ({words})"),
+    };
+    let wanted = site_facts::wanted(first);
+    if let Some(names) = &first.partition {
+        for name in names.split(',') {
+            match facts.judge(name, &wanted) {
+                Some(Verdict::Usable { .. }) => {}
+                Some(verdict) => {
+                    found.remarks.push(format!("warning: the partition {name} cannot be used: {verdict}"))
+                }
+                None => found
+                    .remarks
+                    .push(format!("warning: there is no partition {name}: Slurm will refuse the job")),
+            }
+        }
+        return source(resources.partition.is_some(), settings.partition.as_ref());
+    }
+    let choice = facts.choose(&wanted);
+    match choice.chosen {
+        Some(chosen) => {
+            found.partition = Some(chosen.name);
+            chosen.because
+        }
+        None => {
+            let each: String =
+                choice.considered.iter().map(|(name, verdict)| format!("\n  {name}: {verdict}")).collect();
+            found.remarks.push(format!("warning: you may use no partition for this{each}"));
+            "none is named to it".to_owned()
+        }
+    }
+}
+
+/// Who named it.
+fn source(by_variable: bool, setting: Option<&Sourced<String>>) -> String {
+    match setting {
+        _ if by_variable => "the variable asks for it".to_owned(),
+        Some(setting) => format!("from {}", setting.source),
+        None => "from a setting".to_owned(),
+    }
+}
