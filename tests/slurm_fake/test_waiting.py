@@ -175,6 +175,21 @@ def test_the_doctor(database: Database) -> None:
     compare("doctor", *(f"=== {name}\n{text}" for name, text in parts.items()))
 
 
+def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -> None:
+    database.context(CONTEXT + '\n@Variable(cluster=True, cpus=2)\ndef late(run, heavy: "var#heavy"):\n    return heavy\n')
+    command = database.begin("reprocess", "1")
+    wait_until(lambda: taken(database, 1), "job 1 to be taken")
+    assert "now        late waits for heavy\n" in database.amore("explain", "1", "late").stdout
+    assert ", for heavy\n" in database.amore("explain", "1").stdout
+    # One who asks what is under way, and then goes on, has waited for it.
+    follower = database.begin("follow")
+    follower.wait_said("waits for its end")
+    database.touch("go-1")
+    command.ends()
+    follower.ends()
+    assert database.rows(1)["late"] == 10
+
+
 PLACES = '''
 @Variable(cluster=True)
 def heavy(run):

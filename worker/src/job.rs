@@ -14,7 +14,7 @@ use std::{
 
 use amore_wire::{
     VERSION,
-    sheet::JobSheet,
+    sheet::{self, JobSheet},
     task::{FromWorker, Task},
 };
 use nix::sys::signal::{SigSet, Signal};
@@ -91,6 +91,10 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     if sheet.version != VERSION {
         return Err(JobError::Version(sheet.version));
     }
+    if let Some(other) = claimed_by_another(sheet_path)? {
+        eprintln!("job {other} works on this job's sheet: nothing to do");
+        return Ok(0);
+    }
     let report =
         Arc::new(Report::to_file(events).map_err(|error| JobError::Events(events.to_owned(), error))?);
     report.say(&FromWorker::Hello { version: VERSION, processes: sheet.processes });
@@ -135,6 +139,27 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
         let _ = worker.join();
     }
     Ok(job.exit_code.load(Ordering::Relaxed))
+}
+
+/// Claims the sheet for this job: its work is done by one, however many jobs were made of it (an array, a copy of the
+/// script that a user submits). A job that Slurm requeues keeps its number, and its claim.
+fn claimed_by_another(sheet: &Path) -> Result<Option<String>, JobError> {
+    let Ok(job) = env::var("SLURM_JOB_ID") else { return Ok(None) };
+    let path = sheet::claim(sheet);
+    // Made whole beside it and linked, so that nobody reads half a number.
+    let beside = sheet.with_extension(format!("claim-{job}"));
+    let failed = |error| JobError::Events(path.clone(), error);
+    fs::write(&beside, &job).map_err(failed)?;
+    let linked = fs::hard_link(&beside, &path);
+    let _ = fs::remove_file(&beside);
+    match linked {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let other = fs::read_to_string(&path).map_err(failed)?;
+            Ok((other != job).then_some(other))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Slurm says SIGTERM before it kills: at the time limit, at scancel, at preemption.

@@ -262,7 +262,7 @@ impl LedgerError {
                     .into()
             }
             Full { .. } => "free some space or ask for more quota; nothing was half-written".into(),
-            Replaced { .. } => "open it again".into(),
+            Replaced { .. } => "run the command again: it works with what is there now".into(),
             BadPlace { .. } => "write a path, or postgres://user@host/database".into(),
             Refused { .. } => {
                 "check user, password (PGPASSWORD or ~/.pgpass) and database name, and that the user may create in it"

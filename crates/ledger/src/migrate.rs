@@ -42,6 +42,17 @@ pub(crate) async fn migrate(
     if fresh {
         work.script(MAKE).await?;
     }
+    let applied = applied(work, place, steps).await?;
+    for step in steps.iter().filter(|step| step.number > applied) {
+        work.script(step.sql).await?;
+        let note = Statement::new(NOTE).int(step.number).text(step.name);
+        work.execute(&note.text(&checksum_of(step.sql)).real(now)).await?;
+    }
+    Ok(())
+}
+
+/// The last of `steps` that was taken; 0 if none was.
+pub(crate) async fn applied(work: &mut dyn Work, place: &str, steps: &[Step]) -> Result<i64, LedgerError> {
     let mut applied = 0;
     for mut row in work.fetch(&Statement::new(APPLIED)).await? {
         let (number, checksum) = (row.int()?, row.text()?);
@@ -53,12 +64,7 @@ pub(crate) async fn migrate(
         }
         applied = number;
     }
-    for step in steps.iter().filter(|step| step.number > applied) {
-        work.script(step.sql).await?;
-        let note = Statement::new(NOTE).int(step.number).text(step.name);
-        work.execute(&note.text(&checksum_of(step.sql)).real(now)).await?;
-    }
-    Ok(())
+    Ok(applied)
 }
 
 fn checksum_of(sql: &str) -> String {

@@ -56,6 +56,27 @@ impl Ledger {
         Ok(Ledger { engine })
     }
 
+    /// Opens a ledger that is there, to look at it. A file is neither written nor taken from another host, and the
+    /// right to read it is enough; only what has to be mended first (an older schema, a write that was cut short) takes
+    /// what [`Ledger::open`] does.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]. Writing to it is an error too.
+    pub async fn open_to_read(place: &str, options: &OpenOptions) -> Result<Ledger, LedgerError> {
+        let path = match place.split_once(':') {
+            Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
+            Some(("postgres" | "postgresql", _)) => return Ledger::open(place, options).await,
+            Some((_, rest)) if rest.starts_with("//") => return Ledger::open(place, options).await,
+            _ => place,
+        };
+        let path = Path::new(path);
+        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        match sqlite::open_to_read(&file, options).await? {
+            Some(engine) => Ok(Ledger { engine: Arc::new(engine) }),
+            None => Ledger::open(place, options).await,
+        }
+    }
+
     /// Where it is, for messages: without passwords.
     pub fn place(&self) -> String {
         self.engine.place()

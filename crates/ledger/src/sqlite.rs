@@ -57,24 +57,9 @@ struct File {
 pub(crate) async fn open(path: &Path, options: &OpenOptions) -> Result<SqliteEngine, LedgerError> {
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
     make_or_look_at(&path)?;
-    let meta = fs::metadata(&path).map_err(io_error("look at", &path))?;
-    let connect = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(false)
-        .foreign_keys(true)
-        .busy_timeout(options.patience)
-        .journal_mode(SqliteJournalMode::Truncate)
-        .synchronous(SqliteSynchronous::Full)
-        .disable_statement_logging();
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(options.patience * 2)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_lazy_with(connect);
-    let file = File { pool, path, device: meta.dev(), inode: meta.ino(), options: options.clone() };
-    let engine = SqliteEngine(Arc::new(file));
+    let engine = engine(path, options, |connect| {
+        connect.journal_mode(SqliteJournalMode::Truncate).synchronous(SqliteSynchronous::Full)
+    })?;
     let mut work = engine.begin_anyhow(Mode::Write, "open it").await?;
     match prepare(&mut work, &engine.0).await {
         Ok(()) => Box::new(work).commit().await?,
@@ -85,6 +70,65 @@ pub(crate) async fn open(path: &Path, options: &OpenOptions) -> Result<SqliteEng
         }
     }
     Ok(engine)
+}
+
+/// Opens a ledger that is there without writing. `None`: it has to be written first, or is none.
+pub(crate) async fn open_to_read(
+    path: &Path,
+    options: &OpenOptions,
+) -> Result<Option<SqliteEngine>, LedgerError> {
+    let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    if !accessible(&path, AccessFlags::R_OK) {
+        return Ok(None);
+    }
+    let engine = engine(path, options, |connect| connect.read_only(true))?;
+    match is_current(&engine).await {
+        Ok(true) => Ok(Some(engine)),
+        // Whoever may write finds out what is wrong, and mends what can be mended.
+        Ok(false) => {
+            engine.0.pool.close().await;
+            Ok(None)
+        }
+        Err(error @ LedgerError::Busy { .. }) => Err(error),
+        Err(_) => {
+            engine.0.pool.close().await;
+            Ok(None)
+        }
+    }
+}
+
+/// Is it a ledger with the schema of this program?
+async fn is_current(engine: &SqliteEngine) -> Result<bool, LedgerError> {
+    let mut work = engine.begin_anyhow(Mode::Read, "open it").await?;
+    let id = number(&mut work, &Statement::new("PRAGMA application_id")).await?;
+    let current = id == APPLICATION_ID
+        && migrate::applied(&mut work, &engine.place(), STEPS).await? == migrate::SCHEMA_VERSION;
+    Box::new(work).rollback().await?;
+    Ok(current)
+}
+
+fn engine(
+    path: PathBuf,
+    options: &OpenOptions,
+    how: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions,
+) -> Result<SqliteEngine, LedgerError> {
+    let meta = fs::metadata(&path).map_err(io_error("look at", &path))?;
+    let connect = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(options.patience)
+        .disable_statement_logging();
+    let connect = how(connect);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(options.patience * 2)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(connect);
+    let file = File { pool, path, device: meta.dev(), inode: meta.ino(), options: options.clone() };
+    Ok(SqliteEngine(Arc::new(file)))
 }
 
 /// Makes an empty file, or refuses what cannot be a ledger.

@@ -37,3 +37,8 @@ pub fn sheet(directory: &Path, token: &str) -> PathBuf {
 pub fn events(directory: &Path, token: &str) -> PathBuf {
     folder(directory).join(format!("{token}.events"))
 }
+
+/// Where the job stands that works on the sheet of a token. A job of another number has nothing to do there.
+pub fn claim(sheet: &Path) -> PathBuf {
+    sheet.with_extension("claim")
+}

@@ -105,7 +105,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut checks = programs::check().await;
     let (settings_checks, settings) = settings(&dir, is_database).await;
     checks.extend(settings_checks);
-    checks.extend(slurm::check(&settings).await);
+    checks.extend(slurm::check(&settings, dir.path()).await);
     if is_database {
         checks.extend(directory::check(&dir));
     }

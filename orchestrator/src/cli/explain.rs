@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use amore_ledger::{Phase, TaskRow};
 use amore_model::{JobId, Proposal, Run};
 use amore_run_table::{Cell, TableFilter};
 use serde_json::json;
@@ -46,8 +47,11 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
+    let mut under_way = BTreeSet::new();
     if memory::exists(&dir) {
-        links.extend(story(&dir, proposal, arguments).await?);
+        let (told, open) = story(&dir, proposal, arguments).await?;
+        links.extend(told);
+        under_way = open;
     }
     let filter = TableFilter {
         proposal: Some(proposal),
@@ -56,24 +60,33 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let data = table.table(&filter).await.map_err(|error| Failure::from_error(&error))?;
     let row = data.rows.first();
+    // What stands in the table while it is computed again.
+    let before = |name: &String| {
+        if under_way.contains(name) { " (of an earlier request; it is computed again now)" } else { "" }
+    };
     for (at, column) in data.columns.iter().enumerate() {
         match row.and_then(|row| row.cells.get(at)).and_then(Option::as_ref) {
             Some(Cell::Error { class, message }) => links.push(Link {
                 at: None,
                 kind: "error".to_owned(),
-                words: format!("{}: {class}: {message}", column.name),
+                words: format!("{}: {class}: {message}{}", column.name, before(&column.name)),
             }),
             Some(_) if arguments.variable.is_some() => links.push(Link {
                 at: None,
                 kind: "value".to_owned(),
-                words: format!("{} has a value; `amore table` shows it", column.name),
+                words: format!("{} has a value; `amore table` shows it{}", column.name, before(&column.name)),
             }),
             _ => {}
         }
     }
     let log = dir.run_log(proposal, arguments.run);
     if links.is_empty() {
-        let words = if let (Some(_), Some(name)) = (row, &arguments.variable) {
+        let known = table.computed_variables().await.map_err(|error| Failure::from_error(&error))?;
+        let words = if let Some(name) = &arguments.variable
+            && !known.iter().any(|row| row.name == *name)
+        {
+            format!("no variable {name} is known here: `amore table --columns` lists names and titles")
+        } else if let (Some(_), Some(name)) = (row, &arguments.variable) {
             format!(
                 "{name} has neither a value nor an error: it returned None, was not asked for, or could not be stored (its log would say so)"
             )
@@ -116,8 +129,34 @@ fn clock(at: f64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-async fn story(dir: &DatabaseDir, proposal: Proposal, arguments: &Arguments) -> Result<Vec<Link>, Failure> {
-    let ledger = memory::open(dir).await?;
+/// What a task computes.
+fn names(task: &TaskRow) -> String {
+    let spec = serde_json::from_value::<TaskSpec>(task.spec.clone());
+    spec.map(|spec| spec.planned.names().join(", ")).unwrap_or_default()
+}
+
+/// What a task that cannot begin waits for, of the others of its run.
+fn waits(task: &TaskRow, all: &[TaskRow]) -> Option<Link> {
+    let words = match task.phase {
+        Phase::Waiting => {
+            let open =
+                |id: &&String| all.iter().find(|other| other.id == **id && other.phase != Phase::Ended);
+            let before: Vec<String> = task.waits_for.iter().filter_map(|id| open(&id)).map(names).collect();
+            format!("{} waits for {}", names(task), before.join("; "))
+        }
+        Phase::Ready => format!("{} waits for its turn (`amore db-config concurrent_jobs`)", names(task)),
+        Phase::Submitting | Phase::Submitted | Phase::Running | Phase::Ended => return None,
+    };
+    Some(Link { at: None, kind: "now".to_owned(), words })
+}
+
+/// What the ledger tells of it; and the variables that are under way.
+async fn story(
+    dir: &DatabaseDir,
+    proposal: Proposal,
+    arguments: &Arguments,
+) -> Result<(Vec<Link>, BTreeSet<String>), Failure> {
+    let ledger = memory::open_to_read(dir).await?;
     let scope = memory::scope(dir);
     let failed = |error| memory::failed(&error);
     let tasks = ledger.tasks_of_run(&scope, proposal, arguments.run, 200).await.map_err(failed)?;
@@ -145,14 +184,25 @@ async fn story(dir: &DatabaseDir, proposal: Proposal, arguments: &Arguments) -> 
     }
     for row in ledger.events_of_run(&scope, proposal, arguments.run).await.map_err(failed)? {
         let event = row.event;
-        if event.task.as_ref().is_none_or(|id| wanted.iter().any(|task| task.id == *id)) {
-            links.push(Link { at: Some(event.at), kind: event.kind, words: event.message });
+        let task = event.task.as_ref().and_then(|id| wanted.iter().find(|task| task.id == *id));
+        if task.is_some() || event.task.is_none() {
+            // From here on a job stands for its variables.
+            let whose = task.filter(|_| event.kind == "submitted").map(|task| names(task));
+            let whose = whose.map(|names| format!(", for {names}")).unwrap_or_default();
+            links.push(Link { at: Some(event.at), kind: event.kind, words: event.message + &whose });
         }
     }
     links.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));
+    links.extend(wanted.iter().filter_map(|task| waits(task, &tasks)));
+    let under_way = tasks
+        .iter()
+        .filter(|task| task.phase != Phase::Ended)
+        .filter_map(|task| serde_json::from_value::<TaskSpec>(task.spec.clone()).ok())
+        .flat_map(|spec| spec.planned.names())
+        .collect();
     let open: Vec<JobId> = wanted
         .iter()
-        .filter(|task| task.phase != amore_ledger::Phase::Ended)
+        .filter(|task| task.phase != Phase::Ended)
         .filter_map(|task| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job)
         .collect();
     let mut by_cluster: BTreeMap<Option<String>, Vec<JobId>> = BTreeMap::new();
@@ -180,5 +230,5 @@ async fn story(dir: &DatabaseDir, proposal: Proposal, arguments: &Arguments) -> 
             Err(silent) => links.push(Link { at: None, kind: "now".to_owned(), words: silent.to_string() }),
         }
     }
-    Ok(links)
+    Ok((links, under_way))
 }

@@ -53,7 +53,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
-    let ledger = memory::open(dir).await?;
+    let ledger = memory::open_to_read(dir).await?;
     let tasks = ledger.open_tasks(&memory::scope(dir)).await.map_err(|error| memory::failed(&error))?;
     // Without Slurm's word the ledger's is shown.
     let job = |task: &TaskRow| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job;

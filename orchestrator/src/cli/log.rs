@@ -121,7 +121,7 @@ async fn clusters(
 ) -> Result<Vec<(Option<u64>, String, String)>, Failure> {
     let mut found = Vec::new();
     if memory::exists(dir) {
-        let ledger = memory::open(dir).await?;
+        let ledger = memory::open_to_read(dir).await?;
         let scope = memory::scope(dir);
         let failed = |error| memory::failed(&error);
         for task in ledger.tasks_of_run(&scope, proposal, run, 200).await.map_err(failed)? {

@@ -189,7 +189,7 @@ impl Jobs<'_> {
                     }
                 };
                 for name in task.names() {
-                    if !jobs[at].variables.iter().any(|known| *known == name) {
+                    if !jobs[at].variables.contains(&name) {
                         jobs[at].variables.push(name.to_owned());
                     }
                 }

@@ -22,6 +22,8 @@ use crate::{
 };
 
 /// How often a process that waits for the owner looks for news.
+/// How often it is looked whether the owner is still there.
+const OWNER_POLL: Duration = Duration::from_secs(1);
 const NEWS_POLL: Duration = Duration::from_millis(150);
 
 /// Compute variables again for some runs, or for all runs in the database.
@@ -191,9 +193,13 @@ impl Foreground {
                         worker.stop().await;
                     }
                     let Some(request) = request.as_deref_mut() else {
-                        let message = format!("{by} works in this directory and follows what is under way");
+                        let message = format!(
+                            "{by} works in this directory and follows what is under way; this command waits for its end"
+                        );
                         display.show(&Event::Notice { message });
-                        return Ok(Summary::default());
+                        owner_is_gone(dir).await?;
+                        // What it has left is ours now.
+                        continue;
                     };
                     display.show(&Event::Notice {
                         message: format!("{by} works in this directory; it is asked to do this too"),
@@ -206,6 +212,21 @@ impl Foreground {
             }
         }
     }
+}
+
+/// Waits until nobody owns the directory.
+async fn owner_is_gone(dir: &DatabaseDir) -> Result<(), Failure> {
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    while Owner::is_held(dir).await? {
+        tokio::select! {
+            () = tokio::time::sleep(OWNER_POLL) => {}
+            _ = &mut interrupted => {
+                let words = "stopped waiting: the process that owns this directory goes on";
+                return Err(Failure::new(words).exit(Exit::Interrupted));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn exit_code(summary: &Summary) -> ExitCode {

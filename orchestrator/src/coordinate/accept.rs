@@ -21,7 +21,11 @@ use super::{
 use crate::{
     collect::{Notice, about_table},
     context_file,
-    dispatch::slurm::{asked::SlurmSettings, site_facts},
+    dispatch::slurm::{
+        asked::SlurmSettings,
+        client::{installed, switched_off},
+        script, site_facts,
+    },
     failure::{Exit, Failure},
     site::RunOnDisk,
     trigger::user_request::{ResolvedRuns, UserRequest, resolve},
@@ -60,6 +64,10 @@ impl<'a> Session<'a> {
 
         let urgency = request.urgency(runs.len());
         let plans = self.plan_all(request, &dag, &runs).await?;
+        let of_slurm = |plan: &Plan| plan.tasks.iter().any(|task| task.place == Place::Cluster);
+        if plans.iter().any(|(_, plan)| of_slurm(plan)) {
+            self.can_make_jobs()?;
+        }
         let variables =
             plans.iter().map(|(_, plan)| plan.tasks.iter().map(|task| task.steps.len()).sum::<usize>()).sum();
         listener.tell(&Event::Planned { runs: runs.len(), variables, missing: missing.clone() });
@@ -123,6 +131,23 @@ impl<'a> Session<'a> {
         }
         self.record_request(index, request).await?;
         self.finish_if_done(index);
+        Ok(())
+    }
+
+    /// Can jobs be made at all? If not, nothing is begun and no value is touched.
+    fn can_make_jobs(&self) -> Result<(), Failure> {
+        let directory = self.setup.dir.path();
+        script::check(directory).map_err(|error| {
+            Failure::from_error(&error)
+                .hint("see docs/slurm.md for what a template must have; `amore plan RUN --script` tries it")
+        })?;
+        if directory.as_os_str().as_encoded_bytes().contains(&b'\\') {
+            return Err(Failure::new(format!(
+                "Slurm cannot write logs into {}: a backslash in the name",
+                directory.display()
+            ))
+            .hint("rename the directory, or compute here with --direct"));
+        }
         Ok(())
     }
 
@@ -292,6 +317,17 @@ fn may_want_jobs(text: &str) -> bool {
     text.contains("cluster") || text.contains("SlurmJob")
 }
 
+/// Why nothing goes to Slurm.
+fn why_no_slurm() -> &'static str {
+    if installed() {
+        "no Slurm jobs are wanted"
+    } else if switched_off() {
+        "Slurm is switched off (AMORE_NO_SLURM)"
+    } else {
+        "there is no Slurm here (no sbatch on PATH)"
+    }
+}
+
 /// What the user should know of a plan before it runs.
 fn notices(plan: &Plan) -> Vec<String> {
     let mut notices: Vec<String> =
@@ -303,15 +339,17 @@ fn notices(plan: &Plan) -> Vec<String> {
         .count();
     if without_slurm > 0 {
         notices.push(format!(
-            "note: {} with cluster=True; there are no Slurm jobs in this version, it computes them on this machine",
-            count(without_slurm, "variable")
+            "note: {} with cluster=True; {}, so that they are computed on this machine",
+            count(without_slurm, "variable"),
+            why_no_slurm()
         ));
     }
     let commands = plan.tasks.iter().filter(|task| task.job.is_some() && task.place == Place::Local).count();
     if commands > 0 {
         notices.push(format!(
-            "note: {} with a Slurm job of their own; there is no Slurm here, the commands are executed on this machine",
-            count(commands, "variable")
+            "note: {} with a Slurm job of their own; {}, so that the commands are executed on this machine",
+            count(commands, "variable"),
+            why_no_slurm()
         ));
     }
     notices

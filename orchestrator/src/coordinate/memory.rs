@@ -18,6 +18,7 @@ use amore_plan::{Place, PlannedTask};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    events::count,
     tasks::{Common, Journey, TaskRecord},
     tracker::TaskState,
 };
@@ -74,12 +75,46 @@ pub fn failed(error: &LedgerError) -> Failure {
 /// # Errors
 /// See [`LedgerError`].
 pub async fn open(dir: &DatabaseDir) -> Result<Ledger, Failure> {
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(folder) = dir.ledger().parent() {
         std::fs::create_dir_all(folder)
             .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))?;
     }
-    Ledger::open(&place(dir), &OpenOptions::new(host, now())).await.map_err(|error| failed(&error))
+    Ledger::open(&place(dir), &OpenOptions::new(host(), now())).await.map_err(|error| failed(&error))
+}
+
+/// Opens the ledger of a directory to look at it: on whichever host, and without the right to write.
+///
+/// # Errors
+/// See [`LedgerError`].
+pub async fn open_to_read(dir: &DatabaseDir) -> Result<Ledger, Failure> {
+    Ledger::open_to_read(&place(dir), &OpenOptions::new(host(), now())).await.map_err(|error| failed(&error))
+}
+
+fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// With a ledger on a server, is anything open in the file that the directory had before? It would be computed twice.
+async fn nothing_elsewhere(dir: &DatabaseDir) -> Result<(), Failure> {
+    let file = dir.ledger().display().to_string();
+    if place(dir) == file || !dir.ledger().exists() {
+        return Ok(());
+    }
+    let ledger = Ledger::open_to_read(&file, &OpenOptions::new(host(), now()))
+        .await
+        .map_err(|error| failed(&error))?;
+    let open = ledger.open_tasks(&scope(dir)).await.map_err(|error| failed(&error))?;
+    let _ = ledger.close().await;
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{file} has {} under way, and another ledger is to be used",
+        count(open.len(), "task")
+    ))
+    .hint(
+        "without AMORE_LEDGER_URL `amore follow` brings them to their end, and `amore cancel RUN` ends them",
+    ))
 }
 
 /// What a task is, as the ledger keeps it.
@@ -145,6 +180,7 @@ impl Memory {
         term: std::time::Duration,
         table: &str,
     ) -> Result<Memory, Failure> {
+        nothing_elsewhere(dir).await?;
         let ledger = open(dir).await?;
         let scope = scope(dir);
         let mut acquired =

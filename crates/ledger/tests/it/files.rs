@@ -35,6 +35,28 @@ async fn the_file_belongs_to_the_group_of_its_directory() {
 }
 
 #[tokio::test]
+async fn another_host_may_look_at_any_time_and_changes_nothing() {
+    let bench = Bench::new(Kind::Sqlite).await.unwrap();
+    let (here, lease) = bench.owned().await;
+    here.add_request(&lease, &request("r"), &[]).await.unwrap();
+    let there = Ledger::open_to_read(&bench.place, &OpenOptions::new("max-exfl002", 59.0)).await.unwrap();
+    assert_eq!(there.requests(&lease.scope, true).await.unwrap().len(), 1);
+    // It sees what comes later, and keeps nobody from writing.
+    here.add_request(&lease, &request("s"), &[]).await.unwrap();
+    assert_eq!(there.requests(&lease.scope, true).await.unwrap().len(), 2);
+    assert!(there.acquire("elsewhere", &holder(2), 59.0, TERM, None).await.is_err());
+    there.close().await.unwrap();
+    assert_eq!(here.requests(&lease.scope, true).await.unwrap().len(), 2);
+    // What is no ledger is told as ever.
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.sqlite");
+    fs::write(&other, "text").unwrap();
+    let error =
+        Ledger::open_to_read(&other.display().to_string(), &OpenOptions::new(HOST, 0.0)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn another_host_waits_until_the_leases_have_run_out_and_then_shuts_out_the_first() {
     let bench = Bench::new(Kind::Sqlite).await.unwrap();
     let (here, lease) = bench.owned().await;

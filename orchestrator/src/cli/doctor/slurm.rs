@@ -9,12 +9,13 @@ use crate::dispatch::slurm::{
     clusters::Clusters,
     partition::{Verdict, Wanted, in_words},
     reservation::{Standing, standing},
+    script,
     site_facts::{self, SiteFacts},
     sourced::Resolved,
 };
 
 /// Checks it.
-pub(super) async fn check(resolved: &Resolved) -> Vec<Check> {
+pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     let mut checks = Checks::of("slurm");
     if !client::installed() {
         let words = "no Slurm here: everything is computed on this machine";
@@ -27,6 +28,20 @@ pub(super) async fn check(resolved: &Resolved) -> Vec<Check> {
                 "module load slurm, if the site has it",
             );
         }
+        return checks.done;
+    }
+    match script::check(directory) {
+        Ok(name) => checks.ok("template", name),
+        Err(error) => {
+            checks.problem("template", error.to_string(), "docs/slurm.md says what a template must have")
+        }
+    }
+    if let Err(SlurmSilent(words)) = client::has_configuration() {
+        checks.problem(
+            "configuration",
+            words,
+            "correct SLURM_CONF, or unset it; module load slurm may do that",
+        );
         return checks.done;
     }
     let version = commands(&mut checks).await;

@@ -10,7 +10,7 @@ pub fn advice(reason: &str, job: &JobId) -> Option<String> {
     let of_limits = is(&["QOS", "InvalidQOS", "Assoc"]);
     let has = |parts: &[&str]| of_limits && parts.iter().any(|part| reason.contains(part));
     let shorter = format!(
-        "`scontrol{on} update JobId={number} TimeLimit=1:00:00` lets it begin; for later ones: amore-proto db-config slurm_time 1:00:00"
+        "`scontrol{on} update JobId={number} TimeLimit=1:00:00` lets it begin, if that is allowed (`sinfo{on} -o '%P %l'` shows what is); for later ones: amore-proto db-config slurm_time 1:00:00, or time= of the variable"
     );
     let elsewhere = format!(
         "`scontrol{on} update JobId={number} Partition=NAME` moves it (`sinfo{on} -s` lists them); for later ones: amore-proto db-config slurm_partition NAME"

@@ -97,16 +97,35 @@ pub enum Found {
     Nothing,
 }
 
-/// Are Slurm's commands there, and wanted? With `AMORE_NO_SLURM` in the environment everything is computed here.
+/// With `AMORE_NO_SLURM` in the environment everything is computed here.
+pub fn switched_off() -> bool {
+    env::var_os("AMORE_NO_SLURM").is_some_and(|value| !value.is_empty())
+}
+
+/// Are Slurm's commands there, and wanted?
 pub fn installed() -> bool {
-    if env::var_os("AMORE_NO_SLURM").is_some_and(|value| !value.is_empty()) {
+    if switched_off() {
         return false;
     }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
 }
 
+/// Is the configuration there that is named? Without it Slurm's commands try again for a minute, and say nothing.
+///
+/// # Errors
+/// It is not.
+pub fn has_configuration() -> Result<(), SlurmSilent> {
+    match env::var_os("SLURM_CONF") {
+        Some(path) if !path.is_empty() && !Path::new(&path).is_file() => {
+            Err(SlurmSilent(format!("SLURM_CONF names {}, which is no file", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Output, SlurmSilent> {
+    has_configuration()?;
     let silent = |error: std::io::Error| SlurmSilent(format!("{program}: {error}"));
     let mut command = Command::new(program);
     command

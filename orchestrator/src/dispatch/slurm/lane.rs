@@ -302,7 +302,7 @@ impl Loop {
     fn forget(&mut self, token: &str) {
         self.waiting.retain(|order| order.token != token);
         if let Some(followed) = self.followed.remove(token) {
-            for path in [&followed.sheet, &followed.events] {
+            for path in [&followed.sheet, &followed.events, &sheet::claim(&followed.sheet)] {
                 // Gone already is as good.
                 let _ = fs::remove_file(path);
             }

@@ -56,14 +56,16 @@ impl Refused {
     pub fn hint(&self) -> &'static str {
         let says = |text: &str| self.words.contains(text);
         match self.about {
-            About::Reservation => "amore-proto db-config slurm_reservation --delete",
+            About::Reservation => {
+                "amore-proto db-config slurm_reservation --delete, or reservation= of the variable"
+            }
             About::Limit => "the job is submitted again when others of yours have ended",
             About::ForNow => "it is tried again",
             About::Request if says(NO_CLUSTER) => {
                 "`sacctmgr show cluster` lists clusters; amore-proto db-config slurm_clusters NAME, or --delete"
             }
             About::Request if says("partition") && !says("account/partition") => {
-                "`sinfo -s` lists partitions; amore-proto db-config slurm_partition NAME"
+                "`sinfo -s` lists partitions; amore-proto db-config slurm_partition NAME, or partition= of the variable"
             }
             About::Request if says("MaxWall") => "amore-proto db-config slurm_time 1:00:00",
             About::Request if says("accounting/QOS policy") => {
@@ -77,7 +79,8 @@ impl Refused {
             }
             About::Request if says("time limit") => "amore-proto db-config slurm_time 1:00:00",
             About::Request => {
-                "see what the variable asks for (cpus, mem, gpus, constraint), and `sinfo -Nel`"
+                "`sinfo -Nel` shows what nodes have; what is asked for stands at the variable (cpus, mem, gpus, constraint), \
+                 or for those that need no cluster in amore-proto db-config noncluster_cpus and noncluster_mem (25G if not set)"
             }
         }
     }

@@ -37,6 +37,15 @@ pub enum TemplateError {
     /// Wrong.
     #[error("the template {0} is wrong: {1}")]
     Wrong(String, String),
+    /// Jobs of it would do nothing.
+    #[error("the template {0} does not execute the worker: no line of its script has the job's sheet")]
+    Idle(String),
+    /// Each of the array's jobs would do the work of all.
+    #[error("the template {0} makes an array of each job ({1})")]
+    Array(String, String),
+    /// Templates are not where they are said to be.
+    #[error("AMORE_TEMPLATES names {0}, which is no directory")]
+    NoFolder(PathBuf),
 }
 
 /// Quotes for the shell: nothing in it is special any more.
@@ -56,12 +65,47 @@ pub fn quoted_if_needed(text: &str) -> String {
 /// Which template is wrong, and where.
 pub fn render(directory: &Path, script: &JobScript) -> Result<String, TemplateError> {
     let (name, text) = template(directory)?;
-    render_text(&name, &text, script)
+    let rendered = render_text(&name, &text, script)?;
+    works(&name, &rendered, script)?;
+    Ok(rendered)
+}
+
+/// Says which template jobs of this database directory are made of, having tried it.
+///
+/// # Errors
+/// As [`render`].
+pub fn check(directory: &Path) -> Result<String, TemplateError> {
+    let sample = |what: &str| format!("/a/{what}");
+    let script = JobScript {
+        name: "r1-p1-damnit".to_owned(),
+        worker: sample("worker"),
+        sheet: sample("sheet"),
+        events: sample("events"),
+        environment: vec![("NAME".to_owned(), "value".to_owned())],
+    };
+    render(directory, &script)?;
+    Ok(template(directory)?.0)
+}
+
+/// Would a job of this script do its work, once?
+fn works(name: &str, rendered: &str, script: &JobScript) -> Result<(), TemplateError> {
+    for line in rendered.lines() {
+        let mut words = line.strip_prefix("#SBATCH").into_iter().flat_map(str::split_whitespace);
+        if words.any(|word| word.starts_with("--array") || word.starts_with("-a")) {
+            return Err(TemplateError::Array(name.to_owned(), line.to_owned()));
+        }
+    }
+    let executes = |line: &str| !line.trim_start().starts_with('#') && line.contains(script.sheet.as_str());
+    if rendered.lines().any(executes) { Ok(()) } else { Err(TemplateError::Idle(name.to_owned())) }
 }
 
 fn template(directory: &Path) -> Result<(String, String), TemplateError> {
     let own = directory.join(".amore/templates").join(NAME);
-    let site = std::env::var_os("AMORE_TEMPLATES").map(|folder| PathBuf::from(folder).join(NAME));
+    let site = std::env::var_os("AMORE_TEMPLATES").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    if let Some(folder) = site.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(TemplateError::NoFolder(folder.clone()));
+    }
+    let site = site.map(|folder| folder.join(NAME));
     for path in std::iter::once(own).chain(site) {
         match fs::read_to_string(&path) {
             Ok(text) => return Ok((path.display().to_string(), text)),
@@ -123,5 +167,18 @@ mod tests {
         let words = error.to_string();
         assert!(words.contains("/site/slurm-job.sh.tera") && words.contains("wroker"), "{words}");
         assert!(render_text("t", "{% if %}", &script()).is_err());
+    }
+
+    #[test]
+    fn a_template_whose_jobs_would_do_nothing_or_all_of_it_several_times_is_refused() {
+        let judged = |text: &str| works("t", &render_text("t", text, &script()).unwrap(), &script());
+        let last = "exec {{ worker }} job --sheet {{ sheet | shell }}\n";
+        assert!(judged(last).is_ok() && judged(&format!("#SBATCH --constraint=a100\n{last}")).is_ok());
+        assert!(matches!(judged(""), Err(TemplateError::Idle(_))));
+        assert!(matches!(judged(&format!("# {last}")), Err(TemplateError::Idle(_))));
+        for array in ["--array=1-3", "-a 1-3", "--nodes=1 -a1-3"] {
+            let judged = judged(&format!("#SBATCH {array}\n{last}"));
+            assert!(matches!(judged, Err(TemplateError::Array(..))), "{array}");
+        }
     }
 }

@@ -255,14 +255,15 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
         remarks.extend(left);
         asked.reservation = kept;
     }
-    if asked.reservation.is_none() && asked.partition.is_none() {
-        if let Some((chosen, why)) = choose(cluster, &wanted(&asked)).await.instead_of_default() {
-            remarks.push(Remark {
-                about: format!("partition {}: {why}", chosen.name),
-                words: format!("note: jobs go to the partition {}: {why}; {}", chosen.name, chosen.because),
-            });
-            asked.partition = Some(chosen.name.clone());
-        }
+    if asked.reservation.is_none()
+        && asked.partition.is_none()
+        && let Some((chosen, why)) = choose(cluster, &wanted(&asked)).await.instead_of_default()
+    {
+        remarks.push(Remark {
+            about: format!("partition {}: {why}", chosen.name),
+            words: format!("note: jobs go to the partition {}: {why}; {}", chosen.name, chosen.because),
+        });
+        asked.partition = Some(chosen.name.clone());
     }
     if !asked.exclude.is_empty() && !leaves_enough(&asked, facts(cluster).await.ok().as_deref()) {
         asked.exclude.clear();
