@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
 from databases import Database
 
 THREE = '''
@@ -131,3 +136,69 @@ def test_jobs_that_nobody_watches_are_followed_by_the_next_command(database: Dat
     assert "2 tasks of earlier commands are taken up again" in said
     assert (database.rows(1)["total"], database.rows(2)["total"]) == (27, 37)
     assert set(database.executions().values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ nothere }}", "nothere"),
+        ("#!/bin/sh\ntrue\n", "does not execute the worker"),
+        ("#!/bin/sh\n#SBATCH --array=1-3\nexec {{ worker | shell }} job --sheet {{ sheet | shell }}", "makes an array"),
+    ],
+)
+def test_a_template_that_cannot_work_ends_the_command_and_no_value(database: Database, text: str, words: str) -> None:
+    database.context(THREE)
+    database.amore("reprocess", "1")
+    template = database.path / ".amore" / "templates" / "slurm-job.sh.tera"
+    template.parent.mkdir()
+    template.write_text(text)
+    for command in (["reprocess", "1"], ["plan", "1", "--script"], ["doctor"]):
+        ended = database.amore(*command, code=1)
+        said = ended.stdout + ended.stderr
+        assert words in said and str(template) in said, said
+    template.unlink()
+    environment = {**database.environment, "AMORE_TEMPLATES": str(database.path / "nowhere")}
+    assert "nowhere, which is no directory" in database.amore("reprocess", "1", code=1, env=environment).stderr
+    assert database.rows(1) == {"local": 1, "heavy": 26, "total": 27}
+    assert len(database.cluster.jobs()) == 1 and set(database.executions().values()) == {1}
+
+
+def test_a_configuration_that_is_not_there_is_told_at_once(database: Database) -> None:
+    """Slurm's own commands would try again for a minute each, and say nothing."""
+    database.context(THREE)
+    environment = {**database.environment, "SLURM_CONF": "/nonsense/slurm.conf"}
+    said = database.amore("doctor", code=1, env=environment).stdout
+    assert "SLURM_CONF names /nonsense/slurm.conf, which is no file" in said and "unset it" in said
+    assert database.cluster.calls("sbatch") == []
+
+
+def test_a_sheet_is_worked_on_by_one_job(database: Database, amore_bin: Path) -> None:
+    database.context(THREE.replace("    return 10", "    wait_for('go')\n    return 10"))
+    command = database.begin("reprocess", "1")
+    database.wait_effects(**{"heavy-1": 1})
+    (sheet,) = (database.path / ".amore" / "jobs").glob("*.json")
+    argv = [amore_bin / "amore-worker", "job", "--sheet", sheet, "--events", sheet.with_suffix(".events")]
+    another = {**os.environ, "SLURM_JOB_ID": "99"}
+    ended = subprocess.run(argv, env=another, capture_output=True, text=True, timeout=60, check=True)
+    assert f"job {database.job(1)} works on this job's sheet: nothing to do" in ended.stderr
+    database.touch("go")
+    command.ends()
+    assert database.executions() == {"local-1": 1, "heavy-1": 1, "total-1": 1}
+    assert database.leftovers() == []
+
+
+def test_a_second_ledger_waits_until_the_first_has_nothing_open(database: Database, tmp_path: Path) -> None:
+    database.context(THREE.replace("    return 10", "    wait_for('go')\n    return 10"))
+    first = database.begin("reprocess", "1")
+    database.wait_effects(**{"heavy-1": 1})
+    first.process.kill()
+    first.process.wait()
+    (tmp_path / "other").mkdir()
+    environment = {**database.environment, "AMORE_LEDGER_URL": str(tmp_path / "other" / "ledger.sqlite")}
+    said = database.amore("reprocess", "1", code=1, env=environment).stderr
+    assert "ledger.sqlite has 1 task under way" in said and "amore follow" in said
+    database.touch("go")
+    database.amore("follow")
+    database.amore("reprocess", "1", env=environment)
+    assert database.rows(1) == {"local": 1, "heavy": 26, "total": 27}
+    assert database.executions() == {"local-1": 2, "heavy-1": 2, "total-1": 2}
