@@ -165,3 +165,8 @@ def test_what_stays_refused_is_an_error(database: Database, key: str, value: str
     database.amore("db-config", key, "--delete")
     database.amore("reprocess", "1")
     assert database.rows(1) == {"heavy": 10}
+    # A job that never was takes no value away that may have cost hours.
+    database.amore("db-config", key, value)
+    said = database.begin("reprocess", "1").ends(3)
+    assert words in said and "the earlier values stay" in said
+    assert database.rows(1) == {"heavy": 10} and database.executions() == {"heavy-1": 1}

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use amore_model::{JobId, Urgency};
+use amore_model::{JobId, PlanStamp, Urgency};
 use amore_plan::Place;
+use amore_results::StoredOutcome;
 use amore_wire::{
     VERSION,
     sheet::JobSheet,
@@ -345,8 +346,14 @@ impl Session<'_> {
     fn on_refused(&mut self, position: usize, why: Refused) {
         let run = self.tasks[position].run;
         self.story(position, "refused", format!("Slurm refused the job: {}", why.words));
-        self.advance(position, TaskMove::NotSubmitted);
         let words = why.words.trim_end_matches('.').to_owned();
+        let refused = format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint());
+        if why.about == About::Request && self.has_earlier_values(position) {
+            self.tell_once(position, refused);
+            self.end_task(position, Some("Slurm refused its job; the earlier values stay".to_owned()));
+            return;
+        }
+        self.advance(position, TaskMove::NotSubmitted);
         match why.about {
             About::Reservation if !self.tasks[position].journey.leave_reservation => {
                 self.tasks[position].journey.leave_reservation = true;
@@ -367,14 +374,24 @@ impl Session<'_> {
                 self.jobs.later.push((Instant::now() + LATER, position));
             }
             About::Reservation | About::Request => {
-                self.tell_once(
-                    position,
-                    format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint()),
-                );
+                self.tell_once(position, refused);
                 let message = format!("Slurm refused the job: {words}\n{}", why.hint());
                 self.give_up_rest(position, "JobRefused", &message);
             }
         }
+    }
+
+    /// Does the run's file have a value of each variable of the task? A job that never was says nothing against them, and
+    /// they may have taken hours.
+    fn has_earlier_values(&self, position: usize) -> bool {
+        let task = &self.tasks[position];
+        let any = PlanStamp { epoch: 0, micros: 0 };
+        let stored = amore_results::answered(&self.setup.dir.extracted_data(), task.proposal, task.run, any)
+            .unwrap_or_default();
+        let has_value = |name: &String| {
+            stored.get(name).is_some_and(|answer| matches!(answer.outcome, StoredOutcome::Value))
+        };
+        task.planned.job.is_none() && task.planned.names().iter().all(has_value)
     }
 
     /// The queue shows a job in another state.
