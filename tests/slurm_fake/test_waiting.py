@@ -51,6 +51,8 @@ def normalised(text: str, database: Database) -> str:
         (rf"began on {host}", "began on <host>"),
         (r"(?m)^<time> +state +job \d+ is (RUNNING .*|PENDING \(None\))\n", ""),
         (r"(?m)^.* INFO extra_data.*\n", ""),
+        # A job may begin before sbatch's answer is heard.
+        (r"(?m)^(<time> +began .*\n)(<time> +submitted .*\n)", r"\2\1"),
     ):
         text = re.sub(pattern, name, text)
     return text
@@ -181,6 +183,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     wait_until(lambda: taken(database, 1), "job 1 to be taken")
     assert "now        late waits for heavy\n" in database.amore("explain", "1", "late").stdout
     assert ", for heavy\n" in database.amore("explain", "1").stdout
+    assert "nothing of a run or job 77 is under way" in database.amore("cancel", "77", code=1).stderr
     # One who asks what is under way, and then goes on, has waited for it.
     follower = database.begin("follow")
     follower.wait_said("waits for its end")
@@ -188,6 +191,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     command.ends()
     follower.ends()
     assert database.rows(1)["late"] == 10
+    assert "nothing" in database.amore("cancel", "1", code=1).stderr
 
 
 PLACES = '''

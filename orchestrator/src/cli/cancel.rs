@@ -6,7 +6,7 @@ use amore_model::JobId;
 
 use super::{progress::Display, reprocess::Foreground};
 use crate::{
-    coordinate::{events::Event, memory},
+    coordinate::memory,
     database_dir::DatabaseDir,
     failure::Failure,
     trigger::user_request::{Runs, UserRequest},
@@ -34,8 +34,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut display = Display::new(false);
     let foreground = Foreground::new(dir.clone());
     if !memory::exists(&dir) && !foreground.is_owned().await? {
-        display.show(&Event::Notice { message: "nothing is under way".to_owned() });
-        return Ok(ExitCode::SUCCESS);
+        return Err(Failure::new("nothing is under way"));
     }
     let mut request = UserRequest {
         runs: Runs::These(BTreeSet::new()),

@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
         named: &JobId,
         mut listener: Listener<'a>,
     ) -> Result<(), Failure> {
-        let words = self.cancel_run_or_job(named);
+        let words = self.cancel_run_or_job(named)?;
         listener.tell(&Event::Notice { message: words });
         let index = self.requests.len();
         self.requests.push(RequestRecord {

@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 use amore_model::JobId;
 
 use super::{events::count, session::Session, tracker::TaskState};
+use crate::failure::Failure;
 
 impl Session<'_> {
     /// Ends all tasks of a run, or the one in a job; says what was done.
-    pub(super) fn cancel_run_or_job(&mut self, named: &JobId) -> String {
+    ///
+    /// # Errors
+    /// There is nothing to end, or it is not clear what is meant; nothing was done.
+    pub(super) fn cancel_run_or_job(&mut self, named: &JobId) -> Result<String, Failure> {
         let open = |session: &Self, of: &dyn Fn(&super::tasks::TaskRecord) -> bool| -> Vec<usize> {
             let tasks = session.tasks.iter().enumerate();
             tasks
@@ -27,16 +31,15 @@ impl Session<'_> {
             let which: BTreeSet<&JobId> = found.iter().filter_map(|at| self.tasks[*at].state.job()).collect();
             if which.len() > 1 {
                 let each: Vec<String> = which.iter().map(|job| format!("amore cancel {job}")).collect();
-                return format!(
-                    "{} have a job {named}: nothing is cancelled\n  hint: {}",
-                    count(which.len(), "cluster"),
-                    each.join(", or ")
-                );
+                let words =
+                    format!("{} have a job {named}: nothing is cancelled", count(which.len(), "cluster"));
+                return Err(Failure::new(words).hint(each.join(", or ")));
             }
         }
         if found.is_empty() {
             let run = if named.cluster.is_none() { "run or " } else { "" };
-            return format!("nothing of a {run}job {named} is under way");
+            return Err(Failure::new(format!("nothing of a {run}job {named} is under way"))
+                .hint("`amore jobs` shows what is"));
         }
         let mut jobs = Vec::new();
         // The task that calls a function is told of its command's end.
@@ -64,6 +67,6 @@ impl Session<'_> {
         if !jobs.is_empty() {
             words.push_str(&format!(" (jobs {})", jobs.join(", ")));
         }
-        words
+        Ok(words)
     }
 }
