@@ -146,19 +146,14 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
 fn claimed_by_another(sheet: &Path) -> Result<Option<String>, JobError> {
     let Ok(job) = env::var("SLURM_JOB_ID") else { return Ok(None) };
     let path = sheet::claim(sheet);
-    // Made whole beside it and linked, so that nobody reads half a number.
-    let beside = sheet.with_extension(format!("claim-{job}"));
-    let failed = |error| JobError::Events(path.clone(), error);
-    fs::write(&beside, &job).map_err(failed)?;
-    let linked = fs::hard_link(&beside, &path);
-    let _ = fs::remove_file(&beside);
-    match linked {
+    // A link that leads nowhere: made at once with what it says, on every file system.
+    match std::os::unix::fs::symlink(&job, &path) {
         Ok(()) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let other = fs::read_to_string(&path).map_err(failed)?;
-            Ok((other != job).then_some(other))
+            let other = fs::read_link(&path).map_err(|error| JobError::Events(path, error))?;
+            Ok((other != Path::new(&job)).then(|| other.display().to_string()))
         }
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(JobError::Events(path, error)),
     }
 }
 
