@@ -7,12 +7,11 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Any
 
-from . import by_value
+from . import by_value, default_pipeline
 from . import variable as variable_module
 from .group import assign_names, expand, is_group
-from .pipeline import Pipeline, default_pipeline
 from .variable import Variable
 
 # Functions of the file are pickled by this name, so it is one that can be imported (executed.py).
@@ -51,17 +50,15 @@ class Execution:
         by_value.watch(module)
         self.module = module
         self._declared: list[Variable] = []
-        self._default: Optional[tuple[Pipeline, bool]] = None
+        self._default = default_pipeline.Default()
 
     def run(self, code: types.CodeType) -> None:
         """Executes the file. Whatever it raises comes through."""
-        with default_pipeline() as state, _declarations() as declared:
+        with default_pipeline.of_a_file() as self._default, _declarations() as declared:
             try:
                 exec(code, vars(self.module))
             finally:
                 self._declared = list(declared)
-                if state.used:
-                    self._default = (state.pipeline, state.explicit)
 
     def collect(self) -> LoadedContext:
         """The variables.
@@ -85,9 +82,9 @@ class Execution:
                 loaded.hidden.append((known, value))
             variables[value.name] = value
         self._find_hidden(variables, loaded)
-        pipeline, explicit = self._default or (None, False)
+        pipeline = self._default.pipeline
         if pipeline is not None:
-            if not explicit:
+            if not self._default.explicit:
                 pipeline.add(*variables.values(), *groups)
             loaded.variables = dict(pipeline.declared)
         else:

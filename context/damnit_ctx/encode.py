@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from typing import Any, Optional, Union
 
 import numpy as np
 
 from . import netcdf, summary
+from .arrays import Arrays, narrowed, plain, text
 from .cell import Cell
 from .channel import Message
 from .loaded import (
@@ -20,8 +20,6 @@ from .loaded import (
     is_plotly_figure,
     is_series,
 )
-
-Arrays = list[tuple[Message, np.ndarray]]
 
 
 def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
@@ -74,66 +72,6 @@ def stored(value: Any, arrays: Arrays) -> Message:
 def _file(objtype: str, content: bytes, arrays: Arrays) -> Message:
     bytes_ = np.frombuffer(content, dtype=np.uint8)
     return {"objtype": objtype, "layout": {"kind": "plain", "array": plain(bytes_, arrays)}}
-
-
-def plain(value: Any, arrays: Arrays) -> Message:
-    """Text, or an array (added to ``arrays``)."""
-    if isinstance(value, str):
-        return {"dtype": "str", "shape": [], "in": "text", "strings": [text(value)]}
-    array = np.asarray(value)
-    if array.dtype.kind in "UO":
-        strings = [text(str(item)) for item in array.ravel().tolist()]
-        return {"dtype": "str", "shape": list(array.shape), "in": "text", "strings": strings}
-    array = portable(array)
-    description = {"dtype": element(array.dtype), "shape": list(array.shape)}
-    arrays.append((description, array))
-    return description
-
-
-def portable(array: np.ndarray) -> np.ndarray:
-    """The array itself, or with the same values in a type that HDF5 has.
-
-    Raises:
-        TypeError: dates and other types without a form in HDF5.
-    """
-    if array.dtype.kind == "S" and array.dtype.itemsize == 0:
-        return array.astype("S1")
-    if array.dtype.kind not in "biufcS" and array.dtype.names is None:
-        raise TypeError(f"an array of {array.dtype} cannot be saved")
-    return array
-
-
-def narrowed(array: np.ndarray) -> np.ndarray:
-    """At most 64 bits a number, as the run table holds them (those of C's long double lose what goes beyond)."""
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        return array.astype("<f8")
-    if array.dtype.kind == "c" and array.dtype.itemsize > 16:
-        return array.astype("<c16")
-    return array
-
-
-def element(dtype: np.dtype) -> str:
-    """How a type is named in a message: ``dtype.str``; of records a JSON object with the place of each field."""
-    if dtype.names is None:
-        return str(dtype.str)
-    fields = []
-    for name in dtype.names:
-        field, offset = dtype.fields[name][:2]  # type: ignore[index]
-        base, shape = field.subdtype or (field, ())
-        fields.append({"name": text(name), "offset": offset, "dtype": element(base), "shape": list(shape)})
-    return json.dumps({"size": dtype.itemsize, "fields": fields})
-
-
-def text(value: str) -> str:
-    """The text, if HDF5 can hold it.
-
-    Raises:
-        ValueError: lone surrogates or a NUL character in it.
-    """
-    value.encode("utf-8")
-    if "\0" in value:
-        raise ValueError("text with a NUL character cannot be saved")
-    return str(value)
 
 
 def parquet(frame: Any) -> bytes:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 from fnmatch import filter as matching
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import run_files
 from .cell import Cell
@@ -16,6 +16,9 @@ from .errors import DependencyError, Failure, Skip, missing_dependencies
 from .report import log, log_problem
 from .slurm_job import JobOutcome
 from .variable import Variable
+
+if TYPE_CHECKING:
+    from .variables import Variables
 
 _GLOB = re.compile(r"[*?\[]")
 _EMPTY = inspect.Parameter.empty
@@ -184,10 +187,18 @@ def _dependency(pattern: str, values: Values) -> Any:
     return found
 
 
-def execute_all(variables: Any, facts: RunFacts, label: str) -> Any:
-    """Executes a pipeline's variables in order. Nothing is stored."""
-    from .pipeline import Results
+class Results:
+    """What an execution gave: ``cells`` (name → :class:`Cell`, ``start_time`` among them) and ``errors``
+    (name → exception)."""
 
+    def __init__(self, cells: dict[str, Any], errors: dict[str, Exception], ctx: Variables) -> None:
+        self.cells = cells
+        self.errors = errors
+        self.ctx = ctx
+
+
+def execute_all(variables: Variables, facts: RunFacts, label: str) -> Results:
+    """Executes a pipeline's variables in order. Nothing is stored."""
     head = f"[{label}] " if label and label != "default" else ""
     begun = run_files.start_time(facts.run) if run_files.is_data_collection(facts.run) else time.time()
     values = Values(begun)

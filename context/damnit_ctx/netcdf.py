@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import encode
+from .arrays import Arrays, plain, portable, text
 from .channel import Message
 
 # The names that DataArray.to_netcdf gives to what has no name of its own; xarray's readers know them.
@@ -18,7 +18,7 @@ NAMELESS_VARIABLE = "__xarray_dataarray_variable__"
 NAME_ATTRIBUTE = "__xarray_dataarray_name__"
 
 
-def dataarray(array: Any, arrays: encode.Arrays) -> Message:
+def dataarray(array: Any, arrays: Arrays) -> Message:
     """A DataArray: a dataset of one variable.
 
     Raises:
@@ -33,7 +33,7 @@ def dataarray(array: Any, arrays: encode.Arrays) -> Message:
     return dataset(array.to_dataset(), arrays)
 
 
-def dataset(data: Any, arrays: encode.Arrays) -> Message:
+def dataset(data: Any, arrays: Arrays) -> Message:
     """A Dataset.
 
     Raises:
@@ -91,10 +91,10 @@ def _name(name: Any) -> str:
         raise TypeError(f"the name {name!r} of a variable or dimension is no text, so it cannot be saved")
     if not name or name == ".":
         raise ValueError(f"a variable or dimension cannot be saved under the name {name!r}")
-    return encode.text(name.replace("/", "_"))
+    return text(name.replace("/", "_"))
 
 
-def _content(name: str, variable: Any, arrays: encode.Arrays) -> Message:
+def _content(name: str, variable: Any, arrays: Arrays) -> Message:
     values = np.asarray(variable.data)
     if values.dtype.kind == "b" or values.dtype.kind not in "iufcSUOT":
         raise TypeError(f"variable {name!r} of type {values.dtype} cannot be saved in netCDF form")
@@ -102,14 +102,14 @@ def _content(name: str, variable: Any, arrays: encode.Arrays) -> Message:
         values = values.astype(object)
     if values.dtype.kind == "O" and not all(isinstance(item, str) for item in values.ravel().tolist()):
         raise TypeError(f"variable {name!r} holds Python objects, which cannot be saved")
-    return encode.plain(values, arrays)
+    return plain(values, arrays)
 
 
 def _attributes(attrs: Any, owner: str) -> list[tuple[str, Message]]:
     encoded = []
     for name, value in attrs.items():
         try:
-            encoded.append((encode.text(str(name)), _attribute(value)))
+            encoded.append((text(str(name)), _attribute(value)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"attribute {name!r} of {owner} cannot be saved: {error}") from None
     return encoded
@@ -117,21 +117,21 @@ def _attributes(attrs: Any, owner: str) -> list[tuple[str, Message]]:
 
 def _attribute(value: Any) -> Message:
     if isinstance(value, str):
-        return {"type": "text", "value": encode.text(value)}
+        return {"type": "text", "value": text(value)}
     if isinstance(value, bytes):
-        return {"type": "text", "value": encode.text(value.decode("utf-8"))}
+        return {"type": "text", "value": text(value.decode("utf-8"))}
     array = np.asarray(value)
     if array.dtype.kind == "U" or (array.dtype.kind == "O" and array.size and _all_text(array)):
         if array.ndim == 0:
-            return {"type": "text", "value": encode.text(str(array[()]))}
-        return {"type": "texts", "value": [encode.text(str(item)) for item in array.ravel().tolist()]}
+            return {"type": "text", "value": text(str(array[()]))}
+        return {"type": "texts", "value": [text(str(item)) for item in array.ravel().tolist()]}
     if array.dtype.kind not in "biufc":
         raise TypeError(f"its type {type(value).__name__} is neither number nor text nor a list of them")
     if array.dtype.kind == "b":
         array = array.astype(np.int8)  # netCDF has no booleans
     if array.ndim == 0 and np.isscalar(value):
         array = array.reshape(1)  # as netCDF libraries write a single number
-    array = encode.portable(array)
+    array = portable(array)
     return {
         "type": "numbers",
         "dtype": array.dtype.str,

@@ -1,0 +1,136 @@
+"""Variables that belong together: their order, what they need of each other, and what is wrong with them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import filter as matching
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Optional
+
+from .errors import ContextFileErrors
+from .problems import check_variable
+from .variable import RunData, Variable
+
+_MYMDC = ("sample_name", "run_type", "techniques")
+
+
+class Variables:
+    """Variables that fit together: dependencies exist, no cycles, promoted to proc and cluster by dependencies.
+
+    Raises:
+        KeyError: a dependency that no variable has.
+        CycleError: variables that depend on one another in a ring.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], code: str = "") -> None:
+        self.vars: dict[str, Variable] = dict(variables)
+        self.code = code
+        self._direct = {name: self.direct_dependencies(variable) for name, variable in self.vars.items()}
+        try:
+            self._order = tuple(TopologicalSorter(self._direct).static_order())
+        except CycleError as error:
+            ring = " -> ".join(error.args[1])
+            raise CycleError(f"variables depend on one another in a ring: {ring}") from None
+        for name in self._order:
+            variable = self.vars[name]
+            needs = [self.vars[other] for other in self._direct[name]]
+            if variable._data is None and any(other.data is RunData.PROC for other in needs):
+                variable._data = "proc"
+            if any(other.cluster for other in needs):
+                variable.cluster = True
+
+    def direct_dependencies(self, variable: Variable) -> set[str]:
+        """Names of the variables whose values it asks for, wildcards resolved."""
+        found: set[str] = set()
+        for pattern in variable.arg_dependencies().values():
+            names = [pattern] if pattern in self.vars else matching(self.vars, pattern)
+            if not names:
+                raise KeyError(f"variable {variable.name!r} depends on {pattern!r}, which is no variable")
+            found.update(names)
+        return found
+
+    def ordered_vars(self) -> tuple[str, ...]:
+        """All names, dependencies first."""
+        return self._order
+
+    def all_dependencies(self, *variables: Variable) -> set[str]:
+        """Names of everything that these variables need, directly or not."""
+        found: set[str] = set()
+        pending = [name for variable in variables for name in self._direct[variable.name]]
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending.extend(self._direct[name])
+        return found
+
+    def filter(
+        self,
+        run_data: RunData = RunData.ALL,
+        cluster: Optional[bool] = None,
+        name_matches: Iterable[str] = (),
+        variables: Iterable[str] = (),
+    ) -> Variables:
+        """Those of some data, cluster or not, with a title that contains one of the words, or of these names;
+        and what they depend on."""
+        words = [name_matches] if isinstance(name_matches, str) else list(name_matches)
+        names = {variables} if isinstance(variables, str) else set(variables)
+
+        def wanted(name: str, variable: Variable) -> bool:
+            if run_data is not RunData.ALL and variable.data is not run_data:
+                return False
+            if cluster is not None and bool(variable.cluster) is not cluster:
+                return False
+            if names:
+                return name in names
+            title = str(variable.title or name).lower()
+            return not words or any(word.lower() in title for word in words)
+
+        chosen = {name: variable for name, variable in self.vars.items() if wanted(name, variable)}
+        needed = self.all_dependencies(*chosen.values())
+        return Variables({name: self.vars[name] for name in self.vars if name in chosen or name in needed}, self.code)
+
+    def vars_to_dict(self, inc_transient: bool = False) -> dict[str, dict[str, Any]]:
+        """Title, description and tags of each variable that is stored."""
+        return {
+            name: {
+                "title": variable.title,
+                "description": variable.description,
+                "tags": variable.tags,
+                "attributes": None,
+                "type": None,
+            }
+            for name, variable in self.vars.items()
+            if inc_transient or not variable.transient
+        }
+
+    def check(self) -> None:
+        """Raises `ContextFileErrors` with everything that is wrong with the variables, each and together."""
+        problems = [
+            problem["message"]
+            for variable in self.vars.values()
+            for problem in check_variable(variable)
+            if problem["severity"] == "error"
+        ]
+        problems += self._wrong_together()
+        if problems:
+            raise ContextFileErrors(problems)
+
+    def _wrong_together(self) -> Iterator[str]:
+        """What the planner finds in a context file, for pipelines, which it does not see."""
+        by_title: dict[str, list[str]] = {}
+        for name, variable in self.vars.items():
+            by_title.setdefault(str(variable.title), []).append(name)
+            if variable._data in (None, "raw"):
+                proc = sorted(other for other in self.all_dependencies(variable) if self.vars[other]._data == "proc")
+                if proc:
+                    yield (
+                        f"variable {name} is for raw data, but depends on calibrated data ({', '.join(proc)}): "
+                        "leave data='raw' out, or say data='proc'"
+                    )
+            for argument, field in variable.arg_dependencies("mymdc#").items():
+                if field not in _MYMDC:
+                    yield f"variable {name}, argument {argument}: there is no 'mymdc#{field}' ({', '.join(_MYMDC)})"
+        for title, names in by_title.items():
+            if len(names) > 1:
+                yield f"variables {', '.join(names)} have the same title {title!r}"
