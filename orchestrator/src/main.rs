@@ -10,6 +10,7 @@ mod coordinate;
 mod database_dir;
 mod dispatch;
 mod failure;
+mod problem_words;
 mod site;
 mod trigger;
 

@@ -26,7 +26,7 @@ use nix::{
     unistd::{Pid, execvp, getppid},
 };
 
-use crate::{job::InJob, report::Report};
+use crate::{in_job::InJob, report::Report};
 
 /// How often it is looked whether the command has ended.
 const POLL: Duration = Duration::from_millis(50);

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use amore_wire::{
@@ -21,6 +21,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::{
     hosts::{Hosts, Purpose},
+    in_job::InJob,
     job_memory::JobMemory,
     report::Report,
     run_task::run_task,
@@ -28,8 +29,6 @@ use crate::{
 
 /// How often a running job looks whether its sheet still stands.
 const SHEET_POLL: Duration = Duration::from_secs(2);
-/// How long the word to end may take from one process of the job to the next.
-const TERM_SPREAD: Duration = Duration::from_millis(700);
 
 /// A sheet that cannot be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -46,25 +45,6 @@ pub enum JobError {
     /// Where it should write what happens.
     #[error("{0} cannot be written: {1}")]
     Events(PathBuf, #[source] io::Error),
-}
-
-/// What is special about working in a Slurm job.
-#[derive(Debug)]
-pub struct InJob {
-    /// Its memory.
-    pub memory: JobMemory,
-    /// With what the job is to end, so that Slurm's accounting has a command's failure as one.
-    pub exit_code: AtomicU8,
-}
-
-impl InJob {
-    /// Waits a moment for the word that the job is to end.
-    pub fn wait_whether_told_to_end(&self, told: &AtomicBool) {
-        let patience = Instant::now() + TERM_SPREAD;
-        while !told.load(Ordering::Relaxed) && Instant::now() < patience {
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
 }
 
 /// Works on a sheet until its tasks have ended, the job is told to end, or the sheet is taken away. What is finished

@@ -6,9 +6,11 @@
 
 mod child;
 mod command;
+mod conversation;
 mod crash_report;
 mod fragments;
 mod hosts;
+mod in_job;
 mod job;
 mod job_memory;
 mod lines;
@@ -16,6 +18,7 @@ mod report;
 mod run_task;
 mod serve;
 mod shared_memory;
+mod stop;
 mod task_progress;
 mod values;
 

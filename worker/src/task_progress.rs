@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use amore_wire::{host::Ended, task::Step};
+use amore_wire::{ended::Ended, task::Step};
 
 /// Deaths of a child outside any variable that a task survives.
 const MAX_DEATHS_BETWEEN_VARIABLES: u32 = 2;

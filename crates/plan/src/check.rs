@@ -7,11 +7,12 @@ use amore_model::{Dependency, Problem, ProblemKind, RunData, Severity, VariableS
 use crate::{
     check_jobs,
     cycles::{Ring, rings},
-    dag::{Dag, Graph, Unmet},
+    dag::{Dag, Graph, Promotion, Unmet},
     glob::Pattern,
     jobs::Units,
     nearest::{Meant, Nearest, nearest},
-    promote::Promotion,
+    problem_at::problem_at,
+    promote::promotion,
 };
 
 /// What `mymdc#` may ask for.
@@ -75,7 +76,7 @@ pub fn check(variables: Vec<VariableSpec>) -> Checked {
     if order.len() < variables.len() {
         problems.extend(rings(&graph).iter().map(|ring| cycle(&variables, ring)));
     }
-    let promotion = Promotion::of(&variables, &graph);
+    let promotion = promotion(&variables, &graph);
     raw_on_proc(&variables, &graph, &promotion, &mut problems);
     resources_without_effect(&variables, &promotion, &mut problems);
     check_jobs::commands(&variables, &places, &mut problems);
@@ -121,22 +122,6 @@ fn sort(problems: &mut [Problem]) {
     problems.sort_by(|a, b| (&a.file, a.line.unwrap_or(0)).cmp(&(&b.file, b.line.unwrap_or(0))));
 }
 
-/// An error at a variable's place.
-pub(crate) fn at(
-    variable: &VariableSpec,
-    kind: ProblemKind,
-    message: String,
-    hint: impl Into<Option<String>>,
-) -> Problem {
-    Problem {
-        file: variable.file.clone(),
-        line: variable.line,
-        hint: hint.into(),
-        variables: vec![variable.name.clone()],
-        ..Problem::error(kind, message)
-    }
-}
-
 fn place_of(variable: &VariableSpec) -> String {
     match (&variable.file, variable.line) {
         (Some(file), Some(line)) => format!(" ({file}, line {line})"),
@@ -147,7 +132,7 @@ fn place_of(variable: &VariableSpec) -> String {
 }
 
 fn duplicate_name(first: &VariableSpec, second: &VariableSpec) -> Problem {
-    at(
+    problem_at(
         second,
         ProblemKind::DuplicateName,
         format!("The name {} is already taken by another variable{}", second.name, place_of(first)),
@@ -174,7 +159,7 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
     for list in shared {
         let names: Vec<&str> = list.iter().map(|&at| variables[at].name.as_str()).collect();
         let second = &variables[list[1]];
-        let mut problem = at(
+        let mut problem = problem_at(
             second,
             ProblemKind::DuplicateTitle,
             format!(
@@ -198,7 +183,7 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
 fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &mut Vec<Problem>) {
     let name = &variable.name;
     if !name.split('.').all(is_identifier) {
-        problems.push(at(
+        problems.push(problem_at(
             variable,
             ProblemKind::BadName,
             format!("{name:?} cannot be the name of a variable"),
@@ -208,7 +193,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
     // A transient variable has no place in the table.
     if let Some((_, why, severity)) = OWN_COLUMNS.iter().find(|(own, ..)| own == name && !variable.transient)
     {
-        let mut problem = at(
+        let mut problem = problem_at(
             variable,
             ProblemKind::BadName,
             format!("{name} is a column that every table has: {why}"),
@@ -220,7 +205,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
     // The title of a variable without a usable name is that name: said above.
     let titled = variable.title != *name;
     if titled && (variable.title.trim().is_empty() || variable.title.contains(['\n', '\r'])) {
-        let mut problem = at(
+        let mut problem = problem_at(
             variable,
             ProblemKind::BadArgument,
             format!("{name} has a title that cannot head a column: {:?}", variable.title),
@@ -230,7 +215,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         problems.push(problem);
     }
     if variable.data == Some(RunData::All) {
-        problems.push(at(
+        problems.push(problem_at(
             variable,
             ProblemKind::BadData,
             format!("{name} has data=\"all\""),
@@ -238,7 +223,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         ));
     }
     if variable.tags.iter().any(String::is_empty) {
-        problems.push(at(
+        problems.push(problem_at(
             variable,
             ProblemKind::BadTags,
             format!("{name} has an empty tag"),
@@ -246,7 +231,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         ));
     }
     if variable.units.as_deref() == Some("") {
-        problems.push(at(
+        problems.push(problem_at(
             variable,
             ProblemKind::BadUnits,
             format!("{name} has empty units"),
@@ -256,7 +241,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
     for argument in &variable.arguments {
         let what = |text: &str| format!("Argument {} of {name} {text}", argument.name);
         match argument.dependency() {
-            Dependency::Variable("") | Dependency::Parameter("") => problems.push(at(
+            Dependency::Variable("") | Dependency::Parameter("") => problems.push(problem_at(
                 variable,
                 ProblemKind::BadAnnotation,
                 what(&format!("is annotated {:?}, without a name", argument.annotation)),
@@ -264,14 +249,14 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             )),
             Dependency::Variable(_) | Dependency::Parameter(_) => {}
             Dependency::Mymdc(field) if MYMDC_FIELDS.contains(&field) => {}
-            Dependency::Mymdc(field) => problems.push(at(
+            Dependency::Mymdc(field) => problems.push(problem_at(
                 variable,
                 ProblemKind::BadMymdcField,
                 what(&format!("asks for mymdc#{field}, which does not exist")),
                 choice("mymdc#", field, &MYMDC_FIELDS),
             )),
             Dependency::Meta(word) if META_WORDS.contains(&word) => {}
-            Dependency::Meta(word) => problems.push(at(
+            Dependency::Meta(word) => problems.push(problem_at(
                 variable,
                 ProblemKind::BadAnnotation,
                 what(&format!("asks for meta#{word}, which does not exist")),
@@ -279,7 +264,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             )),
             Dependency::Job("outcome") if variable.job.is_some() => {}
             Dependency::Job(word) => problems.push(check_jobs::not_of_a_job(variable, argument, word)),
-            Dependency::Unknown(text) => problems.push(at(
+            Dependency::Unknown(text) => problems.push(problem_at(
                 variable,
                 ProblemKind::BadAnnotation,
                 what(&format!("has an annotation that means nothing here: {text:?}")),
@@ -342,7 +327,7 @@ fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) ->
         };
         (format!("{} depends on {wanted}, which does not exist", variable.name), Some(hint))
     };
-    Some(at(variable, ProblemKind::MissingDependency, message, hint))
+    Some(problem_at(variable, ProblemKind::MissingDependency, message, hint))
 }
 
 fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
@@ -373,7 +358,7 @@ fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
         };
         (message, "Each needs the next one's value (→): remove one of these dependencies".to_owned())
     };
-    let mut problem = at(first, ProblemKind::Cycle, message, hint);
+    let mut problem = problem_at(first, ProblemKind::Cycle, message, hint);
     problem.variables = names.into_iter().map(str::to_owned).collect();
     problem
 }
@@ -416,7 +401,7 @@ fn raw_on_proc(
             format!(", because {origin} has data=\"proc\"")
         };
         let verb = if needs.len() == 1 { "needs" } else { "need" };
-        problems.push(at(
+        problems.push(problem_at(
             variable,
             ProblemKind::RawDependsOnProc,
             format!(
@@ -432,7 +417,7 @@ fn raw_on_proc(
 fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, problems: &mut Vec<Problem>) {
     for (variable, cluster) in variables.iter().zip(&promotion.cluster) {
         if cluster.is_none() && !variable.resources.is_default() {
-            let mut problem = at(
+            let mut problem = problem_at(
                 variable,
                 ProblemKind::BadResources,
                 format!(
@@ -476,7 +461,7 @@ fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<
         let said: Vec<String> =
             asked.iter().map(|(word, by)| format!("{what}={word:?} ({})", by.name)).collect();
         let said: Vec<&str> = said.iter().map(String::as_str).collect();
-        let mut problem = at(
+        let mut problem = problem_at(
             second,
             ProblemKind::BadResources,
             format!(

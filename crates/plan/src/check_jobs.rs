@@ -6,7 +6,9 @@ use amore_model::{
     Argument, Dependency, JobSpec, PLACEHOLDERS, Piece, Problem, ProblemKind, VariableSpec, pieces,
 };
 
-use crate::{Dag, after::with_commands, check::at, jobs::Units, nearest::nearest, select::Chosen};
+use crate::{
+    Dag, after::with_commands, jobs::Units, nearest::nearest, problem_at::problem_at, select::Chosen,
+};
 
 /// An argument `job#…` that cannot be given.
 pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &str) -> Problem {
@@ -22,7 +24,7 @@ pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &
             "There is job#outcome",
         )
     };
-    at(variable, ProblemKind::BadAnnotation, message, hint.to_owned())
+    problem_at(variable, ProblemKind::BadAnnotation, message, hint.to_owned())
 }
 
 /// What can be said of each command by itself and of the dependencies that it names.
@@ -35,7 +37,7 @@ pub(crate) fn commands(
         let Some(job) = &variable.job else { continue };
         let name = &variable.name;
         if variable.transient {
-            problems.push(at(
+            problems.push(problem_at(
                 variable,
                 ProblemKind::BadArgument,
                 format!("{name} has a job and transient=True"),
@@ -45,7 +47,7 @@ pub(crate) fn commands(
         if let (Some(tasks), Some(nodes)) = (job.resources.ntasks, job.resources.nodes)
             && tasks < nodes
         {
-            problems.push(at(
+            problems.push(problem_at(
                 variable,
                 ProblemKind::BadResources,
                 format!("The job of {name} asks for nodes={nodes} and ntasks={tasks}: Slurm takes nodes away that have no task"),
@@ -55,7 +57,7 @@ pub(crate) fn commands(
         let mut told = HashSet::new();
         for word in &job.command {
             match pieces(word) {
-                Err(lone) => problems.push(at(
+                Err(lone) => problems.push(problem_at(
                     variable,
                     ProblemKind::BadArgument,
                     format!("The command of {name} has a brace that belongs to no placeholder: {lone}"),
@@ -68,7 +70,7 @@ pub(crate) fn commands(
                             && let Some((message, hint)) =
                                 wrong_placeholder(variable, job, placeholder, variables, places)
                         {
-                            problems.push(at(variable, ProblemKind::BadArgument, message, hint));
+                            problems.push(problem_at(variable, ProblemKind::BadArgument, message, hint));
                         }
                     }
                 }
@@ -159,7 +161,7 @@ pub(crate) fn tied(dag: &Dag, problems: &mut Vec<Problem>) {
             .collect();
         for &command in members.iter().filter(|&&member| member as usize >= count) {
             let variable = &with.dag.variables[command as usize];
-            problems.push(at(
+            problems.push(problem_at(
                 variable,
                 ProblemKind::BadArgument,
                 format!(

@@ -7,7 +7,7 @@ use std::{
 
 use amore_model::{Dependency, VariableSpec};
 
-use crate::{glob::Pattern, promote::Promotion};
+use crate::glob::Pattern;
 
 /// The variables of a context file without a problem that would refuse it, linked and put in order.
 ///
@@ -19,6 +19,14 @@ pub struct Dag {
     pub(crate) graph: Graph,
     pub(crate) order: Vec<u32>,
     pub(crate) promotion: Promotion,
+}
+
+/// For each variable the one whose declaration asks for it: itself, or the nearest dependency that does (the first in
+/// the file among equally near ones). `None` where nothing asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Promotion {
+    pub(crate) proc: Vec<Option<u32>>,
+    pub(crate) cluster: Vec<Option<u32>>,
 }
 
 impl Dag {

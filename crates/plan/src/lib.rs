@@ -23,6 +23,7 @@ mod glob;
 mod jobs;
 mod nearest;
 mod plan;
+mod problem_at;
 mod promote;
 mod select;
 mod words;

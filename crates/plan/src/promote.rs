@@ -4,26 +4,15 @@ use std::collections::VecDeque;
 
 use amore_model::{RunData, VariableSpec};
 
-use crate::dag::Graph;
+use crate::dag::{Graph, Promotion};
 
-/// For each variable the one whose declaration asks for it: itself, or the nearest dependency that does (the first in
-/// the file among equally near ones). `None` where nothing asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Promotion {
-    pub(crate) proc: Vec<Option<u32>>,
-    pub(crate) cluster: Vec<Option<u32>>,
-}
-
-impl Promotion {
-    /// Works on graphs with cycles too, so that a file's other problems are found beside them.
-    ///
-    /// A variable that says `data="raw"` and depends on proc data is marked as well: it is [`crate::check`] that
-    /// refuses it.
-    pub(crate) fn of(variables: &[VariableSpec], graph: &Graph) -> Self {
-        Promotion {
-            proc: spread(graph, |at| variables[at].data == Some(RunData::Proc)),
-            cluster: spread(graph, |at| variables[at].cluster),
-        }
+/// Works on graphs with cycles too, so that a file's other problems are found beside them.
+///
+/// A variable that says `data="raw"` and depends on proc data is marked as well: it is [`crate::check`] that refuses it.
+pub(crate) fn promotion(variables: &[VariableSpec], graph: &Graph) -> Promotion {
+    Promotion {
+        proc: spread(graph, |at| variables[at].data == Some(RunData::Proc)),
+        cluster: spread(graph, |at| variables[at].cluster),
     }
 }
 

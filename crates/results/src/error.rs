@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
+    dtype::DtypeError,
     h5::{H5Error, H5Result},
     names::NameError,
-    value::DtypeError,
 };
 
 /// Something went wrong with a file of results. No half-written file is left behind.

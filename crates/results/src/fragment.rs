@@ -8,6 +8,7 @@ use std::{
 use amore_model::{Proposal, Run};
 
 use crate::{
+    dtype::Dtype,
     error::{InFile, ResultsError},
     h5::{H5Result, Node},
     names::{
@@ -15,9 +16,7 @@ use crate::{
     },
     netcdf::{self, DimIds},
     output::Output,
-    value::{
-        ArrayData, Attr, Content, Dtype, Layout, Object, Provenance, StoredOutcome, SummaryAttrs, Value,
-    },
+    value::{ArrayData, Attr, Content, Layout, Object, Provenance, StoredOutcome, SummaryAttrs, Value},
 };
 
 /// Writes one fragment. Nothing of it can be seen before [`FragmentWriter::finish`]; dropped before that, it leaves

@@ -12,11 +12,11 @@ use rayon::prelude::*;
 
 use crate::{
     compress::{CHUNK_BYTES, ChunkPlan},
+    dtype::Dtype,
     error::{DoingTo, InFile, ResultsError},
     h5::{DatasetOptions, File, Node, Storage, Type},
     names::{self, ARRAYS, WRITING},
-    output::sync_directory,
-    value::Dtype,
+    sync_directory::sync_directory,
 };
 
 /// Arrays from this many bytes on belong into a file of their own.

@@ -7,6 +7,7 @@
 mod answered;
 mod compress;
 mod copy;
+mod dtype;
 mod error;
 mod export;
 mod fragment;
@@ -20,10 +21,12 @@ mod precedence;
 mod reduced;
 mod scalar;
 mod sweep;
+mod sync_directory;
 mod value;
 mod verify;
 
 pub use answered::{Answer, answered};
+pub use dtype::{Dtype, DtypeError, Field};
 pub use error::ResultsError;
 pub use export::export;
 pub use fragment::FragmentWriter;
@@ -35,7 +38,7 @@ pub use reduced::{ReducedRow, ReducedValue, RunFileSummary, read_reduced};
 pub use scalar::{Scalar, read_scalar};
 pub use sweep::sweep;
 pub use value::{
-    ArrayData, Attr, Content, Dim, Dtype, DtypeError, Field, Layout, NetcdfVariable, Object, Provenance,
-    Record, StoredOutcome, SummaryAttrs, Value,
+    ArrayData, Attr, Content, Dim, Layout, NetcdfVariable, Object, Provenance, StoredOutcome, SummaryAttrs,
+    Value,
 };
 pub use verify::{Finding, verify};

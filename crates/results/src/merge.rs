@@ -19,9 +19,10 @@ use crate::{
     large, names,
     names::{BROKEN, PROVENANCE, READY, SIDE_GROUPS, START_TIME},
     netcdf,
-    output::{Output, sync_directory},
+    output::Output,
     precedence::Made,
     reduced::{self, ReducedRow, RunFileSummary},
+    sync_directory::sync_directory,
     value::{ArrayData, Provenance, StoredOutcome},
 };
 

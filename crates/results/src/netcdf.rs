@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     compress::{CHUNK_BYTES, ChunkPlan},
+    dtype::Dtype,
     h5::{DatasetOptions, H5Error, H5Result, Kind, Node, Storage, Token, Type, VirtualSource},
     large::DATASET,
     names,
-    value::{ArrayData, Attr, Content, Dim, Dtype, NetcdfVariable},
+    value::{ArrayData, Attr, Content, Dim, NetcdfVariable},
 };
 
 /// Attributes that HDF5 and netCDF-4 keep for themselves; they are never copied but made anew.

@@ -11,6 +11,7 @@ use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{File, Node},
     names::{self, WRITING},
+    sync_directory::sync_directory,
 };
 
 /// Files up to this size are put together in memory and written in one go.
@@ -137,11 +138,4 @@ impl Sealed {
         self.output.on_disk = false;
         sync_directory(&self.output.directory)
     }
-}
-
-/// Makes new names in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> Result<(), ResultsError> {
-    fs::File::open(directory)
-        .and_then(|handle| handle.sync_all())
-        .doing("cannot sync the directory", directory)
 }

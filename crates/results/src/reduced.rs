@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    dtype::Dtype,
     error::{InFile, ResultsError},
     h5::{File, H5Result, Held, Node},
     names::{self, ERRORS, MOCK, PROVENANCE, REDUCED, START_TIME},
-    value::{Dtype, Provenance},
+    value::Provenance,
 };
 
 /// A value as the run table keeps it.

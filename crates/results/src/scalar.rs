@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::{
+    dtype::Dtype,
     error::{DoingTo, InFile, ResultsError},
     h5::{File, H5Result, Kind, Node},
     names::{OBJTYPE, check_variable},
     reduced::{integer, number},
-    value::Dtype,
 };
 
 /// What a file holds of a variable.

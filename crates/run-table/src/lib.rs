@@ -21,6 +21,7 @@ mod read;
 mod settings;
 mod sql;
 mod store;
+mod sync_directory;
 mod value;
 mod variables;
 mod views;

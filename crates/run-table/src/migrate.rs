@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::{Connection, Row, sqlite::SqliteConnection};
 
-use crate::{RunTableError, SettingValue, open::sync_directory, settings, value::Stored};
+use crate::{RunTableError, SettingValue, settings, sync_directory::sync_directory, value::Stored};
 
 /// The format that this program writes: that of DAMNIT 0.4.
 pub const SCHEMA_VERSION: i64 = 4;

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     RunTableError, SCHEMA_VERSION, SettingValue, holders::lock_holders, migrate, settings, sql,
-    value::Stored, views, views::KnownViews,
+    sync_directory::sync_directory, value::Stored, views, views::KnownViews,
 };
 
 /// The name of the run table in a database directory.
@@ -423,15 +423,6 @@ fn publish(draft: &Path, path: &Path) -> Result<(), RunTableError> {
     fs::hard_link(draft, path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => RunTableError::AlreadyExists { path: path.to_owned() },
         _ => RunTableError::Io { doing: "create", path: path.to_owned(), source },
-    })
-}
-
-/// Makes new names in a directory durable.
-pub(crate) fn sync_directory(dir: &Path) -> Result<(), RunTableError> {
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| RunTableError::Io {
-        doing: "sync",
-        path: dir.to_owned(),
-        source,
     })
 }
 

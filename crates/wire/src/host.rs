@@ -7,7 +7,10 @@ use amore_model::{JobOutcome, Problem, VariableSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::task::{ContextSource, Step};
+use crate::{
+    ended::Ended,
+    task::{ContextSource, Step},
+};
 
 /// Worker → host, on the control socket (file descriptor in `AMORE_CONTROL_FD`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,21 +128,6 @@ pub struct ChildTask {
     pub slots: u32,
     /// Bytes of one slot.
     pub slot_bytes: u64,
-}
-
-/// A dependency without a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "how", rename_all = "snake_case")]
-pub enum Ended {
-    /// Returned `None`.
-    Nothing,
-    /// Raised, or its child died.
-    Error {
-        /// Exception class.
-        class: String,
-        /// Message.
-        message: String,
-    },
 }
 
 /// Child → worker.

@@ -7,6 +7,7 @@
 //!
 //! These types are neither rows nor domain types; changing one is a change of protocol.
 
+pub mod ended;
 pub mod host;
 pub mod sheet;
 pub mod task;

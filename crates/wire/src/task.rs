@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use amore_model::{JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::ended::Ended;
+
 /// The context file as the plan saw it. The text travels with the task, so that an edit between plan and
 /// execution cannot mix two versions in one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +77,10 @@ pub struct Task {
     pub given: BTreeMap<String, PathBuf>,
     /// Dependencies that ended without a value in an earlier attempt: variable → how.
     #[serde(default)]
-    pub ended: BTreeMap<String, crate::host::Ended>,
+    pub ended: BTreeMap<String, Ended>,
     /// Steps that are not called any more, after attempts that failed: this is stored as their outcome.
     #[serde(default)]
-    pub give_up: BTreeMap<String, crate::host::Ended>,
+    pub give_up: BTreeMap<String, Ended>,
     /// A variable that exceeds the job's memory ends with an error now; otherwise the task is given back, to be tried
     /// with more.
     #[serde(default)]

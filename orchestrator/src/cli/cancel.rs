@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use amore_model::JobId;
 
-use super::{progress::Display, reprocess::Foreground};
+use super::{foreground::Foreground, progress::Display};
 use crate::{
     coordinate::memory,
     database_dir::DatabaseDir,

@@ -1,7 +1,6 @@
-//! `amore check [FILE]`, and how problems are told.
+//! `amore check [FILE]`.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -19,6 +18,7 @@ use crate::{
     database_dir::DatabaseDir,
     dispatch::local::LocalWorker,
     failure::{Exit, Failure},
+    problem_words::{problems_in_words, refusal},
 };
 
 /// Say everything that is wrong with a context file.
@@ -87,40 +87,6 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { Exit::ContextFile.into() })
 }
 
-/// The failure of a command that needs a context file without errors.
-pub fn refusal(file: &Path, problems: &[Problem]) -> Failure {
-    Failure::new(format!("the context file has errors\n{}", problems_in_words(file, problems)))
-        .hint("mend them; `amore check` shows them again")
-        .exit(Exit::ContextFile)
-}
-
-/// One problem after the other: place, message, hint, traceback.
-pub fn problems_in_words(file: &Path, problems: &[Problem]) -> String {
-    let mut words = String::new();
-    for problem in problems {
-        let shown = problem.file.as_deref().map_or_else(|| file.display().to_string(), ToOwned::to_owned);
-        let mut place = shown;
-        if let Some(line) = problem.line {
-            let _ = write!(place, ":{line}");
-            if let Some(column) = problem.column {
-                let _ = write!(place, ":{column}");
-            }
-        }
-        let severity = match problem.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        let _ = writeln!(words, "{place}: {severity}: {}", problem.message);
-        for line in problem.traceback.iter().flat_map(|traceback| traceback.trim_end().lines()) {
-            let _ = writeln!(words, "    {line}");
-        }
-        if let Some(hint) = &problem.hint {
-            let _ = writeln!(words, "    hint: {hint}");
-        }
-    }
-    words.trim_end().to_owned()
-}
-
 /// Reads the directory's context file and has a worker of its own execute it.
 ///
 /// # Errors
@@ -136,24 +102,5 @@ pub async fn usable_context(dir: &DatabaseDir, table: &RunTable) -> Result<(Cont
     match checked.dag {
         Some(dag) => Ok((context, dag)),
         None => Err(refusal(&context.path, &checked.problems)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use amore_model::ProblemKind;
-
-    use super::*;
-
-    #[test]
-    fn a_problem_is_told_with_its_place_and_what_to_do() {
-        let mut problem =
-            Problem::error(ProblemKind::MissingDependency, "foo depends on bra, which is not there");
-        problem.line = Some(7);
-        problem.hint = Some("did you mean bar?".to_owned());
-        assert_eq!(
-            problems_in_words(Path::new("/p/context.py"), &[problem]),
-            "/p/context.py:7: error: foo depends on bra, which is not there\n    hint: did you mean bar?"
-        );
     }
 }

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{
+    foreground::{Foreground, exit_code},
     progress::Display,
-    reprocess::{Foreground, exit_code},
 };
 use crate::{
     coordinate::{events::Event, memory},

@@ -10,6 +10,7 @@ mod elsewhere;
 mod explain;
 mod export;
 mod follow;
+mod foreground;
 mod init;
 mod jobs;
 mod log;
@@ -29,9 +30,6 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-
-pub use check::refusal;
-pub use open::stored_names as open_stored_names;
 
 use crate::failure::Failure;
 

@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
         // Only called while no task runs, or by a request from elsewhere: other messages are kept in order.
         let checked = self.describe(context).await?;
         let Some(dag) = checked.dag else {
-            return Err(crate::cli::refusal(&context.path, &checked.problems));
+            return Err(crate::problem_words::refusal(&context.path, &checked.problems));
         };
         let changes = self.owner.update_variables(dag.variables()).await?;
         Ok((dag, about_table(&changes.refused, changes.truncated.as_ref())))

@@ -1,7 +1,7 @@
 //! A Slurm job that is over before its task was: what was stored is collected, then the rules of [`after_job`] are applied.
 
 use amore_model::JobId;
-use amore_wire::host::Ended;
+use amore_wire::ended::Ended;
 
 use super::{
     after_job::{JobEnd, Verdict, after_job},

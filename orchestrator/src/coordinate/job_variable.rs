@@ -14,7 +14,7 @@ use amore_model::{Argument, Dependency, JobId, JobOutcome, Piece, Proposal, Run,
 use amore_plan::{Pattern, PlannedJob};
 use amore_results::{Answer, Scalar, StoredOutcome, answered, read_scalar};
 use amore_wire::{
-    host::Ended,
+    ended::Ended,
     task::{Command, Outcome, Task},
 };
 

@@ -1,10 +1,7 @@
 //! Tasks in Slurm jobs: from the line into a job, and what Slurm and the worker in it say. When the job is over before the
 //! task was, [`super::job_over`] goes on.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant};
 
 use amore_model::{JobId, PlanStamp, Urgency};
 use amore_plan::Place;
@@ -20,6 +17,7 @@ use super::{
     events::Event,
     job_asked::{job_asked, log_mark},
     memory,
+    queue::for_bulk,
     session::Session,
     tracker::{TaskMove, TaskState},
 };
@@ -28,7 +26,6 @@ use crate::{
         answers::Seen,
         asked::CONCURRENT_JOBS,
         clusters::Clusters,
-        lane::Lane,
         order::{LaneEvent, Order},
         refused::{About, Refused},
     },
@@ -37,83 +34,6 @@ use crate::{
 
 /// How long a job waits that Slurm could not take now.
 const LATER: Duration = Duration::from_secs(10);
-/// How long a command waits before it is looked again whether another request still executes it.
-const SOON: Duration = Duration::from_secs(1);
-/// What the session knows of its jobs.
-#[derive(Debug, Default)]
-pub struct Jobs {
-    /// The way to Slurm, once the first job needs it.
-    lane: Option<Lane>,
-    /// The task of each attempt that is under way.
-    by_token: HashMap<String, usize>,
-    /// How each job stands.
-    seen: HashMap<String, Seen>,
-    /// Tasks that are tried again at a time.
-    later: Vec<(Instant, usize)>,
-    /// Jobs that are over; their tasks are judged when everything of the run is collected.
-    pub(super) over: Vec<(usize, JobEnd, Option<JobId>)>,
-    /// Distinguishes the tokens of one process.
-    counter: u32,
-    /// What was last told of them: how many, how many wait, and why.
-    shown: (usize, usize, Option<String>),
-    /// When the settings are looked at again.
-    settings_at: Option<Instant>,
-}
-
-/// How often the settings are looked at while there are jobs.
-const SETTINGS_POLL: Duration = Duration::from_secs(3);
-
-impl Jobs {
-    /// The next thing that Slurm or a worker in a job says; never, while there are no jobs.
-    pub async fn next(&mut self) -> Option<LaneEvent> {
-        match &mut self.lane {
-            Some(lane) => lane.next().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Lets submissions under way come to an end. Jobs go on.
-    pub async fn stop(self) {
-        if let Some(lane) = self.lane {
-            lane.stop().await;
-        }
-    }
-
-    /// Jobs that Slurm has, or is about to have.
-    pub fn under_way(&self) -> usize {
-        self.by_token.len()
-    }
-
-    /// Is it time to look at the settings?
-    pub fn settings_are_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.lane.is_some() && self.settings_at.is_none_or(|at| at <= now);
-        if due {
-            self.settings_at = Some(now + SETTINGS_POLL);
-        }
-        due
-    }
-
-    /// Tries a task again in a while.
-    pub fn try_later(&mut self, position: usize) {
-        self.later.push((Instant::now() + SOON, position));
-    }
-
-    pub(super) fn lane(&mut self) -> &Lane {
-        self.lane.get_or_insert_with(Lane::start)
-    }
-
-    fn token(&mut self) -> String {
-        self.counter += 1;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("{:x}-{:x}-{:x}", now.as_micros(), std::process::id(), self.counter)
-    }
-}
-
-/// How many of the jobs that may be in the queue at once may be of bulk requests: something more urgent finds a place.
-fn for_bulk(limit: usize) -> usize {
-    limit - (limit / 5).max(1).min(limit.saturating_sub(1))
-}
 
 impl Session<'_> {
     /// Puts a task that can run into its line.
@@ -445,16 +365,5 @@ impl Session<'_> {
         if request.told.insert(message.clone()) {
             request.listener.tell(&Event::Notice { message });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bulk_requests_leave_a_place_where_there_is_more_than_one() {
-        assert_eq!([1, 2, 4, 5, 10, 15].map(for_bulk), [1, 1, 3, 4, 8, 12]);
-        assert!(for_bulk(usize::MAX) > usize::MAX / 2);
     }
 }

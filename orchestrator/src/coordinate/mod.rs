@@ -13,6 +13,7 @@ pub mod job_asked;
 mod job_over;
 mod job_variable;
 pub mod jobs;
+mod jobs_under_way;
 pub mod memory;
 pub mod owner;
 pub mod queue;

@@ -248,6 +248,6 @@ impl Owner {
     /// # Errors
     /// When the table cannot be read.
     pub async fn stored_names(&self) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
-        crate::cli::open_stored_names(&self.table).await
+        self.table.context_names().await.map_err(|e| failed(&e))
     }
 }

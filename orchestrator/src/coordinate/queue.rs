@@ -55,6 +55,11 @@ impl Queue {
     }
 }
 
+/// How many of the jobs that may be in the queue at once may be of bulk requests: something more urgent finds a place.
+pub fn for_bulk(limit: usize) -> usize {
+    limit - (limit / 5).max(1).min(limit.saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -155,5 +160,11 @@ mod tests {
             }
             prop_assert!(waiting.is_empty());
         }
+    }
+
+    #[test]
+    fn bulk_requests_leave_a_place_where_there_is_more_than_one() {
+        assert_eq!([1, 2, 4, 5, 10, 15].map(for_bulk), [1, 1, 3, 4, 8, 12]);
+        assert!(for_bulk(usize::MAX) > usize::MAX / 2);
     }
 }

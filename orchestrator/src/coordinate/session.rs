@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     events::{Event, Summary},
     hand_over::Taken,
-    jobs::Jobs,
+    jobs_under_way::Jobs,
     memory::Memory,
     owner::Owner,
     queue::Queue,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use amore_plan::{Place, Plan, PlannedTask, TaskReason};
 use amore_wire::{
-    host::Ended,
+    ended::Ended,
     task::{ContextSource, Limits, Step, Task},
 };
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use amore_model::JobId;
-use amore_wire::{host::Ended, task::Outcome};
+use amore_wire::{ended::Ended, task::Outcome};
 
 /// Attempts at a task whose worker goes away under it.
 pub const MAX_ATTEMPTS: u32 = 3;

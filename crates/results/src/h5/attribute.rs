@@ -10,7 +10,7 @@ use super::{
     locked,
     node::Names,
 };
-use crate::value::Dtype;
+use crate::dtype::Dtype;
 
 /// What an attribute holds.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use hdf5_metno_sys::{h5i::hid_t, h5t};
 
 use super::{H5Result, Handle, c_string, locked};
-use crate::value::{Dtype, Record};
+use crate::dtype::{Dtype, Record};
 
 /// An HDF5 type.
 #[derive(Debug)]

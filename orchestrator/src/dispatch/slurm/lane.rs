@@ -7,31 +7,27 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use amore_model::JobId;
-use amore_wire::{
-    sheet,
-    task::{CutShort, FromWorker},
-};
+use amore_wire::sheet;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    answers::Seen,
     client::{self, Found, SlurmSilent, Submitted},
     clusters::Clusters,
-    look::{Poll, best, poll},
+    followed::{Followed, Over},
+    look::{Poll, poll},
     news::News,
     order::{LaneEvent, Order, write_sheet},
     refused::Refused,
     site_facts::{self, Remark},
 };
-use crate::coordinate::after_job::JobEnd;
 
 /// How often the files of the workers are looked at, while there are few.
 const NEWS_POLL: Duration = Duration::from_millis(40);
@@ -43,21 +39,10 @@ const YOUNG_POLL: Duration = Duration::from_secs(2);
 const OLD_POLL: Duration = Duration::from_secs(5);
 /// How often while Slurm does not answer, from one failure to the next question.
 const SILENT_POLL: Duration = Duration::from_secs(5);
-/// How long a job is young.
-const YOUNG: Duration = Duration::from_secs(30);
 /// A query that takes long is made seldom: at most this part of the time is spent with asking.
 const BUDGET: u32 = 20;
 /// Submissions side by side.
 const SUBMISSIONS: usize = 3;
-/// How long the last words of a worker may take through the shared file system once its job is over.
-const LAST_WORDS: Duration = Duration::from_millis(1500);
-/// How long the queue may not have a job, and accounting not tell its end, before it is held to be gone. No job that waits
-/// or runs is missing in the queue; accounting tells ends some seconds late.
-const VANISHED: Duration = Duration::from_secs(20);
-/// How long accounting may take to know who cancelled a job.
-const WHO_CANCELLED: Duration = Duration::from_secs(8);
-/// How long a controller that did not answer may take to hand out what it was given, once it answers again.
-const SETTLED: Duration = Duration::from_secs(5);
 /// How much longer the wait becomes from one look for a lost submission to the next.
 const LOOK_UP: Duration = Duration::from_secs(3);
 
@@ -83,29 +68,13 @@ enum Command {
     },
 }
 
-/// A job that is followed.
+/// A job that is followed, and its files.
 #[derive(Debug)]
-struct Followed {
+struct OfJob {
+    followed: Followed,
     sheet: PathBuf,
-    news: News,
     events: PathBuf,
-    /// Where it was submitted to.
-    clusters: Clusters,
-    job: Option<JobId>,
-    since: Instant,
-    seen: Option<Seen>,
-    /// Since when Slurm does not know it.
-    missing: Option<Instant>,
-    /// Since when Slurm answers that it has no job with this token, without a silence since.
-    not_found: Option<Instant>,
-    /// How it ended, and when that was seen.
-    ended: Option<(JobEnd, Instant)>,
-    /// Since when it is known to be cancelled, and not by whom.
-    cancelled: Option<Instant>,
-    /// The worker has said something.
-    began: bool,
-    /// The worker has said that nothing more will come.
-    done: bool,
+    news: News,
 }
 
 /// Background work that has come to its end.
@@ -140,7 +109,7 @@ impl Lane {
         let task = tokio::spawn(
             Loop {
                 outbox,
-                followed: HashMap::new(),
+                jobs: HashMap::new(),
                 waiting: VecDeque::new(),
                 work: JoinSet::new(),
                 submitting: 0,
@@ -190,7 +159,7 @@ impl Lane {
 
 struct Loop {
     outbox: UnboundedSender<LaneEvent>,
-    followed: HashMap<String, Followed>,
+    jobs: HashMap<String, OfJob>,
     waiting: VecDeque<Order>,
     work: JoinSet<Done>,
     submitting: usize,
@@ -222,7 +191,7 @@ impl Loop {
                 }
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    if self.followed.len() > FEW && !ticks.is_multiple_of(3) {
+                    if self.jobs.len() > FEW && !ticks.is_multiple_of(3) {
                         continue;
                     }
                     self.hear_workers();
@@ -253,8 +222,8 @@ impl Loop {
                 match job {
                     Some(job) => {
                         self.ask_soon(job.cluster.clone(), Duration::ZERO);
-                        if let Some(followed) = self.followed.get_mut(&token) {
-                            followed.job = Some(job);
+                        if let Some(of) = self.jobs.get_mut(&token) {
+                            of.followed.on_job(job, Instant::now());
                         }
                     }
                     None => self.look_up(token, 0),
@@ -262,7 +231,7 @@ impl Loop {
             }
             Command::Forget { token } => self.forget(&token),
             Command::Cancel { token } => {
-                let job = self.followed.get(&token).and_then(|followed| followed.job.clone());
+                let job = self.jobs.get(&token).and_then(|of| of.followed.job().cloned());
                 self.forget(&token);
                 if let Some(job) = job {
                     self.cancel(job, token);
@@ -281,28 +250,19 @@ impl Loop {
 
     fn follow(&mut self, token: &str, directory: &Path, clusters: Clusters) {
         let events = sheet::events(directory, token);
-        let followed = Followed {
+        let of = OfJob {
+            followed: Followed::new(token, clusters, Instant::now()),
             sheet: sheet::sheet(directory, token),
             news: News::of(&events),
             events,
-            clusters,
-            job: None,
-            since: Instant::now(),
-            seen: None,
-            missing: None,
-            not_found: None,
-            ended: None,
-            cancelled: None,
-            began: false,
-            done: false,
         };
-        self.followed.insert(token.to_owned(), followed);
+        self.jobs.insert(token.to_owned(), of);
     }
 
     fn forget(&mut self, token: &str) {
         self.waiting.retain(|order| order.token != token);
-        if let Some(followed) = self.followed.remove(token) {
-            for path in [&followed.sheet, &followed.events, &sheet::claim(&followed.sheet)] {
+        if let Some(of) = self.jobs.remove(token) {
+            for path in [&of.sheet, &of.events, &sheet::claim(&of.sheet)] {
                 // Gone already is as good.
                 let _ = fs::remove_file(path);
             }
@@ -331,9 +291,7 @@ impl Loop {
     }
 
     fn look_up(&mut self, token: String, round: u32) {
-        let Some(clusters) = self.followed.get(&token).map(|followed| followed.clusters.clone()) else {
-            return;
-        };
+        let Some(clusters) = self.jobs.get(&token).map(|of| of.followed.clusters().clone()) else { return };
         self.work.spawn(async move {
             sleep(LOOK_UP * round.min(10)).await;
             let result = client::find(&token, &clusters).await;
@@ -363,32 +321,30 @@ impl Loop {
                 }
             }
             Done::LookedUp { token, round, result } => {
-                let Some(followed) = self.followed.get_mut(&token) else { return };
+                let Some(of) = self.jobs.get_mut(&token) else { return };
                 match result {
                     Ok(Found::Job(job)) => self.accepted(token, job),
-                    Ok(Found::Nothing)
-                        if followed.not_found.get_or_insert_with(Instant::now).elapsed() > SETTLED =>
-                    {
+                    Ok(Found::Nothing) if of.followed.on_not_found(Instant::now()) => {
                         self.forget(&token);
                         self.tell(LaneEvent::NotThere { token });
                     }
                     Ok(Found::Nothing) => self.look_up(token, round + 1),
                     Err(SlurmSilent(words)) => {
-                        followed.not_found = None;
+                        of.followed.on_silence();
                         self.on_silence_about(&token, &words);
                         self.look_up(token, round + 1);
                     }
                 }
             }
             Done::Polled { cluster, result, took } => {
-                let young = self.followed.values().any(|followed| {
-                    followed.since.elapsed() < YOUNG
-                        && followed.job.as_ref().is_some_and(|job| job.cluster == cluster)
+                let now = Instant::now();
+                let young = self.jobs.values().map(|of| &of.followed).any(|followed| {
+                    followed.is_young(now) && followed.job().is_some_and(|job| job.cluster == cluster)
                 });
                 let pause = if young { YOUNG_POLL } else { OLD_POLL };
                 // A controller that is dead takes its time to say so, and nothing is spared by not asking it.
                 let pause = if result.is_ok() { pause.max(took * BUDGET) } else { SILENT_POLL };
-                self.beats.insert(cluster.clone(), Beat { asking: false, next: Instant::now() + pause });
+                self.beats.insert(cluster.clone(), Beat { asking: false, next: now + pause });
                 let asked = cluster.clone().map_or(Clusters::Ours, Clusters::One);
                 match result {
                     Ok(poll) => {
@@ -409,10 +365,9 @@ impl Loop {
     }
 
     fn accepted(&mut self, token: String, job: JobId) {
-        if let Some(followed) = self.followed.get_mut(&token) {
-            followed.job = Some(job.clone());
-            followed.since = Instant::now();
-            let clusters = followed.clusters.clone();
+        if let Some(OfJob { followed, .. }) = self.jobs.get_mut(&token) {
+            followed.on_job(job.clone(), Instant::now());
+            let clusters = followed.clusters().clone();
             // Of one cluster the next look at its queue says it as well.
             if clusters.leave_it_to_slurm() {
                 self.on_answer(&clusters);
@@ -447,18 +402,15 @@ impl Loop {
     }
 
     fn on_silence_about(&mut self, token: &str, words: &str) {
-        let clusters = self.followed.get(token).map(|followed| followed.clusters.clone()).unwrap_or_default();
+        let clusters = self.jobs.get(token).map(|of| of.followed.clusters().clone()).unwrap_or_default();
         self.on_silence(clusters, words);
     }
 
     fn hear_workers(&mut self) {
         let mut heard = Vec::new();
-        for (token, followed) in &mut self.followed {
-            for message in followed.news.read() {
-                followed.began = true;
-                if let FromWorker::TaskEnded { cut_short, .. } = &message {
-                    followed.done = *cut_short != Some(CutShort::ToldToEnd);
-                }
+        for (token, of) in &mut self.jobs {
+            for message in of.news.read() {
+                of.followed.on_worker(&message);
                 heard.push(LaneEvent::Worker { token: token.clone(), message });
             }
         }
@@ -467,38 +419,26 @@ impl Loop {
         }
     }
 
-    /// Says of jobs that are over, once the last words of their workers had the time to arrive.
+    /// Says of jobs that are over before their work was.
     fn report_ended(&mut self) {
-        let (mut over, mut lingering) = (Vec::new(), Vec::new());
-        for (token, followed) in &mut self.followed {
-            if followed.done {
-                followed.ended = None;
+        let now = Instant::now();
+        let over: Vec<(String, Over)> = self
+            .jobs
+            .iter()
+            .filter_map(|(token, of)| of.followed.over(now).map(|over| (token.clone(), over)))
+            .collect();
+        for (token, Over { job, end, lingers }) in over {
+            if lingers {
+                self.cancel(job.clone(), token.clone());
             }
-            if followed.ended.as_ref().is_some_and(|(_, since)| since.elapsed() > LAST_WORDS)
-                && let Some((end, _)) = followed.ended.take()
-            {
-                let job = followed.job.clone();
-                if let (Some(job), Some(true)) = (&job, followed.seen.as_ref().map(Seen::lingers)) {
-                    lingering.push((job.clone(), token.clone()));
-                }
-                over.push(LaneEvent::Ended { token: token.clone(), end, job });
-            }
-        }
-        for (job, token) in lingering {
-            self.cancel(job, token);
-        }
-        for event in over {
-            if let LaneEvent::Ended { token, .. } = &event {
-                self.forget(&token.clone());
-            }
-            self.tell(event);
+            self.forget(&token);
+            self.tell(LaneEvent::Ended { token, end, job: Some(job) });
         }
     }
 
     fn poll_if_due(&mut self) {
         let mut by_cluster: HashMap<Option<String>, Vec<JobId>> = HashMap::new();
-        let open = self.followed.values().filter(|followed| !followed.done && followed.ended.is_none());
-        for job in open.filter_map(|followed| followed.job.clone()) {
+        for job in self.jobs.values().filter_map(|of| of.followed.open_job().cloned()) {
             by_cluster.entry(job.cluster.clone()).or_default().push(job);
         }
         let now = Instant::now();
@@ -516,49 +456,18 @@ impl Loop {
     }
 
     fn on_poll(&mut self, cluster: Option<&str>, poll: &Poll) {
-        let mut events = Vec::new();
-        for (token, followed) in &mut self.followed {
-            let Some(job) = &followed.job else { continue };
-            if job.cluster.as_deref() != cluster || followed.done || followed.ended.is_some() {
+        let now = Instant::now();
+        let mut news = Vec::new();
+        for (token, OfJob { followed, .. }) in &mut self.jobs {
+            let Some(job) = followed.open_job().filter(|job| job.cluster.as_deref() == cluster).cloned()
+            else {
                 continue;
-            }
-            // Of a number that was given away accounting may still show the job before.
-            let accounting = poll.accounting.get(job).filter(|seen| !seen.is_of_another(token));
-            let queue = poll.queue.get(job);
-            if queue.is_some_and(|seen| seen.is_of_another(token)) {
-                // A controller that was killed has forgotten ours, and given its number away.
-                followed.ended = Some((JobEnd::Vanished, Instant::now()));
-                continue;
-            }
-            let seen = best(queue, accounting);
-            match seen {
-                Some(seen) => {
-                    followed.missing = None;
-                    if let Some(end) = seen.end.clone() {
-                        // Accounting knows by whom, some seconds later.
-                        let wait = end == JobEnd::Cancelled { by: None }
-                            && accounting.is_some()
-                            && followed.cancelled.get_or_insert_with(Instant::now).elapsed() < WHO_CANCELLED;
-                        if wait {
-                            continue;
-                        }
-                        let end = end.given(followed.began, !seen.nodes.is_empty());
-                        followed.ended = Some((end, Instant::now()));
-                    }
-                    if followed.seen.as_ref() != Some(seen) {
-                        followed.seen = Some(seen.clone());
-                        events.push(LaneEvent::Changed { token: token.clone(), seen: seen.clone() });
-                    }
-                }
-                None => {
-                    let since = *followed.missing.get_or_insert_with(Instant::now);
-                    if since.elapsed() > VANISHED {
-                        followed.ended = Some((JobEnd::Vanished, Instant::now()));
-                    }
-                }
+            };
+            if let Some(seen) = followed.on_look(poll.queue.get(&job), poll.accounting.get(&job), now) {
+                news.push(LaneEvent::Changed { token: token.clone(), seen: seen.clone() });
             }
         }
-        for event in events {
+        for event in news {
             self.tell(event);
         }
     }
@@ -584,7 +493,7 @@ mod tests {
         let (outbox, mut told) = unbounded_channel();
         let mut lane = Loop {
             outbox,
-            followed: HashMap::new(),
+            jobs: HashMap::new(),
             waiting: VecDeque::new(),
             work: JoinSet::new(),
             submitting: 0,
@@ -603,9 +512,8 @@ mod tests {
         let poll =
             Poll { queue: HashMap::from([(JobId::on(Some("lab"), 7), seen)]), accounting: HashMap::new() };
         lane.on_poll(Some("lab"), &poll);
-        assert!(lane.followed["a-1"].ended.is_some());
-        let other = &lane.followed["b-1"];
-        assert!(other.ended.is_none() && other.missing.is_none() && other.seen.is_none(), "{other:?}");
+        assert_eq!(lane.jobs["a-1"].followed.open_job(), None);
+        assert!(lane.jobs["b-1"].followed.open_job().is_some());
         // One that does not answer is named, and answers for itself.
         lane.on_silence(Clusters::One("maxwell".to_owned()), "connection refused");
         lane.on_answer(&Clusters::One("lab".to_owned()));

@@ -2,9 +2,9 @@
 //!
 //! [`lane`] is the loop that does it, by each [`order`]; [`client`] asks Slurm, [`answers`] reads what it says, [`refused`] why it
 //! does not take a job, [`advice`] what to do about one that waits; [`asked`] is what a job asks Slurm for; [`look`] asks how jobs
-//! stand; [`news`] reads what a worker in a job says. [`site_file`] has the administrator's defaults, and [`sourced`] settings with
-//! their places; [`site_facts`] asks what the site offers to this user, [`clusters`] on which clusters; [`partition`] and
-//! [`reservation`] judge it; [`destination`] says beforehand where a job would go, and why.
+//! stand, [`followed`] is what that comes to; [`news`] reads what a worker in a job says. [`site_file`] has the administrator's defaults, and [`sourced`] settings with
+//! their places; [`site_facts`] asks what the site offers to this user, [`clusters`] on which clusters, [`partition_facts`] and
+//! [`person`] read that; [`partition`] and [`reservation`] judge it; [`destination`] says beforehand where a job would go, and why.
 
 pub mod advice;
 pub mod answers;
@@ -12,11 +12,14 @@ pub mod asked;
 pub mod client;
 pub mod clusters;
 pub mod destination;
+mod followed;
 pub mod lane;
 pub mod look;
 pub mod news;
 pub mod order;
 pub mod partition;
+pub mod partition_facts;
+pub mod person;
 pub mod refused;
 pub mod reservation;
 pub mod script;

@@ -1,281 +1,13 @@
-//! Which partition may this user use, and which is best? Pure: what Slurm said comes in as text.
+//! Which partition may this user use, and which is best? Pure.
 //!
 //! What is not known is not held against a partition: Slurm itself has the last word.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
+use std::{collections::HashMap, fmt};
+
+use super::{
+    partition_facts::{NodesOf, Only, Partition},
+    person::Person,
 };
-
-use super::asked::minutes;
-
-/// A list of names in a partition or reservation: everyone's, or some people's only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Only {
-    /// `ALL`, or not said.
-    #[default]
-    Everyone,
-    /// These.
-    These(Vec<String>),
-}
-
-impl Only {
-    fn of(text: &str) -> Self {
-        match text {
-            "" | "ALL" | "(null)" | "N/A" => Only::Everyone,
-            list => Only::These(list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()),
-        }
-    }
-
-    fn shuts_out<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<&[String]> {
-        match self {
-            Only::Everyone => None,
-            Only::These(list) if names.any(|name| list.iter().any(|listed| listed == name)) => None,
-            Only::These(list) => Some(list),
-        }
-    }
-}
-
-/// A partition, as `scontrol -a show partition -o` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Partition {
-    /// Its name.
-    pub name: String,
-    /// Slurm takes it where a job says nothing.
-    pub default: bool,
-    /// `UP`, `DOWN`, `DRAIN`, `INACTIVE`.
-    pub state: String,
-    /// Not shown to users by Slurm's own commands.
-    pub hidden: bool,
-    /// Jobs need a reservation.
-    pub reserved_only: bool,
-    /// Only root submits here.
-    pub root_only: bool,
-    /// Unix groups.
-    pub groups: Only,
-    /// Accounts.
-    pub accounts: Only,
-    /// Accounts that may not, where accounts are not listed.
-    pub denied_accounts: Vec<String>,
-    /// QOS.
-    pub qos: Only,
-    /// QOS that may not, where QOS are not listed.
-    pub denied_qos: Vec<String>,
-    /// Longest time of a job; `None`: no limit.
-    pub max_minutes: Option<u32>,
-    /// Most nodes of a job; `None`: no limit.
-    pub max_nodes: Option<u32>,
-    /// Nodes it has.
-    pub nodes: Option<u32>,
-}
-
-/// `Key=Value` words of one line of `scontrol -o`. A value that holds spaces loses what follows the first.
-pub fn words(line: &str) -> HashMap<&str, &str> {
-    line.split_whitespace().filter_map(|word| word.split_once('=')).collect()
-}
-
-/// Reads `scontrol -a show partition -o`.
-pub fn parse_partitions(text: &str) -> Vec<Partition> {
-    text.lines()
-        .filter_map(|line| {
-            let words = words(line);
-            let get = |key: &str| words.get(key).copied().unwrap_or_default();
-            let yes = |key: &str| get(key) == "YES";
-            let list = |key: &str| match Only::of(get(key)) {
-                Only::Everyone => Vec::new(),
-                Only::These(list) => list,
-            };
-            let name = get("PartitionName");
-            (!name.is_empty()).then(|| Partition {
-                name: name.to_owned(),
-                default: yes("Default"),
-                state: get("State").to_owned(),
-                hidden: yes("Hidden"),
-                reserved_only: yes("ReqResv"),
-                root_only: yes("RootOnly"),
-                groups: Only::of(get("AllowGroups")),
-                accounts: Only::of(get("AllowAccounts")),
-                denied_accounts: list("DenyAccounts"),
-                qos: Only::of(get("AllowQos")),
-                denied_qos: list("DenyQos"),
-                max_minutes: minutes(get("MaxTime")),
-                max_nodes: get("MaxNodes").parse().ok(),
-                nodes: get("TotalNodes").parse().ok(),
-            })
-        })
-        .collect()
-}
-
-/// What accounting says of a user on this cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Associations {
-    /// Accounts, and the QOS that each gives.
-    pub accounts: BTreeMap<String, BTreeSet<String>>,
-    /// The QOS of a job that names none, by account.
-    pub default_qos: BTreeMap<String, String>,
-    /// Partition, where an association is bound to one, with its account.
-    pub bound: BTreeSet<(String, String)>,
-    /// Accounts without such a bond.
-    pub free: BTreeSet<String>,
-    /// The user's limits in each account.
-    pub limits: BTreeMap<String, UserLimits>,
-}
-
-/// Limits of a user's jobs in an account. Those of QOS and of accounts above are not here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserLimits {
-    /// Jobs that run.
-    pub jobs: Option<u32>,
-    /// Jobs in the queue.
-    pub submitted: Option<u32>,
-    /// Minutes of one job.
-    pub minutes: Option<u32>,
-}
-
-/// The columns of accounting that [`parse_associations`] reads.
-pub const ASSOCIATIONS: &str =
-    "format=cluster,account,user,partition,qos,defaultqos,maxjobs,maxsubmit,maxwall,grpjobs";
-
-/// Reads `sacctmgr -nP show assoc` with [`ASSOCIATIONS`]: the user's lines for the cluster (an empty name is any).
-pub fn parse_associations(text: &str, cluster: &str, user: &str) -> Associations {
-    let mut found = Associations::default();
-    for line in text.lines() {
-        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
-        let &[of, account, name, partition, qos, default, ref limits @ ..] = parts.as_slice() else {
-            continue;
-        };
-        if name != user || account.is_empty() || (!cluster.is_empty() && of != cluster) {
-            continue;
-        }
-        let names = qos.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
-        found.accounts.entry(account.to_owned()).or_default().extend(names);
-        if !default.is_empty() {
-            found.default_qos.insert(account.to_owned(), default.to_owned());
-        }
-        let number = |at: usize| limits.get(at).and_then(|text| text.parse().ok());
-        let minutes = limits.get(2).and_then(|text| minutes(text));
-        found
-            .limits
-            .insert(account.to_owned(), UserLimits { jobs: number(0), submitted: number(1), minutes });
-        if partition.is_empty() {
-            found.free.insert(account.to_owned());
-        } else {
-            found.bound.insert((partition.to_owned(), account.to_owned()));
-        }
-    }
-    found
-}
-
-/// Reads `sacctmgr -nP show assoc user= format=cluster,account,user,parentname`: the account above each.
-pub fn parse_parents(text: &str, cluster: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| {
-            let parts: Vec<&str> = line.split('|').map(str::trim).collect();
-            let &[of, account, "", parent, ..] = parts.as_slice() else { return None };
-            let here = cluster.is_empty() || of == cluster;
-            (here && !account.is_empty() && !parent.is_empty())
-                .then(|| (account.to_owned(), parent.to_owned()))
-        })
-        .collect()
-}
-
-/// What nodes of a partition are like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodesOf {
-    /// Idle ones.
-    pub idle: u32,
-    /// All that may take jobs, busy ones too.
-    pub in_service: u32,
-    /// CPUs of the largest.
-    pub cpus: Option<u32>,
-    /// MiB of the largest.
-    pub mem_mib: Option<u64>,
-    /// Some have GPUs.
-    pub gpus: bool,
-}
-
-/// Reads `sinfo -h -a -o '%P|%a|%l|%D|%T|%c|%m|%G'`, by partition.
-pub fn parse_nodes(text: &str) -> HashMap<String, NodesOf> {
-    let mut found: HashMap<String, NodesOf> = HashMap::new();
-    for line in text.lines() {
-        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
-        let &[name, _, _, nodes, state, cpus, mem, gres, ..] = parts.as_slice() else { continue };
-        let name = name.trim_end_matches('*');
-        if name.is_empty() {
-            continue;
-        }
-        let of = found.entry(name.to_owned()).or_default();
-        // `idle~` is switched off to save power, and comes; `idle*` does not answer.
-        if matches!(state, "idle" | "idle~" | "idle#" | "planned") {
-            of.idle = of.idle.saturating_add(nodes.parse().unwrap_or(0));
-        }
-        let out = ["down", "drain", "fail", "maint", "unk"].iter().any(|word| state.starts_with(word));
-        if !out && !state.ends_with('*') {
-            of.in_service = of.in_service.saturating_add(nodes.parse().unwrap_or(0));
-        }
-        of.gpus |= gres.split(',').any(|one| one.split(':').next() == Some("gpu"));
-        // `4+`: some have more.
-        of.cpus = of.cpus.max(cpus.trim_end_matches('+').parse().ok());
-        of.mem_mib = of.mem_mib.max(mem.trim_end_matches('+').parse().ok());
-    }
-    found
-}
-
-/// The user, as partitions see him.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Person {
-    /// Name.
-    pub user: String,
-    /// Root is not asked for groups.
-    pub root: bool,
-    /// Names of his Unix groups.
-    pub groups: BTreeSet<String>,
-    /// `None`: accounting is not there, or silent.
-    pub associations: Option<Associations>,
-    /// The account of a job that names none.
-    pub default_account: Option<String>,
-    /// The account above each account.
-    pub parents: BTreeMap<String, String>,
-}
-
-impl Person {
-    /// The account that a job will have.
-    pub fn account<'a>(&'a self, wanted: &'a Wanted) -> Option<&'a str> {
-        wanted.account.as_deref().or(self.default_account.as_deref())
-    }
-
-    /// Is the account in the list, or one above it? Reservations count these too, and partitions of newer Slurms.
-    pub fn is_listed(&self, account: &str, list: &[String]) -> bool {
-        let mut above = Some(account);
-        // Bounded: what accounting says could be a circle.
-        for _ in 0..=self.parents.len() {
-            let Some(account) = above else { return false };
-            if list.iter().any(|listed| listed == account) {
-                return true;
-            }
-            above = self.parents.get(account).map(String::as_str);
-        }
-        false
-    }
-
-    /// The QOS that a job will have, if that is known.
-    fn qos<'a>(&'a self, wanted: &'a Wanted) -> Option<&'a str> {
-        if let Some(qos) = &wanted.qos {
-            return Some(qos);
-        }
-        let associations = self.associations.as_ref()?;
-        let account = self.account(wanted)?;
-        let default = associations.default_qos.get(account).map(String::as_str);
-        default.or_else(|| {
-            let one = associations.accounts.get(account)?;
-            if one.len() == 1 {
-                one.first().map(String::as_str)
-            } else {
-                one.get("normal").map(String::as_str)
-            }
-        })
-    }
-}
 
 /// What a job asks for, as far as partitions have a say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -480,7 +212,8 @@ fn account_or_qos(partition: &Partition, person: &Person, wanted: &Wanted) -> Op
         });
         listed && bound
     };
-    if let Some(account) = person.account(wanted)
+    let account = person.account(wanted.account.as_deref());
+    if let Some(account) = account
         && !may(account)
     {
         let mine = person.associations.iter().flat_map(|associations| associations.accounts.keys());
@@ -491,10 +224,10 @@ fn account_or_qos(partition: &Partition, person: &Person, wanted: &Wanted) -> Op
         Only::Everyone => !partition.denied_qos.iter().any(|denied| denied == qos),
         Only::These(list) => list.iter().any(|allowed| allowed == qos),
     };
-    if let Some(qos) = person.qos(wanted)
+    if let Some(qos) = wanted.qos.as_deref().or_else(|| person.default_qos(account?))
         && !may(qos)
     {
-        let mine = person.associations.as_ref().zip(person.account(wanted));
+        let mine = person.associations.as_ref().zip(account);
         let mine = mine.and_then(|(associations, account)| associations.accounts.get(account));
         let instead = mine.into_iter().flatten().find(|other| may(other)).cloned();
         return Some(WhyNot::Qos { qos: Some(qos.to_owned()), instead });

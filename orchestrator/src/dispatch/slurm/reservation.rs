@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::partition::{Person, words};
+use super::{partition_facts::words, person::Person};
 
 /// A reservation, as `scontrol show reservation -o` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,7 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::partition::{Associations, parse_associations},
+        super::person::{Associations, parse_associations},
         *,
     };
 

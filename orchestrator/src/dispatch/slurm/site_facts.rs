@@ -15,10 +15,9 @@ use super::{
     asked::SlurmSettings,
     client::{self, JobAsked, SlurmSilent},
     clusters::Clusters,
-    partition::{
-        self, NodesOf, Partition, PartitionChoice, Person, Verdict, Wanted, parse_associations, parse_nodes,
-        parse_parents, parse_partitions,
-    },
+    partition::{self, PartitionChoice, Verdict, Wanted},
+    partition_facts::{NodesOf, Partition, parse_nodes, parse_partitions},
+    person::{ASSOCIATIONS, Person, parse_associations, parse_parents},
     reservation::{Reservation, Standing, parse_reservations, standing},
 };
 
@@ -144,7 +143,7 @@ async fn accounting(arguments: &[&str]) -> Result<String, SlurmSilent> {
 async fn ask_facts(cluster: Option<&str>) -> Result<SiteFacts, SlurmSilent> {
     let user = user_name();
     let mine = format!("user={user}");
-    let associations = ["-nP", "show", "assoc", &mine, partition::ASSOCIATIONS];
+    let associations = ["-nP", "show", "assoc", &mine, ASSOCIATIONS];
     let default = ["-nP", "show", "user", &user, "format=user,defaultaccount"];
     let (partitions, nodes, config, associations, default, parents) = tokio::join!(
         // -a: with those of other groups, to say why they are not it.

@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dispatch::slurm::{
+    partition_facts::{parse_nodes, parse_partitions},
+    person::{ASSOCIATIONS, UserLimits, parse_associations, parse_parents},
+};
 
 macro_rules! recorded {
     ($name:literal) => {

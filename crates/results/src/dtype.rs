@@ -1,0 +1,207 @@
+//! Element types: numpy's, as far as HDF5 has them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// An element type, read from numpy's `dtype.str`; of records from [`Record`] in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Dtype {
+    /// Integers of 1, 2, 4 or 8 bytes.
+    Int {
+        /// Bytes of one.
+        bytes: usize,
+        /// Two's complement?
+        signed: bool,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// IEEE 754 numbers of 2, 4 or 8 bytes; of 16 bytes: this machine's long double.
+    Float {
+        /// Bytes of one.
+        bytes: usize,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// Pairs of real and imaginary part, together 8, 16 or 32 bytes.
+    Complex {
+        /// Bytes of a pair.
+        bytes: usize,
+        /// Most significant byte first?
+        big_endian: bool,
+    },
+    /// One byte, 0 or 1.
+    Bool,
+    /// Bytes of a fixed length, filled up with NUL.
+    Bytes {
+        /// The length, at least 1.
+        length: usize,
+    },
+    /// Text of any length (UTF-8).
+    Text,
+    /// Several fields.
+    Record(Arc<Record>),
+}
+
+/// What an element of a structured array consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Bytes of one element, what lies between the fields included.
+    pub size: usize,
+    /// Its fields, in numpy's order. They do not overlap.
+    pub fields: Vec<Field>,
+}
+
+/// A field of a [`Record`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Where it begins.
+    pub offset: usize,
+    /// Its type; not text.
+    pub dtype: Dtype,
+    /// Its shape; `[]` for one value.
+    pub shape: Vec<u64>,
+}
+
+impl Record {
+    /// What is wrong with it, if anything is.
+    fn check(&self) -> Result<(), &'static str> {
+        let mut places = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            if field.name.is_empty() || field.name.contains('\0') {
+                return Err("a field has a name that HDF5 cannot hold");
+            }
+            let one = field.dtype.item_size().ok_or("a field holds text of any length")?;
+            let end = field
+                .shape
+                .iter()
+                .try_fold(one, |bytes, length| bytes.checked_mul(usize::try_from(*length).ok()?))
+                .filter(|bytes| *bytes > 0)
+                .and_then(|bytes| bytes.checked_add(field.offset))
+                .filter(|end| *end <= self.size);
+            places.push((field.offset, end.ok_or("a field is empty, or reaches beyond the record")?));
+        }
+        places.sort_unstable();
+        if places.is_empty() {
+            return Err("it has no fields");
+        }
+        if places.windows(2).any(|pair| pair[1].0 < pair[0].1) {
+            return Err("its fields overlap; copy them into records of their own");
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Dtype {
+    type Error = DtypeError;
+
+    fn try_from(text: String) -> Result<Self, DtypeError> {
+        text.parse()
+    }
+}
+
+impl From<Dtype> for String {
+    fn from(dtype: Dtype) -> String {
+        dtype.to_string()
+    }
+}
+
+impl Dtype {
+    /// Bytes of one element; `None` for text.
+    pub fn item_size(&self) -> Option<usize> {
+        match *self {
+            Dtype::Int { bytes, .. } | Dtype::Float { bytes, .. } | Dtype::Complex { bytes, .. } => {
+                Some(bytes)
+            }
+            Dtype::Bool => Some(1),
+            Dtype::Bytes { length } => Some(length),
+            Dtype::Record(ref record) => Some(record.size),
+            Dtype::Text => None,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = |big: bool, bytes: usize| match (bytes, big) {
+            (1, _) => '|',
+            (_, true) => '>',
+            (_, false) => '<',
+        };
+        match *self {
+            Dtype::Int { bytes, signed, big_endian } => {
+                write!(f, "{}{}{bytes}", order(big_endian, bytes), if signed { 'i' } else { 'u' })
+            }
+            Dtype::Float { bytes, big_endian } => write!(f, "{}f{bytes}", order(big_endian, bytes)),
+            Dtype::Complex { bytes, big_endian } => write!(f, "{}c{bytes}", order(big_endian, bytes)),
+            Dtype::Bool => f.write_str("|b1"),
+            Dtype::Bytes { length } => write!(f, "|S{length}"),
+            Dtype::Text => f.write_str("str"),
+            Dtype::Record(ref record) => f.write_str(&serde_json::to_string(record).map_err(|_| fmt::Error)?),
+        }
+    }
+}
+
+/// A numpy type that has no place in a run file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("arrays of type {dtype:?} cannot be stored: {why}")]
+pub struct DtypeError {
+    /// As given.
+    pub dtype: String,
+    /// What about it, and what to use instead.
+    pub why: &'static str,
+}
+
+impl FromStr for Dtype {
+    type Err = DtypeError;
+
+    fn from_str(text: &str) -> Result<Self, DtypeError> {
+        let refuse = |why| Err(DtypeError { dtype: text.to_owned(), why });
+        if text == "str" {
+            return Ok(Dtype::Text);
+        }
+        if text.starts_with('{') {
+            let Ok(record) = serde_json::from_str::<Record>(text) else {
+                return refuse("a field has a type that HDF5 has not");
+            };
+            return match record.check() {
+                Ok(()) => Ok(Dtype::Record(Arc::new(record))),
+                Err(why) => refuse(why),
+            };
+        }
+        let mut rest = text.chars();
+        let (order, kind) = (rest.next(), rest.next());
+        let big_endian = match order {
+            Some('<' | '|' | '=') => false,
+            Some('>') => true,
+            _ => return refuse("it is no numpy type"),
+        };
+        let size: Option<usize> = rest.as_str().parse().ok();
+        match (kind, size) {
+            (Some('i'), Some(bytes @ (1 | 2 | 4 | 8))) => Ok(Dtype::Int { bytes, signed: true, big_endian }),
+            (Some('u'), Some(bytes @ (1 | 2 | 4 | 8))) => Ok(Dtype::Int { bytes, signed: false, big_endian }),
+            (Some('f'), Some(bytes @ (2 | 4 | 8 | 16))) => Ok(Dtype::Float { bytes, big_endian }),
+            (Some('c'), Some(bytes @ (8 | 16 | 32))) => Ok(Dtype::Complex { bytes, big_endian }),
+            (Some('b'), Some(1)) => Ok(Dtype::Bool),
+            (Some('S'), Some(length @ 1..)) => Ok(Dtype::Bytes { length }),
+            (Some('f' | 'c'), _) => {
+                refuse("its precision is a machine's own; convert it with .astype(float) or .astype(complex)")
+            }
+            (Some('M' | 'm'), _) => {
+                refuse("HDF5 has no times; return an xarray.DataArray, or convert them with .astype('int64')")
+            }
+            (Some('U'), _) => {
+                refuse("its text has a fixed width; convert it with .astype(object) or return a str")
+            }
+            (Some('O'), _) => refuse("it holds Python objects; convert it to an array of numbers or of text"),
+            (Some('V'), _) => {
+                refuse("it is bytes without a meaning; return them as bytes (.astype('S')) or numbers")
+            }
+            (Some('S'), _) => refuse("its elements are empty"),
+            _ => refuse("it is no numpy type that HDF5 has"),
+        }
+    }
+}

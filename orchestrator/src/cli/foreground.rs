@@ -1,0 +1,213 @@
+//! A command that coordinates in the foreground, or hands what it wants to the process that does so already.
+
+use std::{process::ExitCode, time::Duration};
+
+use super::{open, progress::Display};
+use crate::{
+    coordinate::{
+        events::{Event, Summary},
+        hand_over::{HandedOver, hand_over},
+        owner::{Owner, TakenOwner},
+        session::{Session, Setup},
+    },
+    database_dir::DatabaseDir,
+    dispatch::{
+        local::LocalWorker,
+        slurm::{client::installed, site_file},
+    },
+    failure::{Exit, Failure},
+    trigger::user_request::{Runs, UserRequest},
+};
+
+/// How often it is looked whether the owner is still there.
+const OWNER_POLL: Duration = Duration::from_secs(1);
+/// How often a process that waits for the owner looks for news.
+const NEWS_POLL: Duration = Duration::from_millis(150);
+
+/// A command that coordinates in the foreground, if nobody else does.
+#[derive(Debug)]
+pub(super) struct Foreground {
+    pub(super) dir: DatabaseDir,
+    /// Children side by side.
+    pub(super) processes: usize,
+    /// No Slurm jobs.
+    pub(super) direct: bool,
+    /// Show what variables print.
+    pub(super) follow: bool,
+}
+
+impl Foreground {
+    /// With a process for each core, and jobs where there is Slurm.
+    pub(super) fn new(dir: DatabaseDir) -> Self {
+        let processes = std::thread::available_parallelism().map_or(1, usize::from);
+        Foreground { dir, processes, direct: false, follow: false }
+    }
+
+    /// Does somebody coordinate already?
+    pub(super) async fn is_owned(&self) -> Result<bool, Failure> {
+        Owner::is_held(&self.dir).await
+    }
+
+    /// Serves the request; without one, what earlier owners have left.
+    pub(super) async fn serve(
+        &self,
+        mut request: Option<&mut UserRequest>,
+        display: &mut Display,
+    ) -> Result<Summary, Failure> {
+        let dir = &self.dir;
+        // Started before anything else is looked at: its Python takes longest.
+        let mut worker = LocalWorker::start(self.processes)?;
+        worker.greet().await;
+        let mut worker = Some(worker);
+        let mut follow = if self.follow { Some(open::Following::new(dir)) } else { None };
+        loop {
+            let table = open::for_writing(dir).await?;
+            let proposal = open::proposal(&table, None).await?;
+            let setup = Setup {
+                dir: dir.clone(),
+                proposal,
+                python: open::context_python(&table).await?,
+                processes: self.processes,
+                limits: open::limits(&table).await?,
+                slurm: if self.direct || !installed() {
+                    None
+                } else {
+                    Some(site_file::settings(&open::settings(&table).await?, proposal, dir.path())?)
+                },
+            };
+            match Owner::take(dir, table).await? {
+                TakenOwner::Ours(owner) => {
+                    let worker = match worker.take() {
+                        Some(worker) => worker,
+                        None => {
+                            let mut worker = LocalWorker::start(self.processes)?;
+                            worker.greet().await;
+                            worker
+                        }
+                    };
+                    let mut tell = |event: &Event| {
+                        if let Some(follow) = &mut follow {
+                            follow.show(event);
+                        }
+                        display.show(event);
+                    };
+                    let request = request.as_deref();
+                    return Session::new(&setup, *owner, worker).run(request, &mut tell).await;
+                }
+                TakenOwner::Held { by } => {
+                    if let Some(worker) = worker.take() {
+                        worker.stop().await;
+                    }
+                    let Some(request) = request.as_deref_mut() else {
+                        let message = format!(
+                            "{by} works in this directory and follows what is under way; this command waits for its end"
+                        );
+                        display.show(&Event::Notice { message });
+                        owner_is_gone(dir).await?;
+                        // What it has left is ours now.
+                        continue;
+                    };
+                    display.show(&Event::Notice {
+                        message: format!("{by} works in this directory; it is asked to do this too"),
+                    });
+                    if let Some(summary) = through_owner(dir, request, display).await? {
+                        return Ok(summary);
+                    }
+                    // The owner is gone: our turn.
+                }
+            }
+        }
+    }
+}
+
+/// Waits until nobody owns the directory.
+async fn owner_is_gone(dir: &DatabaseDir) -> Result<(), Failure> {
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    while Owner::is_held(dir).await? {
+        tokio::select! {
+            () = tokio::time::sleep(OWNER_POLL) => {}
+            _ = &mut interrupted => {
+                let words = "stopped waiting: the process that owns this directory goes on";
+                return Err(Failure::new(words).exit(Exit::Interrupted));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a command says to the shell at its end.
+pub(super) fn exit_code(summary: &Summary) -> ExitCode {
+    if summary.interrupted {
+        Exit::Interrupted.into()
+    } else if summary.runs == 0 && summary.runs_missing > 0 {
+        Exit::Failed.into()
+    } else if summary.runs_missing > 0 || summary.runs_failed > 0 {
+        Exit::Partly.into()
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Hands the request over and shows what becomes of it. `None` when the owner went away before the end; then
+/// `request` is what is left.
+async fn through_owner(
+    dir: &DatabaseDir,
+    request: &mut UserRequest,
+    display: &mut Display,
+) -> Result<Option<Summary>, Failure> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let id = format!("{:020}-{}", since.as_micros(), std::process::id());
+    let mut asked = hand_over(dir, &id, request)?;
+    let ended = follow(dir, &mut asked, request, display).await;
+    asked.clean_up();
+    ended
+}
+
+async fn follow(
+    dir: &DatabaseDir,
+    asked: &mut HandedOver,
+    request: &mut UserRequest,
+    display: &mut Display,
+) -> Result<Option<Summary>, Failure> {
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut checks = 0u32;
+    loop {
+        for event in asked.news() {
+            match event {
+                Event::Finished(summary) => return Ok(Some(summary)),
+                Event::Refused { message, hint, exit } => {
+                    let exit = if exit == Exit::ContextFile as u8 { Exit::ContextFile } else { Exit::Failed };
+                    let failure = Failure::new(message).exit(exit);
+                    return Err(match hint {
+                        Some(hint) => failure.hint(hint),
+                        None => failure,
+                    });
+                }
+                Event::RunEnded { run, .. } => {
+                    if let Runs::These(runs) = &mut request.runs {
+                        runs.remove(&run);
+                    }
+                    display.show(&event);
+                }
+                other => display.show(&other),
+            }
+        }
+        checks += 1;
+        // About once a second: is there still an owner?
+        if checks.is_multiple_of(7) && !Owner::is_held(dir).await? {
+            asked.withdraw();
+            return Ok(None);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(NEWS_POLL) => {}
+            _ = &mut interrupted => {
+                let words = if asked.withdraw() {
+                    "the request was withdrawn before it was begun"
+                } else {
+                    "the process that owns this directory goes on with the request"
+                };
+                return Err(Failure::new(format!("stopped waiting: {words}")).exit(Exit::Interrupted));
+            }
+        }
+    }
+}

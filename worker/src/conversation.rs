@@ -1,0 +1,346 @@
+//! One child: what it says, the values that it gives, and how it ends.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use amore_results as results;
+use amore_wire::{
+    ended::Ended,
+    host::{FromChild, ToChild, ValueMessage},
+    task::{FromWorker, NOT_STORED, Outcome, Task},
+};
+use nix::sys::signal::Signal;
+
+use crate::{
+    child::{ChildProcess, Death},
+    crash_report,
+    fragments::{Call, Fragments, make_folder, unix_now},
+    hosts::Host,
+    in_job::InJob,
+    lines::Received,
+    report::Report,
+    stop::Stop,
+    task_progress::TaskProgress,
+    values::{TakeError, assemble, take_streams},
+};
+
+/// How often a waiting conversation looks whether the task was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(250);
+
+/// How one child ended.
+pub enum ChildEnd {
+    /// It did all it was told.
+    Done,
+    /// It died, or was killed for taking too long; what its running variable is told.
+    Died {
+        /// The exception's class, or what stands for it.
+        class: String,
+        /// What is said of it.
+        message: String,
+        /// Where it was, if that is known.
+        traceback: Option<String>,
+    },
+    /// Its host went away, and it with its host.
+    HostGone,
+}
+
+/// The conversation with one child.
+pub struct Conversation<'a, 'b> {
+    /// What is computed.
+    pub task: &'a Task,
+    /// Who hears of it.
+    pub report: &'a Report,
+    /// It is to end.
+    pub cancelled: &'b AtomicBool,
+    /// The Slurm job that we are in, if any.
+    pub job: Option<&'b InJob>,
+    /// Where the child prints to.
+    pub log: &'b File,
+    /// Length of the log when the child began.
+    pub log_before: u64,
+    /// The interpreter that the child is of.
+    pub host: &'b Arc<Host>,
+    /// Where its values go.
+    pub fragments: &'b mut Fragments<'a>,
+    /// What is left to do.
+    pub progress: &'b mut TaskProgress,
+}
+
+/// The call that is under way.
+struct Running {
+    started_at: f64,
+    since: Instant,
+}
+
+impl Conversation<'_, '_> {
+    /// Takes what the child says and gives, until it has ended.
+    ///
+    /// # Errors
+    /// The task cannot go on with another child.
+    pub fn hold(mut self, mut child: ChildProcess) -> Result<ChildEnd, Stop> {
+        let mut running: Option<Running> = None;
+        let mut opened = false;
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                child.kill();
+                return Err(Stop::Cancelled);
+            }
+            let time_is_up = running.as_ref().and_then(|running| {
+                let limit = self.task.limits.variable_seconds?;
+                Some(running.since + Duration::try_from_secs_f64(limit).ok()?)
+            });
+            let soon = Some(Instant::now() + CANCEL_POLL);
+            let deadline = [soon, self.fragments.due(), time_is_up].into_iter().flatten().min();
+            let message = match child.listen(deadline)? {
+                Received::Message(message) => message,
+                Received::TimedOut => {
+                    let now = Instant::now();
+                    if self.fragments.due().is_some_and(|due| due <= now) {
+                        self.fragments.flush()?;
+                    }
+                    if time_is_up.is_some_and(|due| due <= now) {
+                        return Ok(self.stop_for_time(child));
+                    }
+                    continue;
+                }
+                Received::Closed => return self.autopsy(&mut child, opened),
+            };
+            match message {
+                FromChild::Opened { start_time } => {
+                    opened = true;
+                    for file in crash_report::skipped_files(&self.task.log, self.log_before) {
+                        let message = format!(
+                            "run {}: {file} could not be read and was left out; values are of the other files",
+                            self.task.run
+                        );
+                        self.report.say(&FromWorker::Notice { id: self.task.id.clone(), message });
+                    }
+                    self.fragments.set_start_time(start_time);
+                }
+                FromChild::CannotStart { class, message, traceback } => {
+                    let _ = child.death();
+                    // Libraries name the files that they could not open here, not in the exception.
+                    let printed = crash_report::printed_before_start(&self.task.log, self.log_before);
+                    let more: String =
+                        printed.into_iter().chain(traceback).map(|text| format!("\n{text}")).collect();
+                    return Err(Stop::CannotStart(format!("{class}: {message}{more}")));
+                }
+                FromChild::Started { name } => {
+                    self.progress.on_started(&name).map_err(io::Error::other)?;
+                    running = Some(Running { started_at: unix_now(), since: Instant::now() });
+                    self.report.say(&FromWorker::VariableStarted { id: self.task.id.clone(), name });
+                }
+                FromChild::Value(value) => {
+                    let started_at = running.as_ref().map_or_else(unix_now, |running| running.started_at);
+                    if !self.take(&mut child, &value, started_at, time_is_up)? {
+                        return if time_is_up.is_some_and(|due| due <= Instant::now()) {
+                            Ok(self.stop_for_time(child))
+                        } else {
+                            self.autopsy(&mut child, opened)
+                        };
+                    }
+                    running = None;
+                }
+                FromChild::Kept { name, seconds } => {
+                    self.progress.on_kept(&name).map_err(io::Error::other)?;
+                    running = None;
+                    self.ended(name, Outcome::Value, seconds);
+                }
+                FromChild::Nothing { name, seconds } => {
+                    let call = self.call(running.take(), seconds, None);
+                    if !self.is_transient(&name) {
+                        unless_about_its_name(self.fragments.nothing(&name, call))?;
+                    }
+                    self.progress.on_ended(&name, Ended::Nothing).map_err(io::Error::other)?;
+                    self.ended(name, Outcome::Nothing, seconds);
+                }
+                FromChild::Failed { name, class, message, traceback, seconds } => {
+                    let call = self.call(running.take(), seconds, traceback);
+                    if !self.is_transient(&name) {
+                        unless_about_its_name(self.fragments.error(&name, &class, &message, call))?;
+                    }
+                    let how = Ended::Error { class: class.clone(), message: message.clone() };
+                    self.progress.on_ended(&name, how).map_err(io::Error::other)?;
+                    let outcome = if class == "Skip" {
+                        Outcome::Skipped { message }
+                    } else {
+                        Outcome::Error { class, message }
+                    };
+                    self.ended(name, outcome, seconds);
+                }
+                FromChild::Done { imported } => {
+                    if !imported.is_empty() {
+                        self.host.preload(imported);
+                    }
+                    self.fragments.flush()?;
+                    // The process ends by itself; waiting for it keeps no zombie and no surprise.
+                    let _ = child.death();
+                    return Ok(ChildEnd::Done);
+                }
+                FromChild::Chunk { .. } | FromChild::Described { .. } => {
+                    return Err(Stop::Io(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a message out of place",
+                    )));
+                }
+            }
+        }
+    }
+
+    fn is_transient(&self, name: &str) -> bool {
+        self.progress.step(name).is_some_and(|step| step.transient)
+    }
+
+    fn ended(&self, name: String, outcome: Outcome, seconds: f64) {
+        self.report.say(&FromWorker::VariableEnded { id: self.task.id.clone(), name, outcome, seconds });
+    }
+
+    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
+    fn call(&self, running: Option<Running>, seconds: f64, traceback: Option<String>) -> Call {
+        let started_at = running.map_or_else(unix_now, |running| running.started_at);
+        Call { started_at, seconds, traceback, ..Call::default() }
+    }
+
+    /// Takes one value into the open fragment. `false`: the child is gone or out of time.
+    fn take(
+        &mut self,
+        child: &mut ChildProcess,
+        value: &ValueMessage,
+        started_at: f64,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Stop> {
+        let call = Call {
+            started_at,
+            seconds: value.seconds,
+            cpu_seconds: value.cpu_seconds,
+            max_rss_kib: value.max_rss_kib,
+            traceback: None,
+        };
+        let folder = self.fragments.extracted_data();
+        let taken = make_folder(&folder)
+            .map_err(TakeError::Storage)
+            .and_then(|()| take_streams(child, value, &folder, self.task.proposal, self.task.run, deadline))
+            .and_then(|streamed| {
+                let assembled = assemble(value, &child.memory, &streamed)?;
+                Ok(self.fragments.value(&value.name, &assembled, call.clone())?)
+            });
+        let outcome = match taken {
+            Ok(()) => {
+                self.progress.on_stored(&value.name).map_err(io::Error::other)?;
+                Outcome::Value
+            }
+            Err(TakeError::Child(_) | TakeError::TimedOut) => return Ok(false),
+            // A full disk stops the task: the next variable would not fare better.
+            Err(TakeError::Storage(error)) if is_about_the_file_system(&error) => {
+                self.fragments.lose(&value.name);
+                return Err(error.into());
+            }
+            Err(TakeError::Storage(error)) => {
+                let (class, message) = (NOT_STORED.to_owned(), error.to_string());
+                unless_about_its_name(self.fragments.error(&value.name, &class, &message, call))?;
+                let how = Ended::Error { class: class.clone(), message: message.clone() };
+                self.progress.on_ended(&value.name, how).map_err(io::Error::other)?;
+                Outcome::Error { class, message }
+            }
+        };
+        child.say(&ToChild::Taken)?;
+        self.ended(value.name.clone(), outcome, value.seconds);
+        Ok(true)
+    }
+
+    /// Kills a child whose variable ran out of time; its last traceback goes to the log first.
+    fn stop_for_time(&self, mut child: ChildProcess) -> ChildEnd {
+        let limit = self.task.limits.variable_seconds.unwrap_or_default();
+        child.ask_for_traceback();
+        child.kill();
+        let _ = child.death();
+        let traceback = self.fatal_traceback(&child);
+        ChildEnd::Died {
+            class: "TimeoutError".to_owned(),
+            message: self.with_place(
+                format!("stopped: it ran longer than its limit of {limit} s"),
+                traceback.as_deref(),
+            ),
+            traceback,
+        }
+    }
+
+    fn autopsy(&self, child: &mut ChildProcess, opened: bool) -> Result<ChildEnd, Stop> {
+        let death = child.death();
+        if let Some(job) = self.job {
+            // Slurm tells all processes of a job to end at once; the child may be the first to obey.
+            if matches!(death, Death::HostGone) || death == Death::Signal(Signal::SIGTERM as i32) {
+                job.wait_whether_told_to_end(self.cancelled);
+                if self.cancelled.load(Ordering::Relaxed) {
+                    return Err(Stop::Cancelled);
+                }
+            }
+            if death == Death::Signal(Signal::SIGKILL as i32)
+                && job.memory.was_exceeded()
+                && !self.task.last_attempt
+                && let Some(variable) = self.progress.running()
+            {
+                return Err(Stop::OutOfMemory { variable: variable.to_owned() });
+            }
+        }
+        if death == Death::HostGone {
+            return Ok(ChildEnd::HostGone);
+        }
+        let (class, message) = death.in_words();
+        // What ends a process at once leaves no traceback: one would be of a process that it had started.
+        let traceback = match death {
+            Death::Signal(number) if number != Signal::SIGKILL as i32 => self.fatal_traceback(child),
+            _ => None,
+        };
+        if !opened {
+            let when = "while the context file was executed and the run opened";
+            let traceback = traceback.map(|text| format!("\n{text}")).unwrap_or_default();
+            return Err(Stop::CannotStart(format!("{message} ({when}){traceback}")));
+        }
+        Ok(ChildEnd::Died { class, message: self.with_place(message, traceback.as_deref()), traceback })
+    }
+
+    /// What the child said when it died; all of it goes to the log too.
+    fn fatal_traceback(&self, child: &ChildProcess) -> Option<String> {
+        let words = child.last_words();
+        if !words.is_empty() {
+            let variable = self.progress.running().map(|name| format!(" while it computed {name}"));
+            let whole = format!("a process ended{}:\n{}\n", variable.unwrap_or_default(), words.trim_end());
+            // The log is for reading only: that it is full or gone costs no more than these lines.
+            let _ = (&mut &*self.log).write_all(whole.as_bytes());
+        }
+        crash_report::fatal_traceback(&words)
+    }
+
+    fn with_place(&self, message: String, traceback: Option<&str>) -> String {
+        let place = traceback.and_then(|text| crash_report::innermost_frame(text, &self.task.context.path));
+        match place {
+            Some(place) => format!("{message}\nat {} {place}", self.task.context.path.display()),
+            None => message,
+        }
+    }
+}
+
+/// A name under which nothing can be stored costs that variable, and is said; the others go on.
+///
+/// # Errors
+/// All other errors.
+pub fn unless_about_its_name(stored: Result<(), results::ResultsError>) -> Result<(), results::ResultsError> {
+    match stored {
+        Err(results::ResultsError::Name(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Is the error about the disk, and not about the value?
+fn is_about_the_file_system(error: &results::ResultsError) -> bool {
+    use results::ResultsError as E;
+    matches!(error, E::NoSpace { .. } | E::Io { .. } | E::Damaged { .. } | E::Write { .. })
+}
