@@ -64,9 +64,9 @@ class Database(WithoutSlurm):
         """Writes the context file, with `effect`, `wait_for` and `first_time` in it."""
         (self.path / "context.py").write_text(HEAD + text)
 
-    def begin(self, *arguments: str) -> Command:
-        """Starts a command that is waited for later."""
-        self.commands.append(Command(self, arguments))
+    def begin(self, *arguments: str, env: dict[str, str] | None = None) -> Command:
+        """Starts a command that is waited for later, in the database's environment or another."""
+        self.commands.append(Command(self, arguments, self.environment if env is None else env))
         return self.commands[-1]
 
     def touch(self, *names: str) -> None:
@@ -105,14 +105,14 @@ class Database(WithoutSlurm):
 class Command:
     """A command under way, and what it says."""
 
-    def __init__(self, database: Database, arguments: tuple[str, ...]) -> None:
+    def __init__(self, database: Database, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         self.arguments = arguments
         self.output = database.path.parent / f"said{len(database.commands)}.txt"
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [str(programs() / "amore"), *arguments],
                 cwd=database.path,
-                env=database.environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

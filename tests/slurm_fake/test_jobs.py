@@ -202,3 +202,26 @@ def test_a_second_ledger_waits_until_the_first_has_nothing_open(database: Databa
     database.amore("reprocess", "1", env=environment)
     assert database.rows(1) == {"local": 1, "heavy": 26, "total": 27}
     assert database.executions() == {"local-1": 2, "heavy-1": 2, "total-1": 2}
+
+
+def test_a_ledger_that_is_not_in_the_directory_is_not_forgotten(database: Database, tmp_path: Path) -> None:
+    database.context(THREE.replace("    return 10", "    wait_for('go')\n    return 10"))
+    (tmp_path / "other").mkdir()
+    other = str(tmp_path / "other" / "ledger.sqlite")
+    environment = {**database.environment, "AMORE_LEDGER_URL": other}
+    first = database.begin("reprocess", "1", env=environment)
+    database.wait_effects(**{"heavy-1": 1})
+    first.process.kill()
+    first.process.wait()
+    # Without it nobody would see the job, and the run would be computed twice.
+    for command in (("reprocess", "1"), ("follow",), ("jobs",), ("explain", "1"), ("cancel", "1")):
+        said = database.amore(*command, code=1).stderr
+        assert f"the ledger {other} has something of this directory under way" in said, command
+        assert f"with AMORE_LEDGER_URL for {other} `amore follow` brings it to its end" in said, command
+    database.touch("go")
+    database.amore("follow", env=environment)
+    assert database.executions() == {"local-1": 1, "heavy-1": 1, "total-1": 1}
+    # Nothing is under way any more.
+    database.amore("reprocess", "1")
+    assert database.executions() == {"local-1": 2, "heavy-1": 2, "total-1": 2}
+    assert database.leftovers() == []

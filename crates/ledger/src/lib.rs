@@ -14,6 +14,7 @@
 //! A *scope* is the path of a proposal's database directory: one PostgreSQL serves many of them.
 //! Time and randomness come in as arguments.
 
+mod address;
 mod attempt;
 mod changes;
 mod engine;
@@ -31,6 +32,7 @@ mod sqlite;
 mod statement;
 mod task;
 
+pub use address::without_secret;
 pub use attempt::AttemptRow;
 pub use changes::{Changes, TaskMove};
 pub use error::{LedgerError, Mismatch};

@@ -11,6 +11,7 @@ use sqlx::{
 
 use crate::{
     LedgerError, OpenOptions,
+    address::without_secret,
     engine::{Engine, Mode, Pending, Work},
     migrate::{self, Step, steps},
     statement::{Cell, Column, Row, RowLock, Statement},
@@ -91,18 +92,6 @@ async fn prepare(work: &mut PostgresWork, now: f64) -> Result<(), LedgerError> {
         });
     }
     migrate::migrate(work, &place, STEPS, fresh, now).await
-}
-
-/// The address as it may be shown: without password and options.
-fn without_secret(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-    let rest = rest.split('?').next().unwrap_or_default();
-    match rest.rsplit_once('@') {
-        Some((login, place)) => {
-            format!("{scheme}://{}@{place}", login.split(':').next().unwrap_or_default())
-        }
-        None => format!("{scheme}://{rest}"),
-    }
 }
 
 impl PostgresEngine {
@@ -305,16 +294,4 @@ fn read(row: &PgRow) -> Result<Row, sqlx::Error> {
         }
     });
     cells.collect::<Result<Vec<Cell>, sqlx::Error>>().map(Row::new)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_secret;
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let shown = "postgres://amore@db.example/ledger";
-        assert_eq!(without_secret("postgres://amore:sec:ret@db.example/ledger?password=x"), shown);
-        assert_eq!(without_secret("postgres:///ledger?host=/run/postgresql"), "postgres:///ledger");
-    }
 }

@@ -6,7 +6,7 @@ use amore_model::JobId;
 
 use super::{foreground::Foreground, progress::Display};
 use crate::{
-    coordinate::memory,
+    coordinate::ledger_place,
     database_dir::DatabaseDir,
     failure::Failure,
     trigger::user_request::{Runs, UserRequest},
@@ -33,7 +33,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     dir.must_have_run_table()?;
     let mut display = Display::new(false);
     let foreground = Foreground::new(dir.clone());
-    if !memory::exists(&dir) && !foreground.is_owned().await? {
+    if !ledger_place::exists(&dir) && !foreground.is_owned().await? {
         return Err(Failure::new("nothing is under way"));
     }
     let mut request = UserRequest {

@@ -12,7 +12,10 @@ use serde_json::json;
 
 use super::{open, output};
 use crate::{
-    coordinate::memory::{self, RequestDetail, TaskFacts, TaskSpec},
+    coordinate::{
+        ledger_place,
+        memory::{RequestDetail, TaskFacts, TaskSpec},
+    },
     database_dir::DatabaseDir,
     dispatch::slurm::client,
     failure::Failure,
@@ -48,7 +51,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
     let mut under_way = BTreeSet::new();
-    if memory::exists(&dir) {
+    if ledger_place::exists(&dir) {
         let (told, open) = story(&dir, proposal, arguments).await?;
         links.extend(told);
         under_way = open;
@@ -156,9 +159,9 @@ async fn story(
     proposal: Proposal,
     arguments: &Arguments,
 ) -> Result<(Vec<Link>, BTreeSet<String>), Failure> {
-    let ledger = memory::open_to_read(dir).await?;
-    let scope = memory::scope(dir);
-    let failed = |error| memory::failed(&error);
+    let ledger = ledger_place::open_to_read(dir).await?;
+    let scope = ledger_place::scope(dir);
+    let failed = |error| ledger_place::failed(&error);
     let tasks = ledger.tasks_of_run(&scope, proposal, arguments.run, 200).await.map_err(failed)?;
     let computes = |spec: &serde_json::Value| {
         let Some(name) = &arguments.variable else { return true };

@@ -7,7 +7,7 @@ use super::{
     progress::Display,
 };
 use crate::{
-    coordinate::{events::Event, memory},
+    coordinate::{events::Event, ledger_place},
     database_dir::DatabaseDir,
     failure::Failure,
 };
@@ -28,7 +28,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;
     let mut display = Display::new(arguments.json);
-    if !memory::exists(&dir) {
+    if !ledger_place::exists(&dir) {
         display.show(&Event::Notice { message: "nothing is under way".to_owned() });
         return Ok(ExitCode::SUCCESS);
     }

@@ -12,7 +12,10 @@ use serde_json::json;
 
 use super::output;
 use crate::{
-    coordinate::memory::{self, TaskFacts, TaskSpec},
+    coordinate::{
+        ledger_place,
+        memory::{TaskFacts, TaskSpec},
+    },
     database_dir::DatabaseDir,
     dispatch::slurm::{answers::Seen, client},
     failure::Failure,
@@ -40,7 +43,7 @@ struct Line {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;
-    let lines = if memory::exists(&dir) { lines(&dir).await? } else { Vec::new() };
+    let lines = if ledger_place::exists(&dir) { lines(&dir).await? } else { Vec::new() };
     if arguments.json {
         let rows: Vec<_> = lines.iter().map(as_json).collect();
         output::say_json(&rows)?;
@@ -53,8 +56,9 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
-    let ledger = memory::open_to_read(dir).await?;
-    let tasks = ledger.open_tasks(&memory::scope(dir)).await.map_err(|error| memory::failed(&error))?;
+    let ledger = ledger_place::open_to_read(dir).await?;
+    let tasks =
+        ledger.open_tasks(&ledger_place::scope(dir)).await.map_err(|error| ledger_place::failed(&error))?;
     // Without Slurm's word the ledger's is shown.
     let job = |task: &TaskRow| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job;
     let clusters: BTreeSet<Option<String>> = tasks.iter().filter_map(job).map(|job| job.cluster).collect();

@@ -13,7 +13,7 @@ use amore_model::{Proposal, Run};
 use serde::Serialize;
 
 use super::{open, output};
-use crate::{coordinate::memory, database_dir::DatabaseDir, failure::Failure};
+use crate::{coordinate::ledger_place, database_dir::DatabaseDir, failure::Failure};
 
 /// How often `-f` looks for more.
 const POLL: Duration = Duration::from_millis(300);
@@ -120,10 +120,10 @@ async fn clusters(
     run: Run,
 ) -> Result<Vec<(Option<u64>, String, String)>, Failure> {
     let mut found = Vec::new();
-    if memory::exists(dir) {
-        let ledger = memory::open_to_read(dir).await?;
-        let scope = memory::scope(dir);
-        let failed = |error| memory::failed(&error);
+    if ledger_place::exists(dir) {
+        let ledger = ledger_place::open_to_read(dir).await?;
+        let scope = ledger_place::scope(dir);
+        let failed = |error| ledger_place::failed(&error);
         for task in ledger.tasks_of_run(&scope, proposal, run, 200).await.map_err(failed)? {
             let attempts = ledger.attempts_of_task(&scope, &task.id).await.map_err(failed)?;
             let named = attempts.into_iter().filter(|attempt| !attempt.cluster.is_empty());

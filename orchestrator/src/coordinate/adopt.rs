@@ -12,7 +12,8 @@ use amore_wire::task::Outcome;
 
 use super::{
     events::{Event, Summary, count},
-    memory::{self, Memory, RequestDetail, TaskFacts, TaskSpec},
+    ledger_place,
+    memory::{Memory, RequestDetail, TaskFacts, TaskSpec},
     owner::Owner,
     session::{Listener, RequestRecord, Session},
     tasks::TaskRecord,
@@ -26,7 +27,7 @@ use crate::{
 impl<'a> Session<'a> {
     /// Takes up what earlier owners have left open.
     pub(super) async fn adopt(&mut self, display: &mut &'a mut dyn FnMut(&Event)) -> Result<(), Failure> {
-        if !memory::exists(&self.setup.dir) {
+        if !ledger_place::exists(&self.setup.dir) {
             return Ok(());
         }
         let memory = self.take_memory().await?;
@@ -227,7 +228,7 @@ impl<'a> Session<'a> {
                     }
                     return Ok(());
                 }
-                Err(error) => return Err(memory::failed(&error)),
+                Err(error) => return Err(ledger_place::failed(&error)),
             }
         }
         for order in std::mem::take(&mut self.orders) {
@@ -241,7 +242,7 @@ impl<'a> Session<'a> {
                 && let Err(error) = memory.finish_request(&id).await
             {
                 if !error.is_temporary() {
-                    return Err(memory::failed(&error));
+                    return Err(ledger_place::failed(&error));
                 }
                 request.recorded = Some(id);
             }
@@ -253,7 +254,7 @@ impl<'a> Session<'a> {
     pub(super) async fn renew_memory(&mut self) -> Result<(), Failure> {
         let Some(memory) = &self.memory else { return Ok(()) };
         match memory.renew(self.owner.term_begun(), self.owner.term()).await {
-            Err(error) if !error.is_temporary() => Err(memory::failed(&error)),
+            Err(error) if !error.is_temporary() => Err(ledger_place::failed(&error)),
             _ => Ok(()),
         }
     }

@@ -10,15 +10,15 @@ use std::{
 };
 
 use amore_ledger::{
-    Acquired, AttemptRow, Changes, Holder, Lease, Ledger, LedgerError, NewEvent, NewRequest, NewTask,
-    OpenOptions, Phase, RequestRow, TaskMove, TaskRow,
+    Acquired, AttemptRow, Changes, Holder, Lease, Ledger, LedgerError, NewEvent, NewRequest, NewTask, Phase,
+    RequestRow, TaskMove, TaskRow,
 };
 use amore_model::{JobId, PlanStamp, Proposal, Run, RunData, Urgency};
 use amore_plan::{Place, PlannedTask};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    events::count,
+    ledger_place::{failed, leave_note, open, remove_note, scope},
     tasks::{Common, Journey, TaskRecord},
     tracker::TaskState,
 };
@@ -41,80 +41,6 @@ const KEPT_SECONDS: f64 = 90.0 * 86_400.0;
 /// The present, in seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// Where the ledger of a directory is: `AMORE_LEDGER_URL`, else a file in it.
-pub fn place(dir: &DatabaseDir) -> String {
-    match std::env::var("AMORE_LEDGER_URL") {
-        Ok(url) if !url.is_empty() => url,
-        _ => dir.ledger().display().to_string(),
-    }
-}
-
-/// Is there anything to remember?
-pub fn exists(dir: &DatabaseDir) -> bool {
-    std::env::var_os("AMORE_LEDGER_URL").is_some_and(|url| !url.is_empty()) || dir.ledger().exists()
-}
-
-/// The name of a directory in a ledger.
-pub fn scope(dir: &DatabaseDir) -> String {
-    dir.path().display().to_string()
-}
-
-/// What the ledger says went wrong, for the user.
-pub fn failed(error: &LedgerError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
-/// Opens the ledger of a directory.
-///
-/// # Errors
-/// See [`LedgerError`].
-pub async fn open(dir: &DatabaseDir) -> Result<Ledger, Failure> {
-    if let Some(folder) = dir.ledger().parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))?;
-    }
-    Ledger::open(&place(dir), &OpenOptions::new(host(), now())).await.map_err(|error| failed(&error))
-}
-
-/// Opens the ledger of a directory to look at it: on whichever host, and without the right to write.
-///
-/// # Errors
-/// See [`LedgerError`].
-pub async fn open_to_read(dir: &DatabaseDir) -> Result<Ledger, Failure> {
-    Ledger::open_to_read(&place(dir), &OpenOptions::new(host(), now())).await.map_err(|error| failed(&error))
-}
-
-fn host() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// With a ledger on a server, is anything open in the file that the directory had before? It would be computed twice.
-async fn nothing_elsewhere(dir: &DatabaseDir) -> Result<(), Failure> {
-    let file = dir.ledger().display().to_string();
-    if place(dir) == file || !dir.ledger().exists() {
-        return Ok(());
-    }
-    let ledger = Ledger::open_to_read(&file, &OpenOptions::new(host(), now()))
-        .await
-        .map_err(|error| failed(&error))?;
-    let open = ledger.open_tasks(&scope(dir)).await.map_err(|error| failed(&error))?;
-    let _ = ledger.close().await;
-    if open.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "{file} has {} under way, and another ledger is to be used",
-        count(open.len(), "task")
-    ))
-    .hint(
-        "without AMORE_LEDGER_URL `amore follow` brings them to their end, and `amore cancel RUN` ends them",
-    ))
 }
 
 /// What a task is, as the ledger keeps it.
@@ -180,8 +106,7 @@ impl Memory {
         term: std::time::Duration,
         table: &str,
     ) -> Result<Memory, Failure> {
-        nothing_elsewhere(dir).await?;
-        let ledger = open(dir).await?;
+        let ledger = open(dir, table).await?;
         let scope = scope(dir);
         let mut acquired =
             ledger.acquire(&scope, &holder, begun, term, None).await.map_err(|error| failed(&error))?;
@@ -208,6 +133,7 @@ impl Memory {
             }
             ledger.set_fact(&lease, TABLE, &ours).await.map_err(|error| failed(&error))?;
         }
+        leave_note(dir, table)?;
         ledger.prune(&lease, now() - KEPT_SECONDS).await.map_err(|error| failed(&error))?;
         Ok(Memory { ledger, lease, batches: Vec::new(), moved: HashSet::new(), attempts: HashMap::new() })
     }
@@ -221,7 +147,16 @@ impl Memory {
     }
 
     /// Gives it back.
-    pub async fn release(self) {
+    pub async fn release(self, dir: &DatabaseDir) {
+        match self.ledger.open_tasks(&self.lease.scope).await {
+            Ok(open) if open.is_empty() => {
+                if let Err(failure) = remove_note(dir) {
+                    tracing::warn!(%failure, "the note of the ledger stays");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the note of the ledger stays"),
+        }
         if let Err(error) = self.ledger.release(self.lease).await {
             tracing::debug!(%error, "the ledger was not released");
         }

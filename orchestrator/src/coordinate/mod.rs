@@ -14,6 +14,7 @@ mod job_over;
 mod job_variable;
 pub mod jobs;
 mod jobs_under_way;
+pub mod ledger_place;
 pub mod memory;
 pub mod owner;
 pub mod queue;

@@ -202,7 +202,7 @@ impl<'a> Session<'a> {
             owner.drop_unused_variables().await?;
         }
         if let Some(memory) = memory {
-            memory.release().await;
+            memory.release(&setup.dir).await;
         }
         owner.release().await;
         ended?;
