@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .cell import Cell
     from .errors import GroupError, Skip
     from .group import Group
+    from .job_outcome import JobOutcome
     from .pipeline import Pipeline
-    from .slurm_job import JobOutcome, SlurmJob
+    from .slurm_job import SlurmJob
     from .variable import RunData, Variable
 
 if sys.version_info < (3, 9):  # noqa: UP036 (an older one is what this is for)
@@ -33,7 +34,7 @@ _HOMES = {
     "Cell": ".cell",
     "Group": ".group",
     "GroupError": ".errors",
-    "JobOutcome": ".slurm_job",
+    "JobOutcome": ".job_outcome",
     "Pipeline": ".pipeline",
     "RunData": ".variable",
     "Skip": ".errors",

@@ -15,6 +15,9 @@ def die_with_parent() -> None:
     set-user-ID program is executed. Raises ``OSError`` if the kernel refuses.
     """
 
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits. (``hashlib`` loads OpenSSL, which takes longer than all else of this package.)"""
+
 def copy_array(
     address: int,
     shape: tuple[int, ...],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import faulthandler
 import gc
-import hashlib
 import importlib.util
 import logging
 import os
@@ -271,14 +270,13 @@ class _Task:
             self._lines.send({"ev": "cannot_start", **_words(error), "traceback": clean(traceback)})
             return
         self._lines.send({"ev": "opened", "start_time": started})
-        outcomes = request.get("outcomes", {})
         facts = execute.RunFacts(
             run,
             request["proposal"],
             request["run"],
             request["parameters"],
             request["directory"],
-            {name: slurm_job.JobOutcome.received(outcome) for name, outcome in outcomes.items()},
+            _received(request.get("outcomes", {})),
             request["mock"],
         )
         values = self._earlier_values(started, facts)
@@ -437,6 +435,15 @@ class _Task:
         return found
 
 
+def _received(outcomes: Mapping[str, Message]) -> dict[str, Any]:
+    if not outcomes:
+        return {}
+    # Few runs have any.
+    from .job_outcome import JobOutcome
+
+    return {name: JobOutcome.received(outcome) for name, outcome in outcomes.items()}
+
+
 def _words(error: BaseException) -> Message:
     return {"class": type(error).__name__, "message": clean(text_of(error))}
 
@@ -447,7 +454,7 @@ def environment() -> str:
     packages = ("numpy", "h5py", "xarray", "pandas", "extra_data")
     versions = _versions_by_folder(packages)
     parts += [f"{package} {versions.get(package) or _version(package)}" for package in packages]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return _core.sha256("\n".join(parts).encode())[:16]
 
 
 def _versions_by_folder(packages: Iterable[str]) -> dict[str, str]:

@@ -14,10 +14,10 @@ from . import run_files
 from .cell import Cell
 from .errors import DependencyError, Failure, Skip, missing_dependencies
 from .report import log, log_problem
-from .slurm_job import JobOutcome
 from .variable import Variable
 
 if TYPE_CHECKING:
+    from .job_outcome import JobOutcome
     from .variables import Variables
 
 _GLOB = re.compile(r"[*?\[]")

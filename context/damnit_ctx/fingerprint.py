@@ -9,13 +9,13 @@ made of the syntax tree without positions, so that it is the same in each proces
 from __future__ import annotations
 
 import ast
-import hashlib
 import inspect
 import os
 from collections.abc import Collection, Iterable, Iterator
 from copy import copy
 from typing import Any, Optional, Union
 
+from . import _core
 from .group import is_group
 from .resources import ARGUMENTS
 from .slurm_job import SlurmJob
@@ -77,11 +77,8 @@ class Fingerprints:
 
     def of(self, variable: Variable) -> str:
         """The fingerprint of a variable, hexadecimal."""
-        digest = hashlib.sha256()
-        for part in self._material(variable):
-            digest.update(part.encode("utf-8", "backslashreplace"))
-            digest.update(b"\0")
-        return digest.hexdigest()
+        parts = [part.encode("utf-8", "backslashreplace") + b"\0" for part in self._material(variable)]
+        return _core.sha256(b"".join(parts))
 
     def _material(self, variable: Variable) -> Iterator[str]:
         yield f"{variable.name} {variable.summary!r} {variable.units!r} {variable.transient!r} {variable._data!r}"
@@ -203,7 +200,7 @@ class Fingerprints:
         if path not in self._files:
             try:
                 with open(path, "rb") as file:
-                    self._files[path] = hashlib.sha256(file.read()).hexdigest()
+                    self._files[path] = _core.sha256(file.read())
             except OSError:
                 self._files[path] = "unreadable"
         return self._files[path]

@@ -6,7 +6,6 @@ A group's class is a dataclass whose instances stand in the context file; the va
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import sys
@@ -74,6 +73,9 @@ def is_group(obj: Any) -> bool:
 
 
 def _make_group(cls: Any, tags: Any) -> type:
+    # Most files have no groups, and importing it takes some milliseconds.
+    from dataclasses import dataclass
+
     annotations = _own_annotations(cls)
     for reserved in sorted(set(_OWN_FIELDS) & (set(annotations) | set(cls.__dict__))):
         raise GroupError(
@@ -87,7 +89,7 @@ def _make_group(cls: Any, tags: Any) -> type:
         annotations[own] = object
         setattr(cls, own, cls.__damnit_tags__ if own == "tags" else default)
     cls.__annotations__ = annotations
-    made: Any = dataclasses.dataclass(init=False)(cls)
+    made: Any = dataclass(init=False)(cls)
     if "__init__" not in vars(cls):
         made.__init__ = _keyword_init
     return made  # type: ignore[no-any-return]
@@ -106,6 +108,8 @@ def _keyword_init(self: Any, *positional: Any, **given: Any) -> None:
     Dataclasses have keyword-only fields since Python 3.10 only; without them a field without a default could not
     follow the four that every group has.
     """
+    from dataclasses import MISSING
+
     group = type(self).__name__
     if positional:
         raise TypeError(f"{group}() takes its arguments by keyword: {group}(name=value)")
@@ -117,9 +121,9 @@ def _keyword_init(self: Any, *positional: Any, **given: Any) -> None:
             continue
         if field.init and name in given:
             value = given.pop(name)
-        elif field.default is not dataclasses.MISSING:
+        elif field.default is not MISSING:
             value = field.default
-        elif field.default_factory is not dataclasses.MISSING:
+        elif field.default_factory is not MISSING:
             value = field.default_factory()
         else:
             if field.init:

@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Optional
@@ -138,15 +137,22 @@ def late_imports(text: str) -> set[str]:
     return found - head - {"__future__"}
 
 
-def _installation_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders.update(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
-    return tuple(os.path.realpath(folder) + os.sep for folder in folders)
+def _standard_library() -> tuple[str, ...]:
+    """Where Python's own modules are. (`sysconfig` knows it, and takes some milliseconds to load.)"""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    folders = {os.path.join(prefix, lib, version) for prefix in prefixes for lib in ("lib", sys.platlibdir)}
+    folders.add(os.path.dirname(str(os.__file__)))
+    return tuple(sorted(os.path.realpath(folder) + os.sep for folder in folders))
 
 
-_FOLDERS = _installation_folders()
-_STANDARD_LIBRARY = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
+def _installed_packages() -> tuple[str, ...]:
+    folders = {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
+    return tuple(sorted(os.path.realpath(folder) + os.sep for folder in folders))
+
+
+_STANDARD_LIBRARY = _standard_library()
+_FOLDERS = _STANDARD_LIBRARY + _installed_packages()
 
 
 def is_installed(origin: Optional[str]) -> bool:

@@ -12,10 +12,11 @@ ARGUMENTS = ("cpus", "mem", "gpus", "time", "nodes", "constraint", "partition", 
 # Those of `SlurmJob`: a variable is one process, a command may start more.
 JOB_ARGUMENTS = (*ARGUMENTS, "ntasks")
 
-_MEM = re.compile(r"([0-9]{1,18})([kKmMgGtT]?)\Z")
-_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?\Z")
+# Compiled when they are first needed: most variables ask for nothing.
+_MEM = r"([0-9]{1,18})([kKmMgGtT]?)\Z"
+_TIME = r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?\Z"
 # One word, which sbatch cannot take for an option.
-_WORD = re.compile(r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*\Z")
+_WORD = r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*\Z"
 _COUNT_END = 2**32
 _MEM_END = 2**53  # read by programs that know only floating-point numbers
 
@@ -70,7 +71,7 @@ def _mem(value: Any) -> int:
     """MiB."""
     amount = _whole(value)
     if amount is None:
-        match = _MEM.match(value) if isinstance(value, str) else None
+        match = re.match(_MEM, value) if isinstance(value, str) else None
         if match is None:
             raise Wrong("which is no amount of memory", _mem_hint(value))
         number, unit = int(match[1]), match[2].upper()
@@ -95,7 +96,7 @@ def _time(value: Any) -> int:
     """Minutes."""
     minutes = _whole(value)
     if minutes is None:
-        match = _TIME.match(value) if isinstance(value, str) else None
+        match = re.match(_TIME, value) if isinstance(value, str) else None
         if match is None:
             raise Wrong("which is no time", _time_hint(value))
         days, *rest = match.groups()
@@ -120,7 +121,7 @@ def _time_hint(value: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    if not isinstance(value, str) or _WORD.match(value) is None:
+    if not isinstance(value, str) or re.match(_WORD, value) is None:
         raise Wrong("which must be a word as sbatch takes it, without blanks")
     return value
 

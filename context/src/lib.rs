@@ -42,6 +42,7 @@ mod _core {
     use pyo3::exceptions::{PyOSError, PyValueError};
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
+    use sha2::{Digest, Sha256};
 
     use crate::copy::Layout;
     use crate::thumbnail::{Style, png};
@@ -53,6 +54,12 @@ mod _core {
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| {
             PyOSError::new_err((errno as i32, format!("PR_SET_PDEATHSIG failed: {}", errno.desc())))
         })
+    }
+
+    /// SHA-256 of some bytes, hexadecimal.
+    #[pyfunction]
+    fn sha256(data: &[u8]) -> String {
+        Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Copies elements `start..start + count`, in C order, of a strided array to the memory at `destination`.
