@@ -238,3 +238,15 @@ def test_where_jobs_would_go(database: Database) -> None:
         "because": "from amore db-config slurm_reservation",
         "remarks": [],
     }
+
+
+def test_of_jobs_that_wait_for_the_same_one_is_told(database: Database) -> None:
+    database.context(CONTEXT)
+    database.amore("db-config", "slurm_partition", "down")
+    command = database.begin("reprocess", "1-2")
+    wait_until(lambda: database.amore("jobs").stdout.count("PartitionDown") == 2, "two jobs that wait", lambda: command.said)
+    command.wait_said(" waits: PartitionDown")
+    assert command.said.count(" waits: ") == 1, command.said
+    for run in ("1", "2"):
+        database.amore("cancel", run)
+    command.ends()

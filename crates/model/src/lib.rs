@@ -7,6 +7,7 @@ mod job;
 mod job_id;
 mod problem;
 mod resources;
+pub mod shell;
 mod urgency;
 mod variable;
 

@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write},
 };
 
-use amore_model::RunData;
+use amore_model::{RunData, shell};
 
 use crate::{
     LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedTask, PlannedVariable, TaskReason, Why,
@@ -155,7 +155,7 @@ fn write_command(job: &PlannedJob, place: Place, width: usize, out: &mut String)
         Place::Local => " (executed here: no Slurm)",
         Place::Cluster => "",
     };
-    writeln!(out, "  {:width$}  its command{here}: {}", job.variable, job.spec.command.join(" "))
+    writeln!(out, "  {:width$}  its command{here}: {}", job.variable, shell::line(&job.spec.command))
 }
 
 /// The resources of a Slurm job, and why it is one of its own.

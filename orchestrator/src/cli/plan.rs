@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
-use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs};
+use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs, shell};
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
@@ -209,11 +209,11 @@ impl Jobs<'_> {
                 })?;
                 let arguments: Vec<String> = client::arguments(&asked, "TOKEN")
                     .iter()
-                    .map(|text| script::quoted_if_needed(text))
+                    .map(|text| shell::quoted_if_needed(text))
                     .collect();
                 let mut said = format!("run {run}: {}", task.names().join(", "));
                 if let Some(job) = &task.job {
-                    let _ = write!(said, "\nexecutes {}", job.spec.command.join(" ").replace('\r', " "));
+                    let _ = write!(said, "\nexecutes {}", shell::line(&job.spec.command).replace('\r', " "));
                 }
                 for remark in &destination.remarks {
                     let _ = write!(said, "\n{remark}");

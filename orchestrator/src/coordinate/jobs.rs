@@ -319,12 +319,12 @@ impl Session<'_> {
         let Some(position) = self.current(token) else { return };
         let Some(job) = self.tasks[position].state.job().cloned() else { return };
         if let Some(advice) = seen.advice(&job) {
-            self.tell_once(
+            let run = self.tasks[position].run;
+            // Of many jobs that wait for the same one is enough; `amore jobs` shows all.
+            self.tell_first(
                 position,
-                format!(
-                    "note: job {job} (run {}) waits: {}\n  hint: {advice}",
-                    self.tasks[position].run, seen.reason
-                ),
+                format!("{} in {} {}", seen.reason, seen.partition, seen.reservation),
+                format!("note: job {job} (run {run}) waits: {}\n  hint: {advice}", seen.reason),
             );
         }
         if let Some(memory) = &mut self.memory {
@@ -360,9 +360,15 @@ impl Session<'_> {
             .for_each(|request| request.listener.tell(&event));
     }
 
+    /// Tells the user of a task's request, unless it was told before.
     pub(super) fn tell_once(&mut self, position: usize, message: String) {
+        self.tell_first(position, message.clone(), message);
+    }
+
+    /// The same, unless something about this was told before.
+    fn tell_first(&mut self, position: usize, about: String, message: String) {
         let request = &mut self.requests[self.tasks[position].request];
-        if request.told.insert(message.clone()) {
+        if request.told.insert(about) {
             request.listener.tell(&Event::Notice { message });
         }
     }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use amore_model::shell;
 use serde::Serialize;
 
 /// The template that is built in; `.amore/templates/slurm-job.sh.tera` in a database directory, or the folder that
@@ -46,17 +47,6 @@ pub enum TemplateError {
     /// Templates are not where they are said to be.
     #[error("AMORE_TEMPLATES names {0}, which is no directory")]
     NoFolder(PathBuf),
-}
-
-/// Quotes for the shell: nothing in it is special any more.
-pub fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// Quotes what a shell would not take as it is.
-pub fn quoted_if_needed(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,%+@".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { quoted(text) }
 }
 
 /// Renders the script for a job of this database directory.
@@ -129,7 +119,7 @@ fn render_text(name: &str, text: &str, script: &JobScript) -> Result<String, Tem
     };
     let mut tera = tera::Tera::default();
     tera.autoescape_on(Vec::<&str>::new());
-    tera.register_filter("shell", |value: &str, _: tera::Kwargs, _: &tera::State| quoted(value));
+    tera.register_filter("shell", |value: &str, _: tera::Kwargs, _: &tera::State| shell::quoted(value));
     tera.add_raw_template(NAME, text).map_err(|error| wrong(&error))?;
     let mut context = tera::Context::new();
     context.insert("name", &script.name);
