@@ -8,9 +8,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,6 +35,8 @@ use crate::lines::{Lines, Received, send_with_descriptors};
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often a host is started that is killed before it is ready.
 const START_ATTEMPTS: u32 = 3;
+/// How soon a task that waits for a host notices that it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// Hosts kept warm; the one unused for longest goes first.
 const MAX_HOSTS: usize = 8;
 
@@ -143,51 +147,149 @@ pub enum Purpose {
     OneTask,
 }
 
+/// A place for one host. Whoever needs it while it starts waits at this place, and nobody else does.
+#[derive(Debug)]
+struct Slot {
+    state: Mutex<SlotState>,
+    changed: Condvar,
+    used: Mutex<Instant>,
+}
+
+#[derive(Debug)]
+enum SlotState {
+    Starting,
+    Started(Result<Arc<Host>, HostError>),
+}
+
+impl Slot {
+    fn starting() -> Self {
+        Slot {
+            state: Mutex::new(SlotState::Starting),
+            changed: Condvar::new(),
+            used: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Can it be given to somebody? One that is starting can: it is waited for.
+    fn is_usable(&self) -> bool {
+        match &*lock(&self.state) {
+            SlotState::Starting => true,
+            SlotState::Started(Ok(host)) => !host.is_gone(),
+            SlotState::Started(Err(_)) => false,
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(*lock(&self.state), SlotState::Starting)
+    }
+
+    fn set(&self, started: Result<Arc<Host>, HostError>) {
+        *lock(&self.state) = SlotState::Started(started);
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, cancelled: &AtomicBool) -> Result<Arc<Host>, NoHost> {
+        let mut state = lock(&self.state);
+        loop {
+            if let SlotState::Started(started) = &*state {
+                return started.clone().map_err(NoHost::Unusable);
+            }
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(NoHost::Cancelled);
+            }
+            let waited = self.changed.wait_timeout(state, CANCEL_POLL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Why there is no host.
+#[derive(Clone, Debug)]
+pub enum NoHost {
+    /// The Python cannot be one.
+    Unusable(HostError),
+    /// Whoever wanted it was told to end while it started.
+    Cancelled,
+}
+
 /// All hosts of this worker.
 #[derive(Debug)]
 pub struct Hosts {
     purpose: Purpose,
-    running: Mutex<HashMap<Key, (Instant, Arc<Host>)>>,
+    /// Locked for a moment only: a Python may take minutes to start.
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
 impl Hosts {
     /// None is started yet.
     pub fn new(purpose: Purpose) -> Self {
-        Hosts { purpose, running: Mutex::default() }
+        Hosts { purpose, slots: Mutex::default() }
     }
 
-    /// The warm host for this Python and context file, started if need be.
+    /// The warm host for this Python and context file, started if need be. Several that need the same one wait for one
+    /// start.
     ///
     /// # Errors
-    /// Why the Python cannot be used.
-    pub fn get(&self, python: &Path, context: &ContextSource) -> Result<Arc<Host>, HostError> {
+    /// Why the Python cannot be used, or that `cancelled` was set meanwhile.
+    pub fn get(
+        &self,
+        python: &Path,
+        context: &ContextSource,
+        cancelled: &AtomicBool,
+    ) -> Result<Arc<Host>, NoHost> {
+        let purpose = self.purpose;
+        self.get_by(python, context, cancelled, move |python, context| start(python, context, purpose))
+    }
+
+    fn get_by(
+        &self,
+        python: &Path,
+        context: &ContextSource,
+        cancelled: &AtomicBool,
+        start: impl Fn(&Path, &Path) -> Result<Host, HostError> + Send + 'static,
+    ) -> Result<Arc<Host>, NoHost> {
         let key =
             Key { python: python.to_owned(), context: context.path.clone(), sha256: context.sha256.clone() };
-        // Held while starting: two tasks that need the same host wait for one.
-        let mut running = lock(&self.running);
-        if let Some((used, host)) = running.get_mut(&key)
-            && !host.is_gone()
-        {
-            *used = Instant::now();
-            return Ok(Arc::clone(host));
-        }
-        running.retain(|_, (_, host)| !host.is_gone());
-        if running.len() >= MAX_HOSTS
-            && let Some(oldest) =
-                running.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone())
-        {
-            running.remove(&oldest);
-        }
-        let mut attempts = 1;
-        let host = loop {
-            match start(python, &context.path, self.purpose) {
-                // Somebody killed it; that says nothing of the Python.
-                Err(error) if error.killed && attempts < START_ATTEMPTS => attempts += 1,
-                started => break Arc::new(started?),
+        let slot = {
+            let mut slots = lock(&self.slots);
+            slots.retain(|_, slot| slot.is_usable());
+            match slots.get(&key) {
+                Some(slot) => Arc::clone(slot),
+                None => {
+                    make_room(&mut slots);
+                    let slot = Arc::new(Slot::starting());
+                    slots.insert(key, Arc::clone(&slot));
+                    let (place, python, context) =
+                        (Arc::clone(&slot), python.to_owned(), context.path.clone());
+                    // In a thread of its own: whoever asked may be told to end while others still wait for it.
+                    thread::spawn(move || place.set(start_again_if_killed(|| start(&python, &context))));
+                    slot
+                }
             }
         };
-        running.insert(key, (Instant::now(), Arc::clone(&host)));
-        Ok(host)
+        *lock(&slot.used) = Instant::now();
+        slot.wait(cancelled)
+    }
+}
+
+/// The one that was unused for longest goes, if there are too many.
+fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
+    while slots.len() >= MAX_HOSTS {
+        let ready = slots.iter().filter(|(_, slot)| !slot.is_starting());
+        let oldest = ready.min_by_key(|(_, slot)| *lock(&slot.used)).map(|(key, _)| key.clone());
+        let Some(oldest) = oldest else { return };
+        slots.remove(&oldest);
+    }
+}
+
+fn start_again_if_killed(start: impl Fn() -> Result<Host, HostError>) -> Result<Arc<Host>, HostError> {
+    let mut attempts = 1;
+    loop {
+        match start() {
+            // Somebody killed it; that says nothing of the Python.
+            Err(error) if error.killed && attempts < START_ATTEMPTS => attempts += 1,
+            started => return started.map(Arc::new),
+        }
     }
 }
 
@@ -304,9 +406,9 @@ fn start(python: &Path, context: &Path, purpose: Purpose) -> Result<Host, HostEr
 }
 
 /// Passes on what the host writes to standard error and keeps the last of it for a message.
-fn collect_stderr(process: &mut Child) -> std::thread::JoinHandle<String> {
+fn collect_stderr(process: &mut Child) -> thread::JoinHandle<String> {
     let stderr = process.stderr.take();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         use std::io::BufRead;
         let mut last = std::collections::VecDeque::new();
         if let Some(stderr) = stderr {
@@ -328,7 +430,7 @@ fn listen(
     children: Arc<Mutex<HashMap<String, Sender<ChildEvent>>>>,
     gone: Arc<Mutex<bool>>,
 ) {
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         loop {
             match lines.receive::<FromHost>(None) {
                 Ok(Received::Message(FromHost::Forked { id, pid })) => {
@@ -358,4 +460,72 @@ fn listen(
 fn stderr_again() -> io::Result<OwnedFd> {
     use std::os::fd::AsFd;
     io::stderr().as_fd().try_clone_to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(name: &str) -> ContextSource {
+        ContextSource { path: PathBuf::from(name), text: String::new(), sha256: name.to_owned() }
+    }
+
+    fn unusable() -> HostError {
+        HostError { message: "no Python".to_owned(), hint: None, killed: false }
+    }
+
+    #[test]
+    fn a_host_that_takes_long_to_start_delays_nobody_who_needs_another() {
+        let hosts = Arc::new(Hosts::new(Purpose::ManyTasks));
+        let (begun, has_begun) = channel::<()>();
+        let (go, may_go) = channel::<()>();
+        let gate = Mutex::new((begun, may_go));
+        let slow = {
+            let hosts = Arc::clone(&hosts);
+            thread::spawn(move || {
+                hosts
+                    .get_by(Path::new("python"), &context("slow"), &AtomicBool::new(false), move |_, _| {
+                        let gate = lock(&gate);
+                        let _ = gate.0.send(());
+                        let _ = gate.1.recv();
+                        Err(unusable())
+                    })
+                    .is_err()
+            })
+        };
+        has_begun.recv().unwrap();
+        // The slow one has not started, and does so only after this one was answered.
+        let other = hosts
+            .get_by(Path::new("python"), &context("other"), &AtomicBool::new(false), |_, _| Err(unusable()));
+        assert!(matches!(other, Err(NoHost::Unusable(_))));
+        // Who waits for the slow one is told to end: it does not wait for the start.
+        let cancelled = AtomicBool::new(true);
+        let same = hosts
+            .get_by(Path::new("python"), &context("slow"), &cancelled, |_, _| panic!("it is started once"));
+        assert!(matches!(same, Err(NoHost::Cancelled)));
+        go.send(()).unwrap();
+        assert!(slow.join().unwrap());
+    }
+
+    #[test]
+    fn a_python_that_could_not_start_is_tried_again_by_the_next_who_needs_it() {
+        let hosts = Hosts::new(Purpose::ManyTasks);
+        let starts = Arc::new(Mutex::new(0));
+        for expected in 1..3 {
+            let count = Arc::clone(&starts);
+            let got =
+                hosts.get_by(Path::new("python"), &context("a"), &AtomicBool::new(false), move |_, _| {
+                    *lock(&count) += 1;
+                    Err(unusable())
+                });
+            assert!(matches!(got, Err(NoHost::Unusable(_))));
+            assert_eq!(*lock(&starts), expected);
+        }
+        let killed = Arc::clone(&starts);
+        let _ = hosts.get_by(Path::new("python"), &context("b"), &AtomicBool::new(false), move |_, _| {
+            *lock(&killed) += 1;
+            Err(HostError { killed: true, ..unusable() })
+        });
+        assert_eq!(*lock(&starts), 2 + START_ATTEMPTS);
+    }
 }

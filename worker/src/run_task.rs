@@ -71,7 +71,7 @@ fn execute(
             return Ok(());
         }
     }
-    let host = hosts.get(&task.python, &task.context).map_err(Stop::Host)?;
+    let host = hosts.get(&task.python, &task.context, cancelled)?;
     let mut fragments = Fragments::new(task, report, &host.python_version, &host.environment);
     for (name, answer) in &answers {
         fragments.stands_in(name, answer.path.clone());
@@ -107,7 +107,7 @@ fn call_steps<'a>(
     while let Some(remaining) = progress.remaining() {
         let host = match host.take() {
             Some(host) => host,
-            None => hosts.get(&task.python, &task.context).map_err(Stop::Host)?,
+            None => hosts.get(&task.python, &task.context, cancelled)?,
         };
         // What earlier children stored must be readable before the next one starts.
         fragments.flush()?;

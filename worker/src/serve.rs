@@ -22,7 +22,7 @@ use amore_wire::{
 use crate::{
     child::{ChildProcess, Death},
     crash_report,
-    hosts::{Hosts, Purpose},
+    hosts::{Hosts, NoHost, Purpose},
     lines::Received,
     report::Report,
     run_task::run_task,
@@ -207,12 +207,14 @@ fn describe_once(
     let failed = |message: String, hint: Option<String>| {
         report.say(&FromWorker::HostFailed { id: id.to_owned(), message, hint });
     };
-    let host = match hosts.get(python, context) {
+    // Nobody cancels a description: when it is not wanted any more, the worker ends.
+    let host = match hosts.get(python, context, &AtomicBool::new(false)) {
         Ok(host) => host,
-        Err(error) => {
+        Err(NoHost::Unusable(error)) => {
             failed(error.message, error.hint);
             return Answered::Yes;
         }
+        Err(NoHost::Cancelled) => return Answered::Yes,
     };
     // As for an exception: the Python was fine before.
     let blame_the_file = |message: String, child: &ChildProcess| {

@@ -4,7 +4,7 @@ use std::io;
 
 use amore_results::ResultsError;
 
-use crate::hosts::HostError;
+use crate::hosts::{HostError, NoHost};
 
 /// Why a task ended before its steps were done, in a sentence for the user.
 #[derive(Debug, thiserror::Error)]
@@ -33,4 +33,13 @@ pub enum Stop {
         /// What was computed.
         variable: String,
     },
+}
+
+impl From<NoHost> for Stop {
+    fn from(no_host: NoHost) -> Self {
+        match no_host {
+            NoHost::Unusable(error) => Stop::Host(error),
+            NoHost::Cancelled => Stop::Cancelled,
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl TaskProgress {
         self.positions.get(name).map(|&index| &self.steps[index])
     }
 
-    /// The one function that moves a step.
+    /// Moves one step as its child says. What ends a child moves several at once: `on_host_gone` and `on_child_died`.
     fn advance(&mut self, name: &str, said: &'static str, next: State) -> Result<(), IllegalMove> {
         let Some(&index) = self.positions.get(name) else {
             return Err(IllegalMove {
