@@ -17,7 +17,7 @@ pub struct AttemptRow {
     pub task: String,
     /// 1 for the first.
     pub number: u32,
-    /// Random text that finds its job again; never changes.
+    /// Finds its job again: text that no other attempt has (time, process and a counter); never changes.
     pub token: String,
     /// Slurm's name of the cluster; job ids mean nothing without it. Empty where none was
     /// named: then it is the one that Slurm's commands ask by themselves.

@@ -17,7 +17,8 @@ pub struct Holder {
     pub host: String,
     /// Process number on that host.
     pub pid: u32,
-    /// Random text made when the process started: tells it from a later process with the same number.
+    /// The boot of the host and the clock tick at which the process started: tells it from a later process with the same
+    /// number.
     pub token: String,
     /// User name, for messages.
     pub user: String,

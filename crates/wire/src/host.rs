@@ -16,8 +16,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToHost {
-    /// Fork a child. Three descriptors travel with this line (SCM_RIGHTS), in this order: the child's end of its
-    /// socket, the run's log (opened for appending), the shared memory (a memfd).
+    /// Fork a child. Four descriptors travel with this line (SCM_RIGHTS), in this order: the child's end of its
+    /// socket, the run's log (opened for appending), the shared memory (a memfd), and a memfd of this child alone for
+    /// what `faulthandler` writes.
     Fork {
         /// Comes back in `Forked` and `Exited`.
         id: String,
@@ -76,7 +77,7 @@ pub enum FromHost {
     },
 }
 
-/// Worker → child, on the child's socket. First one of `Describe` or `Run`, later `Stored` and `Free`.
+/// Worker → child, on the child's socket. First one of `Describe` or `Run`, later `Taken` and `Free`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToChild {

@@ -1,5 +1,7 @@
 //! Following tasks to their end: what workers and the collector say, and what becomes of it.
 
+use std::time::Instant;
+
 use amore_model::{Proposal, Run};
 use amore_wire::task::{FromWorker, NOT_STORED, Outcome};
 
@@ -13,9 +15,6 @@ use crate::{
     dispatch::local::LocalWorker,
     failure::Failure,
 };
-
-/// Workers that may die before the command gives up.
-const MAX_WORKERS: usize = 10;
 
 impl Session<'_> {
     pub(super) fn on_worker(&mut self, message: FromWorker) -> Result<(), Failure> {
@@ -213,12 +212,11 @@ impl Session<'_> {
             }
             return Ok(());
         }
-        if self.workers_started >= MAX_WORKERS {
-            return Err(Failure::new(format!("the worker ended unexpectedly {MAX_WORKERS} times"))
-                .hint("look for memory or disk that has run out; what was computed is stored"));
-        }
+        self.worker_crashes.note(Instant::now()).map_err(|too_many| {
+            Failure::from_error(&too_many)
+                .hint("look for memory or disk that has run out; what was computed is stored")
+        })?;
         tracing::warn!("the worker ended unexpectedly; starting another");
-        self.workers_started += 1;
         self.worker = LocalWorker::start(self.setup.processes)?;
         self.worker.greet().await;
         // What it finished stands in fragments; only the rest is computed again.

@@ -21,3 +21,4 @@ pub mod queue;
 pub mod session;
 pub mod tasks;
 pub mod tracker;
+mod worker_crashes;

@@ -22,6 +22,7 @@ use super::{
     queue::Queue,
     tasks::{Common, TaskRecord},
     tracker::{TaskMove, TaskState},
+    worker_crashes::WorkerCrashes,
 };
 use crate::{
     collect::{Collector, FragmentNote, stale},
@@ -104,7 +105,7 @@ pub struct Session<'a> {
     pub(super) setup: &'a Setup,
     pub(super) owner: Owner,
     pub(super) worker: LocalWorker,
-    pub(super) workers_started: usize,
+    pub(super) worker_crashes: WorkerCrashes,
     pub(super) collector: Collector,
     pub(super) requests: Vec<RequestRecord<'a>>,
     pub(super) tasks: Vec<TaskRecord>,
@@ -142,7 +143,7 @@ impl<'a> Session<'a> {
             setup,
             owner,
             worker,
-            workers_started: 1,
+            worker_crashes: WorkerCrashes::default(),
             collector,
             requests: Vec::new(),
             tasks: Vec::new(),
