@@ -19,6 +19,8 @@ def log(text: str) -> None:
     streams loses its own output by that, and nothing else."""
     flush()
     line = f"{time.strftime('%H:%M:%S')} {text}\n"
+    if _line_is_open():
+        line = "\n" + line
     try:
         if sys.stderr is None:
             raise ValueError("no standard error")
@@ -27,6 +29,22 @@ def log(text: str) -> None:
     except (ValueError, AttributeError, TypeError, OSError):
         with contextlib.suppress(OSError):
             os.write(2, line.encode("utf-8", "backslashreplace"))
+
+
+def _line_is_open() -> bool:
+    """Was something printed last that did not end its line? Whoever printed it: Python, a library in C, a program that
+    was started. Asked of the log itself, where that is a file."""
+    try:
+        log = os.open("/proc/self/fd/2", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        length = os.fstat(log).st_size
+        return length > 0 and os.pread(log, 1, length - 1) != b"\n"
+    except OSError:
+        return False
+    finally:
+        os.close(log)
 
 
 def flush() -> None:

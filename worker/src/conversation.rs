@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,6 +25,7 @@ use crate::{
     hosts::Host,
     in_job::InJob,
     lines::Received,
+    log_line,
     report::Report,
     stop::Stop,
     task_progress::TaskProgress,
@@ -312,9 +313,8 @@ impl Conversation<'_, '_> {
         let words = child.last_words();
         if !words.is_empty() {
             let variable = self.progress.running().map(|name| format!(" while it computed {name}"));
-            let whole = format!("a process ended{}:\n{}\n", variable.unwrap_or_default(), words.trim_end());
-            // The log is for reading only: that it is full or gone costs no more than these lines.
-            let _ = (&mut &*self.log).write_all(whole.as_bytes());
+            let whole = format!("a process ended{}:\n{}", variable.unwrap_or_default(), words.trim_end());
+            log_line::write(self.log, &self.task.log, &whole);
         }
         crash_report::fatal_traceback(&words)
     }

@@ -14,6 +14,7 @@ mod in_job;
 mod job;
 mod job_memory;
 mod lines;
+mod log_line;
 mod report;
 mod run_task;
 mod serve;

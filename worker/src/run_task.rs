@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -21,6 +20,7 @@ use crate::{
     fragments::{Call, Fragments, unix_now},
     hosts::{Host, HostError, Hosts},
     in_job::InJob,
+    log_line,
     report::Report,
     shared_memory::{SLOT_BYTES, SLOTS},
     stop::Stop,
@@ -80,7 +80,7 @@ fn execute(
     if let Err(Stop::Storage(error)) = &ended {
         for name in fragments.lost() {
             // The log may be on the same disk.
-            let _ = writeln!(&log, "{name} could not be stored: {error}");
+            log_line::write(&log, &task.log, &format!("{name} could not be stored: {error}"));
             let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
             report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
         }
@@ -235,7 +235,9 @@ fn open_log(task: &Task) -> Result<File, Stop> {
         if let Some(folder) = task.log.parent() {
             fs::create_dir_all(folder)?;
         }
-        OpenOptions::new().create(true).append(true).open(&task.log)
+        let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
+        log_line::end_open_line(&log, &task.log);
+        Ok(log)
     };
     open().map_err(|cause| Stop::Log(task.log.display().to_string(), cause))
 }

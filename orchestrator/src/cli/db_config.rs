@@ -132,7 +132,7 @@ async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<
     open::set_setting(&table, key, value).await?;
     if let Some(unknown) = amore_run_table::unknown_settings([key]).first() {
         let near = unknown.nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        eprintln!("warning: {key} is set, but no setting of that name does anything{near}");
+        output::warn(format!("warning: {key} is set, but no setting of that name does anything{near}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -68,9 +68,9 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
             Ok(found) => queue.extend(found),
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();
-                eprintln!(
+                output::warn(format!(
                     "note: Slurm{which} does not answer ({silent}): how its jobs stand is not known now"
-                );
+                ));
             }
         }
     }

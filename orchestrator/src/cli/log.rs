@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    io::{self, BufRead, Seek, SeekFrom, Write},
+    io::{self, BufRead, IsTerminal, Read, Seek, SeekFrom, StdoutLock, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -182,17 +182,30 @@ fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> R
     } else {
         Ok(())
     };
-    let copied = headed.and_then(|()| match lines {
-        None => io::copy(&mut &file, &mut io::stdout().lock()).map(|_| ()),
-        Some(lines) => last_lines(&file, lines).and_then(|kept| {
-            let mut out = io::stdout().lock();
-            kept.iter().try_for_each(|line| out.write_all(line).and_then(|()| out.write_all(b"\n")))
-        }),
+    let copied = headed.and_then(|()| {
+        let mut out = io::stdout().lock();
+        match lines {
+            None if !out.is_terminal() => io::copy(&mut &file, &mut out).map(|_| ()),
+            // A log of any size is not held in memory.
+            None => io::BufReader::new(&file).split(b'\n').try_for_each(|line| write_line(&mut out, &line?)),
+            Some(lines) => last_lines(&file, lines)?.iter().try_for_each(|line| write_line(&mut out, line)),
+        }
     });
     shown.push((path.to_owned(), end));
     match copied {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreadable(error)),
         _ => Ok(()),
+    }
+}
+
+/// Writes a line of a log: to a terminal as text, to a file or a pipe as it is.
+fn write_line(out: &mut StdoutLock<'_>, line: &[u8]) -> io::Result<()> {
+    if out.is_terminal() {
+        let line = String::from_utf8_lossy(line);
+        writeln!(out, "{}", output::as_text(output::last_drawn(&line)))
+    } else {
+        out.write_all(line)?;
+        out.write_all(b"\n")
     }
 }
 
@@ -203,8 +216,17 @@ fn more(path: &Path, shown: &mut Vec<(PathBuf, u64)>) -> Result<bool, Failure> {
     };
     let copied = File::open(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(*offset))?;
-        let copied = io::copy(&mut file, &mut io::stdout().lock())?;
-        io::stdout().flush()?;
+        let mut out = io::stdout().lock();
+        let copied = if out.is_terminal() {
+            let mut new = Vec::new();
+            file.read_to_end(&mut new)?;
+            let (text, bytes) = output::live(&new);
+            out.write_all(text.as_bytes())?;
+            bytes as u64
+        } else {
+            io::copy(&mut file, &mut out)?
+        };
+        out.flush()?;
         Ok(copied)
     });
     match copied {

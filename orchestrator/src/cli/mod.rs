@@ -137,7 +137,7 @@ pub fn main() -> ExitCode {
     match runtime.block_on(run(line.command)) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            output::warn(format!("error: {failure}"));
             failure.exit.into()
         }
     }

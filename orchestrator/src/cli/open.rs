@@ -11,6 +11,7 @@ use amore_model::{Proposal, Run};
 use amore_run_table::{RunTable, RunTableError, SettingValue};
 use amore_wire::task::Limits;
 
+use super::output;
 use crate::{
     coordinate::events::Event,
     database_dir::DatabaseDir,
@@ -96,9 +97,9 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
             if let SettingValue::Text(path) = value
                 && !expanded(path)?.is_file()
             {
-                eprintln!(
+                output::warn(format!(
                     "warning: there is no file {path} here; context_python must be the path of a Python"
-                );
+                ));
             }
             Ok(())
         }
@@ -245,7 +246,7 @@ impl Following {
 
     /// Copies what is new in the log of the run that the event is about.
     pub fn show(&mut self, event: &Event) {
-        use std::io::{Seek, SeekFrom};
+        use std::io::{IsTerminal, Seek, SeekFrom, Write};
         let (proposal, run, begins) = match event {
             Event::RunStarted { proposal, run } => (*proposal, *run, true),
             Event::VariableEnded { proposal, run, .. } | Event::RunEnded { proposal, run, .. } => {
@@ -262,8 +263,18 @@ impl Following {
             *offset = end;
             return;
         }
-        if file.seek(SeekFrom::Start(*offset)).is_ok() {
-            *offset += std::io::copy(&mut file, &mut std::io::stderr()).unwrap_or(0);
+        if file.seek(SeekFrom::Start(*offset)).is_err() {
+            return;
+        }
+        let mut out = std::io::stderr();
+        if out.is_terminal() {
+            let mut new = Vec::new();
+            let _ = file.read_to_end(&mut new);
+            let (text, bytes) = output::live(&new);
+            let _ = out.write_all(text.as_bytes());
+            *offset += bytes as u64;
+        } else {
+            *offset += std::io::copy(&mut file, &mut out).unwrap_or(0);
         }
     }
 }

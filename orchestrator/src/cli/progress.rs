@@ -10,7 +10,7 @@ use amore_model::{Proposal, Run};
 use amore_wire::task::Outcome;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::say_if_possible;
+use super::output::{as_text, say_if_possible};
 use crate::coordinate::events::{Event, Summary, count, missing_words};
 
 /// Failures shown as they come; the rest is counted, and `amore table` shows them all.
@@ -94,7 +94,7 @@ impl Display {
 impl Bar {
     fn show(&mut self, event: &Event) {
         if let Some(line) = line_of(event, &mut self.failures) {
-            self.bar.println(line);
+            self.bar.println(as_text(&line));
         }
         match event {
             Event::Planned { runs, variables, .. } => {

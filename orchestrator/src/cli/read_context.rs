@@ -29,7 +29,7 @@ pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
             owner.release().await;
             let changes = written?;
             for notice in about_table(&changes.refused, changes.truncated.as_ref()) {
-                eprintln!("{}", notice.message);
+                output::warn(&notice.message);
             }
         }
         TakenOwner::Held { by } => {

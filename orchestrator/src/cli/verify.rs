@@ -87,7 +87,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Of runs that were asked for by number somebody expects a file.
     let asked = !arguments.run.is_empty() && !without.is_empty();
     if asked {
-        eprintln!("warning: no results are stored for run {}", without.join(", "));
+        output::warn(format!("warning: no results are stored for run {}", without.join(", ")));
     }
     Ok(match (findings.is_empty(), asked) {
         (false, _) => ExitCode::FAILURE,
