@@ -1,7 +1,9 @@
 //! A task from its first child to its last fragment.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -174,13 +176,27 @@ fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
     Ok(found.into_iter().filter(|(name, _)| task.steps.iter().any(|step| step.name == *name)).collect())
 }
 
-/// Says of each what its first worker may not have lived to say.
+/// Says of each what its first worker may not have lived to say: nobody listens to an attempt that was given up, so its
+/// fragments are named again by whoever builds on them.
 fn take_answers(
     answers: &[(String, results::Answer)],
     progress: &mut TaskProgress,
     task: &Task,
     report: &Report,
 ) {
+    let fragments: BTreeSet<&PathBuf> = answers
+        .iter()
+        .filter(|(_, answer)| answer.is_in_fragment())
+        .map(|(_, answer)| &answer.path)
+        .collect();
+    for path in fragments {
+        report.say(&FromWorker::Fragment {
+            id: task.id.clone(),
+            proposal: task.proposal,
+            run: task.run,
+            path: path.clone(),
+        });
+    }
     for (name, answer) in answers {
         let (class, message) = answer.error.clone().unwrap_or_default();
         let (ended, outcome) = match answer.outcome {

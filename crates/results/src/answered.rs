@@ -27,6 +27,13 @@ pub struct Answer {
     pub error: Option<(String, String)>,
 }
 
+impl Answer {
+    /// Does it stand in a fragment, which somebody still has to collect?
+    pub fn is_in_fragment(&self) -> bool {
+        self.path.file_name().and_then(|name| name.to_str()).and_then(names::parse_fragment).is_some()
+    }
+}
+
 /// The results of one run that the plan with this stamp, or a later one, has stored: in the run's file, and in
 /// fragments that are not collected yet.
 ///

@@ -1,11 +1,13 @@
 //! Going on where an earlier owner stopped: its open requests, from the ledger; and keeping the ledger.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::PathBuf,
     time::Instant,
 };
 
 use amore_ledger::{Phase, TaskRow};
+use amore_model::Run;
 use amore_results::StoredOutcome;
 use amore_run_table::SettingValue;
 use amore_wire::task::Outcome;
@@ -17,12 +19,66 @@ use super::{
     owner::Owner,
     session::{Listener, RequestRecord, Session},
     tasks::TaskRecord,
-    tracker::{TaskResults, TaskState},
+    tracker::{TaskMove, TaskResults, TaskState},
 };
 use crate::{
+    collect::FragmentNote,
     dispatch::slurm::{clusters::Clusters, site_file},
     failure::Failure,
 };
+
+/// A task of the ledger that this version understands.
+struct ReadableTask {
+    row: TaskRow,
+    spec: TaskSpec,
+    facts: TaskFacts,
+    /// A task that it waits for, directly or not, and that cannot be read.
+    waits_in_vain: Option<String>,
+}
+
+/// The tasks of one request, sorted by whether they can be read.
+struct Readable {
+    tasks: Vec<ReadableTask>,
+    /// The run and the id of each that cannot.
+    unreadable: Vec<(Run, String)>,
+}
+
+impl Readable {
+    fn of(rows: Vec<TaskRow>) -> Self {
+        let mut tasks = Vec::new();
+        let mut unreadable = Vec::new();
+        for row in rows {
+            let spec = serde_json::from_value::<TaskSpec>(row.spec.clone());
+            let facts = serde_json::from_value::<TaskFacts>(row.facts.clone());
+            match (spec, facts) {
+                (Ok(spec), Ok(facts)) => tasks.push(ReadableTask { row, spec, facts, waits_in_vain: None }),
+                (spec, facts) => {
+                    let why = [spec.err(), facts.err()].into_iter().flatten().next();
+                    tracing::warn!(task = row.id, ?why, "a task in the ledger cannot be read");
+                    unreadable.push((row.run, row.id));
+                }
+            }
+        }
+        // Whoever waits for one of them waits in vain, and so on.
+        let mut vain: BTreeMap<String, String> =
+            unreadable.iter().map(|(_, id)| (id.clone(), id.clone())).collect();
+        loop {
+            let before = vain.len();
+            for task in &mut tasks {
+                if task.row.phase == Phase::Waiting
+                    && task.waits_in_vain.is_none()
+                    && let Some(on) = task.row.waits_for.iter().find_map(|id| vain.get(id)).cloned()
+                {
+                    vain.insert(task.row.id.clone(), on.clone());
+                    task.waits_in_vain = Some(on);
+                }
+            }
+            if vain.len() == before {
+                return Readable { tasks, unreadable };
+            }
+        }
+    }
+}
 
 impl<'a> Session<'a> {
     /// Takes up what earlier owners have left open.
@@ -37,15 +93,39 @@ impl<'a> Session<'a> {
             by_request.entry(row.request.clone()).or_default().push(row);
         }
         let mut taken = 0;
+        let mut unreadable = Vec::new();
+        let mut in_vain = 0;
         for row in requests {
             let id = row.request.id;
             let tasks = by_request.remove(&id).unwrap_or_default();
-            let Ok(detail) = serde_json::from_value::<RequestDetail>(row.request.detail) else {
-                tracing::warn!(id, "a request in the ledger cannot be read: another version wrote it");
-                continue;
+            let detail = match serde_json::from_value::<RequestDetail>(row.request.detail) {
+                Ok(detail) => detail,
+                Err(error) => {
+                    tracing::warn!(id, %error, "a request in the ledger cannot be read");
+                    unreadable.extend(tasks.iter().map(|task| (task.run, task.id.clone())));
+                    continue;
+                }
             };
+            let Readable { tasks, unreadable: left } = Readable::of(tasks);
             taken += tasks.len();
-            self.adopt_request(id, detail, tasks).await?;
+            let complete = left.is_empty();
+            in_vain += tasks.iter().filter(|task| task.waits_in_vain.is_some()).count();
+            unreadable.extend(left);
+            self.adopt_request(id, detail, tasks, complete).await?;
+        }
+        if !unreadable.is_empty() {
+            let runs: BTreeSet<Run> = unreadable.iter().map(|(run, _)| *run).collect();
+            let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
+            let waiting = match in_vain {
+                0 => String::new(),
+                number => format!(", and {} that depend on them given up", count(number, "task")),
+            };
+            let message = format!(
+                "warning: {} of earlier commands cannot be read, because another version wrote the ledger: not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
+                count(unreadable.len(), "task"),
+                runs.join(" ")
+            );
+            display(&Event::Notice { message });
         }
         if taken > 0 {
             let are = if taken == 1 { "is" } else { "are" };
@@ -59,12 +139,14 @@ impl<'a> Session<'a> {
         &mut self,
         id: String,
         detail: RequestDetail,
-        rows: Vec<TaskRow>,
+        rows: Vec<ReadableTask>,
+        complete: bool,
     ) -> Result<(), Failure> {
         let index = self.requests.len();
         self.requests.push(RequestRecord {
             listener: Listener::Nobody,
-            recorded: Some(id),
+            // One with tasks that cannot be read stays open for the version that can.
+            recorded: complete.then_some(id),
             adopted: true,
             urgency: detail.urgency,
             common: detail.common,
@@ -76,19 +158,11 @@ impl<'a> Session<'a> {
         });
         let first = self.tasks.len();
         let positions: HashMap<String, usize> =
-            rows.iter().enumerate().map(|(at, row)| (row.id.clone(), first + at)).collect();
-        for row in rows {
-            let (Ok(spec), Ok(facts)) = (
-                serde_json::from_value::<TaskSpec>(row.spec),
-                serde_json::from_value::<TaskFacts>(row.facts),
-            ) else {
-                tracing::warn!(
-                    task = row.id,
-                    "a task in the ledger cannot be read: another version wrote it"
-                );
-                continue;
-            };
+            rows.iter().enumerate().map(|(at, task)| (task.row.id.clone(), first + at)).collect();
+        let mut hopeless = Vec::new();
+        for ReadableTask { row, spec, facts, waits_in_vain } in rows {
             let state = match (row.phase, facts.token) {
+                (Phase::Waiting, _) if waits_in_vain.is_some() => TaskState::Waiting { on: [].into() },
                 // What it waited for and is not open any more has ended.
                 (Phase::Waiting, _) => {
                     TaskState::new(row.waits_for.iter().filter_map(|id| positions.get(id).copied()))
@@ -103,7 +177,11 @@ impl<'a> Session<'a> {
             let key = (row.proposal, row.run);
             let from = state.clone();
             let ready = matches!(state, TaskState::Ready { .. });
-            let results = self.results_of(&row.id, key, &spec);
+            let (results, fragments) = self.results_of(&row.id, key, &spec);
+            // They came after the directory was looked through, perhaps from an attempt that nobody listens to.
+            for path in fragments {
+                self.collect(FragmentNote { proposal: key.0, run: key.1, path });
+            }
             self.by_id.insert(row.id.clone(), position);
             self.by_run.entry(key).or_default().push(position);
             let open = self.requests[index].open.entry(key).or_default();
@@ -137,9 +215,18 @@ impl<'a> Session<'a> {
                 };
                 self.follow_job(position, token, job, clusters);
             }
-            if ready {
+            if let Some(on) = waits_in_vain {
+                hopeless.push((position, on));
+            } else if ready {
                 self.line_up(position);
             }
+        }
+        for (position, on) in hopeless {
+            let problem =
+                format!("it waits for the task {on}, which another version wrote and which cannot be read");
+            self.story(position, "given up", problem.clone());
+            self.advance(position, TaskMove::Hopeless(problem));
+            self.note_end(position);
         }
         let keys: Vec<_> = self.requests[index].open.keys().copied().collect();
         for key in keys {
@@ -149,18 +236,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What stands in the run's file, and in fragments, of a task.
+    /// What stands in the run's file, and in fragments, of a task; and those fragments.
     fn results_of(
         &self,
         id: &str,
         (proposal, run): (amore_model::Proposal, amore_model::Run),
         spec: &TaskSpec,
-    ) -> TaskResults {
+    ) -> (TaskResults, BTreeSet<PathBuf>) {
         let mut results = TaskResults::default();
+        let mut fragments = BTreeSet::new();
         let folder = self.setup.dir.extracted_data();
         match amore_results::answered(&folder, proposal, run, spec.stamp) {
             Ok(answers) => {
                 for (name, answer) in answers {
+                    if answer.is_in_fragment() {
+                        fragments.insert(answer.path.clone());
+                    }
                     let (class, message) = answer.error.unwrap_or_default();
                     let outcome = match answer.outcome {
                         StoredOutcome::Value => Outcome::Value,
@@ -176,7 +267,7 @@ impl<'a> Session<'a> {
                 tracing::warn!(task = id, %error, "its results cannot be read; they are computed again")
             }
         }
-        results
+        (results, fragments)
     }
 
     /// Shows what was taken up, for a command that asks for nothing else.

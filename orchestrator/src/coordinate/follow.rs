@@ -86,9 +86,37 @@ impl Session<'_> {
 
     pub(super) fn end_task(&mut self, position: usize, problem: Option<String>) {
         self.advance(position, TaskMove::WorkerSaysEnded(problem));
+        // The present attempt has named its fragments. Of one that was given up nobody has heard since.
+        if self.tasks[position].journey.submissions > 1
+            && let Err(failure) =
+                self.collect_ready((self.tasks[position].proposal, self.tasks[position].run))
+        {
+            tracing::warn!(%failure, "fragments of earlier attempts wait for the next command");
+        }
         // Its fragments came before this word: nothing more is worth waiting for.
         self.collector.hurry();
         self.note_end(position);
+    }
+
+    /// Collects every fragment of a run, whoever made it.
+    pub(super) fn collect_ready(&mut self, key: (Proposal, Run)) -> Result<(), Failure> {
+        for note in FragmentNote::scan(&self.setup.dir)? {
+            if (note.proposal, note.run) == key {
+                self.collect(note);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was counted of a variable and is not stored: its attempt is over, so it never will be.
+    pub(super) fn uncount(&mut self, position: usize, name: &str) {
+        let task = &mut self.tasks[position];
+        if task.results.collected.contains(name) {
+            return;
+        }
+        if let Some(outcome) = task.results.outcomes.remove(name) {
+            self.requests[task.request].summary.take_back(&outcome);
+        }
     }
 
     /// Does what follows from a task's end.

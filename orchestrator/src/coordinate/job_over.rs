@@ -9,7 +9,7 @@ use super::{
     session::Session,
     tracker::TaskMove,
 };
-use crate::{collect::FragmentNote, failure::Failure};
+use crate::failure::Failure;
 
 /// Memory in MiB that is assumed of a job that asked for none, when it has to be raised.
 const ASSUMED_MEM_MIB: u64 = 4096;
@@ -23,11 +23,7 @@ impl Session<'_> {
         job: Option<JobId>,
     ) -> Result<(), Failure> {
         let (proposal, run) = (self.tasks[position].proposal, self.tasks[position].run);
-        for note in FragmentNote::scan(&self.setup.dir)? {
-            if (note.proposal, note.run) == (proposal, run) {
-                self.collect(note);
-            }
-        }
+        self.collect_ready((proposal, run))?;
         self.collector.hurry();
         self.jobs.over.push((position, end, job));
         self.judge();
@@ -61,6 +57,11 @@ impl Session<'_> {
             self.end_task(position, None);
             return;
         }
+        let lost: Vec<String> = left.iter().filter(|name| stored(name)).cloned().collect();
+        for name in lost {
+            self.uncount(position, &name);
+        }
+        let task = &mut self.tasks[position];
         let progress = task.results.collected.len() > task.journey.results_before;
         let verdict = after_job(end, &mut task.journey.tries, progress);
         let run = task.run;

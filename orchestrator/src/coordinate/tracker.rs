@@ -63,6 +63,8 @@ pub enum TaskMove {
     WorkerLost,
     /// The user stops it.
     Cancelled,
+    /// What it waits for will never come.
+    Hopeless(String),
 }
 
 /// A move that this state does not have.
@@ -128,6 +130,9 @@ impl TaskState {
                 | TaskState::InJob { .. },
                 TaskMove::Cancelled,
             ) => Ok(TaskState::Ended { problem: Some("cancelled".to_owned()) }),
+            (TaskState::Waiting { .. }, TaskMove::Hopeless(problem)) => {
+                Ok(TaskState::Ended { problem: Some(problem) })
+            }
             // Late words about something that is over change nothing.
             (TaskState::Ended { problem }, TaskMove::Cancelled | TaskMove::WorkerLost) => {
                 Ok(TaskState::Ended { problem: problem.clone() })

@@ -91,6 +91,23 @@ class Cluster:
         unknown = self.store.folder / "not-known.txt"
         assert not unknown.exists(), unknown.read_text()
 
+    def wrap(self, program: str, script: str) -> None:
+        """Puts a shell script of the site's before a command; it finds the command itself as "$REAL/NAME"."""
+        real = self.store.folder / "real"
+        real.mkdir(exist_ok=True)
+        if not (real / program).exists():
+            (real / program).symlink_to(self.store.folder / "fake-slurm")
+        self.unwrap(program, link=False)
+        wrapper = self.bin / program
+        wrapper.write_text(f"#!/bin/sh\nREAL={real}\n{script}\n")
+        wrapper.chmod(0o755)
+
+    def unwrap(self, program: str, *, link: bool = True) -> None:
+        """Takes the script away again."""
+        (self.bin / program).unlink()
+        if link:
+            (self.bin / program).symlink_to(self.store.folder / "fake-slurm")
+
     def jobs(self) -> list[Job]:
         """All in the queue, those that have ended too."""
         found: list[Job] = self.store.read()["jobs"]
@@ -224,6 +241,13 @@ class Cluster:
             job = numbered(state, number)
             assert job is not None and job["state"] == "RUNNING", job
             job["told"] = {"state": how, "suddenly": how in ("NODE_FAIL", "OUT_OF_MEMORY")}
+
+    def cut_off(self, number: str) -> None:
+        """The node of a job does not answer: Slurm holds it for lost (NODE_FAIL), and it goes on behind the cut."""
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None and job["state"] == "RUNNING", job
+            job.update(state="NODE_FAIL", exit="0:0", reason="NodeDown")
 
     def forget(self, number: str, *, goes_on: bool = False) -> None:
         """The controller knows it no more; accounting shows it for ever as it was. Its node ends it, or does not."""
