@@ -39,7 +39,13 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
     };
     let again = AfterCommand::Again { leave_reservation: false };
     match end {
-        JobEnd::ReservationGone { .. } => AfterCommand::Again { leave_reservation: true },
+        JobEnd::ReservationGone { reservation } => {
+            tries.misfortunes += 1;
+            if tries.misfortunes <= MAX_MISFORTUNES {
+                return AfterCommand::Again { leave_reservation: true };
+            }
+            ended("CANCELLED", format!("its reservation {reservation} is gone, {} times", tries.misfortunes))
+        }
         JobEnd::Preempted | JobEnd::NodeFailed => {
             tries.misfortunes += 1;
             if tries.misfortunes <= MAX_MISFORTUNES {
@@ -84,6 +90,7 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinate::after_job::tests::every_end;
 
     #[test]
     fn what_has_run_into_its_own_end_is_not_run_again() {
@@ -98,6 +105,15 @@ mod tests {
         ] {
             let verdict = after_command(&end, &mut Tries::default());
             assert!(matches!(verdict, AfterCommand::Ended { exit_code: None | Some(1), .. }), "{end}");
+        }
+    }
+
+    #[test]
+    fn every_end_is_the_last_after_a_bounded_number_of_times() {
+        for end in every_end() {
+            let mut tries = Tries::default();
+            let verdicts: Vec<AfterCommand> = (0..10).map(|_| after_command(&end, &mut tries)).collect();
+            assert!(matches!(verdicts[9], AfterCommand::Ended { .. }), "{end}");
         }
     }
 
