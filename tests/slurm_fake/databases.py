@@ -58,7 +58,22 @@ class Database(WithoutSlurm):
         """What the commands see: Slurm's commands come first, and no real Slurm has left words in it."""
         without = {name: value for name, value in super().environment.items() if "SLURM" not in name}
         del without["EFFECTS"]
-        return {**without, "PATH": f"{self.cluster.bin}:{os.environ['PATH']}"}
+        return {**without, "PATH": f"{self.fronts}:{self.cluster.bin}:{os.environ['PATH']}"}
+
+    @property
+    def fronts(self) -> Path:
+        """Where a site's wrappers of Slurm's commands are."""
+        return self.path.parent / "fronts"
+
+    def front(self, program: str, script: str) -> None:
+        """A wrapper of a command, for sh: `$REAL/sbatch` is the command, `$HERE` the database directory."""
+        self.fronts.mkdir(exist_ok=True)
+        path = self.fronts / program
+        # Replaced at once: a command may be executing it.
+        beside = self.fronts / f"{program}.writing"
+        beside.write_text(f"#!/bin/sh\nREAL={self.cluster.bin}; HERE={self.path}\n{script}")
+        beside.chmod(0o755)
+        beside.replace(path)
 
     def context(self, text: str) -> None:
         """Writes the context file, with `effect`, `wait_for` and `first_time` in it."""

@@ -249,4 +249,4 @@ def test_of_jobs_that_wait_for_the_same_one_is_told(database: Database) -> None:
     assert command.said.count(" waits: ") == 1, command.said
     for run in ("1", "2"):
         database.amore("cancel", run)
-    command.ends()
+    command.ends(3)

@@ -139,13 +139,17 @@ fn names(task: &TaskRow) -> String {
 }
 
 /// What a task that cannot begin waits for, of the others of its run.
-fn waits(task: &TaskRow, all: &[TaskRow]) -> Option<Link> {
+fn waits(task: &TaskRow, all: &[TaskRow], last: Option<&(String, String)>) -> Option<Link> {
     let words = match task.phase {
         Phase::Waiting => {
             let open =
                 |id: &&String| all.iter().find(|other| other.id == **id && other.phase != Phase::Ended);
             let before: Vec<String> = task.waits_for.iter().filter_map(|id| open(&id)).map(names).collect();
             format!("{} waits for {}", names(task), before.join("; "))
+        }
+        Phase::Ready if last.is_some_and(|(kind, _)| kind == "refused") => {
+            let said = last.map(|(_, said)| said.as_str()).unwrap_or_default();
+            format!("{} is submitted again in a while ({said})", names(task))
         }
         Phase::Ready => format!("{} waits for its turn (`amore db-config concurrent_jobs`)", names(task)),
         Phase::Submitting | Phase::Submitted | Phase::Running | Phase::Ended => return None,
@@ -185,10 +189,14 @@ async fn story(
             });
         }
     }
+    let mut last_words: BTreeMap<&str, (String, String)> = BTreeMap::new();
     for row in ledger.events_of_run(&scope, proposal, arguments.run).await.map_err(failed)? {
         let event = row.event;
         let task = event.task.as_ref().and_then(|id| wanted.iter().find(|task| task.id == *id));
         if task.is_some() || event.task.is_none() {
+            if let Some(task) = task {
+                last_words.insert(task.id.as_str(), (event.kind.clone(), event.message.clone()));
+            }
             // From here on a job stands for its variables.
             let whose = task.filter(|_| event.kind == "submitted").map(|task| names(task));
             let whose = whose.map(|names| format!(", for {names}")).unwrap_or_default();
@@ -196,7 +204,7 @@ async fn story(
         }
     }
     links.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));
-    links.extend(wanted.iter().filter_map(|task| waits(task, &tasks)));
+    links.extend(wanted.iter().filter_map(|task| waits(task, &tasks, last_words.get(task.id.as_str()))));
     let under_way = tasks
         .iter()
         .filter(|task| task.phase != Phase::Ended)
@@ -217,12 +225,11 @@ async fn story(
             Ok(queue) => {
                 for job in jobs {
                     let words = match queue.get(&job) {
-                        Some(seen) if seen.waits() => {
-                            let advice = seen.advice(&job);
-                            let advice = advice.map(|advice| format!("\n{advice}")).unwrap_or_default();
-                            format!("job {job} waits: {}{advice}", seen.reason)
-                        }
-                        Some(seen) => format!("job {job} is {} on {}", seen.state, seen.nodes),
+                        Some(seen) => match seen.advice(&job) {
+                            Some(advice) => format!("job {job} {}\n{}", advice.what, advice.hint),
+                            None if seen.waits() => format!("job {job} waits: {}", seen.reason),
+                            None => format!("job {job} is {} on {}", seen.state, seen.nodes),
+                        },
                         None => {
                             format!("job {job} is not in the queue; amore follow finds out what became of it")
                         }

@@ -17,7 +17,7 @@ use crate::{
         memory::{TaskFacts, TaskSpec},
     },
     database_dir::DatabaseDir,
-    dispatch::slurm::{answers::Seen, client},
+    dispatch::slurm::{answers::Seen, client, reasons},
     failure::Failure,
 };
 
@@ -94,6 +94,7 @@ fn as_json(line: &Line) -> serde_json::Value {
         "job": line.job.as_ref().map(|job| job.number.to_string()),
         "cluster": line.job.as_ref().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| &seen.state),
         "reason": line.seen.as_ref().map(|seen| &seen.reason),
+        "waiting": line.seen.as_ref().filter(|seen| seen.waits()).map(|seen| reasons::meaning(&seen.reason).word()),
         "nodes": line.seen.as_ref().map(|seen| &seen.nodes),
         "partition": line.seen.as_ref().map(|seen| &seen.partition),
         "reservation": line.seen.as_ref().map(|seen| &seen.reservation),

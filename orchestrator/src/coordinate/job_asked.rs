@@ -11,6 +11,7 @@ use crate::{
         slurm::{
             asked::{SlurmSettings, TIME_MINUTES, minutes},
             client::{JobAsked, log_pattern},
+            environment,
             script::JobScript,
         },
     },
@@ -76,6 +77,7 @@ pub fn job_asked(
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
                 .collect(),
+            without: environment::not_for_jobs(),
         },
     }
 }

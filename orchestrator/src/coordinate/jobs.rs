@@ -1,7 +1,7 @@
 //! Tasks in Slurm jobs: from the line into a job, and what Slurm and the worker in it say. When the job is over before the
 //! task was, [`super::job_over`] goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use amore_model::{JobId, PlanStamp, Urgency};
 use amore_plan::Place;
@@ -14,6 +14,7 @@ use amore_wire::{
 
 use super::{
     after_job::JobEnd,
+    after_refusal::{Refusals, again, told},
     events::Event,
     job_asked::{job_asked, log_mark},
     memory,
@@ -32,8 +33,13 @@ use crate::{
     failure::Failure,
 };
 
-/// How long a job waits that Slurm could not take now.
-const LATER: Duration = Duration::from_secs(10);
+/// What becomes of a job that is submitted again.
+fn tried_again(why: &Refused) -> &str {
+    match why.about {
+        About::Unknown => "it is submitted again some times, in case that passes",
+        _ => &why.hint,
+    }
+}
 
 impl Session<'_> {
     /// Puts a task that can run into its line.
@@ -143,6 +149,7 @@ impl Session<'_> {
             }
             LaneEvent::Accepted { token, job } => {
                 if let Some(position) = self.current(&token) {
+                    self.jobs.refusals.remove(&position);
                     if let Some(memory) = &mut self.memory {
                         memory.attempt_is(&token, |row| {
                             row.job_id = Some(job.number);
@@ -265,40 +272,68 @@ impl Session<'_> {
 
     fn on_refused(&mut self, position: usize, why: Refused) {
         let run = self.tasks[position].run;
-        self.story(position, "refused", format!("Slurm refused the job: {}", why.words));
         let words = why.words.trim_end_matches('.').to_owned();
-        let refused = format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint());
-        if why.about == About::Request && self.has_earlier_values(position) {
-            self.tell_once(position, refused);
-            self.end_task(position, Some("Slurm refused its job; the earlier values stay".to_owned()));
+        let said = match why.about {
+            About::NotExecuted => words.clone(),
+            _ => format!("Slurm refused the job: {words}"),
+        };
+        self.story(position, "refused", said.clone());
+        let standing = self.jobs.refusals.entry(position).or_insert((Instant::now(), Refusals::default()));
+        let (since, refusals) = (standing.0.elapsed(), &mut standing.1);
+        if why.about == About::Reservation && !self.tasks[position].journey.leave_reservation {
+            self.advance(position, TaskMove::NotSubmitted);
+            self.tasks[position].journey.leave_reservation = true;
+            self.tell_once(
+                position,
+                format!(
+                    "warning: Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
+                    why.hint
+                ),
+            );
+            self.line_up(position);
+            return;
+        }
+        if let Some(delay) = again(why.about, refusals) {
+            self.advance(position, TaskMove::NotSubmitted);
+            let told = told(since);
+            let long = match since.as_secs() / 60 {
+                minutes if told > 0 => format!(", for {minutes} minutes now"),
+                _ => String::new(),
+            };
+            let what = match why.about {
+                About::Unknown => "does not take the job",
+                _ => "takes no more jobs now",
+            };
+            self.tell_first(
+                position,
+                format!("{} {words} {told}", why.about == About::Unknown),
+                format!("note: Slurm {what} ({words}){long}; {}", tried_again(&why)),
+            );
+            self.jobs.later.push((Instant::now() + delay, position));
+            return;
+        }
+        self.jobs.refusals.remove(&position);
+        let refused = match why.about {
+            About::NotExecuted => {
+                format!("error: run {run} was not submitted: {words}\n  hint: {}", why.hint)
+            }
+            _ => format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
+        };
+        self.tell_once(position, refused);
+        if self.has_earlier_values(position) {
+            let problem = match why.about {
+                About::NotExecuted => format!("{words}; the earlier values stay"),
+                _ => "Slurm refused its job; the earlier values stay".to_owned(),
+            };
+            self.end_task(position, Some(problem));
             return;
         }
         self.advance(position, TaskMove::NotSubmitted);
-        match why.about {
-            About::Reservation if !self.tasks[position].journey.leave_reservation => {
-                self.tasks[position].journey.leave_reservation = true;
-                self.tell_once(
-                    position,
-                    format!(
-                        "warning: Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
-                        why.hint()
-                    ),
-                );
-                self.line_up(position);
-            }
-            About::Limit | About::ForNow => {
-                self.tell_once(
-                    position,
-                    format!("note: Slurm takes no more jobs now ({words}); {}", why.hint()),
-                );
-                self.jobs.later.push((Instant::now() + LATER, position));
-            }
-            About::Reservation | About::Request => {
-                self.tell_once(position, refused);
-                let message = format!("Slurm refused the job: {words}\n{}", why.hint());
-                self.give_up_rest(position, "JobRefused", &message);
-            }
-        }
+        let class = match why.about {
+            About::NotExecuted => "JobNotSubmitted",
+            _ => "JobRefused",
+        };
+        self.give_up_rest(position, class, &format!("{said}\n{}", why.hint));
     }
 
     /// Does the run's file have a value of each variable of the task? A job that never was says nothing against them, and
@@ -323,8 +358,8 @@ impl Session<'_> {
             // Of many jobs that wait for the same one is enough; `amore jobs` shows all.
             self.tell_first(
                 position,
-                format!("{} in {} {}", seen.reason, seen.partition, seen.reservation),
-                format!("note: job {job} (run {run}) waits: {}\n  hint: {advice}", seen.reason),
+                format!("{} {} in {} {}", seen.state, seen.reason, seen.partition, seen.reservation),
+                format!("note: job {job} (run {run}) {}\n  hint: {}", advice.what, advice.hint),
             );
         }
         if let Some(memory) = &mut self.memory {

@@ -7,7 +7,7 @@ use std::{
 
 use amore_model::JobId;
 
-use super::after_job::JobEnd;
+use super::{after_job::JobEnd, after_refusal::Refusals};
 use crate::dispatch::slurm::{answers::Seen, lane::Lane, order::LaneEvent};
 
 /// How long a command waits before it is looked again whether another request still executes it.
@@ -26,6 +26,8 @@ pub struct Jobs {
     pub(super) seen: HashMap<String, Seen>,
     /// Tasks that are tried again at a time.
     pub(super) later: Vec<(Instant, usize)>,
+    /// Tasks whose jobs Slurm has not taken: since when, and how often.
+    pub(super) refusals: HashMap<usize, (Instant, Refusals)>,
     /// Jobs that are over; their tasks are judged when everything of the run is collected.
     pub(super) over: Vec<(usize, JobEnd, Option<JobId>)>,
     /// Distinguishes the tokens of one process.

@@ -4,6 +4,7 @@ mod accept;
 mod adopt;
 mod after_command;
 pub mod after_job;
+mod after_refusal;
 mod cancel;
 pub mod describe;
 pub mod events;

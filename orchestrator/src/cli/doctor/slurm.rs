@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{Check, Checks, programs};
+use super::{Check, Checks};
 use crate::dispatch::slurm::{
     asked::{SlurmSettings, TIME_MINUTES, minutes},
     client::{self, SlurmSilent},
     clusters::Clusters,
+    environment,
     partition::{Verdict, Wanted, in_words},
     reservation::{Standing, standing},
     script,
@@ -44,7 +45,12 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         );
         return checks.done;
     }
-    let version = commands(&mut checks).await;
+    for problem in environment::wrong_names() {
+        checks.problem("environment", problem, format!("correct {}", environment::MORE));
+    }
+    let Ok(version) = commands(&mut checks).await else {
+        return checks.done;
+    };
     let settings = resolved.settings();
     let clusters = settings.on();
     if !clusters_are_known(&mut checks, &clusters).await {
@@ -64,7 +70,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
             checks.problem(
                 "partitions",
                 words,
-                "ask the administrators: `scontrol show partition` does not answer",
+                "`scontrol show partition` does not answer as Amore asks it: if it does in your shell, ask the administrators which variable it needs (docs/slurm.md, Environment)",
             );
             return checks.done;
         }
@@ -87,13 +93,16 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     checks.done
 }
 
+/// The one command without which nothing more can be asked does not begin.
+struct NothingToAsk;
+
 /// Are the commands there, all of one version? Which?
-async fn commands(checks: &mut Checks) -> Option<String> {
+async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
     let needed = ["sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr"];
     let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
     let mut missing = Vec::new();
     for program in needed {
-        match programs::ask(Path::new(program), &["--version"]).await {
+        match client::ask(program, &["--version"]).await {
             Ok(answer) => {
                 let version = answer.split_whitespace().last().unwrap_or_default().to_owned();
                 match versions.iter_mut().find(|(other, _)| *other == version) {
@@ -101,15 +110,29 @@ async fn commands(checks: &mut Checks) -> Option<String> {
                     None => versions.push((version, vec![program])),
                 }
             }
-            Err(words) => missing.push(format!("{program}: {words}")),
+            Err(SlurmSilent(words)) => missing.push((program, words)),
         }
     }
-    if !missing.is_empty() {
-        checks.problem(
-            "commands",
-            missing.join("\n"),
-            "all of Slurm's commands must be on PATH: module load slurm",
-        );
+    if let Some((first, _)) = missing.first() {
+        let needs = client::what_it_needs(first).await.join(",");
+        let hint = if needs.is_empty() {
+            "all of Slurm's commands must be on PATH, and begin: module load slurm".to_owned()
+        } else {
+            format!(
+                "it begins where {needs} is set, which Slurm's commands are not given: export {}={needs}, or environment = [{}] in the site's file",
+                environment::MORE,
+                needs.split(',').map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+            )
+        };
+        let each: Vec<String> = missing
+            .iter()
+            .map(
+                |(program, words)| {
+                    if words.starts_with(program) { words.clone() } else { format!("{program}: {words}") }
+                },
+            )
+            .collect();
+        checks.problem("commands", each.join("\n"), hint);
     } else if let [(version, programs)] = versions.as_slice() {
         checks.ok("commands", format!("Slurm {version} ({})", programs.join(", ")));
     } else {
@@ -119,7 +142,10 @@ async fn commands(checks: &mut Checks) -> Option<String> {
             .collect();
         checks.warn("commands", each.join("\n"), "they come from several installations: see PATH");
     }
-    versions.into_iter().next().map(|(version, _)| version)
+    if missing.iter().any(|(program, _)| *program == "scontrol") {
+        return Err(NothingToAsk);
+    }
+    Ok(versions.into_iter().next().map(|(version, _)| version))
 }
 
 /// Does accounting know the clusters that are set? Without it none of them has an address.
@@ -160,7 +186,7 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
 
 async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
     let ping = cluster.map_or_else(|| vec!["ping"], |name| vec!["-M", name, "ping"]);
-    match programs::ask(Path::new("scontrol"), &ping).await {
+    match client::ask("scontrol", &ping).await {
         Ok(answer) if answer.contains(" is UP") => {
             let down = answer.lines().any(|line| line.contains(" is DOWN"));
             if down {
@@ -170,7 +196,7 @@ async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
             }
             true
         }
-        Ok(words) | Err(words) => {
+        Ok(words) | Err(SlurmSilent(words)) => {
             checks.problem(
                 "controller",
                 words,

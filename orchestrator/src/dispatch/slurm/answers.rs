@@ -2,8 +2,22 @@
 
 use amore_model::JobId;
 
-use super::{advice::advice, clusters::Clusters};
+use super::{
+    clusters::Clusters,
+    reasons,
+    refused::CODE,
+    states::{self, Ended, Meaning},
+};
 use crate::coordinate::after_job::JobEnd;
+
+/// What is told of a job that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// After "job 12": `waits: PartitionDown`.
+    pub what: String,
+    /// What it means, and what to do.
+    pub hint: String,
+}
 
 /// How a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,27 +39,47 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Does it wait for its start?
+    /// Does it wait for its start, as far as is known?
     pub fn waits(&self) -> bool {
         self.end.is_none()
-            && matches!(self.state.as_str(), "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD")
+            && matches!(states::meaning(&self.state), Meaning::Waits | Meaning::Held | Meaning::Unknown)
     }
 
-    /// What to do about its waiting, if it may wait for long.
-    pub fn advice(&self, job: &JobId) -> Option<String> {
-        if !self.waits() {
+    /// What to tell of it, and what to do, if it may stand still for long.
+    pub fn advice(&self, job: &JobId) -> Option<Advice> {
+        if self.end.is_some() {
             return None;
         }
-        // Of a partition these are the daily life, of a reservation they are not expected.
-        if !self.reservation.is_empty() && matches!(self.reason.as_str(), "Resources" | "Priority") {
-            return Some(format!(
-                "the reservation {} is full: it begins when others in it have ended; `scontrol{} update JobId={} ReservationName=` lets it go to a partition",
-                self.reservation,
-                job.cluster_option(),
-                job.number
-            ));
+        let (number, on) = (job.number, job.cluster_option());
+        let waits = |hint: String| Advice { what: format!("waits: {}", self.reason), hint };
+        match states::meaning(&self.state) {
+            Meaning::Runs | Meaning::Over(_) => None,
+            Meaning::Suspended => Some(Advice {
+                what: format!("is {}", self.state),
+                hint: format!(
+                    "it stands still until Slurm or an administrator resumes it (`scontrol{on} resume {number}`); `amore cancel {job}` gives it up"
+                ),
+            }),
+            Meaning::Unknown => Some(Advice {
+                what: format!("is {}, a state that Amore does not know", self.state),
+                hint: format!(
+                    "it is followed as one that waits: `scontrol{on} show job {number}` shows it; `amore cancel {job}` gives it up"
+                ),
+            }),
+            Meaning::Held => reasons::advice("job requeued in held state", job)
+                .map(|hint| Advice { what: format!("is held ({}): {}", self.state, self.reason), hint }),
+            // Of a partition these are the daily life, of a reservation they are not expected.
+            Meaning::Waits
+                if !self.reservation.is_empty()
+                    && matches!(self.reason.as_str(), "Resources" | "Priority") =>
+            {
+                Some(waits(format!(
+                    "the reservation {} is full: it begins when others in it have ended; `scontrol{on} update JobId={number} ReservationName=` lets it go to a partition",
+                    self.reservation
+                )))
+            }
+            Meaning::Waits => reasons::advice(&self.reason, job).map(waits),
         }
-        advice(&self.reason, job)
     }
 
     /// Is it the job of another attempt?
@@ -55,24 +89,33 @@ impl Seen {
 
     /// Does it stay in the queue although it will never begin?
     pub fn lingers(&self) -> bool {
-        self.end.is_some()
-            && matches!(self.state.as_str(), "PENDING" | "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT")
+        self.end.is_some() && !states::is_final(&self.state)
     }
+}
+
+/// A line without the formula before it: `sbatch: error: `, `sbatch: fatal: `, `slurm_load_jobs error: `, `sbatch: `.
+pub fn bare(line: &str) -> &str {
+    let line = line.trim();
+    for mark in ["error: ", "fatal: "] {
+        if let Some((program, words)) = line.split_once(mark)
+            && !program.trim_end().contains(' ')
+        {
+            return words.trim();
+        }
+    }
+    line.strip_prefix("sbatch: ").unwrap_or(line).trim()
 }
 
 /// What Slurm says on standard error, without its formulas.
 pub fn words_of(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
-        .map(|line| line.split_once("error: ").map_or(line, |(_, words)| words).trim())
-        .map(|line| line.strip_prefix("Batch job submission failed: ").unwrap_or(line))
+        .map(bare)
+        .map(|line| line.strip_prefix(CODE).unwrap_or(line))
         .filter(|line| !line.is_empty())
         .collect();
     lines.join("; ")
 }
-
-/// What Slurm says of a cluster that accounting does not know.
-pub const NO_CLUSTER: &str = "known by database";
 
 /// What `sbatch --parsable` says: `JOBID`, or `JOBID;CLUSTER` where clusters were named. Of several only Slurm knows which.
 pub fn parse_submitted(answer: &str, clusters: &Clusters) -> Option<JobId> {
@@ -83,26 +126,6 @@ pub fn parse_submitted(answer: &str, clusters: &Clusters) -> Option<JobId> {
         (_, Some(cluster)) => Some(JobId { cluster: Some(cluster), ..job }),
         (Clusters::Several(_) | Clusters::All, None) => None,
     }
-}
-
-/// Did the controller not answer, so that nothing is known?
-pub fn is_silence(words: &str) -> bool {
-    // Who names a cluster needs slurmdbd for its address.
-    let unreachable = words.contains("can't be reached now") && !words.contains(NO_CLUSTER);
-    unreachable
-        || [
-            "problem talking to the database",
-            "Unable to contact slurm",
-            "Socket timed out",
-            "Connection refused",
-            "connect failure",
-            "Zero Bytes were transmitted",
-            "Munge encode failed",
-            "Protocol authentication error",
-            "Slurm backup controller in standby mode",
-        ]
-        .iter()
-        .any(|text| words.contains(text))
 }
 
 /// A line of `squeue -o '%i|%T|%N|%P|%v|%k|%r'`: job and how it stands.
@@ -133,34 +156,39 @@ fn end_of(state: &str, exit: &str, reason: &str, reservation: &str) -> Option<Jo
     let (word, rest) = state.split_once(' ').unwrap_or((state, ""));
     let code =
         exit.split_once(':').and_then(|(code, signal)| Some((code.parse().ok()?, signal.parse().ok()?)));
-    Some(match word {
-        "COMPLETED" => JobEnd::Completed,
+    let gone = || {
+        let from_reason = reason.strip_prefix("Reservation ").and_then(|text| text.split(' ').next());
+        let name = from_reason.filter(|name| !name.is_empty()).unwrap_or(reservation);
+        JobEnd::ReservationGone { reservation: name.to_owned() }
+    };
+    let not_started = JobEnd::Failed { code: (0, 53), launch: true };
+    Some(match states::meaning(word) {
+        Meaning::Over(Ended::Completed) => JobEnd::Completed,
         // Without the code only the reason is left, which is the same for some scripts that were killed.
-        "FAILED" => JobEnd::Failed {
+        Meaning::Over(Ended::Failed) => JobEnd::Failed {
             code: code.unwrap_or((1, 0)),
             launch: match code {
                 Some(code) => code == (0, 53),
                 None => reason.starts_with("JobLaunchFailure") || reason.starts_with("RaisedSignal:53"),
             },
         },
-        "TIMEOUT" => JobEnd::TimeLimit,
-        "OUT_OF_MEMORY" => JobEnd::OutOfMemory,
-        "PREEMPTED" => JobEnd::Preempted,
-        "NODE_FAIL" | "BOOT_FAIL" => JobEnd::NodeFailed,
-        "CANCELLED" => {
+        Meaning::Over(Ended::NotStarted) => not_started,
+        Meaning::Over(Ended::TimeLimit) => JobEnd::TimeLimit,
+        Meaning::Over(Ended::OutOfMemory) => JobEnd::OutOfMemory,
+        Meaning::Over(Ended::Preempted) => JobEnd::Preempted,
+        Meaning::Over(Ended::NodeFailed) => JobEnd::NodeFailed,
+        Meaning::Over(Ended::Cancelled) => {
             JobEnd::Cancelled { by: rest.strip_prefix("by ").and_then(|uid| uid.parse().ok()).map(user_name) }
         }
-        "RESV_DEL_HOLD" => {
-            let from_reason = reason.strip_prefix("Reservation ").and_then(|text| text.split(' ').next());
-            let name = from_reason.filter(|name| !name.is_empty()).unwrap_or(reservation);
-            JobEnd::ReservationGone { reservation: name.to_owned() }
-        }
+        Meaning::Over(Ended::ReservationGone) => gone(),
         // Nobody starts it again.
-        _ if reason.starts_with("launch failed requeued held") => {
-            JobEnd::Failed { code: (0, 53), launch: true }
+        _ if reason.starts_with("launch failed requeued held") => not_started,
+        Meaning::Over(Ended::Otherwise) => JobEnd::Other(word.to_owned()),
+        // Some versions let it wait without a state of its own.
+        Meaning::Waits | Meaning::Held if reasons::is_reservation_gone(reason) => gone(),
+        Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => {
+            return None;
         }
-        "DEADLINE" | "REVOKED" | "SPECIAL_EXIT" => JobEnd::Other(word.to_owned()),
-        _ => return None,
     })
 }
 
@@ -196,6 +224,21 @@ pub fn parse_exit_code(line: &str) -> Option<(String, (i32, i32))> {
     Some((job.trim().to_owned(), code))
 }
 
+/// Does this say that a command did not even begin? So a shell says it (126, 127), or the loader of its libraries.
+pub fn did_not_start(code: i32, words: &str) -> bool {
+    let loader = [
+        "error while loading shared libraries",
+        "symbol lookup error",
+        "cannot execute binary file",
+        "Exec format error",
+        "bad interpreter",
+    ];
+    matches!(code, 126 | 127)
+        || (code != 0
+            && (loader.iter().any(|text| words.contains(text))
+                || words.lines().any(|line| line.contains("version `") && line.contains("not found"))))
+}
+
 /// Does the controller not know a job of this number (any more)?
 pub fn is_unknown_job(words: &str) -> bool {
     words.contains("Invalid job id")
@@ -221,15 +264,12 @@ pub mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_controller_that_does_not_answer_is_no_refusal() {
-        for words in [
-            "Unable to contact slurm controller (connect failure)",
-            "Socket timed out on send/recv operation",
-            "Munge encode failed: Failed to access",
-        ] {
-            assert!(is_silence(words), "{words}");
-        }
+    /// The names in a list of Slurm's manual.
+    pub fn manual(file: &str) -> Vec<String> {
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../slurm-tests/recorded/manual").join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -255,6 +295,19 @@ pub mod tests {
             assert!(ends.contains(&JobEnd::TimeLimit), "{version}");
             assert!(ends.iter().any(|end| matches!(end, JobEnd::Cancelled { by: Some(_) })), "{version}");
         }
+    }
+
+    #[test]
+    fn a_command_that_did_not_begin_is_told_from_one_that_says_no() {
+        let lost =
+            "sbatch: error while loading shared libraries: libslurmfull.so: cannot open shared object file";
+        assert!(did_not_start(127, lost) && did_not_start(1, lost) && did_not_start(126, ""));
+        assert!(did_not_start(
+            1,
+            "sbatch: /lib/libc.so.6: version `GLIBC_2.38' not found (required by sbatch)"
+        ));
+        assert!(!did_not_start(1, "sbatch: error: Batch job submission failed: Invalid qos specification"));
+        assert!(!did_not_start(0, lost) && !did_not_start(255, "sbatch: unrecognized option '--x'"));
     }
 
     #[test]
@@ -288,15 +341,37 @@ pub mod tests {
     }
 
     #[test]
+    fn a_state_that_nobody_knows_is_told_and_waited_for() {
+        let of = |line: &str| parse_queue(line).unwrap().1;
+        let job = JobId::on(None, 12);
+        let odd = of("12|HIBERNATING|n1|main|(null)|amore:1|None");
+        assert!(odd.end.is_none() && odd.waits());
+        assert!(odd.advice(&job).unwrap().what.contains("does not know"));
+        let stopped = of("12|SUSPENDED|n1|main|(null)|amore:1|None");
+        assert!(!stopped.waits() && stopped.advice(&job).unwrap().hint.contains("scontrol resume 12"));
+        let held = of("12|REQUEUE_HOLD||main|(null)|amore:1|JobHoldMaxRequeue");
+        assert!(held.waits() && held.advice(&job).unwrap().hint.contains("scontrol release 12"));
+        let failed = of("12|LAUNCH_FAILED|n1|main|(null)|amore:1|None");
+        assert_eq!(failed.end, Some(JobEnd::Failed { code: (0, 53), launch: true }));
+        assert!(failed.lingers());
+        let deleted = of("12|PENDING||main|upex|amore:1|ReservationDeleted");
+        assert_eq!(deleted.end, Some(JobEnd::ReservationGone { reservation: "upex".to_owned() }));
+    }
+
+    #[test]
     fn a_full_reservation_is_told() {
         let advice = |line: &str| parse_queue(line).unwrap().1.advice(&JobId::on(None, 12));
         assert!(
             advice("12|PENDING||main|upex|amore:1|Resources")
                 .unwrap()
+                .hint
                 .contains("the reservation upex is full")
         );
         assert!(
-            advice("12|PENDING||main|upex|amore:1|Priority").unwrap().contains("JobId=12 ReservationName=")
+            advice("12|PENDING||main|upex|amore:1|Priority")
+                .unwrap()
+                .hint
+                .contains("JobId=12 ReservationName=")
         );
         assert_eq!(advice("12|PENDING||main|(null)|amore:1|Resources"), None);
         assert_eq!(advice("12|RUNNING|n1|main|upex|amore:1|None"), None);
@@ -365,16 +440,16 @@ pub mod tests {
     #[test]
     fn what_to_do_names_the_cluster() {
         let (_, seen) = parse_queue("12|PENDING||main|(null)|amore:1|PartitionTimeLimit").unwrap();
-        let advice = seen.advice(&JobId::on(Some("lab"), 12)).unwrap();
+        let advice = seen.advice(&JobId::on(Some("lab"), 12)).unwrap().hint;
         assert!(advice.contains("`scontrol -M lab update JobId=12 TimeLimit"), "{advice}");
         let (_, held) = parse_queue("12|PENDING||main|(null)|amore:1|JobHeldAdmin").unwrap();
-        assert!(held.advice(&JobId::on(Some("lab"), 12)).unwrap().contains("amore cancel 12@lab"));
+        assert!(held.advice(&JobId::on(Some("lab"), 12)).unwrap().hint.contains("amore cancel 12@lab"));
     }
 
     proptest! {
         #[test]
         fn no_line_is_too_odd(line in "\\PC{0,80}") {
-            let _ = (parse_queue(&line), parse_accounting(&line), parse_exit_code(&line), is_silence(&words_of(&line)));
+            let _ = (parse_queue(&line), parse_accounting(&line), parse_exit_code(&line), words_of(&line));
         }
     }
 }

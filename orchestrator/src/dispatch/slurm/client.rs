@@ -15,16 +15,13 @@ use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 use super::{
     answers::{self, Seen, parse_accounting, parse_exit_code, parse_queue, parse_submitted},
     clusters::Clusters,
-    refused::{About, Refused},
+    environment,
+    refused::{self, Reading, Refused},
     script,
 };
 
 /// How long a command may take. Slurm's own limit (MessageTimeout, 10 s if not set) ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a command of Slurm's needs of our environment. Nothing that could leak into a job or change an answer
-/// (DISPLAY, LD_PRELOAD, SBATCH_*, SQUEUE_FORMAT…) is passed on; who the user is says [`identity`].
-const KEPT: [&str; 4] = ["PATH", "LANG", "SLURM_CONF", "KRB5CCNAME"];
-
 /// Slurm did not answer; nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -124,15 +121,40 @@ pub fn has_configuration() -> Result<(), SlurmSilent> {
     }
 }
 
-async fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Output, SlurmSilent> {
-    has_configuration()?;
-    let silent = |error: std::io::Error| SlurmSilent(format!("{program}: {error}"));
+/// Why there is no answer of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NoAnswer {
+    /// It began, and what it did is not known.
+    Silent(String),
+    /// It did not begin: nothing was asked of Slurm.
+    NotExecuted(String),
+}
+
+impl From<NoAnswer> for SlurmSilent {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Silent(words) | NoAnswer::NotExecuted(words) => SlurmSilent(words),
+        }
+    }
+}
+
+async fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result<Output, NoAnswer> {
+    has_configuration().map_err(|SlurmSilent(words)| NoAnswer::NotExecuted(words))?;
+    execute(program, arguments, input, &environment::of_commands()).await
+}
+
+async fn execute(
+    program: &str,
+    arguments: &[String],
+    input: Option<&str>,
+    given: &[(String, OsString)],
+) -> Result<Output, NoAnswer> {
+    let silent = |error: std::io::Error| NoAnswer::Silent(format!("{program}: {error}"));
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
-        .envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))))
-        .envs(identity())
+        .envs(given.iter().map(|(name, value)| (name, value)))
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -143,25 +165,79 @@ async fn run(program: &str, arguments: &[String], input: Option<&str>) -> Result
         // Times that it prints are seconds since 1970, or at least the same everywhere. A job must not inherit this.
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
     }
-    let mut process = command.spawn().map_err(silent)?;
+    let mut process = command
+        .spawn()
+        .map_err(|error| NoAnswer::NotExecuted(format!("{program} could not be executed: {error}")))?;
     if let (Some(text), Some(mut stdin)) = (input, process.stdin.take()) {
         // A command that ends before it has read everything says why.
         let _ = stdin.write_all(text.as_bytes()).await;
     }
-    match timeout(PATIENCE, process.wait_with_output()).await {
-        Ok(output) => output.map_err(silent),
-        Err(_) => Err(SlurmSilent(format!("{program} has not answered after {} s", PATIENCE.as_secs()))),
+    let output = match timeout(PATIENCE, process.wait_with_output()).await {
+        Ok(output) => output.map_err(silent)?,
+        Err(_) => {
+            let words = format!("{program} has not answered after {} s", PATIENCE.as_secs());
+            return Err(NoAnswer::Silent(words));
+        }
+    };
+    let words = String::from_utf8_lossy(&output.stderr);
+    match output.status.code().filter(|code| answers::did_not_start(*code, &words)) {
+        Some(code) => {
+            let words = answers::words_of(&words);
+            let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+            Err(NoAnswer::NotExecuted(format!("{program} could not be executed (exit code {code}){words}")))
+        }
+        None => Ok(output),
     }
 }
 
-/// Who the user is, as a login would tell: a service may have been started without.
-fn identity() -> Vec<(&'static str, OsString)> {
-    let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::geteuid()) else {
-        let kept = ["HOME", "USER", "LOGNAME", "SHELL"];
-        return kept.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect();
+/// What a command of Slurm's prints, or why it does not; asked as everything is asked.
+///
+/// # Errors
+/// It did not begin, does not answer, or says no.
+pub async fn ask(program: &str, arguments: &[&str]) -> Result<String, SlurmSilent> {
+    let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+    let output = run(program, &arguments, None).await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    // `scontrol ping` complains on standard output.
+    let last = [&output.stderr, &output.stdout].into_iter().find_map(|text| {
+        let text = String::from_utf8_lossy(text);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    });
+    Err(SlurmSilent(last.unwrap_or_else(|| output.status.to_string())))
+}
+
+/// Variables of the shell that a command needs to begin, if it does not with what it is given: those without which it
+/// does not begin. Empty where it begins anyway, or not even with all of them.
+pub async fn what_it_needs(program: &str) -> Vec<String> {
+    let version = ["--version".to_owned()];
+    let begins = async |given: &[(String, OsString)]| {
+        execute(program, &version, None, given).await.is_ok_and(|output| output.status.success())
     };
-    let name = OsString::from(user.name);
-    vec![("HOME", user.dir.into()), ("USER", name.clone()), ("LOGNAME", name), ("SHELL", user.shell.into())]
+    let known = environment::of_commands();
+    let mut more: Vec<(String, OsString)> = environment::of_the_shell();
+    more.retain(|(name, _)| known.iter().all(|(other, _)| other != name));
+    let with = |more: &[(String, OsString)]| [known.as_slice(), more].concat();
+    if begins(&known).await || !begins(&with(&more)).await {
+        return Vec::new();
+    }
+    // Halves first: most of a shell's variables are not needed.
+    let mut size = more.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < more.len() {
+            let end = (at + size).min(more.len());
+            let without = [&more[..at], &more[end..]].concat();
+            if begins(&with(&without)).await {
+                more = without;
+            } else {
+                at = end;
+            }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    more.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Arguments of `sbatch` for a job. `--export=ALL` means the few variables that `sbatch` itself is given here: with
@@ -220,25 +296,28 @@ pub async fn submit(asked: &JobAsked, token: &str) -> Submitted {
     let script = match script::render(&asked.directory, &asked.script) {
         Ok(script) => script,
         Err(error) => {
-            return Submitted::Refused(Refused { words: error.to_string(), about: About::Request });
+            return Submitted::Refused(Refused::of_ours(error.to_string()));
         }
     };
     let output = match run("sbatch", &arguments(asked, token), Some(&script)).await {
         Ok(output) => output,
-        Err(SlurmSilent(words)) => return Submitted::Unsure { words },
+        Err(NoAnswer::Silent(words)) => return Submitted::Unsure { words },
+        Err(NoAnswer::NotExecuted(words)) => return Submitted::Refused(Refused::not_executed(words)),
     };
     let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let words = answers::words_of(&String::from_utf8_lossy(&output.stderr));
     if output.status.success() {
         return match parse_submitted(&answer, &Clusters::of(asked.clusters.as_deref())) {
             Some(job) => Submitted::Accepted { job },
             None => Submitted::Unsure { words: format!("sbatch said {answer:?}") },
         };
     }
-    if answers::is_silence(&words) || output.status.code().is_none() {
-        Submitted::Unsure { words }
-    } else {
-        Submitted::Refused(Refused::of(&words, asked.reservation.is_some()))
+    let said = String::from_utf8_lossy(&output.stderr);
+    match refused::read(&said, asked.reservation.is_some(), environment::site_refusals()) {
+        Reading::Silence { words } => Submitted::Unsure { words },
+        Reading::Refused(Refused { words, .. }) if output.status.code().is_none() => {
+            Submitted::Unsure { words }
+        }
+        Reading::Refused(refused) => Submitted::Refused(refused),
     }
 }
 
@@ -397,12 +476,12 @@ pub async fn cancel(job: &JobId, token: &str) -> Result<(), String> {
         }
         Ok(output) if answers::is_unknown_job(&said(&output)) => return Ok(()),
         Ok(output) => return Err(said(&output)),
-        Err(SlurmSilent(words)) => return Err(words),
+        Err(no_answer) => return Err(SlurmSilent::from(no_answer).0),
     }
     match run("scancel", &on_cluster(cluster, &[&number]), None).await {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(said(&output)),
-        Err(SlurmSilent(words)) => Err(words),
+        Err(no_answer) => Err(SlurmSilent::from(no_answer).0),
     }
 }
 

@@ -7,6 +7,7 @@ use amore_model::JobId;
 use super::{
     answers::Seen,
     client::{self, SlurmSilent},
+    states,
 };
 use crate::coordinate::after_job::JobEnd;
 
@@ -40,7 +41,7 @@ pub async fn poll(cluster: Option<&str>, jobs: &[JobId]) -> Result<Poll, SlurmSi
     let mut queue = client::queue(cluster).await?;
     let wants_more = |job: &&JobId| match queue.get(*job) {
         None => true,
-        Some(seen) => matches!(seen.end, Some(JobEnd::Failed { .. } | JobEnd::Cancelled { .. })),
+        Some(seen) => failed(seen) || matches!(seen.end, Some(JobEnd::Cancelled { .. })),
     };
     let missing: Vec<JobId> = jobs.iter().filter(wants_more).cloned().collect();
     let accounting = if missing.is_empty() {
@@ -54,7 +55,6 @@ pub async fn poll(cluster: Option<&str>, jobs: &[JobId]) -> Result<Poll, SlurmSi
     };
     // The queue's reason for a failed job is the same for a script that was killed and for one that never began.
     let without_code = |job: &&JobId| {
-        let failed = |seen: &Seen| matches!(seen.end, Some(JobEnd::Failed { .. }));
         let told = |seen: &Seen| seen.end.is_some();
         queue.get(*job).is_some_and(failed) && !accounting.get(*job).is_some_and(told)
     };
@@ -62,13 +62,19 @@ pub async fn poll(cluster: Option<&str>, jobs: &[JobId]) -> Result<Poll, SlurmSi
         let codes = client::exit_codes(cluster).await?;
         for (job, code) in codes {
             if let Some(seen) = queue.get_mut(&job)
-                && matches!(seen.end, Some(JobEnd::Failed { .. }))
+                && failed(seen)
             {
                 seen.end = Some(JobEnd::Failed { code, launch: code == (0, 53) });
             }
         }
     }
     Ok(Poll { queue, accounting })
+}
+
+/// Did its script fail? What the queue says of a job that never began (`LAUNCH_FAILED`) is enough.
+fn failed(seen: &Seen) -> bool {
+    states::meaning(&seen.state) == states::Meaning::Over(states::Ended::Failed)
+        && matches!(seen.end, Some(JobEnd::Failed { .. }))
 }
 
 #[cfg(test)]

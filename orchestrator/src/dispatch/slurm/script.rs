@@ -27,6 +27,8 @@ pub struct JobScript {
     pub events: String,
     /// Environment variables to set, in order.
     pub environment: Vec<(String, String)>,
+    /// Variables to take away: `sbatch` needs them, the job is not to see them.
+    pub without: Vec<String>,
 }
 
 /// A template that cannot be used.
@@ -57,7 +59,29 @@ pub fn render(directory: &Path, script: &JobScript) -> Result<String, TemplateEr
     let (name, text) = template(directory)?;
     let rendered = render_text(&name, &text, script)?;
     works(&name, &rendered, script)?;
-    Ok(rendered)
+    Ok(without(&rendered, &script.without))
+}
+
+/// Takes variables away before the first command of a shell's script, of a site's own template too.
+fn without(rendered: &str, names: &[String]) -> String {
+    let interpreter = rendered.lines().next().unwrap_or_default();
+    let is_shell = ["sh", "bash", "dash", "ksh", "zsh"]
+        .iter()
+        .any(|shell| interpreter.split(['/', ' ']).any(|word| word == *shell));
+    if names.is_empty() || !is_shell {
+        return rendered.to_owned();
+    }
+    let is_command = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let mut text = String::with_capacity(rendered.len());
+    let mut done = false;
+    for line in rendered.split_inclusive('\n') {
+        if !done && is_command(line) {
+            text.push_str(&format!("unset {}\n", names.join(" ")));
+            done = true;
+        }
+        text.push_str(line);
+    }
+    text
 }
 
 /// Says which template jobs of this database directory are made of, having tried it.
@@ -72,6 +96,7 @@ pub fn check(directory: &Path) -> Result<String, TemplateError> {
         sheet: sample("sheet"),
         events: sample("events"),
         environment: vec![("NAME".to_owned(), "value".to_owned())],
+        without: Vec::new(),
     };
     render(directory, &script)?;
     Ok(template(directory)?.0)
@@ -143,12 +168,26 @@ mod tests {
             sheet: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.json".to_owned(),
             events: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.events".to_owned(),
             environment: vec![("EXTRA_DATA_DATA_ROOT".to_owned(), "/gpfs/it's $(here)\nnow".to_owned())],
+            without: Vec::new(),
         }
     }
 
     #[test]
     fn the_script_of_a_job() {
         insta::assert_snapshot!(render_text("t", TEMPLATE, &script()).unwrap());
+    }
+
+    #[test]
+    fn what_sbatch_needs_is_taken_away_before_the_first_command() {
+        let text = "#!/bin/bash\n#SBATCH --constraint=a\n\n# words\nmodule load x\nexec w\n";
+        let names = ["LD_LIBRARY_PATH".to_owned(), "SLURM_JWT".to_owned()];
+        assert_eq!(
+            without(text, &names),
+            "#!/bin/bash\n#SBATCH --constraint=a\n\n# words\nunset LD_LIBRARY_PATH SLURM_JWT\nmodule load x\nexec w\n"
+        );
+        assert_eq!(without(text, &[]), text);
+        let python = "#!/usr/bin/env python3\nimport os\n";
+        assert_eq!(without(python, &names), python);
     }
 
     #[test]

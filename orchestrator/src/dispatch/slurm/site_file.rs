@@ -15,6 +15,8 @@ use toml::Spanned;
 use super::{
     asked::{CONCURRENT_JOBS, NonCluster, SlurmSettings, memory_mib, minutes},
     clusters::unfit_name,
+    environment::may_be_handed_on,
+    refused::{SiteMeans, SiteRefusal},
     sourced::{Resolved, Source, Sourced},
 };
 use crate::failure::Failure;
@@ -87,6 +89,19 @@ struct General {
     proposal: BTreeMap<Spanned<String>, Level>,
     #[serde(default)]
     instrument: BTreeMap<String, Level>,
+    #[serde(default)]
+    environment: Vec<Spanned<String>>,
+    #[serde(default)]
+    refusal: Vec<RefusalText>,
+}
+
+/// What a message of the site's own means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusalText {
+    text: Spanned<String>,
+    means: SiteMeans,
+    hint: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -111,6 +126,8 @@ pub struct SiteFile {
     general: Resolved,
     proposals: BTreeMap<u32, Resolved>,
     instruments: BTreeMap<String, Resolved>,
+    environment: Vec<String>,
+    refusals: Vec<SiteRefusal>,
 }
 
 /// Where the site's file would be: `AMORE_SITE_CONFIG`, `etc/amore.toml` of the installed tree, or
@@ -145,6 +162,16 @@ impl SiteFile {
         &self.path
     }
 
+    /// Names of more variables that Slurm's commands need.
+    pub fn environment(&self) -> &[String] {
+        &self.environment
+    }
+
+    /// What messages of the site's own mean.
+    pub fn refusals(&self) -> &[SiteRefusal] {
+        &self.refusals
+    }
+
     /// Reads its text.
     ///
     /// # Errors
@@ -168,6 +195,19 @@ impl SiteFile {
             noncluster_mem,
         };
         file.general = reader.level(general, "[slurm]")?;
+        for name in slurm.environment {
+            if let Err(problem) = may_be_handed_on(name.get_ref()) {
+                return Err(reader.wrong(&name.span(), problem, "environment = [\"SITE_TOKEN\"]"));
+            }
+            file.environment.push(name.into_inner());
+        }
+        for RefusalText { text, means, hint } in slurm.refusal {
+            if text.get_ref().trim().is_empty() {
+                let problem = "it must be a part of the site's message".to_owned();
+                return Err(reader.wrong(&text.span(), problem, "text = \"maintenance until\""));
+            }
+            file.refusals.push(SiteRefusal { text: text.into_inner(), means, hint });
+        }
         for (name, level) in slurm.proposal {
             let Ok(proposal) = name.get_ref().parse::<Proposal>() else {
                 let problem = format!("{:?} is not a proposal number", name.get_ref());

@@ -1,0 +1,107 @@
+"""sbatch that does not take a job: a shortage is waited out, a rule is told once, and what is not known is tried some times."""
+
+from __future__ import annotations
+
+import pytest
+from databases import Database
+
+ONE = '''
+@Variable(cluster=True)
+def quick(run):
+    effect("quick")
+    return 1
+'''
+# Says the words of a file, twice or always, and counts.
+REFUSES = r"""
+echo x >>"$HERE/asked"
+[ "$(wc -l <"$HERE/asked")" -gt "$(cat "$HERE/times")" ] && exec "$REAL/sbatch" "$@"
+cat "$HERE/words" >&2; exit 1
+"""
+FAILED = "sbatch: error: Batch job submission failed: "
+POLICY = FAILED + "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+
+
+def refusing(database: Database, words: str, times: int = 2) -> None:
+    database.context(ONE)
+    (database.path / "words").write_text(words + "\n")
+    (database.path / "times").write_text(str(times))
+    database.front("sbatch", REFUSES)
+
+
+def asked(database: Database) -> int:
+    return (database.path / "asked").read_text().count("x")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        FAILED + "Resource temporarily unavailable",
+        FAILED + "Message receive failure",
+        "sbatch: fatal: Unable to process configuration file",
+        FAILED + "Unable to create job record, try again",
+        # Nobody knows what it means.
+        FAILED + "The hamster is tired",
+        "gateway: no route to the submission host",
+    ],
+)
+def test_what_passes_is_tried_again(database: Database, words: str) -> None:
+    refusing(database, words)
+    command = database.begin("reprocess", "1")
+    said = command.ends()
+    assert words.rpartition("failed: ")[2].rpartition("fatal: ")[2] in said and "note: " in said
+    assert "error" not in said and asked(database) == 3
+    assert database.rows(1) == {"quick": 1} and database.executions() == {"quick": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "hint", "never"),
+    [
+        (
+            "sbatch: error: Jobs need an account here: add one and try again\n" + POLICY,
+            "Jobs need an account here: add one and try again",
+            "slurm_account",
+            "cpus",
+        ),
+        ("sbatch: error: QOSMinNode\n" + POLICY, "QOSMinNode", "sacctmgr show qos", "cpus"),
+        ("sbatch: error: QOSMaxWallDurationPerJobLimit\n" + POLICY, "QOSMaxWallDuration", "slurm_time", "cpus"),
+        (FAILED + "Access/permission denied", "Access/permission denied", "amore doctor", "cpus"),
+        (
+            "sbatch: error: Only projects with a proposal may submit, please try again\n" + FAILED + "Unspecified error",
+            "Only projects with a proposal",
+            "rule of its own",
+            "cpus",
+        ),
+    ],
+)
+def test_a_rule_of_the_site_is_told_once(database: Database, words: str, shown: str, hint: str, never: str) -> None:
+    refusing(database, words, times=100)
+    said = database.begin("reprocess", "1").ends()
+    assert shown in said and hint in said and never not in said
+    assert asked(database) == 1
+    kind, message = database.rows(1)["quick"]
+    assert kind == "JobRefused" and shown in message and hint in message
+
+
+def test_a_limit_of_submissions_is_waited_for_and_explained(database: Database) -> None:
+    refusing(database, "sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + POLICY, times=1)
+    command = database.begin("reprocess", "1")
+    command.wait_said("note: Slurm takes no more jobs now (QOSMaxSubmitJobPerUserLimit;")
+    told = database.amore("explain", "1").stdout
+    assert "is submitted again in a while (Slurm refused the job: QOSMaxSubmit" in told and "its turn" not in told
+    command.ends()
+    assert asked(database) == 2 and database.rows(1) == {"quick": 1}
+
+
+def test_what_never_passes_and_nobody_knows_becomes_an_error(database: Database) -> None:
+    refusing(database, FAILED + "The hamster is tired", times=100)
+    said = database.begin("reprocess", "1").ends()
+    assert said.count("The hamster is tired") >= 2 and asked(database) == 4
+    assert database.rows(1)["quick"][0] == "JobRefused"
+
+
+def test_a_site_says_what_its_words_mean(database: Database) -> None:
+    refusing(database, "sbatch: error: maintenance until noon\n" + FAILED + "Unspecified error")
+    site = database.path / "site.toml"
+    site.write_text('[[slurm.refusal]]\ntext = "maintenance until"\nmeans = "passes"\nhint = "see the calendar"\n')
+    said = database.begin("reprocess", "1", env={**database.environment, "AMORE_SITE_CONFIG": str(site)}).ends()
+    assert "see the calendar" in said and asked(database) == 3 and database.rows(1) == {"quick": 1}
