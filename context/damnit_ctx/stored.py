@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,27 @@ def read(path: str, name: str) -> Any:
         if objtype is not None:
             raise NotAsReturned(objtype)
         stored = group["data"]
+        _check_sources(stored)
         if h5py.check_string_dtype(stored.dtype) is not None and stored.dtype.kind == "O":
             return stored.asstr()[()]
         return np.asarray(stored[()])
+
+
+def _check_sources(stored: Any) -> None:
+    """HDF5 gives the fill value, and no error, for an array whose own file is missing or closed to us.
+
+    Raises:
+        OSError: it is.
+    """
+    import h5py
+
+    for source in stored.virtual_sources() if stored.is_virtual else ():
+        path = os.path.join(os.path.dirname(os.path.abspath(stored.file.filename)), source.file_name)
+        try:
+            with open(path, "rb"), h5py.File(path, "r") as file:
+                file[source.dset_name]
+        except (OSError, KeyError) as error:
+            raise OSError(f"{stored.name} lies in the array file {path}, which cannot be read: {error}") from None
 
 
 def _table(parquet: bytes, objtype: str) -> Any:
@@ -79,6 +98,7 @@ def _dataset(group: Any) -> Any:
             continue
         if bytes(stored.attrs.get("NAME", b"")).startswith(_SCALE_WITHOUT_VARIABLE):
             continue
+        _check_sources(stored)
         is_text = h5py.check_string_dtype(stored.dtype) is not None and stored.dtype.kind == "O"
         values = np.asarray(stored.asstr()[()] if is_text else stored[()])
         if is_text:

@@ -184,7 +184,7 @@ def test_missing_array_files_are_noticed(driver):
     os.unlink(path)
     arrays[0].rename(hidden)
     findings = driver.do("verify", file=str(driver.run_file))
-    assert len(findings) == 1 and "/big/data reads as zeros" in findings[0]
+    assert len(findings) == 1 and "/big/data reads as NaN" in findings[0]
     assert "missing" in driver.do("export", file=str(driver.run_file), to=str(driver.dir / "x"))["failed"]
     # The rest of the run can still be added to, and the array comes back with its file.
     driver.store(value("b", plain(np.array(1))))

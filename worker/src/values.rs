@@ -30,19 +30,23 @@ fn broken(what: impl Into<String>) -> TakeError {
     TakeError::Child(io::Error::new(io::ErrorKind::InvalidData, what.into()))
 }
 
-/// Arrays that came by stream, in the order of their message.
+/// Where the arrays of a value are now, in the order of their message.
 #[derive(Debug, Default)]
 pub struct Streamed {
-    arrays: Vec<StreamedArray>,
+    arrays: Vec<Taken>,
 }
 
-/// Hands the streamed arrays out in their order.
-type Rest<'a> = std::slice::Iter<'a, StreamedArray>;
+/// Hands them out in their order.
+type Rest<'a> = std::slice::Iter<'a, Taken>;
 
 #[derive(Debug)]
-enum StreamedArray {
-    Small(Vec<u8>),
-    Large(results::LargeArray),
+enum Taken {
+    /// In the message or in the shared memory still.
+    InPlace,
+    /// Here: they came by stream.
+    Here(Vec<u8>),
+    /// In a file of their own.
+    Apart(results::LargeArray),
 }
 
 enum Sink {
@@ -52,7 +56,7 @@ enum Sink {
     Failed(results::ResultsError),
 }
 
-/// Takes all streamed arrays of a value from the child.
+/// Takes all streamed arrays of a value from the child, and sets large arrays apart.
 ///
 /// # Errors
 /// See [`TakeError`].
@@ -67,16 +71,45 @@ pub fn take_streams(
     let mut streamed = Streamed::default();
     let mut failure = None;
     for (array, compress) in arrays(message) {
+        let dtype = array.dtype.parse::<results::Dtype>();
         if array.content != Content::Stream {
+            let is_summary = message.summary.as_ref().is_some_and(|summary| std::ptr::eq(array, summary));
+            let taken = match (&array.content, dtype) {
+                (Content::Shm { offset, bytes }, Ok(dtype)) if !is_summary && is_apart(&dtype, *bytes) => {
+                    let content = child.memory.bytes(*offset, *bytes).ok_or_else(|| {
+                        broken(format!("{bytes} bytes at {offset}: outside the shared memory"))
+                    })?;
+                    let apart = || {
+                        let shape = &array.shape;
+                        let name = &message.name;
+                        let mut writer = results::LargeArrayWriter::create(
+                            extracted_data,
+                            proposal,
+                            run,
+                            name,
+                            dtype,
+                            shape,
+                            compress,
+                        )?;
+                        writer.write(content)?;
+                        writer.finish()
+                    };
+                    apart().map(Taken::Apart)
+                }
+                _ => Ok(Taken::InPlace),
+            };
+            match taken {
+                Ok(taken) => streamed.arrays.push(taken),
+                Err(error) => failure = failure.or(Some(error)),
+            }
             continue;
         }
-        let dtype = array.dtype.parse::<results::Dtype>();
         let size = dtype.as_ref().ok().and_then(results::Dtype::item_size);
         let size = size.or_else(|| unstorable_size(&array.dtype));
         let Some(size) = size else { return Err(broken(format!("a stream of {}", array.dtype))) };
         let expected = array.shape.iter().product::<u64>() * size as u64;
         let mut sink = match dtype {
-            Ok(dtype) if expected >= results::LARGE => {
+            Ok(dtype) if is_apart(&dtype, expected) => {
                 let writer = results::LargeArrayWriter::create(
                     extracted_data,
                     proposal,
@@ -118,8 +151,8 @@ pub fn take_streams(
             }
         }
         let array = match sink {
-            Sink::Small(all) => Ok(StreamedArray::Small(all)),
-            Sink::Large(writer) => writer.finish().map(StreamedArray::Large),
+            Sink::Small(all) => Ok(Taken::Here(all)),
+            Sink::Large(writer) => writer.finish().map(Taken::Apart),
             Sink::Failed(error) => Err(error),
         };
         match array {
@@ -128,6 +161,11 @@ pub fn take_streams(
         }
     }
     failure.map_or(Ok(streamed), |error| Err(error.into()))
+}
+
+/// Does an array of this size belong into a file of its own? Not one whose loss could not be seen.
+fn is_apart(dtype: &results::Dtype, bytes: u64) -> bool {
+    bytes >= results::LARGE && dtype.can_be_missing()
 }
 
 /// All arrays of a value in the order in which they are streamed, and whether they are compressed.
@@ -224,18 +262,18 @@ fn array<'a>(
     memory: &'a SharedMemory,
     streamed: &mut Rest<'a>,
 ) -> Result<results::ArrayData<'a>, TakeError> {
-    let content = match &array.content {
-        Content::Shm { offset, bytes } => results::Content::Bytes(
+    let content = match (streamed.next(), &array.content) {
+        (Some(Taken::Here(all)), _) => results::Content::Bytes(all),
+        (Some(Taken::Apart(large)), _) => results::Content::Large(large.clone()),
+        (Some(Taken::InPlace), Content::Shm { offset, bytes }) => results::Content::Bytes(
             memory
                 .bytes(*offset, *bytes)
                 .ok_or_else(|| broken(format!("{bytes} bytes at {offset}: outside the shared memory")))?,
         ),
-        Content::Text { strings } => results::Content::Text(strings.clone()),
-        Content::Stream => match streamed.next() {
-            Some(StreamedArray::Small(all)) => results::Content::Bytes(all),
-            Some(StreamedArray::Large(large)) => results::Content::Large(large.clone()),
-            None => return Err(broken("fewer streams than announced")),
-        },
+        (Some(Taken::InPlace), Content::Text { strings }) => results::Content::Text(strings.clone()),
+        (Some(Taken::InPlace), Content::Stream) | (None, _) => {
+            return Err(broken("fewer arrays than announced"));
+        }
     };
     Ok(results::ArrayData {
         dtype: array.dtype.parse::<results::Dtype>().map_err(results::ResultsError::from)?,

@@ -1,7 +1,8 @@
 //! Copying results from file to file.
 
 use crate::{
-    h5::{H5Result, Kind, Node, VirtualSource},
+    dtype::Dtype,
+    h5::{H5Error, H5Result, Kind, Node, VirtualSource},
     names::{ERRORS, PREVIEW, REDUCED},
     netcdf::{self, DimIds},
 };
@@ -90,16 +91,47 @@ impl<'a> Copier<'a> {
         let is_group = node.kind() == Kind::Group;
         match &mut self.copy_dataset {
             Some(copy_dataset) if !is_group => copy_dataset(from, name, to, true),
-            None if !is_group || is_plain(&node)? => from.copy_to(name, to, name, true),
+            None if !is_group => copy_dataset(from, name, to, true),
+            None if is_plain(&node)? && !hides_loss(&node.open("data")?)? => {
+                from.copy_to(name, to, name, true)
+            }
             way => {
                 let group = to.create_group(name)?;
                 netcdf::copy_group(&node, &group, &mut self.ids, |name: &str| match way {
                     Some(copy_dataset) => copy_dataset(&node, name, &group, false),
-                    None => node.copy_to(name, &group, name, false),
+                    None => copy_dataset(&node, name, &group, false),
                 })
             }
         }
     }
+}
+
+/// Copies a dataset. One of an earlier version that would read as zeros without its array file gets another fill value.
+fn copy_dataset(from: &Node, name: &str, to: &Node, attributes: bool) -> H5Result<()> {
+    let node = from.open(name)?;
+    let renewed = if hides_loss(&node)? { node.dataset_type()?.dtype()? } else { None };
+    let Some(dtype) = renewed.filter(Dtype::can_be_missing) else {
+        return from.copy_to(name, to, name, attributes);
+    };
+    let [source] = node.virtual_sources()?.try_into().map_err(|sources: Vec<_>| {
+        H5Error::new("copying a dataset", format!("{name} has {} sources", sources.len()))
+    })?;
+    let copy = netcdf::write_virtual(to, name, &dtype, &node.shape()?, source)?;
+    if attributes {
+        for attribute in node.attribute_names()? {
+            node.copy_attribute(&attribute, &copy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Would the loss of this dataset's array file show as a plausible value?
+pub(crate) fn hides_loss(node: &Node) -> H5Result<bool> {
+    if node.kind() != Kind::Dataset || node.virtual_sources()?.len() != 1 {
+        return Ok(false);
+    }
+    let dtype = node.dataset_type()?.dtype()?;
+    Ok(dtype.and_then(|dtype| dtype.missing()) != Some(node.fill_value()?))
 }
 
 /// Is this the group of a plain value, with nothing in it that the library's copy would break?

@@ -122,6 +122,71 @@ impl Dtype {
             Dtype::Text => None,
         }
     }
+
+    /// Is there an element that nobody takes for a result?
+    pub fn can_be_missing(&self) -> bool {
+        self.missing().is_some()
+    }
+
+    /// The element that stands for a value that is not there: NaN, the type's extreme, bytes that are no text. None for
+    /// truth values, of which each is plausible.
+    pub(crate) fn missing(&self) -> Option<Vec<u8>> {
+        // Little-endian first.
+        let in_order = |mut bytes: Vec<u8>, big_endian: bool| {
+            if big_endian {
+                bytes.reverse();
+            }
+            bytes
+        };
+        match *self {
+            Dtype::Int { bytes, signed, big_endian } => {
+                // The least of the signed, the greatest of the others.
+                let mut extreme = vec![if signed { 0 } else { 0xff }; bytes];
+                if signed {
+                    extreme[bytes - 1] = 0x80;
+                }
+                Some(in_order(extreme, big_endian))
+            }
+            Dtype::Float { bytes, big_endian } => Some(in_order(not_a_number(bytes)?, big_endian)),
+            Dtype::Complex { bytes, big_endian } => {
+                Some(in_order(not_a_number(bytes / 2)?, big_endian).repeat(2))
+            }
+            Dtype::Bytes { length } => Some(vec![0xff; length]),
+            Dtype::Bool | Dtype::Text => None,
+            Dtype::Record(ref record) => {
+                let mut whole = vec![0; record.size];
+                for field in &record.fields {
+                    let one = field.dtype.missing()?;
+                    let count = field.shape.iter().product::<u64>() as usize;
+                    let all = one.repeat(count);
+                    whole.get_mut(field.offset..field.offset + all.len())?.copy_from_slice(&all);
+                }
+                Some(whole)
+            }
+        }
+    }
+
+    /// What a reader sees of an array of this type whose file is missing.
+    pub(crate) fn missing_in_words(&self) -> &'static str {
+        match self {
+            Dtype::Float { .. } | Dtype::Complex { .. } => "NaN",
+            Dtype::Int { .. } => "its type's extreme",
+            _ => "what is no value",
+        }
+    }
+}
+
+/// A quiet NaN, little-endian.
+fn not_a_number(bytes: usize) -> Option<Vec<u8>> {
+    match bytes {
+        2 => Some(0x7e00u16.to_le_bytes().to_vec()),
+        4 => Some(f32::NAN.to_bits().to_le_bytes().to_vec()),
+        8 => Some(f64::NAN.to_bits().to_le_bytes().to_vec()),
+        // x87's ten bytes, in sixteen.
+        16 if cfg!(target_arch = "x86_64") => Some([vec![0; 7], vec![0xc0, 0xff, 0x7f], vec![0; 6]].concat()),
+        16 => Some([vec![0; 13], vec![0x80, 0xff, 0x7f]].concat()),
+        _ => None,
+    }
 }
 
 impl fmt::Display for Dtype {
@@ -203,5 +268,30 @@ impl FromStr for Dtype {
             (Some('S'), _) => refuse("its elements are empty"),
             _ => refuse("it is no numpy type that HDF5 has"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_no_plausible_value() {
+        let missing = |dtype: &str| dtype.parse::<Dtype>().unwrap().missing();
+        assert!(f64::from_le_bytes(missing("<f8").unwrap().try_into().unwrap()).is_nan());
+        assert!(f64::from_be_bytes(missing(">f8").unwrap().try_into().unwrap()).is_nan());
+        assert!(f32::from_le_bytes(missing("<f4").unwrap().try_into().unwrap()).is_nan());
+        assert_eq!(missing("<f2").unwrap(), [0, 0x7e]);
+        assert_eq!(i64::from_le_bytes(missing("<i8").unwrap().try_into().unwrap()), i64::MIN);
+        assert_eq!(i16::from_be_bytes(missing(">i2").unwrap().try_into().unwrap()), i16::MIN);
+        assert_eq!(missing("|u1").unwrap(), [u8::MAX]);
+        assert_eq!(missing("<c8").unwrap(), missing("<f4").unwrap().repeat(2));
+        assert_eq!(missing("|S3").unwrap(), [0xff; 3]);
+        assert_eq!((missing("|b1"), missing("str")), (None, None));
+        let record = r#"{"size": 6, "fields": [{"name": "a", "offset": 0, "dtype": "<u2", "shape": [2]},
+            {"name": "b", "offset": 5, "dtype": "|i1", "shape": []}]}"#;
+        assert_eq!(missing(record).unwrap(), [0xff, 0xff, 0xff, 0xff, 0, 0x80]);
+        let with_flag = r#"{"size": 1, "fields": [{"name": "a", "offset": 0, "dtype": "|b1", "shape": []}]}"#;
+        assert_eq!(missing(with_flag), None);
     }
 }

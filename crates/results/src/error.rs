@@ -61,7 +61,7 @@ pub enum ResultsError {
         reason: String,
     },
     /// An array lies in a file of its own, and that file is not there (or not there yet, on a network file
-    /// system): reading the array would give zeros.
+    /// system): reading the array would give what is no value.
     #[error("{file} needs the array file {source_file} for {dataset}, which is missing or unreadable")]
     MissingSource {
         /// The file that refers to it.

@@ -16,6 +16,7 @@ use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{DatasetOptions, File, Node, Storage, Type},
     names::{self, ARRAYS, WRITING},
+    readers::{self, Readers},
     sync_directory::sync_directory,
 };
 
@@ -101,8 +102,8 @@ impl LargeArrayWriter {
     ) -> Result<Self, ResultsError> {
         names::check_variable(variable)?;
         let bad = |reason: String| ResultsError::BadValue { variable: variable.to_owned(), reason };
-        let Some(item_size) = dtype.item_size() else {
-            return Err(bad("text cannot be kept in a file of its own".to_owned()));
+        let (Some(item_size), true) = (dtype.item_size(), dtype.can_be_missing()) else {
+            return Err(bad(format!("{dtype} cannot be kept in a file of its own")));
         };
         let expected = shape
             .iter()
@@ -114,6 +115,10 @@ impl LargeArrayWriter {
         let token = format!("{}-{}", names::file_name_part(variable), names::random_hex());
         let path = directory.join(format!("{token}{WRITING}"));
         fs::File::options().write(true).create_new(true).open(&path).doing("cannot create", &path)?;
+        // Whoever collects it may be somebody else, who could not change its rights.
+        if let Ok(run_file) = Readers::of(&names::run_file(extracted_data, proposal, run)) {
+            let _ = run_file.give_to(&path);
+        }
 
         let mut writer = LargeArrayWriter {
             directory,
@@ -277,7 +282,12 @@ fn create_directories(from: &Path, to: &Path) -> Result<(), ResultsError> {
     if to.is_dir() {
         return Ok(());
     }
+    let new: Vec<&Path> = to.ancestors().take_while(|directory| !directory.is_dir()).collect();
     fs::create_dir_all(to).doing("cannot create the directory", to)?;
+    for directory in new {
+        // Somebody else may have been faster: then they are his.
+        let _ = readers::open_like(from, directory);
+    }
     for directory in to.ancestors().skip(1) {
         sync_directory(directory)?;
         if directory == from {

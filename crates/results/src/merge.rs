@@ -12,7 +12,7 @@ use amore_model::{PlanStamp, Proposal, Run};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
-    copy::{Copier, sources_of},
+    copy::{Copier, Located, sources_of},
     error::{DoingTo, InFile, ResultsError, write_error},
     fragment::{begin, provenance_text},
     h5::{File, H5Error, H5Result, Node},
@@ -21,6 +21,7 @@ use crate::{
     netcdf,
     output::Output,
     precedence::Made,
+    readers::{self, Readers, Settled},
     reduced::{self, ReducedRow, RunFileSummary},
     sync_directory::sync_directory,
     value::{ArrayData, Provenance, StoredOutcome},
@@ -53,6 +54,23 @@ pub struct MergeReport {
     pub start_time: Option<f64>,
     /// Is that the start of a mock run?
     pub mock_start: bool,
+    /// The run's file has fewer readers than it would have, because this array has.
+    pub fewer_readers: Option<FewerReaders>,
+}
+
+/// An array file that fewer people may read than would read the run file, and that belongs to somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FewerReaders {
+    /// The array file, or a directory on the way to it.
+    pub path: PathBuf,
+    /// `rw-rw---- alice:users`
+    pub rights: String,
+}
+
+impl FewerReaders {
+    fn of(narrow: &readers::Narrow) -> Self {
+        FewerReaders { path: narrow.path.clone(), rights: narrow.readers.in_words() }
+    }
 }
 
 /// A merge failed; run file and fragments are as they were.
@@ -243,7 +261,7 @@ fn list(root: &Node, metadata: &fs::Metadata) -> H5Result<Listing> {
     Ok((variables, unsaid, start))
 }
 
-/// A virtual dataset whose source is missing reads as zeros, so this must be known before it is passed on.
+/// A virtual dataset whose source is missing reads as its fill value, so this must be known before it is passed on.
 pub(crate) fn check_sources(path: &Path, root: &Node) -> Result<(), ResultsError> {
     for source in sources_of(root).reading(path)? {
         let file = path.with_file_name(&source.source.file);
@@ -277,6 +295,7 @@ fn attempt(
     };
     if let ([only], None) = (incoming, &existing)
         && only.unsaid.is_empty()
+        && has_its_readers(extracted_data, only)?
         && link(&only.path, target)?
     {
         sync_directory(extracted_data)?;
@@ -304,6 +323,17 @@ fn attempt(
 fn open_base(target: &Path) -> Result<Incoming, MergeError> {
     // Sources are not checked: what is kept stays as it is, an array without its file included.
     Incoming::open_unchecked(target).map_err(MergeError::RunFile)
+}
+
+/// Can those who may read this fragment read its arrays?
+fn has_its_readers(extracted_data: &Path, fragment: &Incoming) -> Result<bool, ResultsError> {
+    let sources = sources_of(&fragment.root).reading(&fragment.path)?;
+    if sources.is_empty() {
+        return Ok(true);
+    }
+    let own = Readers::of(&fragment.path).doing("cannot look at", &fragment.path)?;
+    let narrow = |source: &Located| readers::narrow(extracted_data, &own, &source.source.file);
+    Ok(sources.iter().all(|source| narrow(source).is_ok_and(|found| found.is_none())))
 }
 
 /// Gives the fragment the run file's name as well. False if that cannot be, and the long way must be taken.
@@ -431,6 +461,15 @@ fn rewrite(
     drop(copier);
     drop(root);
     let sealed = output.seal()?;
+    let wanted = match base {
+        Some(base) => Some(Readers::of(&base.path).doing("cannot look at", &base.path)?),
+        None => None,
+    };
+    let sources = kept_sources.iter().map(String::as_str);
+    report.fewer_readers = match readers::settle(extracted_data, sealed.path(), wanted.as_ref(), sources)? {
+        Settled::Same => None,
+        Settled::Narrowed(narrow) => Some(FewerReaders::of(&narrow)),
+    };
 
     if let Some(base) = base {
         // From now on the array files that nothing refers to are only kept for those who still read them.

@@ -131,6 +131,21 @@ pub(crate) fn write_attr(node: &Node, name: &str, attr: &Attr) -> H5Result<()> {
     }
 }
 
+/// Writes a dataset whose content is in another file. Where that cannot be read, HDF5 gives the fill value without an error:
+/// it must be seen that it is no result. (`_FillValue` of netCDF may be any number, and is an attribute.)
+pub(crate) fn write_virtual(
+    parent: &Node,
+    name: &str,
+    dtype: &Dtype,
+    shape: &[u64],
+    source: VirtualSource,
+) -> H5Result<Node> {
+    let (kind, fill) = (Type::of(dtype)?, dtype.missing());
+    let storage = Storage::Virtual(source);
+    let options = DatasetOptions { kind: &kind, shape, storage, fill: fill.as_deref() };
+    parent.create_dataset(name, &options)
+}
+
 /// Writes an array as a dataset of `parent`, wherever its content is.
 pub(crate) fn write_array(
     parent: &Node,
@@ -144,10 +159,10 @@ pub(crate) fn write_array(
         parent.create_dataset(name, &DatasetOptions { kind: &kind, shape: &array.shape, storage, fill })
     };
     match &array.content {
-        Content::Large(large) => create(Storage::Virtual(VirtualSource {
-            file: large.relative.clone(),
-            dataset: DATASET.to_owned(),
-        })),
+        Content::Large(large) => {
+            let source = VirtualSource { file: large.relative.clone(), dataset: DATASET.to_owned() };
+            write_virtual(parent, name, &array.dtype, &array.shape, source)
+        }
         Content::Text(texts) => {
             let dataset = create(Storage::Contiguous)?;
             dataset.write_texts(texts)?;

@@ -132,6 +132,11 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
+    /// Where it is until then.
+    pub(crate) fn path(&self) -> &Path {
+        &self.output.path
+    }
+
     /// Gives the file its name, in place of a file of that name, and makes that durable.
     pub(crate) fn rename_to(mut self, to: &Path) -> Result<(), ResultsError> {
         fs::rename(&self.output.path, to).doing("cannot rename a new file to", to)?;

@@ -1,27 +1,57 @@
 //! Is all there that a run file says is there?
 
 use std::{
-    fmt,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    copy::sources_of,
+    copy::{Located, hides_loss, sources_of},
     error::{DoingTo, InFile, ResultsError},
-    h5::{File, H5Result, Kind, Node},
+    h5::{File, H5Result, Kind, Node, VirtualSource},
     names::PROVENANCE,
+    readers::{self, Readers},
     value::Provenance,
 };
 
 /// Something wrong with a run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// An array reads as zeros, because its file is gone.
+    /// An array's file is gone.
     MissingSource {
         /// The dataset in the run file.
         dataset: String,
         /// The array file.
         source: PathBuf,
+        /// What other programs read in its place.
+        reads_as: &'static str,
+    },
+    /// An array's file cannot be read by this user.
+    UnreadableSource {
+        /// The dataset in the run file.
+        dataset: String,
+        /// The array file.
+        source: PathBuf,
+        /// Why not.
+        reason: String,
+        /// What this user reads in its place, in other programs.
+        reads_as: &'static str,
+    },
+    /// Some of those who may read the run file may not read an array.
+    FewerReaders {
+        /// The dataset in the run file.
+        dataset: String,
+        /// The array file, or a directory on the way to it.
+        path: PathBuf,
+        /// Who may read that.
+        rights: String,
+        /// Who may read the run file.
+        run_file: String,
+    },
+    /// An array whose file is there would read as zeros if it were not: an earlier version wrote it so.
+    HidesLoss {
+        /// The dataset in the run file.
+        dataset: String,
     },
     /// An array file cannot be read, or holds something else than the run file says.
     WrongSource {
@@ -48,12 +78,35 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Is all there that the run file says, and this is only what might go wrong?
+    pub fn is_note(&self) -> bool {
+        matches!(self, Finding::HidesLoss { .. })
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::MissingSource { dataset, source } => {
-                write!(f, "{dataset} reads as zeros: its array file {} is missing", source.display())
+            Finding::MissingSource { dataset, source, reads_as } => {
+                write!(f, "{dataset} reads as {reads_as}: its array file {} is missing", source.display())
             }
+            Finding::UnreadableSource { dataset, source, reason, reads_as } => write!(
+                f,
+                "{dataset} reads as {reads_as} for you: its array file {} cannot be read: {reason}",
+                source.display()
+            ),
+            Finding::FewerReaders { dataset, path, rights, run_file } => write!(
+                f,
+                "{dataset} cannot be read by all who may read the run file ({run_file}): {} is {rights}; its owner can \
+                 change that (chmod, chgrp), and so does the next result that its owner's command stores for this run",
+                path.display()
+            ),
+            Finding::HidesLoss { dataset } => write!(
+                f,
+                "{dataset} would read as zeros if its array file were missing (written by an earlier version): the next \
+                 result that is stored for this run changes that, of truth values when they are computed again"
+            ),
             Finding::WrongSource { dataset, source, reason } => {
                 write!(f, "{dataset} cannot be read from its array file {}: {reason}", source.display())
             }
@@ -79,14 +132,9 @@ pub fn verify(run_file: &Path) -> Result<Vec<Finding>, ResultsError> {
     match sources_of(&root) {
         Err(error) => findings.push(Finding::Unreadable { path: "/".to_owned(), reason: error.to_string() }),
         Ok(sources) => {
+            let own = Readers::of(run_file).doing("cannot look at", run_file)?;
             for located in sources {
-                let source = run_file.with_file_name(&located.source.file);
-                if !source.exists() {
-                    findings.push(Finding::MissingSource { dataset: located.dataset, source });
-                } else if let Err(reason) = compare(&root, &located.dataset, &source, &located.source.dataset)
-                {
-                    findings.push(Finding::WrongSource { dataset: located.dataset, source, reason });
-                }
+                findings.extend(check_source(run_file, &own, &root, located));
             }
         }
     }
@@ -106,6 +154,46 @@ pub fn verify(run_file: &Path) -> Result<Vec<Finding>, ResultsError> {
         }
     }
     Ok(findings)
+}
+
+/// What is wrong with an array file, if anything is.
+fn check_source(run_file: &Path, own: &Readers, root: &Node, located: Located) -> Option<Finding> {
+    let Located { dataset, source: VirtualSource { file, dataset: source_dataset } } = located;
+    let source = run_file.with_file_name(&file);
+    let reads_as = root.open(&dataset).and_then(|node| reads_as(&node)).unwrap_or("zeros");
+    match fs::File::open(&source) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some(Finding::MissingSource { dataset, source, reads_as });
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            return Some(Finding::UnreadableSource { dataset, source, reason, reads_as });
+        }
+        Ok(_) => {}
+    }
+    if let Err(reason) = compare(root, &dataset, &source, &source_dataset) {
+        return Some(Finding::WrongSource { dataset, source, reason });
+    }
+    let extracted_data = run_file.parent().unwrap_or(Path::new("."));
+    if let Ok(Some(narrow)) = readers::narrow(extracted_data, own, &file) {
+        return Some(Finding::FewerReaders {
+            dataset,
+            path: narrow.path,
+            rights: narrow.readers.in_words(),
+            run_file: own.in_words(),
+        });
+    }
+    let hidden = root.open(&dataset).and_then(|node| hides_loss(&node)).unwrap_or(false);
+    hidden.then_some(Finding::HidesLoss { dataset })
+}
+
+/// What readers see of a virtual dataset whose source they cannot read.
+fn reads_as(node: &Node) -> H5Result<&'static str> {
+    let dtype = node.dataset_type()?.dtype()?;
+    Ok(match dtype {
+        Some(dtype) if dtype.missing() == Some(node.fill_value()?) => dtype.missing_in_words(),
+        _ => "zeros",
+    })
 }
 
 fn compare(root: &Node, dataset: &str, source: &Path, source_dataset: &str) -> Result<(), String> {

@@ -30,6 +30,9 @@ pub struct Arguments {
 struct Finding {
     file: PathBuf,
     problem: String,
+    /// All is there; this is what might go wrong.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    note: bool,
 }
 
 /// Checks.
@@ -54,7 +57,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             match in_table.get(&(proposal, run)) {
                 Some(names) => {
                     missing += 1;
-                    findings.push(Finding { file, problem: gone(proposal, run, names) });
+                    findings.push(Finding { file, problem: gone(proposal, run, names), note: false });
                 }
                 None => without.push(run.to_string()),
             }
@@ -63,20 +66,26 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         files += 1;
         match amore_results::verify(&file) {
             Ok(found) => {
-                findings.extend(
-                    found.iter().map(|problem| Finding { file: file.clone(), problem: problem.to_string() }),
-                );
+                findings.extend(found.iter().map(|problem| Finding {
+                    file: file.clone(),
+                    problem: problem.to_string(),
+                    note: problem.is_note(),
+                }));
             }
-            Err(error) => findings.push(Finding { file, problem: Failure::from_error(&error).message }),
+            Err(error) => {
+                findings.push(Finding { file, problem: Failure::from_error(&error).message, note: false });
+            }
         }
     }
+    let problems = findings.iter().filter(|finding| !finding.note).count();
     if arguments.json {
         output::say_json(&findings)?;
     } else {
         for finding in &findings {
-            output::say(format!("{}: {}", finding.file.display(), finding.problem));
+            let note = if finding.note { "note: " } else { "" };
+            output::say(format!("{}: {note}{}", finding.file.display(), finding.problem));
         }
-        output::say(format!("{} checked, {}", count(files, "run file"), count(findings.len(), "problem")));
+        output::say(format!("{} checked, {}", count(files, "run file"), count(problems, "problem")));
         if missing > 0 {
             output::say(format!(
                 "{} missing: `amore-proto reprocess` computes the runs again",
@@ -89,7 +98,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if asked {
         output::warn(format!("warning: no results are stored for run {}", without.join(", ")));
     }
-    Ok(match (findings.is_empty(), asked) {
+    Ok(match (problems == 0, asked) {
         (false, _) => ExitCode::FAILURE,
         (true, true) => Exit::Partly.into(),
         (true, false) => ExitCode::SUCCESS,

@@ -116,5 +116,12 @@ pub fn notices(report: &MergeReport, run: Run) -> Vec<Notice> {
         .waiting
         .iter()
         .map(|(path, why)| format!("warning: {} waits to be collected: {why}", path.display()));
-    aside.chain(waiting).map(|message| Notice { message, about_view: false }).collect()
+    let fewer = report.fewer_readers.iter().map(|fewer| {
+        format!(
+            "warning: fewer people than before can read the run file of run {run}: its array file {} is {}; ask its owner to change that (chmod), then run `chmod` on the run file",
+            fewer.path.display(),
+            fewer.rights
+        )
+    });
+    aside.chain(waiting).chain(fewer).map(|message| Notice { message, about_view: false }).collect()
 }

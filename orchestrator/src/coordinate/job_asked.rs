@@ -73,6 +73,7 @@ pub fn job_asked(
             worker: local::program().display().to_string(),
             sheet: sheet::sheet(dir.path(), token).display().to_string(),
             events: sheet::events(dir.path(), token).display().to_string(),
+            umask: own_umask(),
             environment: PASSED_ON
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
@@ -80,4 +81,11 @@ pub fn job_asked(
             without: environment::not_for_jobs(),
         },
     }
+}
+
+/// The umask of this process. The kernel tells it without it being changed; before Linux 4.7 a careful one is taken.
+fn own_umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o007)
 }

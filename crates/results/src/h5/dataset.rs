@@ -296,6 +296,17 @@ impl Node {
         Ok(texts.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
     }
 
+    /// One element that stands for what was never written, or cannot be read.
+    pub(crate) fn fill_value(&self) -> H5Result<Vec<u8>> {
+        const DOING: &str = "reading a fill value";
+        let kind = self.dataset_type()?;
+        let mut fill = vec![0u8; kind.size()?];
+        // SAFETY: a dataset of ours, and a buffer with room for one element of its type.
+        let list = Handle::open(DOING, || unsafe { h5d::H5Dget_create_plist(self.id()) })?;
+        locked(DOING, || unsafe { h5p::H5Pget_fill_value(list.id(), kind.id(), fill.as_mut_ptr().cast()) })?;
+        Ok(fill)
+    }
+
     /// Where a virtual dataset's content is; empty for any other dataset.
     pub(crate) fn virtual_sources(&self) -> H5Result<Vec<VirtualSource>> {
         const DOING: &str = "reading a virtual dataset's sources";

@@ -3,6 +3,7 @@
 mod fragments;
 mod large_arrays;
 mod merging;
+mod readers;
 mod upkeep;
 
 use std::path::{Path, PathBuf};

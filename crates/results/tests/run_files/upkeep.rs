@@ -42,7 +42,7 @@ fn missing_and_wrong_array_files_are_found() {
     std::fs::remove_file(&array).unwrap();
     assert_eq!(
         verify(&file).unwrap(),
-        [Finding::MissingSource { dataset: "/big/v".to_owned(), source: array.clone() }]
+        [Finding::MissingSource { dataset: "/big/v".to_owned(), source: array.clone(), reads_as: "NaN" }]
     );
     let other = store_large(directory.path(), "other", &[1.0; 7], 1);
     let [found] = array_files(directory.path()).try_into().unwrap();

@@ -25,6 +25,9 @@ pub struct JobScript {
     pub sheet: String,
     /// Where the worker says what happens.
     pub events: String,
+    /// Which rights new files are not given: those of whoever submits, so that files have the same readers wherever
+    /// they are made.
+    pub umask: u32,
     /// Environment variables to set, in order.
     pub environment: Vec<(String, String)>,
     /// Variables to take away: `sbatch` needs them, the job is not to see them.
@@ -95,6 +98,7 @@ pub fn check(directory: &Path) -> Result<String, TemplateError> {
         worker: sample("worker"),
         sheet: sample("sheet"),
         events: sample("events"),
+        umask: 0o022,
         environment: vec![("NAME".to_owned(), "value".to_owned())],
         without: Vec::new(),
     };
@@ -151,6 +155,7 @@ fn render_text(name: &str, text: &str, script: &JobScript) -> Result<String, Tem
     context.insert("worker", &script.worker);
     context.insert("sheet", &script.sheet);
     context.insert("events", &script.events);
+    context.insert("umask", &format!("{:04o}", script.umask));
     let environment: Vec<HashMap<&str, &String>> =
         script.environment.iter().map(|(name, value)| [("name", name), ("value", value)].into()).collect();
     context.insert("environment", &environment);
@@ -167,6 +172,7 @@ mod tests {
             worker: "/opt/amore/bin/amore-worker".to_owned(),
             sheet: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.json".to_owned(),
             events: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.events".to_owned(),
+            umask: 0o027,
             environment: vec![("EXTRA_DATA_DATA_ROOT".to_owned(), "/gpfs/it's $(here)\nnow".to_owned())],
             without: Vec::new(),
         }

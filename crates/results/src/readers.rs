@@ -1,0 +1,284 @@
+//! Who may read a run file, and that those may read the array files behind it: an array whose file cannot be read
+//! shows as its fill value, without an error of HDF5's.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{MetadataExt, PermissionsExt, fchown},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::libc;
+
+use crate::error::{DoingTo, ResultsError};
+
+/// The extended attribute that holds an access control list (`setfacl`).
+const ACL: &std::ffi::CStr = c"system.posix_acl_access";
+const READ: u32 = 0o444;
+/// What of the mode is a right: set-id bits and the like of files stay as they are.
+const RIGHTS: u32 = 0o777;
+
+/// Who may read, write and pass a file or directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Readers {
+    user: u32,
+    group: u32,
+    mode: u32,
+    acl: Option<Vec<u8>>,
+}
+
+impl Readers {
+    pub(crate) fn of(path: &Path) -> io::Result<Readers> {
+        let metadata = fs::metadata(path)?;
+        Ok(Readers {
+            user: metadata.uid(),
+            group: metadata.gid(),
+            mode: metadata.mode() & RIGHTS,
+            acl: acl_of(path),
+        })
+    }
+
+    /// Can all those read a file with these rights who can read one with the others?
+    fn cover(&self, other: &Readers) -> bool {
+        let missing = other.mode & !self.mode & READ;
+        if self.acl != other.acl {
+            // What a list says of single users is not weighed: without one on this side, the mode says it all.
+            return self.acl.is_none() && self.mode & READ == READ;
+        }
+        if self.group == other.group {
+            // The owner of the other file is somebody of the group, or of all, for this one.
+            let owners = self.user == other.user || self.mode & 0o044 != 0 || other.mode & 0o400 == 0;
+            return missing & !0o400 == 0 && owners;
+        }
+        let everybody = self.mode & 0o044 == 0o044;
+        everybody || other.mode & 0o044 == 0
+    }
+
+    /// Gives a file these rights, as far as this process may.
+    pub(crate) fn give_to(&self, path: &Path) -> io::Result<()> {
+        let file = fs::File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.gid() != self.group {
+            // Only for groups that one is in.
+            let _ = fchown(&file, None, Some(self.group));
+        }
+        if metadata.uid() != self.user {
+            // Only for root.
+            let _ = fchown(&file, Some(self.user), None);
+        }
+        // Changing the owner clears the set-id bits, which these files have not.
+        file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7000 | self.mode))?;
+        set_acl(&file, self.acl.as_deref())
+    }
+
+    /// `rw-r----- alice:users`, with a `+` where there is an access control list.
+    pub(crate) fn in_words(&self) -> String {
+        let bits = (0..9).rev().map(|bit| {
+            let letter = ['x', 'w', 'r'][bit % 3];
+            if self.mode >> bit & 1 == 1 { letter } else { '-' }
+        });
+        let list = if self.acl.is_some() { "+" } else { "" };
+        let user = nix::unistd::User::from_uid(self.user.into()).ok().flatten();
+        let user = user.map_or_else(|| self.user.to_string(), |user| user.name);
+        let group = nix::unistd::Group::from_gid(self.group.into()).ok().flatten();
+        let group = group.map_or_else(|| self.group.to_string(), |group| group.name);
+        format!("{}{list} {user}:{group}", bits.collect::<String>())
+    }
+}
+
+/// The list of a file, if it has one.
+fn acl_of(path: &Path) -> Option<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut list = vec![0u8; 4096];
+    loop {
+        // SAFETY: NUL-terminated names, and a buffer that is given with its length.
+        let length =
+            unsafe { libc::getxattr(path.as_ptr(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
+        match usize::try_from(length) {
+            Ok(length) => {
+                list.truncate(length);
+                return Some(list);
+            }
+            Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE) => {
+                list.resize(list.len() * 2, 0);
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
+    // SAFETY: an open file, a NUL-terminated name, and a buffer that is given with its length.
+    let answer = unsafe {
+        match list {
+            Some(list) => {
+                libc::fsetxattr(file.as_raw_fd(), ACL.as_ptr(), list.as_ptr().cast(), list.len(), 0)
+            }
+            None => libc::fremovexattr(file.as_raw_fd(), ACL.as_ptr()),
+        }
+    };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if answer == 0 => Ok(()),
+        // There was none, or the file system has none.
+        Some(libc::ENODATA | libc::ENOTSUP) if list.is_none() => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// An array file that fewer people may read than its run file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Narrow {
+    /// The array file, or a directory on the way to it.
+    pub(crate) path: PathBuf,
+    /// Who may read that.
+    pub(crate) readers: Readers,
+}
+
+/// The first thing that keeps somebody from an array who may read the run file.
+pub(crate) fn narrow(extracted_data: &Path, run_file: &Readers, source: &str) -> io::Result<Option<Narrow>> {
+    let path = extracted_data.join(source);
+    let top = Readers::of(extracted_data)?;
+    // Who gets no further than the directory of the run files reads none of them.
+    let pass = |mode: u32| (mode & 0o111) << 2;
+    let arriving = Readers { mode: run_file.mode & pass(top.mode), ..run_file.clone() };
+    for directory in directories(extracted_data, &path) {
+        let readers = Readers::of(&directory)?;
+        let same_list = readers.acl == top.acl;
+        let passing = Readers { mode: pass(readers.mode), ..readers.clone() };
+        let wanted = Readers {
+            acl: if same_list { passing.acl.clone() } else { arriving.acl.clone() },
+            group: if readers.group == top.group { readers.group } else { arriving.group },
+            ..arriving.clone()
+        };
+        if !passing.cover(&wanted) {
+            return Ok(Some(Narrow { path: directory, readers }));
+        }
+    }
+    let readers = Readers::of(&path)?;
+    Ok((!readers.cover(&arriving)).then_some(Narrow { path, readers }))
+}
+
+/// The directories between `extracted_data` and a file below it, from above.
+fn directories(extracted_data: &Path, file: &Path) -> Vec<PathBuf> {
+    let mut between: Vec<PathBuf> = file
+        .ancestors()
+        .skip(1)
+        .take_while(|directory| *directory != extracted_data)
+        .map(Path::to_owned)
+        .collect();
+    between.reverse();
+    between
+}
+
+/// Makes new directories as open as the one that they are in, whatever the umask of this process.
+pub(crate) fn open_like(extracted_data: &Path, directory: &Path) -> io::Result<()> {
+    let top = fs::metadata(extracted_data)?;
+    let list = acl_of(extracted_data);
+    let file = fs::File::open(directory)?;
+    if file.metadata()?.gid() != top.gid() {
+        let _ = fchown(&file, None, Some(top.gid()));
+    }
+    file.set_permissions(fs::Permissions::from_mode(top.mode() & 0o7777))?;
+    set_acl(&file, list.as_deref())
+}
+
+/// What [`settle`] did.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// Who may read the run file may read its arrays.
+    Same,
+    /// The run file has fewer readers than it would have: this array belongs to somebody else.
+    Narrowed(Narrow),
+}
+
+/// Sees to it that a run file and the array files behind it have the same readers, before the run file gets its name.
+///
+/// `wanted`: the rights of the run file that it takes the place of, if there is one. Array files of this user get the
+/// rights of the run file; where one belongs to somebody else and has fewer readers, so has the run file.
+///
+/// # Errors
+/// The run file to be belongs to somebody else; its rights cannot be read.
+pub(crate) fn settle<'a>(
+    extracted_data: &Path,
+    run_file: &Path,
+    wanted: Option<&Readers>,
+    sources: impl Iterator<Item = &'a str> + Clone,
+) -> Result<Settled, ResultsError> {
+    let path = run_file;
+    if let Some(wanted) = wanted
+        && Readers::of(path).doing("cannot look at", path)? != *wanted
+    {
+        // A file system without such rights keeps the file as it was made.
+        let _ = wanted.give_to(path);
+    }
+    let own = Readers::of(path).doing("cannot look at", path)?;
+    for source in sources.clone() {
+        let array = extracted_data.join(source);
+        let Ok(readers) = Readers::of(&array) else { continue };
+        if readers != own {
+            let rights = Readers { user: readers.user, ..own.clone() };
+            // Of somebody else: what that means is seen below.
+            let _ = rights.give_to(&array);
+        }
+        if narrow(extracted_data, &own, source).is_ok_and(|narrow| narrow.is_some()) {
+            for directory in directories(extracted_data, &array) {
+                let _ = open_like(extracted_data, &directory);
+            }
+        }
+    }
+    let first_narrow = |readers: &Readers| -> Option<Narrow> {
+        // A file that is gone has no readers to compare with; `verify` says so.
+        sources.clone().find_map(|source| narrow(extracted_data, readers, source).ok().flatten())
+    };
+    let Some(found) = first_narrow(&own) else { return Ok(Settled::Same) };
+    for without in [0o007, 0o077] {
+        let fewer = Readers { mode: own.mode & !without, acl: None, ..own.clone() };
+        if without == 0o077 || first_narrow(&fewer).is_none() {
+            fewer.give_to(path).doing("cannot change the rights of", path)?;
+            break;
+        }
+    }
+    Ok(Settled::Narrowed(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readers(mode: u32, group: u32) -> Readers {
+        Readers { user: 1, group, mode, acl: None }
+    }
+
+    #[test]
+    fn who_can_read_one_can_read_the_other() {
+        let run_file = readers(0o644, 7);
+        for (mode, group, covers) in [
+            (0o644, 7, true),
+            (0o664, 7, true),
+            (0o640, 7, false),
+            (0o600, 7, false),
+            (0o644, 8, true),
+            (0o640, 8, false),
+        ] {
+            assert_eq!(readers(mode, group).cover(&run_file), covers, "{mode:o} {group}");
+        }
+        assert!(readers(0o640, 7).cover(&readers(0o640, 7)));
+        assert!(readers(0o600, 8).cover(&readers(0o600, 7)));
+        // Somebody else's array that only its owner can read.
+        assert!(!readers(0o600, 7).cover(&Readers { user: 2, ..readers(0o600, 7) }));
+        // A list on the run file lets people in that no mode tells of.
+        let listed = Readers { acl: Some(vec![1]), ..readers(0o640, 7) };
+        assert!(!readers(0o640, 7).cover(&listed));
+        assert!(readers(0o644, 7).cover(&listed));
+        assert!(listed.cover(&listed));
+        assert!(!listed.cover(&readers(0o640, 7)));
+        assert!(listed.in_words().starts_with("rw-r-----+ "), "{}", listed.in_words());
+    }
+}
