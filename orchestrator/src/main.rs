@@ -10,7 +10,9 @@ mod coordinate;
 mod database_dir;
 mod dispatch;
 mod failure;
+mod growing_lines;
 mod problem_words;
+mod signals;
 mod site;
 mod trigger;
 

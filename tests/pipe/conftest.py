@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,35 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def wait_for(
+    what: str, condition: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 120
+) -> Any:
+    """Waits until a condition holds, and returns what it gave; `process` must not end before."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if process is not None and process.poll() is not None and not (found := condition()):
+            out, err = process.communicate()
+            pytest.fail(f"ended with {process.returncode} before {what}\n{out}\n{err}")
+        if found:
+            break
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)
+    return found
+
+
+def kill(pids: list[int]) -> int:
+    """Kills processes; says how many of them lived."""
+    killed = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        except ProcessLookupError:
+            pass
+    return killed
+
+
 class Database:
     """A database directory and the commands in it."""
 
@@ -83,6 +115,56 @@ class Database:
             "    os.close(fd)\n\n"
         )
         (self.path / "context.py").write_text(head + text)
+
+    def processes(self) -> dict[str, list[int]]:
+        """Our processes that work for this directory, by role."""
+        found: dict[str, list[int]] = {"amore": [], "worker": [], "host": [], "child": []}
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                if f"EFFECTS={self.effects}".encode() not in (entry / "environ").read_bytes():
+                    continue
+                command = (entry / "cmdline").read_bytes()
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            for role, word in (
+                ("worker", b"amore-worker"),
+                ("host", b"damnit_ctx.host"),
+                ("amore", b"reprocess"),
+            ):
+                if word in command:
+                    pid = int(entry.name)
+                    found[role].append(pid)
+                    parents[pid] = int(stat.rsplit(")", 1)[1].split()[1])
+                    break
+        # A child is a fork of its host, and looks like it.
+        hosts = set(found["host"])
+        found["child"] = [pid for pid in found["host"] if parents[pid] in hosts]
+        found["host"] = [pid for pid in found["host"] if parents[pid] not in hosts]
+        return found
+
+    def owner(self) -> tuple[int, float] | None:
+        """The process that owns the directory, and until when."""
+        connection = sqlite3.connect(self.path / "runs.sqlite", timeout=30)
+        try:
+            row = connection.execute("SELECT pid, until FROM amore_owner").fetchone()
+        except sqlite3.OperationalError:
+            return None
+        finally:
+            connection.close()
+        return None if row is None or row[0] is None else (row[0], row[1])
+
+    def is_owned_by(self, process: subprocess.Popen[str]) -> bool:
+        """Does this command own the directory?"""
+        owner = self.owner()
+        return owner is not None and owner[0] == process.pid
+
+    def requests(self, kind: str = "*") -> list[Path]:
+        """What commands have handed over to another: files that end with `.kind`."""
+        return sorted((self.path / ".amore/requests").glob(f"*.{kind}"))
 
     def executions(self) -> dict[str, int]:
         """How often each name was noted."""

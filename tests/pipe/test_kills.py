@@ -9,12 +9,11 @@ import signal
 import sqlite3
 import subprocess
 import time
-from pathlib import Path
 
 import h5py
 import pytest
 
-from conftest import Database
+from conftest import Database, kill, wait_for
 
 SLOW = "".join(
     f"""
@@ -28,27 +27,15 @@ def v{i}(run, r: "meta#run_number"):
 )
 
 
-def processes_of(database: Database) -> dict[str, list[int]]:
-    """Our processes that work for this directory, by role."""
-    found: dict[str, list[int]] = {"amore": [], "worker": [], "host": []}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if f"EFFECTS={database.effects}".encode() not in (entry / "environ").read_bytes():
-                continue
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        for role, word in (
-            ("worker", b"amore-worker"),
-            ("host", b"damnit_ctx.host"),
-            ("amore", b"reprocess"),
-        ):
-            if word in command:
-                found[role].append(int(entry.name))
-                break
-    return found
+def gated(database: Database) -> str:
+    """The same, but each variable waits until the test makes the file `go`."""
+    hold = f"    while not os.path.exists({str(database.path / 'go')!r}):\n        time.sleep(0.02)\n"
+    return "import time\n" + SLOW.replace("    time.sleep(0.05)\n", hold)
+
+
+def calls(database: Database) -> int:
+    """How many variables were begun."""
+    return sum(database.executions().values())
 
 
 def check_values(database: Database, runs: range) -> None:
@@ -65,34 +52,37 @@ def check_values(database: Database, runs: range) -> None:
 def test_a_killed_helper_is_replaced_within_the_same_command(database: Database, role: str) -> None:
     database.context("import time\n" + SLOW)
     process = database.start("reprocess", "1-4")
-    seed = random.Random(role)
-    killed = 0
-    while process.poll() is None and killed < 2:
-        time.sleep(0.3 + 0.3 * seed.random())
-        for pid in processes_of(database)[role][:1]:
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
+    killed: set[int] = set()
+    for begun in (2, 8):
+        wait_for(f"{begun} variables", lambda begun=begun: calls(database) >= begun, process)
+
+        def living() -> set[int]:
+            return set(database.processes()[role]) - killed
+
+        pid = wait_for(f"a {role}", living, process).pop()
+        assert kill([pid]) == 1
+        killed.add(pid)
+        # Whoever does the rest is another one.
+        wait_for(f"another {role}", living, process)
     out, err = process.communicate(timeout=120)
-    assert killed > 0
     assert process.returncode == 0, err
     check_values(database, range(1, 5))
     assert database.leftovers() == []
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_kill_9_of_everything_at_any_instant(database: Database, seed: int) -> None:
+@pytest.mark.parametrize("begun", [1, 4, 8, 12, 17])
+def test_kill_9_of_everything_at_any_instant(database: Database, begun: int) -> None:
     database.context("import time\n" + SLOW)
-    rng = random.Random(seed)
+    rng = random.Random(begun)
     database.amore("reprocess", "1-2")
+    before = calls(database)
     process = database.start("reprocess", "1-4", start_new_session=True)
-    time.sleep(0.2 + rng.random() * 1.2)
-    for pids in processes_of(database).values():
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    wait_for(f"{begun} variables", lambda: calls(database) >= before + begun, process)
+    # Any instant between two of them.
+    time.sleep(rng.random() * 0.05)
+    assert kill(sum(database.processes().values(), [])) >= 2
     process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, "it was over before it was killed"
     # What was there before is whole: old or new, never mixed.
     check_values(database, range(1, 3))
     database.amore("reprocess", "1-4")
@@ -100,33 +90,37 @@ def test_kill_9_of_everything_at_any_instant(database: Database, seed: int) -> N
     assert database.leftovers() == []
 
 
-def test_two_commands_at_once_share_the_work(database: Database) -> None:
-    database.context("import time\n" + SLOW)
+def shared(database: Database) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """Two commands: the first owns the directory, and has taken the request of the second before anything is over."""
+    database.context(gated(database))
     first = database.start("reprocess", "1-2")
-    time.sleep(0.8)
+    wait_for("the first variable", lambda: calls(database), first)
     second = database.start("reprocess", "3-4")
+    wait_for("the request is taken", lambda: database.requests("taken"), second)
+    assert database.is_owned_by(first)
+    return first, second
+
+
+def test_two_commands_at_once_share_the_work(database: Database) -> None:
+    first, second = shared(database)
+    (database.path / "go").touch()
     _, second_words = second.communicate(timeout=120)
     _, first_words = first.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0), first_words + second_words
+    assert "is asked to do this too" in second_words
     check_values(database, range(1, 5))
+    assert len(database.executions()) == 24
     assert all(count == 1 for count in database.executions().values())
     assert database.leftovers() == []
 
 
 def test_a_request_survives_the_death_of_the_owner(database: Database) -> None:
-    database.context("import time\n" + SLOW)
-    first = database.start("reprocess", "1-2")
-    time.sleep(0.6)
-    second = database.start("reprocess", "3-4")
-    time.sleep(0.3)
-    for pids in processes_of(database).values():
-        for pid in pids:
-            if pid not in (second.pid,) and pid != os.getpid():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+    first, second = shared(database)
+    assert kill([pid for pids in database.processes().values() for pid in pids if pid != second.pid]) >= 2
     first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGKILL
+    wait_for("the second owns the directory", lambda: database.is_owned_by(second), second)
+    (database.path / "go").touch()
     _, words = second.communicate(timeout=180)
     assert second.returncode == 0, words
     check_values(database, range(3, 5))
@@ -167,13 +161,13 @@ def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> No
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
     stop_outside_a_transaction(database, first.pid)
-    time.sleep(2.5)
+    wait_for("its term is over", lambda: (database.owner() or (0, 0.0))[1] < time.time())
     database.context("import time\n" + SLOW.replace("1000 * r", "5000 * r"))
     database.amore("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
     os.kill(first.pid, signal.SIGCONT)
     _, words = first.communicate(timeout=120)
     assert first.returncode != 0
-    assert "another process" in words or "owns" in words, words
+    assert "this process no longer owns the run table" in words, words
     for run in range(1, 5):
         with h5py.File(database.run_file(run)) as file:
             for i in range(6):
@@ -185,7 +179,7 @@ def test_ctrl_c_keeps_what_is_computed(database: Database) -> None:
     process = database.start("reprocess", "1-4")
     while not any(name.endswith("-1") for name in database.executions()):
         time.sleep(0.05)
-    time.sleep(0.4)
+    wait_for("a row", lambda: any(database.rows(run) for run in range(1, 5)), process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -214,12 +208,28 @@ def test_a_reader_with_the_run_file_open_disturbs_nobody(database: Database) -> 
 def test_a_reader_that_locks_the_table_delays_only_the_table(database: Database) -> None:
     database.context("@Variable\ndef a(run): return 1\n")
     database.amore("reprocess", "1")
+    go = database.path / "go"
+    database.context(
+        "import time\n@Variable\ndef a(run):\n    effect('a')\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.02)\n    return 2\n"
+    )
+    process = database.start("reprocess", "1")
+    wait_for("the variable", lambda: calls(database), process)
     connection = sqlite3.connect(database.path / "runs.sqlite", isolation_level=None)
     connection.execute("BEGIN")
     connection.execute("SELECT * FROM run_variables").fetchall()
-    database.context("@Variable\ndef a(run): return 2\n")
-    process = database.start("reprocess", "1")
-    time.sleep(2.5)
+    go.touch()
+
+    def in_the_file() -> bool:
+        with h5py.File(database.run_file(1)) as file:
+            return int(file["a/data"][()]) == 2
+
+    wait_for("the value is in the run's file", in_the_file, process)
+    # The reader keeps it from the table, as long as it reads.
+    for _ in range(20):
+        assert process.poll() is None
+        assert connection.execute("SELECT value FROM run_variables WHERE name='a'").fetchall() == [(1,)]
+        time.sleep(0.05)
     connection.execute("COMMIT")
     connection.close()
     _, words = process.communicate(timeout=120)
@@ -235,13 +245,7 @@ def test_a_child_dies_with_its_worker(database: Database) -> None:
     while not database.executions():
         time.sleep(0.05)
     pid = int(next(iter(database.executions())).removeprefix("pid"))
-    for pids in processes_of(database).values():
-        for other in pids:
-            if other != pid:
-                try:
-                    os.kill(other, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+    assert kill([other for pids in database.processes().values() for other in pids if other != pid]) >= 2
     process.communicate(timeout=60)
     for _ in range(100):
         if subprocess.run(["kill", "-0", str(pid)], capture_output=True).returncode != 0:

@@ -1,10 +1,16 @@
 //! A command that coordinates in the foreground, or hands what it wants to the process that does so already.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use amore_run_table::RunTable;
 
 use super::{open, progress::Display};
 use crate::{
     coordinate::{
+        abandoned::Asker,
         events::{Event, Summary},
         hand_over::{HandedOver, hand_over},
         owner::{Owner, TakenOwner},
@@ -16,6 +22,7 @@ use crate::{
         slurm::{client::installed, site_file},
     },
     failure::{Exit, Failure},
+    signals::Signals,
     trigger::user_request::{Runs, UserRequest},
 };
 
@@ -43,6 +50,23 @@ impl Foreground {
         Foreground { dir, processes, direct: false, follow: false }
     }
 
+    async fn setup(&self, table: &RunTable) -> Result<Setup, Failure> {
+        let dir = &self.dir;
+        let proposal = open::proposal(table, None).await?;
+        Ok(Setup {
+            dir: dir.clone(),
+            proposal,
+            python: open::context_python(table).await?,
+            processes: self.processes,
+            limits: open::limits(table).await?,
+            slurm: if self.direct || !installed() {
+                None
+            } else {
+                Some(site_file::settings(&open::settings(table).await?, proposal, dir.path())?)
+            },
+        })
+    }
+
     /// Does somebody coordinate already?
     pub(super) async fn is_owned(&self) -> Result<bool, Failure> {
         Owner::is_held(&self.dir).await
@@ -59,23 +83,22 @@ impl Foreground {
         let mut worker = LocalWorker::start(self.processes)?;
         worker.greet().await;
         let mut worker = Some(worker);
+        let mut signals = Signals::new()?;
         let mut follow = if self.follow { Some(open::Following::new(dir)) } else { None };
         loop {
-            let table = open::for_writing(dir).await?;
-            let proposal = open::proposal(&table, None).await?;
-            let setup = Setup {
-                dir: dir.clone(),
-                proposal,
-                python: open::context_python(&table).await?,
-                processes: self.processes,
-                limits: open::limits(&table).await?,
-                slurm: if self.direct || !installed() {
-                    None
-                } else {
-                    Some(site_file::settings(&open::settings(&table).await?, proposal, dir.path())?)
-                },
+            let begun = async {
+                let table = open::for_writing(dir).await?;
+                let setup = self.setup(&table).await?;
+                Ok::<_, Failure>((setup, Owner::take(dir, table).await?))
             };
-            match Owner::take(dir, table).await? {
+            let (setup, taken) = tokio::select! {
+                biased;
+                () = signals.next() => {
+                    return Err(Failure::new("stopped before anything was begun").exit(Exit::Interrupted));
+                }
+                begun = begun => begun?,
+            };
+            match taken {
                 TakenOwner::Ours(owner) => {
                     let worker = match worker.take() {
                         Some(worker) => worker,
@@ -92,7 +115,7 @@ impl Foreground {
                         display.show(event);
                     };
                     let request = request.as_deref();
-                    return Session::new(&setup, *owner, worker).run(request, &mut tell).await;
+                    return Session::new(&setup, *owner, worker).run(request, &mut tell, &mut signals).await;
                 }
                 TakenOwner::Held { by } => {
                     if let Some(worker) = worker.take() {
@@ -103,14 +126,14 @@ impl Foreground {
                             "{by} works in this directory and follows what is under way; this command waits for its end"
                         );
                         display.show(&Event::Notice { message });
-                        owner_is_gone(dir).await?;
+                        owner_is_gone(dir, &mut signals).await?;
                         // What it has left is ours now.
                         continue;
                     };
                     display.show(&Event::Notice {
                         message: format!("{by} works in this directory; it is asked to do this too"),
                     });
-                    if let Some(summary) = through_owner(dir, request, display).await? {
+                    if let Some(summary) = through_owner(dir, request, display, &mut signals).await? {
                         return Ok(summary);
                     }
                     // The owner is gone: our turn.
@@ -121,12 +144,11 @@ impl Foreground {
 }
 
 /// Waits until nobody owns the directory.
-async fn owner_is_gone(dir: &DatabaseDir) -> Result<(), Failure> {
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+async fn owner_is_gone(dir: &DatabaseDir, signals: &mut Signals) -> Result<(), Failure> {
     while Owner::is_held(dir).await? {
         tokio::select! {
             () = tokio::time::sleep(OWNER_POLL) => {}
-            _ = &mut interrupted => {
+            () = signals.next() => {
                 let words = "stopped waiting: the process that owns this directory goes on";
                 return Err(Failure::new(words).exit(Exit::Interrupted));
             }
@@ -154,11 +176,12 @@ async fn through_owner(
     dir: &DatabaseDir,
     request: &mut UserRequest,
     display: &mut Display,
+    signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let id = format!("{:020}-{}", since.as_micros(), std::process::id());
-    let mut asked = hand_over(dir, &id, request)?;
-    let ended = follow(dir, &mut asked, request, display).await;
+    let mut asked = hand_over(dir, &id, Asker::this_process(), request)?;
+    let ended = follow(dir, &mut asked, request, display, signals).await;
     asked.clean_up();
     ended
 }
@@ -168,11 +191,12 @@ async fn follow(
     asked: &mut HandedOver,
     request: &mut UserRequest,
     display: &mut Display,
+    signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     let mut checks = 0u32;
     loop {
-        for event in asked.news() {
+        let is_done = asked.is_done();
+        for event in asked.news()? {
             match event {
                 Event::Finished(summary) => return Ok(Some(summary)),
                 Event::Refused { message, hint, exit } => {
@@ -192,6 +216,11 @@ async fn follow(
                 other => display.show(&other),
             }
         }
+        if is_done {
+            return Err(Failure::new("the request has ended, but how is not understood")
+                .hint("`amore table` shows what was computed; the two commands must be of one version"));
+        }
+        asked.show_alive(SystemTime::now());
         checks += 1;
         // About once a second: is there still an owner?
         if checks.is_multiple_of(7) && !Owner::is_held(dir).await? {
@@ -200,7 +229,7 @@ async fn follow(
         }
         tokio::select! {
             () = tokio::time::sleep(NEWS_POLL) => {}
-            _ = &mut interrupted => {
+            () = signals.next() => {
                 let words = if asked.withdraw() {
                     "the request was withdrawn before it was begun"
                 } else {

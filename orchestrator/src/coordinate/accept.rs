@@ -1,16 +1,18 @@
-//! Taking a request: reading the context file, planning its runs, putting their tasks in line.
+//! Taking a request: having its context file described beside everything else, planning its runs, putting their tasks in
+//! line.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::Path,
     time::Instant,
 };
 
-use amore_model::{JobId, Proposal, Run, Urgency};
+use amore_model::{Proposal, Run, Urgency};
 use amore_plan::{Availability, Dag, Place, Plan, Request, plan};
-use amore_wire::task::{ContextSource, FromWorker};
+use amore_wire::task::ContextSource;
 
 use super::{
-    describe,
+    describe::{self, Described},
     events::{Event, Summary, count},
     hand_over::take_requests,
     memory::RequestDetail,
@@ -31,46 +33,170 @@ use crate::{
     trigger::user_request::{ResolvedRuns, UserRequest, resolve},
 };
 
+/// A request that is not planned yet.
+pub(super) struct Incoming<'a> {
+    pub(super) request: UserRequest,
+    pub(super) listener: Listener<'a>,
+    /// Runs that were cancelled before they were planned.
+    pub(super) left_out: BTreeSet<Run>,
+    state: Description,
+}
+
+/// What is known of the context file of an incoming request. It is read when those before it are planned.
+enum Description {
+    Waits,
+    Asked { id: String, context: ContextSource },
+    Done { context: ContextSource, described: Box<Result<Described, Failure>> },
+}
+
+/// A request that can begin.
+struct Planned {
+    request: UserRequest,
+    context: ContextSource,
+    plans: Vec<((Proposal, Run), Plan)>,
+    missing: Vec<Run>,
+    /// The database knows no run, and none was named.
+    none_known: bool,
+    about_table: Vec<Notice>,
+}
+
 impl<'a> Session<'a> {
-    /// Plans a request and puts its tasks in line.
-    pub(super) async fn accept(
+    /// Takes a request in. What is to be cancelled is cancelled at once; what is to be computed is planned when its context
+    /// file is described and everything that came before it is planned.
+    ///
+    /// # Errors
+    /// A request of this process that cannot be served. Another process is told.
+    pub(super) fn take_in(
         &mut self,
-        request: &UserRequest,
+        request: UserRequest,
         mut listener: Listener<'a>,
     ) -> Result<(), Failure> {
-        if let Some(named) = &request.cancel {
-            return self.accept_cancel(request, named, listener);
-        }
-        let context = context_file::read(&self.setup.dir.context_file()).map_err(|problem| {
-            let failure = Failure::new(problem.message).exit(Exit::ContextFile);
-            match problem.hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
+        let Some(named) = &request.cancel else {
+            let left_out = BTreeSet::new();
+            self.incoming.push_back(Incoming { request, listener, left_out, state: Description::Waits });
+            return Ok(());
+        };
+        match self.cancel_run_or_job(named) {
+            Ok(words) => {
+                listener.tell(&Event::Notice { message: words });
+                self.nothing_to_compute(&request, listener);
+                Ok(())
             }
-        })?;
-        if let Some(settings) = &self.slurm
-            && (settings.noncluster_job().is_some() || may_want_jobs(&context.text))
-        {
-            site_facts::ask_ahead(settings);
+            Err(failure) => refuse(&mut listener, failure),
         }
-        let (dag, about_table) = self.read_context(&context).await?;
+    }
+
+    /// Plans the requests whose context file is described, in order, and has the file of the next one described. One at a
+    /// time: the next one finds a warm Python.
+    pub(super) async fn accept_described(&mut self) -> Result<(), Failure> {
+        while let Some(first) = self.incoming.front_mut() {
+            match std::mem::replace(&mut first.state, Description::Waits) {
+                Description::Waits => match read(&self.setup.dir.context_file()) {
+                    Ok(context) => {
+                        if let Some(settings) = &self.slurm
+                            && (settings.noncluster_job().is_some() || may_want_jobs(&context.text))
+                        {
+                            site_facts::ask_ahead(settings);
+                        }
+                        let id = format!("describe-{}", self.descriptions);
+                        self.descriptions += 1;
+                        let asked = describe::request(&id, &context, &self.setup.python);
+                        first.state = Description::Asked { id, context };
+                        self.worker.send(&[asked]).await;
+                        return Ok(());
+                    }
+                    Err(failure) => self.refuse_first(failure)?,
+                },
+                asked @ Description::Asked { .. } => {
+                    first.state = asked;
+                    return Ok(());
+                }
+                Description::Done { context, described } => {
+                    match self.plan_first(context, *described).await {
+                        Ok(planned) => self.begin_first(planned).await?,
+                        Err(failure) => self.refuse_first(failure)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Is this the description that is being made?
+    pub(super) fn is_described_as(&self, id: &str) -> bool {
+        let first = self.incoming.front();
+        first.is_some_and(|first| matches!(&first.state, Description::Asked { id: asked, .. } if asked == id))
+    }
+
+    pub(super) fn on_described(&mut self, id: &str, answer: Result<Described, Failure>) {
+        if !self.is_described_as(id) {
+            return;
+        }
+        if let Some(first) = self.incoming.front_mut()
+            && let Description::Asked { context, .. } =
+                std::mem::replace(&mut first.state, Description::Waits)
+        {
+            first.state = Description::Done { context, described: Box::new(answer) };
+        }
+    }
+
+    /// The worker that was asked is gone.
+    pub(super) async fn describe_again(&mut self) {
+        if let Some(Incoming { state: Description::Asked { id, context }, .. }) = self.incoming.front() {
+            let asked = describe::request(id, context, &self.setup.python);
+            self.worker.send(&[asked]).await;
+        }
+    }
+
+    fn refuse_first(&mut self, failure: Failure) -> Result<(), Failure> {
+        match self.incoming.pop_front() {
+            Some(mut incoming) => refuse(&mut incoming.listener, failure),
+            None => Err(failure),
+        }
+    }
+
+    /// Plans the first of the incoming requests.
+    async fn plan_first(
+        &mut self,
+        context: ContextSource,
+        described: Result<Described, Failure>,
+    ) -> Result<Planned, Failure> {
+        let Some(Incoming { request, left_out, .. }) = self.incoming.front() else {
+            return Err(Failure::new("there is no request"));
+        };
+        let (request, left_out) = (request.clone(), left_out.clone());
+        let checked = described?;
+        let Some(dag) = checked.dag else {
+            return Err(crate::problem_words::refusal(&context.path, &checked.problems));
+        };
+        let changes = self.owner.update_variables(dag.variables()).await?;
+        let about_table = about_table(&changes.refused, changes.truncated.as_ref());
         let known = self.owner.table().runs().await.map_err(|error| Failure::from_error(&error))?;
         let known: Vec<_> = known.into_iter().collect();
-        let ResolvedRuns { runs, missing } = resolve(request, self.setup.proposal, &known)?;
-        if runs.is_empty() && missing.is_empty() {
-            let message = "note: this database has no runs yet: name those that you want, for instance 1-10";
-            listener.tell(&Event::Notice { message: message.to_owned() });
-        }
-
-        let urgency = request.urgency(runs.len());
-        let plans = self.plan_all(request, &dag, &runs).await?;
+        let ResolvedRuns { mut runs, mut missing } = resolve(&request, self.setup.proposal, &known)?;
+        let none_known = runs.is_empty() && missing.is_empty();
+        runs.retain(|(_, run, _)| !left_out.contains(run));
+        missing.retain(|run| !left_out.contains(run));
+        let plans = self.plan_all(&request, &dag, &runs).await?;
         let of_slurm = |plan: &Plan| plan.tasks.iter().any(|task| task.place == Place::Cluster);
         if plans.iter().any(|(_, plan)| of_slurm(plan)) {
             self.can_make_jobs()?;
         }
+        Ok(Planned { request, context, plans, missing, none_known, about_table })
+    }
+
+    /// Puts the tasks of the first of the incoming requests in line.
+    async fn begin_first(&mut self, planned: Planned) -> Result<(), Failure> {
+        let Some(Incoming { mut listener, .. }) = self.incoming.pop_front() else { return Ok(()) };
+        let Planned { request, context, plans, missing, none_known, about_table } = planned;
+        if none_known {
+            let message = "note: this database has no runs yet: name those that you want, for instance 1-10";
+            listener.tell(&Event::Notice { message: message.to_owned() });
+        }
+        let urgency = request.urgency(plans.len());
         let variables =
             plans.iter().map(|(_, plan)| plan.tasks.iter().map(|task| task.steps.len()).sum::<usize>()).sum();
-        listener.tell(&Event::Planned { runs: runs.len(), variables, missing: missing.clone() });
+        listener.tell(&Event::Planned { runs: plans.len(), variables, missing: missing.clone() });
         for notice in about_table {
             if !(notice.about_view && self.warned_of_view) {
                 listener.tell(&Event::Notice { message: notice.message });
@@ -104,6 +230,7 @@ impl<'a> Session<'a> {
             open: BTreeMap::new(),
             told: HashSet::new(),
             finished: false,
+            cut_short: false,
         };
         let mut ready = Vec::new();
         for ((proposal, run), plan) in plans {
@@ -129,7 +256,15 @@ impl<'a> Session<'a> {
         for position in ready {
             self.line_up(position);
         }
-        self.record_request(index, request).await?;
+        if let Err(failure) = self.record_request(index, &request).await {
+            match &mut self.requests[index].listener {
+                Listener::Elsewhere(taken) => {
+                    let message = format!("warning: jobs are not remembered: {}", failure.message);
+                    taken.tell(&Event::Notice { message });
+                }
+                Listener::Here(_) | Listener::Nobody => return Err(failure),
+            }
+        }
         self.finish_if_done(index);
         Ok(())
     }
@@ -151,15 +286,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Ends what is under way of a run, or in a job.
-    fn accept_cancel(
-        &mut self,
-        request: &UserRequest,
-        named: &JobId,
-        mut listener: Listener<'a>,
-    ) -> Result<(), Failure> {
-        let words = self.cancel_run_or_job(named)?;
-        listener.tell(&Event::Notice { message: words });
+    /// A request that was served at once: its end is told as that of any other.
+    fn nothing_to_compute(&mut self, request: &UserRequest, listener: Listener<'a>) {
         let index = self.requests.len();
         self.requests.push(RequestRecord {
             listener,
@@ -182,9 +310,9 @@ impl<'a> Session<'a> {
             open: BTreeMap::new(),
             told: HashSet::new(),
             finished: false,
+            cut_short: false,
         });
         self.finish_if_done(index);
-        Ok(())
     }
 
     /// A request with Slurm jobs outlives this process: it goes into the ledger.
@@ -214,51 +342,6 @@ impl<'a> Session<'a> {
             self.story(at, "planned", message);
         }
         Ok(())
-    }
-
-    pub(super) async fn read_context(
-        &mut self,
-        context: &ContextSource,
-    ) -> Result<(Dag, Vec<Notice>), Failure> {
-        // Only called while no task runs, or by a request from elsewhere: other messages are kept in order.
-        let checked = self.describe(context).await?;
-        let Some(dag) = checked.dag else {
-            return Err(crate::problem_words::refusal(&context.path, &checked.problems));
-        };
-        let changes = self.owner.update_variables(dag.variables()).await?;
-        Ok((dag, about_table(&changes.refused, changes.truncated.as_ref())))
-    }
-
-    pub(super) async fn describe(&mut self, context: &ContextSource) -> Result<describe::Described, Failure> {
-        let id = format!("describe-{}", self.requests.len());
-        self.worker.send(&[describe::request(&id, context, &self.setup.python)]).await;
-        loop {
-            let message = tokio::select! {
-                message = self.worker.next() => message?,
-                () = super::session::told_to_stop() => {
-                    return Err(Failure::new("stopped while the context file was being executed")
-                        .exit(Exit::Interrupted));
-                }
-            };
-            match message {
-                Some(FromWorker::Described { id: answered, variables, problems }) if answered == id => {
-                    return Ok(describe::complete(variables, problems));
-                }
-                Some(FromWorker::HostFailed { id: answered, message, hint }) if answered == id => {
-                    let mut failure = Failure::new(message);
-                    failure.hint = hint;
-                    return Err(failure);
-                }
-                Some(other) => self.on_worker(other)?,
-                None if self.interrupted => {
-                    return Err(Failure::new("the worker ended while it read the context file"));
-                }
-                None => {
-                    self.on_worker_lost().await?;
-                    self.worker.send(&[describe::request(&id, context, &self.setup.python)]).await;
-                }
-            }
-        }
     }
 
     /// One plan for each run. Runs that have the same data and the same stored names share the planning.
@@ -295,21 +378,34 @@ impl<'a> Session<'a> {
         Ok(plans)
     }
 
-    pub(super) async fn take_requests(&mut self) -> Result<(), Failure> {
+    pub(super) fn take_requests(&mut self) -> Result<(), Failure> {
         for taken in take_requests(&self.setup.dir) {
-            let request = taken.request.clone();
-            let before = self.requests.len();
-            // The listener moves into the record; if there is none, the refusal goes to the events directly.
-            let mut spare = taken.again()?;
-            if let Err(failure) = self.accept(&request, Listener::Elsewhere(taken)).await
-                && self.requests.len() == before
-            {
-                let exit = failure.exit as u8;
-                spare.tell(&Event::Refused { message: failure.message, hint: failure.hint, exit });
-            }
+            self.take_in(taken.request.clone(), Listener::Elsewhere(taken))?;
         }
         Ok(())
     }
+}
+
+/// Tells a process that waits elsewhere why its request is not served. Our own ends with it.
+fn refuse(listener: &mut Listener<'_>, failure: Failure) -> Result<(), Failure> {
+    match listener {
+        Listener::Elsewhere(taken) => {
+            let exit = failure.exit as u8;
+            taken.tell(&Event::Refused { message: failure.message, hint: failure.hint, exit });
+            Ok(())
+        }
+        Listener::Here(_) | Listener::Nobody => Err(failure),
+    }
+}
+
+fn read(path: &Path) -> Result<ContextSource, Failure> {
+    context_file::read(path).map_err(|problem| {
+        let failure = Failure::new(problem.message).exit(Exit::ContextFile);
+        match problem.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
 }
 
 /// Are there variables that want jobs, as far as the text shows? A guess, for what only saves time.

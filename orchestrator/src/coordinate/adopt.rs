@@ -155,6 +155,7 @@ impl<'a> Session<'a> {
             open: BTreeMap::new(),
             told: HashSet::new(),
             finished: false,
+            cut_short: false,
         });
         let first = self.tasks.len();
         let positions: HashMap<String, usize> =
@@ -298,6 +299,7 @@ impl<'a> Session<'a> {
             let (begun, term) = (self.owner.term_begun(), self.owner.term());
             let id = id.unwrap_or_default();
             let taken = Memory::take(&self.setup.dir, Owner::holder(), begun, term, &id).await?;
+            self.owner.keep_ledger(taken.lease());
             self.memory = Some(taken);
         }
         self.memory.as_mut().ok_or_else(|| Failure::new("the ledger is not there"))
@@ -341,15 +343,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Holds the ledger as long as the directory.
-    pub(super) async fn renew_memory(&mut self) -> Result<(), Failure> {
-        let Some(memory) = &self.memory else { return Ok(()) };
-        match memory.renew(self.owner.term_begun(), self.owner.term()).await {
-            Err(error) if !error.is_temporary() => Err(ledger_place::failed(&error)),
-            _ => Ok(()),
-        }
-    }
-
     /// Settings of Slurm may be changed while jobs wait: the throttle, the reservation.
     pub(super) async fn refresh_settings(&mut self) -> Result<(), Failure> {
         if self.slurm.is_none() || !self.jobs.settings_are_due() {
@@ -373,7 +366,8 @@ impl<'a> Session<'a> {
 
     /// Is everything done that somebody waits for?
     pub(super) fn is_done(&self) -> bool {
-        self.requests.iter().all(|request| request.finished || request.adopted)
+        self.incoming.is_empty()
+            && self.requests.iter().all(|request| request.finished || request.adopted)
             && (self.running.is_empty() || self.requests.iter().all(|request| request.finished))
     }
 }

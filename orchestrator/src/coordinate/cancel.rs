@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use amore_model::JobId;
+use amore_model::{JobId, Run};
 
 use super::{events::count, session::Session, tracker::TaskState};
 use crate::failure::Failure;
@@ -36,6 +36,10 @@ impl Session<'_> {
                 return Err(Failure::new(words).hint(each.join(", or ")));
             }
         }
+        let left_out = if found.is_empty() { self.leave_out(named) } else { false };
+        if left_out {
+            return Ok(format!("run {named}: left out of what is being prepared"));
+        }
         if found.is_empty() {
             let run = if named.cluster.is_none() { "run or " } else { "" };
             return Err(Failure::new(format!("nothing of a {run}job {named} is under way"))
@@ -55,18 +59,38 @@ impl Session<'_> {
                     self.jobs.lane().cancel(token);
                     self.cancel_task(*position);
                 }
+                // Its worker is gone.
+                TaskState::Running { .. } if self.lost_with_worker.remove(position) => {
+                    self.cancel_task(*position)
+                }
                 // It says itself that it is over.
                 TaskState::Running { .. } => {
                     self.command_is_cancelled(*position, None);
+                    self.told_to_end.insert(*position);
                     self.to_cancel.push(self.tasks[*position].id.clone());
                 }
                 _ => self.cancel_task(*position),
             }
+        }
+        if named.cluster.is_none() {
+            self.leave_out(named);
         }
         let mut words = format!("{what}: {} cancelled", count(found.len(), "task"));
         if !jobs.is_empty() {
             words.push_str(&format!(" (jobs {})", jobs.join(", ")));
         }
         Ok(words)
+    }
+    /// Takes a run out of the requests that are not planned yet; says whether any wanted it.
+    fn leave_out(&mut self, named: &JobId) -> bool {
+        let Some(run) = u32::try_from(named.number).ok().map(Run).filter(|_| named.cluster.is_none()) else {
+            return false;
+        };
+        let mut any = false;
+        for incoming in self.incoming.iter_mut().filter(|incoming| incoming.request.names_run(run)) {
+            incoming.left_out.insert(run);
+            any = true;
+        }
+        any
     }
 }

@@ -1,11 +1,12 @@
 //! Following tasks to their end: what workers and the collector say, and what becomes of it.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use amore_model::{Proposal, Run};
 use amore_wire::task::{FromWorker, NOT_STORED, Outcome};
 
 use super::{
+    describe,
     events::Event,
     session::{Listener, Session},
     tracker::{TaskMove, TaskState},
@@ -19,11 +20,17 @@ use crate::{
 impl Session<'_> {
     pub(super) fn on_worker(&mut self, message: FromWorker) -> Result<(), Failure> {
         match message {
-            FromWorker::Hello { .. }
-            | FromWorker::Placed { .. }
-            | FromWorker::VariableStarted { .. }
-            | FromWorker::Described { .. } => {}
-            FromWorker::HostFailed { hint, message, .. } => {
+            FromWorker::Hello { .. } | FromWorker::Placed { .. } | FromWorker::VariableStarted { .. } => {}
+            FromWorker::Described { id, variables, problems } => {
+                self.on_described(&id, Ok(describe::complete(variables, problems)));
+            }
+            FromWorker::HostFailed { id, hint, message } => {
+                if self.is_described_as(&id) {
+                    let mut failure = Failure::new(message);
+                    failure.hint = hint;
+                    self.on_described(&id, Err(failure));
+                    return Ok(());
+                }
                 // The task's end says the message; the hint would be lost.
                 if let Some(hint) = hint {
                     let event = Event::Notice { message: format!("{message}\n  hint: {hint}") };
@@ -166,6 +173,7 @@ impl Session<'_> {
         let Some(open) = request.open.remove(&key) else { return };
         // After Ctrl-C the runs that were cut short are no failures; the summary says that it was stopped.
         if self.interrupted && open.problem.is_some() {
+            request.cut_short = true;
             self.finish_if_done(index);
             return;
         }
@@ -182,7 +190,9 @@ impl Session<'_> {
         if request.open.is_empty() && !request.finished {
             request.finished = true;
             request.summary.seconds = request.since.elapsed().as_secs_f64();
-            if let Listener::Elsewhere(taken) = &mut request.listener {
+            if let Listener::Elsewhere(taken) = &mut request.listener
+                && !request.cut_short
+            {
                 taken.tell(&Event::Finished(request.summary.clone()));
             }
         }
@@ -225,6 +235,7 @@ impl Session<'_> {
                 }
             }
         }
+        self.try_lost_tasks_again(key);
         self.judge();
         self.release_dependents(key);
         for index in 0..self.requests.len() {
@@ -247,21 +258,46 @@ impl Session<'_> {
         tracing::warn!("the worker ended unexpectedly; starting another");
         self.worker = LocalWorker::start(self.setup.processes)?;
         self.worker.greet().await;
-        // What it finished stands in fragments; only the rest is computed again.
+        self.describe_again().await;
+        // What it finished stands in fragments; only the rest is computed again, once they are collected.
         for note in FragmentNote::scan(&self.setup.dir)? {
             self.collect(note);
         }
-        self.settle().await?;
-        for position in 0..self.tasks.len() {
-            if matches!(self.tasks[position].state, TaskState::Running { .. }) {
-                self.advance(position, TaskMove::WorkerLost);
-                match self.tasks[position].state {
-                    TaskState::Ready { .. } => self.line_up(position),
-                    _ => self.note_end(position),
-                }
-            }
+        self.collector.hurry();
+        self.lost_with_worker.extend(&self.running);
+        let keys: BTreeSet<(Proposal, Run)> = self
+            .lost_with_worker
+            .iter()
+            .map(|&position| (self.tasks[position].proposal, self.tasks[position].run))
+            .collect();
+        for key in keys {
+            self.try_lost_tasks_again(key);
         }
         Ok(())
+    }
+
+    /// Tasks of a run whose worker was lost go on once everything that it stored of the run is collected.
+    fn try_lost_tasks_again(&mut self, key: (Proposal, Run)) {
+        if self.uncollected.contains_key(&key) {
+            return;
+        }
+        let of_run = |position: &usize| (self.tasks[*position].proposal, self.tasks[*position].run) == key;
+        let lost: Vec<usize> = self.lost_with_worker.iter().copied().filter(of_run).collect();
+        for position in lost {
+            self.lost_with_worker.remove(&position);
+            if !matches!(self.tasks[position].state, TaskState::Running { .. }) {
+                continue;
+            }
+            if self.interrupted || self.told_to_end.contains(&position) {
+                self.cancel_task(position);
+                continue;
+            }
+            self.advance(position, TaskMove::WorkerLost);
+            match self.tasks[position].state {
+                TaskState::Ready { .. } => self.line_up(position),
+                _ => self.note_end(position),
+            }
+        }
     }
 
     pub(super) fn cancel_task(&mut self, position: usize) {

@@ -1,24 +1,77 @@
 //! Handing a request to the owner of a directory, and following what becomes of it, by files alone.
 //!
 //! `.amore/requests/<id>.json` is a request nobody has taken. The owner renames it to `<id>.taken` and appends
-//! [`Event`]s as JSON lines to `<id>.events`. Whoever asked reads them, and removes the files at the end.
+//! [`Event`]s as JSON lines to `<id>.events`; after the last one it renames the request to `<id>.done`. Whoever asked
+//! reads them, and removes the files at the end. What a process leaves that died before that, an owner removes
+//! ([`clean`]). Requests and events carry a version.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use super::events::Event;
-use crate::{database_dir::DatabaseDir, failure::Failure, trigger::user_request::UserRequest};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    abandoned::{Asker, is_abandoned},
+    events::Event,
+};
+use crate::{
+    database_dir::DatabaseDir, failure::Failure, growing_lines::GrowingLines,
+    trigger::user_request::UserRequest,
+};
+
+/// The version of requests and events. Fields may be added under the same one; what a reader of this version would
+/// misunderstand takes the next.
+const VERSION: u32 = 1;
+
+/// How often a process that waits shows that it still does: well within the time after which it is taken for dead.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// A request as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct RequestFile {
+    /// Before versions were written it was the first.
+    #[serde(default = "first_version")]
+    version: u32,
+    /// The process that asks.
+    #[serde(default)]
+    asker: Option<Asker>,
+    #[serde(flatten)]
+    request: UserRequest,
+}
+
+/// An event as it is written.
+#[derive(Serialize)]
+struct EventLine<'a> {
+    version: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// What is looked at first, of a request or an event.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default = "first_version")]
+    version: u32,
+    #[serde(default)]
+    asker: Option<Asker>,
+}
+
+fn first_version() -> u32 {
+    1
+}
 
 /// A request that was handed over, as the process that asked sees it.
 #[derive(Debug)]
 pub struct HandedOver {
     waiting: PathBuf,
     taken: PathBuf,
-    events: PathBuf,
-    read_to: u64,
+    done: PathBuf,
+    events: GrowingLines,
+    shown_alive: SystemTime,
 }
 
 /// A request as its owner sees it.
@@ -26,6 +79,7 @@ pub struct HandedOver {
 pub struct Taken {
     /// What is asked for.
     pub request: UserRequest,
+    path: PathBuf,
     events: File,
 }
 
@@ -37,12 +91,18 @@ fn failed(what: &Path, error: &io::Error) -> Failure {
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn hand_over(dir: &DatabaseDir, id: &str, request: &UserRequest) -> Result<HandedOver, Failure> {
+pub fn hand_over(
+    dir: &DatabaseDir,
+    id: &str,
+    asker: Asker,
+    request: &UserRequest,
+) -> Result<HandedOver, Failure> {
     let folder = dir.requests();
     fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
     let waiting = folder.join(format!("{id}.json"));
     let writing = folder.join(format!("{id}.writing"));
-    let text = serde_json::to_vec(request).map_err(|error| Failure::from_error(&error))?;
+    let text = RequestFile { version: VERSION, asker: Some(asker), request: request.clone() };
+    let text = serde_json::to_vec(&text).map_err(|error| Failure::from_error(&error))?;
     let write = || -> io::Result<()> {
         let mut file = File::create(&writing)?;
         file.write_all(&text)?;
@@ -52,27 +112,58 @@ pub fn hand_over(dir: &DatabaseDir, id: &str, request: &UserRequest) -> Result<H
     write().map_err(|error| failed(&waiting, &error))?;
     Ok(HandedOver {
         taken: folder.join(format!("{id}.taken")),
-        events: folder.join(format!("{id}.events")),
+        done: folder.join(format!("{id}.done")),
+        events: GrowingLines::of(&folder.join(format!("{id}.events"))),
         waiting,
-        read_to: 0,
+        shown_alive: SystemTime::now(),
     })
 }
 
 impl HandedOver {
-    /// Events since the last call.
-    pub fn news(&mut self) -> Vec<Event> {
-        let Ok(mut file) = File::open(&self.events) else { return Vec::new() };
-        if file.seek(SeekFrom::Start(self.read_to)).is_err() {
-            return Vec::new();
-        }
+    /// Events since the last call. A line that is no event is left out.
+    ///
+    /// # Errors
+    /// The owner is of a later version, whose events would be misunderstood.
+    pub fn news(&mut self) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
-        for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-            // A line that is still being written is read next time.
-            let Ok(event) = serde_json::from_slice(&line) else { break };
-            self.read_to += line.len() as u64 + 1;
-            events.push(event);
+        for line in self.events.read() {
+            let version =
+                serde_json::from_slice::<Envelope>(&line).map_or(VERSION, |envelope| envelope.version);
+            if version > VERSION {
+                return Err(Failure::new(format!(
+                    "the process that owns this directory is of a later version (its events are of version \
+                     {version}, this program knows {VERSION}): it goes on with the request"
+                ))
+                .hint("`amore table` shows what it has computed; use the same version for both commands"));
+            }
+            match serde_json::from_slice(&line) {
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    let path = self.events.path();
+                    tracing::warn!(path = %path.display(), %error, "a line that is no event is left out");
+                }
+            }
         }
-        events
+        Ok(events)
+    }
+
+    /// Has the owner written the last event? To be asked before [`HandedOver::news`] is.
+    pub fn is_done(&self) -> bool {
+        self.done.exists()
+    }
+
+    /// Shows now and then that this process still waits.
+    pub fn show_alive(&mut self, now: SystemTime) {
+        if now.duration_since(self.shown_alive).unwrap_or(HEARTBEAT) < HEARTBEAT {
+            return;
+        }
+        self.shown_alive = now;
+        for path in [&self.waiting, &self.taken] {
+            if let Ok(file) = OpenOptions::new().append(true).open(path) {
+                // Only another host looks at it, and only after an hour.
+                let _ = file.set_modified(now);
+            }
+        }
     }
 
     /// Takes the request back; `false` if the owner was faster.
@@ -82,14 +173,14 @@ impl HandedOver {
 
     /// Removes what is left of it.
     pub fn clean_up(&self) {
-        for path in [&self.waiting, &self.taken, &self.events] {
+        for path in [&self.waiting, &self.taken, &self.done, self.events.path()] {
             // Not there is as good.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// The requests that wait, oldest first; each is taken once.
+/// The requests that wait, oldest first; each is taken once. Those of processes that are gone are not begun.
 pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
     let folder = dir.requests();
     let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
@@ -103,42 +194,71 @@ pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
 }
 
 fn take(path: &Path) -> io::Result<Taken> {
+    if asker_of(path).is_some_and(|asker| asker.is_known_dead()) {
+        tracing::info!(path = %path.display(), "nobody waits for this request any more: it is not begun");
+        fs::remove_file(path)?;
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let taken = path.with_extension("taken");
     fs::rename(path, &taken)?;
     let mut events = OpenOptions::new().create(true).append(true).open(path.with_extension("events"))?;
-    match serde_json::from_slice(&fs::read(&taken)?) {
-        Ok(request) => Ok(Taken { request, events }),
-        Err(error) => {
-            let event = Event::Refused {
-                message: format!("the request {} is not understood: {error}", path.display()),
-                hint: Some("the two commands must be of one version".to_owned()),
-                exit: 1,
-            };
-            write_event(&mut events, &event)?;
-            Err(io::ErrorKind::InvalidData.into())
+    let text = fs::read(&taken)?;
+    let version = serde_json::from_slice::<Envelope>(&text).map_or(VERSION, |envelope| envelope.version);
+    let message = if version > VERSION {
+        format!(
+            "the request is of version {version}, and the process that owns this directory knows {VERSION}"
+        )
+    } else {
+        match serde_json::from_slice::<RequestFile>(&text) {
+            Ok(file) => return Ok(Taken { request: file.request, path: taken, events }),
+            Err(error) => format!("the request {} is not understood: {error}", path.display()),
         }
-    }
+    };
+    let hint = Some("the two commands must be of one version".to_owned());
+    write_event(&mut events, &Event::Refused { message, hint, exit: 1 })?;
+    fs::rename(&taken, taken.with_extension("done"))?;
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+fn asker_of(path: &Path) -> Option<Asker> {
+    serde_json::from_slice::<Envelope>(&fs::read(path).ok()?).ok()?.asker
 }
 
 fn write_event(file: &mut File, event: &Event) -> io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
+    let mut line = serde_json::to_vec(&EventLine { version: VERSION, event })?;
     line.push(b'\n');
     file.write_all(&line)
 }
 
 impl Taken {
-    /// A second handle on the same conversation.
-    ///
-    /// # Errors
-    /// The system's, when it has no descriptors left.
-    pub fn again(&self) -> Result<Taken, Failure> {
-        let events = self.events.try_clone().map_err(|error| Failure::from_error(&error))?;
-        Ok(Taken { request: self.request.clone(), events })
-    }
-
     /// Tells the process that asked. It may be gone; then nobody reads it.
     pub fn tell(&mut self, event: &Event) {
         let _ = write_event(&mut self.events, event);
+        if matches!(event, Event::Finished(_) | Event::Refused { .. }) {
+            let _ = fs::rename(&self.path, self.path.with_extension("done"));
+        }
+    }
+}
+
+/// Removes what processes have left that are gone.
+pub fn clean(dir: &DatabaseDir, now: SystemTime) {
+    let Ok(entries) = fs::read_dir(dir.requests()) else { return };
+    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut stems: Vec<PathBuf> = files.iter().map(|path| path.with_extension("")).collect();
+    stems.sort();
+    stems.dedup();
+    for stem in stems {
+        let of_it: Vec<&PathBuf> = files.iter().filter(|path| path.with_extension("") == stem).collect();
+        let asker =
+            ["json", "taken", "done", "writing"].iter().find_map(|kind| asker_of(&stem.with_extension(kind)));
+        let modified = of_it.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).max();
+        let Some(modified) = modified else { continue };
+        if is_abandoned(asker.as_ref(), now.duration_since(modified).unwrap_or_default()) {
+            for path in of_it {
+                // Gone already is as good.
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 }
 
@@ -147,52 +267,138 @@ mod tests {
     use super::*;
     use crate::trigger::user_request::Runs;
 
-    #[test]
-    fn a_request_is_taken_once_and_its_events_are_read_as_they_come() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = DatabaseDir::at(folder.path().to_owned());
-        let request = UserRequest {
+    fn request() -> UserRequest {
+        UserRequest {
             runs: Runs::All,
             proposal: None,
             matches: vec!["a".to_owned()],
             names: vec![],
             mock: true,
             cancel: None,
-        };
-        let mut asked = hand_over(&dir, "1-2", &request).unwrap();
-        assert!(asked.news().is_empty());
+        }
+    }
+
+    fn notice(message: &str) -> Event {
+        Event::Notice { message: message.to_owned() }
+    }
+
+    fn handed_over(id: &str) -> (tempfile::TempDir, DatabaseDir, HandedOver) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DatabaseDir::at(folder.path().to_owned());
+        let asked = hand_over(&dir, id, Asker::this_process(), &request()).unwrap();
+        (folder, dir, asked)
+    }
+
+    fn left(dir: &DatabaseDir) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir.requests())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_request_is_taken_once_and_its_events_are_read_as_they_come() {
+        let (_folder, dir, mut asked) = handed_over("1-2");
+        assert!(asked.news().unwrap().is_empty());
 
         let mut taken = take_requests(&dir);
         assert_eq!(taken.len(), 1);
-        assert_eq!(taken[0].request, request);
+        assert_eq!(taken[0].request, request());
         assert!(take_requests(&dir).is_empty());
         assert!(!asked.withdraw());
 
-        taken[0].tell(&Event::Notice { message: "one".to_owned() });
-        assert_eq!(asked.news(), [Event::Notice { message: "one".to_owned() }]);
-        assert!(asked.news().is_empty());
-        taken[0].tell(&Event::Notice { message: "two".to_owned() });
-        assert_eq!(asked.news(), [Event::Notice { message: "two".to_owned() }]);
+        taken[0].tell(&notice("one"));
+        assert_eq!(asked.news().unwrap(), [notice("one")]);
+        assert!(asked.news().unwrap().is_empty());
+        taken[0].tell(&notice("two"));
+        assert_eq!(asked.news().unwrap(), [notice("two")]);
 
+        assert!(!asked.is_done());
+        taken[0].tell(&Event::Finished(Default::default()));
+        assert!(asked.is_done());
+        assert_eq!(left(&dir), ["1-2.done", "1-2.events"]);
+        // The process that asked lives: it has not read all yet.
+        clean(&dir, SystemTime::now() + Duration::from_secs(30 * 86_400));
+        assert_eq!(left(&dir), ["1-2.done", "1-2.events"]);
         asked.clean_up();
-        assert_eq!(fs::read_dir(dir.requests()).unwrap().count(), 0);
+        assert!(left(&dir).is_empty());
     }
 
     #[test]
     fn a_request_that_is_no_request_is_answered() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = DatabaseDir::at(folder.path().to_owned());
-        let request = UserRequest {
-            runs: Runs::All,
-            proposal: None,
-            matches: vec![],
-            names: vec![],
-            mock: false,
-            cancel: None,
-        };
-        let mut asked = hand_over(&dir, "1", &request).unwrap();
+        let (_folder, dir, mut asked) = handed_over("1");
         fs::write(dir.requests().join("1.json"), "{").unwrap();
         assert!(take_requests(&dir).is_empty());
-        assert!(matches!(asked.news()[..], [Event::Refused { .. }]));
+        assert!(matches!(asked.news().unwrap()[..], [Event::Refused { .. }]));
+        assert!(asked.is_done());
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_stops_none_behind_it() {
+        let (_folder, dir, mut asked) = handed_over("1");
+        let mut taken = take_requests(&dir);
+        let path = dir.requests().join("1.events");
+        taken[0].tell(&notice("one"));
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"ev\":\"of another version\"}\n{\"event\":\"unheard_of\"}\n\xff\n\n").unwrap();
+        taken[0].tell(&notice("two"));
+        // As the version before wrote it.
+        file.write_all(b"{\"event\":\"notice\",\"message\":\"three\"}\n").unwrap();
+        assert_eq!(asked.news().unwrap(), [notice("one"), notice("two"), notice("three")]);
+    }
+
+    #[test]
+    fn what_is_of_a_later_version_is_refused_in_words() {
+        let (_folder, dir, mut asked) = handed_over("1");
+        let text = fs::read_to_string(dir.requests().join("1.json")).unwrap();
+        assert!(text.contains("\"version\":1"));
+        fs::write(dir.requests().join("1.json"), text.replace("\"version\":1", "\"version\":2")).unwrap();
+        assert!(take_requests(&dir).is_empty());
+        match &asked.news().unwrap()[..] {
+            [Event::Refused { message, .. }] => assert!(message.contains("version 2"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        fs::write(dir.requests().join("1.events"), "").unwrap();
+        let mut asked = HandedOver { events: GrowingLines::of(asked.events.path()), ..asked };
+        fs::write(dir.requests().join("1.events"), "{\"version\":2,\"event\":\"finished\"}\n").unwrap();
+        let failure = asked.news().unwrap_err();
+        assert!(failure.message.contains("later version"), "{failure}");
+    }
+
+    #[test]
+    fn a_request_of_the_version_before_is_understood() {
+        let (_folder, dir, asked) = handed_over("1");
+        let text = serde_json::to_vec(&request()).unwrap();
+        fs::write(dir.requests().join("1.json"), text).unwrap();
+        let taken = take_requests(&dir);
+        assert_eq!(taken[0].request, request());
+        asked.clean_up();
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_neither_begun_nor_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DatabaseDir::at(folder.path().to_owned());
+        let dead = Asker { token: "of an earlier boot".to_owned(), ..Asker::this_process() };
+        hand_over(&dir, "1", dead.clone(), &request()).unwrap();
+        assert!(take_requests(&dir).is_empty());
+        assert!(left(&dir).is_empty());
+
+        hand_over(&dir, "2", Asker::this_process(), &request()).unwrap();
+        let mut taken = take_requests(&dir);
+        taken[0].tell(&notice("one"));
+        let mut file: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.requests().join("2.taken")).unwrap()).unwrap();
+        file["asker"] = serde_json::to_value(dead).unwrap();
+        fs::write(dir.requests().join("2.taken"), file.to_string()).unwrap();
+        // As the version before left them.
+        fs::write(dir.requests().join("3.taken"), serde_json::to_vec(&request()).unwrap()).unwrap();
+        fs::write(dir.requests().join("3.events"), "").unwrap();
+        clean(&dir, SystemTime::now());
+        assert_eq!(left(&dir), ["3.events", "3.taken"]);
+        clean(&dir, SystemTime::now() + Duration::from_secs(2 * 86_400));
+        assert!(left(&dir).is_empty());
     }
 }

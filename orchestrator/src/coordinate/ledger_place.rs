@@ -63,6 +63,14 @@ pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, Failure>
     Ledger::open(&place(dir), &options()).await.map_err(|error| failed(&error))
 }
 
+/// Opens the ledger that this process uses already once more.
+///
+/// # Errors
+/// The ledger's.
+pub async fn open_again(dir: &DatabaseDir) -> Result<Ledger, LedgerError> {
+    Ledger::open(&place(dir), &options()).await
+}
+
 /// Opens the ledger of a directory to look at it: on whichever host, and without the right to write.
 ///
 /// # Errors

@@ -138,12 +138,9 @@ impl Memory {
         Ok(Memory { ledger, lease, batches: Vec::new(), moved: HashSet::new(), attempts: HashMap::new() })
     }
 
-    /// Holds it for another term, which began at `begun`.
-    ///
-    /// # Errors
-    /// Deposed, or the ledger does not answer.
-    pub async fn renew(&self, begun: f64, term: std::time::Duration) -> Result<(), LedgerError> {
-        self.ledger.renew(&self.lease, begun, term).await
+    /// The right to write it, for whoever keeps it from running out.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
     /// Gives it back.

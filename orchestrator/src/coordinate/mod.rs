@@ -1,5 +1,6 @@
 //! Leading runs through the stages: the owner of a proposal at work.
 
+pub mod abandoned;
 mod accept;
 mod adopt;
 mod after_command;
@@ -15,6 +16,7 @@ mod job_over;
 mod job_variable;
 pub mod jobs;
 mod jobs_under_way;
+mod keeper;
 pub mod ledger_place;
 pub mod memory;
 pub mod owner;

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,10 +11,14 @@ use amore_run_table::{
     Acquired, Owner as Holder, Ownership, RunTable, RunTableError, VariableChanges, VariableRow,
 };
 
+use super::keeper::{Held, Keeper, seconds};
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
 /// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
+/// How long somebody who finds a term run out waits for its holder: it may have been kept from renewing by a lock that
+/// kept everybody from the table, and is about to.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The outcome of wanting to be the owner.
 #[derive(Debug)]
@@ -36,21 +38,14 @@ pub struct Owner {
     table: Arc<RunTable>,
     ownership: Ownership,
     term: Duration,
-    renewed: SystemTime,
+    keeper: Keeper,
     last_stamp: u64,
-    path: PathBuf,
-    inode: u64,
     /// Names in the context file, once it was read.
     listed: Option<HashSet<String>>,
 }
 
 fn now() -> f64 {
     seconds(SystemTime::now())
-}
-
-/// Seconds since 1970.
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// The term; `AMORE_OWNER_TERM` (seconds) is for tests and for file systems that are slower than ours.
@@ -72,7 +67,7 @@ fn myself() -> Holder {
 }
 
 /// Tells a process of this host from a later one with its number: the boot and the clock ticks at which it started.
-fn process_token(pid: u32) -> Option<String> {
+pub(super) fn process_token(pid: u32) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the fields count from its end.
@@ -91,12 +86,25 @@ fn known_dead(holder: &Holder) -> bool {
     holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
 }
 
-fn failed(error: &RunTableError) -> Failure {
+pub(super) fn failed(error: &RunTableError) -> Failure {
     let failure = Failure::from_error(error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// If the term of a living holder has run out: waits a moment for it to be renewed.
+async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), Failure> {
+    let run_out = async || {
+        let row = table.owner().await.map_err(|e| failed(&e))?;
+        Ok::<_, Failure>(row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.owner)))
+    };
+    let until = tokio::time::Instant::now() + grace;
+    while run_out().await? && tokio::time::Instant::now() < until {
+        tokio::time::sleep(grace / 8).await;
+    }
+    Ok(())
 }
 
 impl Owner {
@@ -106,6 +114,7 @@ impl Owner {
     /// When the table cannot be written.
     pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, Failure> {
         let term = term();
+        leave_time_to_renew(&table, GRACE.min(term / 2)).await?;
         let mut begun = SystemTime::now();
         let mut acquired =
             table.acquire(&myself(), seconds(begun), term, None).await.map_err(|e| failed(&e))?;
@@ -121,28 +130,20 @@ impl Owner {
             Acquired::Mine(ownership) => ownership,
             Acquired::HeldBy(claim) => return Ok(TakenOwner::Held { by: claim.owner.to_string() }),
         };
-        let path = dir.run_table();
-        let inode = std::fs::metadata(&path).map(|data| data.ino()).unwrap_or(0);
-        Ok(TakenOwner::Ours(Box::new(Owner {
-            table: Arc::new(table),
-            ownership,
-            term,
-            renewed: begun,
-            last_stamp: 0,
-            path,
-            inode,
-            listed: None,
-        })))
+        let keeper = Keeper::start(Held { dir: dir.clone(), ownership: ownership.clone(), term, begun })?;
+        let table = Arc::new(table);
+        Ok(TakenOwner::Ours(Box::new(Owner { table, ownership, term, keeper, last_stamp: 0, listed: None })))
     }
 
-    /// Does somebody own the directory now?
+    /// Does somebody own the directory now? One whose term has just run out may be about to renew it.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn is_held(dir: &DatabaseDir) -> Result<bool, Failure> {
         let table = RunTable::open_read_only(dir.path()).await.map_err(|e| failed(&e))?;
         let row = table.owner().await.map_err(|e| failed(&e))?;
-        Ok(row.claim.is_some_and(|claim| claim.until > now() && !known_dead(&claim.owner)))
+        let grace = GRACE.min(term() / 2).as_secs_f64();
+        Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.owner)))
     }
 
     /// The table.
@@ -158,7 +159,7 @@ impl Owner {
     /// When the present term began, in seconds since 1970. What is held besides the directory begins its term then, not
     /// later: whoever finds the directory free must not find the rest held.
     pub fn term_begun(&self) -> f64 {
-        seconds(self.renewed)
+        seconds(self.keeper.begun())
     }
 
     /// This process, as the ledger calls it.
@@ -179,30 +180,20 @@ impl Owner {
         PlanStamp { epoch: self.ownership.epoch, micros: self.last_stamp }
     }
 
-    /// Renews the term when a third of it is over; says whether it did.
-    ///
-    /// # Errors
-    /// When somebody else has become the owner, or the table was deleted under us.
-    pub async fn renew_if_due(&mut self) -> Result<bool, Failure> {
-        let now_there = std::fs::metadata(&self.path).map(|data| data.ino()).ok();
-        if now_there != Some(self.inode) {
-            return Err(Failure::new(format!(
-                "{} was deleted or replaced while this command worked with it",
-                self.path.display()
-            ))
-            .hint("run the command again; it will work with what is there now"));
-        }
-        if self.renewed.elapsed().unwrap_or_default() * 3 < self.term {
-            return Ok(false);
-        }
-        let begun = SystemTime::now();
-        self.table.renew(&self.ownership, seconds(begun), self.term).await.map_err(|e| failed(&e))?;
-        self.renewed = begun;
-        Ok(true)
+    /// Keeps the ledger's lease as long as the directory.
+    pub fn keep_ledger(&self, lease: amore_ledger::Lease) {
+        self.keeper.keep_ledger(lease);
+    }
+
+    /// Waits until the ownership is lost (somebody else has become the owner, or the table was deleted under us), and
+    /// says so. Can be cancelled.
+    pub async fn lost(&mut self) -> Failure {
+        self.keeper.lost().await
     }
 
     /// Gives the ownership back. A table that is gone or in other hands needs nothing.
     pub async fn release(self) {
+        self.keeper.stop();
         if let Err(error) = self.table.release(self.ownership).await {
             tracing::debug!(%error, "not released");
         }

@@ -1,21 +1,19 @@
 //! The owner at work: takes requests, has their tasks executed, collects what comes of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use amore_model::{Proposal, Run, Urgency};
 use amore_wire::task::{Limits, ToWorker};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
+    accept::Incoming,
     events::{Event, Summary},
-    hand_over::Taken,
+    hand_over::{self, Taken},
     jobs_under_way::Jobs,
     memory::Memory,
     owner::Owner,
@@ -31,7 +29,8 @@ use crate::{
         local::LocalWorker,
         slurm::{asked::SlurmSettings, order::Order},
     },
-    failure::Failure,
+    failure::{Exit, Failure},
+    signals::Signals,
     trigger::user_request::UserRequest,
 };
 
@@ -39,6 +38,8 @@ use crate::{
 const REQUEST_POLL: Duration = Duration::from_millis(250);
 /// How long running variables may take to be stopped after Ctrl-C.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How often what dead processes have left among the requests is removed.
+const CLEAN_EVERY: Duration = Duration::from_secs(60);
 
 /// What the session needs to know of the site and the user's wishes.
 #[derive(Debug)]
@@ -91,6 +92,22 @@ pub(super) struct RequestRecord<'a> {
     /// What the user was told about its runs: the parts of one run have the same to say.
     pub(super) told: HashSet<String>,
     pub(super) finished: bool,
+    /// Some of its runs were stopped before their end.
+    pub(super) cut_short: bool,
+}
+
+impl RequestRecord<'_> {
+    /// Tells a process that waits elsewhere that we were stopped before the end of its request. What stands in the ledger
+    /// is taken up by whoever comes next; of anything else nothing is said: that process does the rest itself.
+    fn tell_of_the_stop(&mut self, jobs_left: usize) {
+        if let Listener::Elsewhere(taken) = &mut self.listener
+            && self.recorded.is_some()
+        {
+            self.summary.interrupted = true;
+            self.summary.jobs_left = jobs_left;
+            taken.tell(&Event::Finished(self.summary.clone()));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -107,11 +124,17 @@ pub struct Session<'a> {
     pub(super) worker: LocalWorker,
     pub(super) worker_crashes: WorkerCrashes,
     pub(super) collector: Collector,
+    /// Requests that are not planned yet, in the order in which they came.
+    pub(super) incoming: VecDeque<Incoming<'a>>,
+    /// How many descriptions were asked for.
+    pub(super) descriptions: usize,
     pub(super) requests: Vec<RequestRecord<'a>>,
     pub(super) tasks: Vec<TaskRecord>,
     pub(super) by_id: HashMap<String, usize>,
     pub(super) by_run: HashMap<(Proposal, Run), Vec<usize>>,
     pub(super) running: HashSet<usize>,
+    /// Tasks whose worker was lost, until what it stored of their runs is collected.
+    pub(super) lost_with_worker: BTreeSet<usize>,
     /// Tasks that wait for a process here.
     pub(super) ready: Queue,
     /// Fragments given to the collector and not yet in the table, for each run.
@@ -129,6 +152,8 @@ pub struct Session<'a> {
     pub(super) left_behind: Vec<String>,
     /// Ids of tasks that the worker here is to stop.
     pub(super) to_cancel: Vec<String>,
+    /// Tasks that the worker was told to end, by `amore cancel`: if it is lost meanwhile they are over.
+    pub(super) told_to_end: HashSet<usize>,
     /// Orders whose intent is not in the ledger yet.
     pub(super) orders: Vec<Order>,
     pub(super) interrupted: bool,
@@ -145,11 +170,14 @@ impl<'a> Session<'a> {
             worker,
             worker_crashes: WorkerCrashes::default(),
             collector,
+            incoming: VecDeque::new(),
+            descriptions: 0,
             requests: Vec::new(),
             tasks: Vec::new(),
             by_id: HashMap::new(),
             by_run: HashMap::new(),
             running: HashSet::new(),
+            lost_with_worker: BTreeSet::new(),
             ready: Queue::default(),
             uncollected: HashMap::new(),
             ready_for_jobs: Queue::default(),
@@ -159,6 +187,7 @@ impl<'a> Session<'a> {
             memory_silent: false,
             left_behind: Vec::new(),
             to_cancel: Vec::new(),
+            told_to_end: HashSet::new(),
             orders: Vec::new(),
             interrupted: false,
             warned_of_view: false,
@@ -174,29 +203,25 @@ impl<'a> Session<'a> {
         mut self,
         request: Option<&UserRequest>,
         display: &'a mut dyn FnMut(&Event),
+        signals: &mut Signals,
     ) -> Result<Summary, Failure> {
-        let mut signals = Signals::new()?;
-        self.gather_left_behind().await?;
-        let mut display = display;
-        let ended = match self.adopt(&mut display).await {
-            Ok(()) => match request {
-                Some(request) => self.accept(request, Listener::Here(display)).await,
-                None => self.show_adopted(display),
-            },
-            Err(failure) => Err(failure),
-        };
-        let ended = match ended {
-            Ok(()) => self.work(&mut signals).await,
+        let ended = match self.begin(request, display, signals).await {
+            Ok(()) => self.work(signals).await,
             Err(failure) => Err(failure),
         };
         let written = if ended.is_ok() { self.remember().await } else { Ok(()) };
         let runs: BTreeSet<(Proposal, Run)> = self.by_run.keys().copied().collect();
         let left_in_slurm = self.jobs.under_way();
         let left_open = self.adopted_and_open();
-        let Session { setup, worker, collector, owner, requests, interrupted, jobs, memory, .. } = self;
+        let Session { setup, worker, collector, owner, mut requests, interrupted, jobs, memory, .. } = self;
         worker.stop().await;
         jobs.stop().await;
-        collector.stop().await;
+        // What it does not finish stands in fragments, for the next command.
+        tokio::select! {
+            biased;
+            () = collector.stop() => {}
+            () = signals.next() => {}
+        }
         if ended.is_ok() {
             stale::remove(&setup.dir, &runs);
             // Variables that are gone from the context file, and now from all runs too.
@@ -206,6 +231,10 @@ impl<'a> Session<'a> {
             memory.release(&setup.dir).await;
         }
         owner.release().await;
+        for request in requests.iter_mut().filter(|request| request.cut_short) {
+            request.tell_of_the_stop(left_in_slurm);
+        }
+        hand_over::clean(&setup.dir, SystemTime::now());
         ended?;
         written?;
         let mut summary = own_summary(requests);
@@ -215,22 +244,40 @@ impl<'a> Session<'a> {
         Ok(summary)
     }
 
-    /// Fragments that an earlier owner could not collect.
-    async fn gather_left_behind(&mut self) -> Result<(), Failure> {
+    /// What comes before everything else: results that earlier owners could not collect, and their open requests.
+    async fn begin(
+        &mut self,
+        request: Option<&UserRequest>,
+        mut display: &'a mut dyn FnMut(&Event),
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
         for note in FragmentNote::scan(&self.setup.dir)? {
             self.collect(note);
         }
-        self.settle().await
+        if !self.settle(signals).await? {
+            return Err(Failure::new("stopped while results of earlier commands were collected")
+                .hint("what is not collected waits in extracted_data/ for the next command")
+                .exit(Exit::Interrupted));
+        }
+        self.adopt(&mut display).await?;
+        match request {
+            Some(request) => self.take_in(request.clone(), Listener::Here(display)),
+            None => self.show_adopted(display),
+        }
     }
 
-    /// Waits until the collector has nothing to do.
-    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+    /// Waits until the collector has nothing to do; `false` if told to stop before.
+    async fn settle(&mut self, signals: &mut Signals) -> Result<bool, Failure> {
         self.collector.hurry();
         while !self.uncollected.is_empty() {
-            let collected = self.collector.next().await?;
-            self.on_collected(collected)?;
+            tokio::select! {
+                biased;
+                () = signals.next() => return Ok(false),
+                failure = self.owner.lost() => return Err(failure),
+                collected = self.collector.next() => self.on_collected(collected?)?,
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn collect(&mut self, note: FragmentNote) {
@@ -241,8 +288,10 @@ impl<'a> Session<'a> {
     /// Until every request is finished.
     async fn work(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut poll = interval(REQUEST_POLL);
+        let mut clean = interval(CLEAN_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut give_up_at: Option<tokio::time::Instant> = None;
+        self.accept_described().await?;
         self.dispatch().await;
         self.remember().await?;
         while !self.is_done() {
@@ -258,9 +307,10 @@ impl<'a> Session<'a> {
                     if self.interrupted {
                         break;
                     }
-                    self.interrupt().await;
+                    self.interrupt().await?;
                     give_up_at = Some(tokio::time::Instant::now() + STOP_PATIENCE);
                 }
+                failure = self.owner.lost() => return Err(failure),
                 collected = self.collector.next() => self.on_collected(collected?)?,
                 message = self.worker.next() => match message? {
                     Some(message) => self.on_worker(message)?,
@@ -268,20 +318,19 @@ impl<'a> Session<'a> {
                 },
                 Some(event) = self.jobs.next() => self.on_lane(event)?,
                 _ = poll.tick() => {
-                    if self.owner.renew_if_due().await? {
-                        self.renew_memory().await?;
-                    }
                     self.refresh_settings().await?;
                     if !self.interrupted {
-                        self.take_requests().await?;
+                        self.take_requests()?;
                     }
                 }
+                _ = clean.tick() => hand_over::clean(&self.setup.dir, SystemTime::now()),
                 () = stop_waiting => break,
             }
+            self.accept_described().await?;
             self.dispatch().await;
             self.remember().await?;
         }
-        self.settle().await
+        self.settle(signals).await.map(drop)
     }
 
     /// Gives the worker as much as it can use, and a little more so that it never waits for us.
@@ -339,13 +388,23 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn interrupt(&mut self) {
+    async fn interrupt(&mut self) -> Result<(), Failure> {
         self.interrupted = true;
+        // Nothing was begun of these. Processes that wait elsewhere do it themselves when we are gone.
+        let mut unplanned = std::mem::take(&mut self.incoming).into_iter();
+        if unplanned.any(|incoming| matches!(incoming.listener, Listener::Here(_))) {
+            return Err(
+                Failure::new("stopped while the context file was being executed").exit(Exit::Interrupted)
+            );
+        }
         self.ready.clear();
         self.ready_for_jobs.clear();
         let mut messages = Vec::new();
         for position in 0..self.tasks.len() {
             match self.tasks[position].state {
+                TaskState::Running { .. } if self.lost_with_worker.contains(&position) => {
+                    self.cancel_task(position)
+                }
                 TaskState::Running { .. } => {
                     messages.push(ToWorker::Cancel { id: self.tasks[position].id.clone() })
                 }
@@ -357,6 +416,7 @@ impl<'a> Session<'a> {
             }
         }
         self.worker.send(&messages).await;
+        Ok(())
     }
 }
 
@@ -364,39 +424,4 @@ impl<'a> Session<'a> {
 fn own_summary(requests: Vec<RequestRecord<'_>>) -> Summary {
     let mut own = requests.into_iter().filter(|request| matches!(request.listener, Listener::Here(_)));
     own.next().map(|request| request.summary).unwrap_or_default()
-}
-
-/// The next Ctrl-C, termination request or hangup; for waits outside of the loop.
-pub(super) async fn told_to_stop() {
-    match Signals::new() {
-        Ok(mut signals) => signals.next().await,
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Ctrl-C, a termination request, or a terminal that goes away.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
-        Ok(Signals {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use amore_wire::{
@@ -16,6 +17,9 @@ use tokio::{
 };
 
 use crate::failure::Failure;
+
+/// How long it may take to end when nothing is asked of it any more.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `amore-worker`.
 #[derive(Debug)]
@@ -99,10 +103,17 @@ impl LocalWorker {
         Ok(Some(message))
     }
 
-    /// Closes its input (it stops what runs and ends) and waits for it.
+    /// Closes its input (it stops what runs and ends) and waits for it. One that does not end is killed, and what it
+    /// started ends with it.
     pub async fn stop(mut self) {
         self.input = None;
-        while let Ok(Some(_)) = self.output.next_line().await {}
-        let _ = self.process.wait().await;
+        let ended = async {
+            while let Ok(Some(_)) = self.output.next_line().await {}
+            let _ = self.process.wait().await;
+        };
+        if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
+            tracing::warn!("the worker did not end: it is killed");
+            let _ = self.process.kill().await;
+        }
     }
 }

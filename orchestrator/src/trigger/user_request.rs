@@ -48,6 +48,14 @@ impl UserRequest {
         if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
     }
 
+    /// Is this one of the runs that are asked for? Of all runs: it may be.
+    pub fn names_run(&self, run: Run) -> bool {
+        match &self.runs {
+            Runs::All => true,
+            Runs::These(runs) => runs.contains(&run),
+        }
+    }
+
     /// The variables that are wanted.
     pub fn selection(&self) -> Selection {
         Selection {

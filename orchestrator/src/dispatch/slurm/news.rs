@@ -1,59 +1,40 @@
 //! What the worker in a job says: lines at the end of a file on the shared file system.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use amore_wire::task::FromWorker;
 
+use crate::growing_lines::GrowingLines;
+
 /// Reads a file of events as it grows.
 #[derive(Debug)]
-pub struct News {
-    path: PathBuf,
-    offset: u64,
-}
+pub struct News(GrowingLines);
 
 impl News {
     /// From the beginning.
     pub fn of(path: &Path) -> Self {
-        News { path: path.to_owned(), offset: 0 }
+        News(GrowingLines::of(path))
     }
 
     /// Complete lines that are new. A line that is none of ours is left out: the file is only the doorbell.
     pub fn read(&mut self) -> Vec<FromWorker> {
-        let Ok(length) = std::fs::metadata(&self.path).map(|data| data.len()) else { return Vec::new() };
-        if length <= self.offset {
-            return Vec::new();
-        }
-        let mut text = Vec::new();
-        let read = File::open(&self.path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(self.offset))?;
-            file.read_to_end(&mut text)
-        });
-        if read.is_err() {
-            return Vec::new();
-        }
-        let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
-        self.offset += end as u64 + 1;
-        text[..end]
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| match serde_json::from_slice(line) {
-                Ok(message) => Some(message),
-                Err(error) => {
-                    tracing::warn!(path = %self.path.display(), %error, "not a message");
-                    None
-                }
-            })
-            .collect()
+        let lines = self.0.read();
+        let message = |line: Vec<u8>| match serde_json::from_slice(&line) {
+            Ok(message) => Some(message),
+            Err(error) => {
+                tracing::warn!(path = %self.0.path().display(), %error, "not a message");
+                None
+            }
+        };
+        lines.into_iter().filter_map(message).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io::Write};
+
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn lines_are_read_when_they_are_whole() {

@@ -1,0 +1,225 @@
+//! Keeps the owner's term and the ledger's lease from running out, whatever else this process does.
+//!
+//! A thread of its own, with connections of its own: neither a context file that takes minutes to load, nor a full
+//! collector, nor a blocked session delays it. Only a process that is stopped or dead loses its term.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use amore_ledger::{Lease, Ledger, LedgerError};
+use amore_run_table::{OpenOptions, Ownership, RunTable, RunTableError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::ledger_place;
+use crate::{database_dir::DatabaseDir, failure::Failure};
+
+/// How often it is looked whether the table is still there, and whether a renewal is due.
+const CHECK: Duration = Duration::from_millis(250);
+/// How long a renewal waits for a lock; then it is tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is kept.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) dir: DatabaseDir,
+    pub(super) ownership: Ownership,
+    pub(super) term: Duration,
+    /// When the present term began.
+    pub(super) begun: SystemTime,
+}
+
+/// The thread that renews.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    orders: Sender<Order>,
+    lost: UnboundedReceiver<Failure>,
+    begun: Arc<Mutex<SystemTime>>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Renew this lease as well.
+    Ledger(Lease),
+    Stop,
+}
+
+impl Keeper {
+    /// Starts to renew.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub(super) fn start(held: Held) -> Result<Self, Failure> {
+        let cannot = |error: std::io::Error| Failure::new(format!("cannot start a thread: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let (orders, inbox) = channel();
+        let (report, lost) = unbounded_channel();
+        let begun = Arc::new(Mutex::new(held.begun));
+        let path = held.dir.run_table();
+        let inode = inode(&path);
+        let keeping =
+            Keeping { path, inode, begun: Arc::clone(&begun), held, table: None, ledger: None, report };
+        let thread = thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || keeping.run(&runtime, &inbox))
+            .map_err(cannot)?;
+        Ok(Keeper { orders, lost, begun, thread })
+    }
+
+    /// When the present term began.
+    pub(super) fn begun(&self) -> SystemTime {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps this lease as long as the directory.
+    pub(super) fn keep_ledger(&self, lease: Lease) {
+        // A keeper that has ended has said why.
+        let _ = self.orders.send(Order::Ledger(lease));
+    }
+
+    /// Waits until what is kept is lost, and says why. Can be cancelled.
+    pub(super) async fn lost(&mut self) -> Failure {
+        match self.lost.recv().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Renews nothing any more.
+    pub(super) fn stop(self) {
+        let _ = self.orders.send(Order::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+fn inode(path: &std::path::Path) -> Option<u64> {
+    std::fs::metadata(path).map(|data| data.ino()).ok()
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Why it is over.
+enum Over {
+    Lost(Failure),
+    /// The session has ended.
+    Unwanted,
+}
+
+struct Keeping {
+    held: Held,
+    path: PathBuf,
+    inode: Option<u64>,
+    begun: Arc<Mutex<SystemTime>>,
+    /// Opened when it is needed first.
+    table: Option<RunTable>,
+    ledger: Option<KeptLedger>,
+    report: UnboundedSender<Failure>,
+}
+
+struct KeptLedger {
+    lease: Lease,
+    open: Option<Ledger>,
+}
+
+impl Keeping {
+    fn run(mut self, runtime: &tokio::runtime::Runtime, inbox: &Receiver<Order>) {
+        loop {
+            let step = match inbox.recv_timeout(CHECK) {
+                Ok(Order::Ledger(lease)) => {
+                    self.ledger = Some(KeptLedger { lease, open: None });
+                    continue;
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => Err(Over::Unwanted),
+                Err(RecvTimeoutError::Timeout) => runtime.block_on(self.renew_if_due()),
+            };
+            match step {
+                Ok(()) => {}
+                Err(Over::Unwanted) => break,
+                Err(Over::Lost(failure)) => {
+                    let _ = self.report.send(failure);
+                    break;
+                }
+            }
+        }
+        runtime.block_on(self.close());
+    }
+
+    /// Renews the term when a third of it is over.
+    async fn renew_if_due(&mut self) -> Result<(), Over> {
+        if inode(&self.path) != self.inode {
+            let words =
+                format!("{} was deleted or replaced while this command worked with it", self.path.display());
+            return Err(Over::Lost(
+                Failure::new(words).hint("run the command again; it will work with what is there now"),
+            ));
+        }
+        let last = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back has not made the term longer.
+        let elapsed = last.elapsed().unwrap_or(self.held.term);
+        if elapsed * 3 < self.held.term {
+            return Ok(());
+        }
+        let begun = SystemTime::now();
+        match self.renew_table(begun).await {
+            Ok(()) => *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun,
+            Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
+                return Err(Over::Lost(super::owner::failed(&error)));
+            }
+            // Locked, full, or a file system that hangs: nobody else can take it either. Every write checks the epoch.
+            Err(error) => {
+                self.table = None;
+                tracing::warn!(%error, "the term of this process could not be prolonged; trying again");
+                return Ok(());
+            }
+        }
+        match self.renew_ledger(begun).await {
+            Err(error) if !error.is_temporary() => Err(Over::Lost(ledger_place::failed(&error))),
+            Err(error) => {
+                tracing::debug!(%error, "the lease of the ledger could not be prolonged; trying again");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn renew_table(&mut self, begun: SystemTime) -> Result<(), RunTableError> {
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => {
+                let options = OpenOptions { busy_timeout: PATIENCE, ..OpenOptions::default() };
+                RunTable::open_with(self.held.dir.path(), options).await?
+            }
+        };
+        let table = self.table.insert(table);
+        table.renew(&self.held.ownership, seconds(begun), self.held.term).await
+    }
+
+    async fn renew_ledger(&mut self, begun: SystemTime) -> Result<(), LedgerError> {
+        let Some(kept) = &mut self.ledger else { return Ok(()) };
+        let ledger = match &kept.open {
+            Some(ledger) => ledger,
+            None => kept.open.insert(ledger_place::open_again(&self.held.dir).await?),
+        };
+        ledger.renew(&kept.lease, seconds(begun), self.held.term).await
+    }
+
+    async fn close(self) {
+        if let Some(table) = self.table {
+            let _ = table.close().await;
+        }
+        if let Some(ledger) = self.ledger.and_then(|kept| kept.open) {
+            let _ = ledger.close().await;
+        }
+    }
+}

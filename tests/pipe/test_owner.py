@@ -1,0 +1,317 @@
+"""One command owns the directory, however long anything takes; others wait for it, and what they leave is removed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Database, context_python, kill, wait_for
+
+TERM = 2.0
+
+VARIABLE = """
+@Variable
+def v(run, r: "meta#run_number"):
+    effect(f"v-{r}")
+    return r
+"""
+
+
+def short_term(database: Database) -> dict[str, str]:
+    """An owner's term that is much shorter than what the tests make slow."""
+    return {**database.environment, "AMORE_OWNER_TERM": str(TERM)}
+
+
+def outlive_the_term(database: Database, owner: subprocess.Popen[str]) -> None:
+    """Waits until several terms are over; the owner must be the same all the time."""
+    end = time.time() + 3 * TERM
+    while time.time() < end:
+        assert owner.poll() is None, owner.communicate()
+        assert database.is_owned_by(owner), "another process owns the directory"
+        time.sleep(0.1)
+    current = database.owner()
+    assert current is not None and current[1] > time.time(), "the term has run out"
+
+
+def end_of(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def gate(database: Database, name: str) -> str:
+    """Python that waits until the test makes the file of this name."""
+    return (
+        f"effect('begin-{name}')\n"
+        f"while not os.path.exists({str(database.path / name)!r}):\n"
+        "    import time; time.sleep(0.02)\n"
+        f"effect('end-{name}')\n"
+    )
+
+
+def has_begun(database: Database, name: str) -> bool:
+    return f"begin-{name}" in database.executions()
+
+
+def open_gate(database: Database, name: str) -> None:
+    (database.path / name).touch()
+
+
+def share(database: Database, first: subprocess.Popen[str], release: str | None = None) -> None:
+    """A second command comes while the first is slow, and both runs are computed once."""
+    wait_for("ownership", lambda: database.is_owned_by(first), first)
+    second = database.start("reprocess", "2", env=short_term(database))
+    wait_for("the second command hands its request over", database.requests, second)
+    outlive_the_term(database, first)
+    if release is not None:
+        open_gate(database, release)
+    assert "is asked to do this too" in end_of(second)
+    end_of(first)
+    counts = database.executions()
+    assert (counts["v-1"], counts["v-2"]) == (1, 1)
+    assert database.rows(1)["v"] == 1 and database.rows(2)["v"] == 2
+    assert database.requests() == []
+
+
+def test_a_context_file_that_takes_long_to_load(database: Database) -> None:
+    database.context(gate(database, "loaded") + VARIABLE)
+    share(database, database.start("reprocess", "1", env=short_term(database)), "loaded")
+
+
+def test_a_python_that_takes_long_to_start(database: Database) -> None:
+    database.context(VARIABLE)
+    slow = database.path / "slow-python"
+    ready = database.path / "ready"
+    slow.write_text(f"#!/bin/sh\nwhile [ ! -e '{ready}' ]; do sleep 0.1; done\nexec '{context_python()}' \"$@\"\n")
+    slow.chmod(0o755)
+    database.amore("db-config", "context_python", str(slow))
+    share(database, database.start("reprocess", "1", env=short_term(database)), "ready")
+
+
+def test_results_of_an_earlier_command_that_take_long_to_collect(database: Database) -> None:
+    database.context(VARIABLE)
+    (database.path / "extracted_data").mkdir()
+    lock = os.open(database.path / "extracted_data/.collect.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        dying = database.start("reprocess", "3")
+        wait_for("a result", database.leftovers, dying)
+        kill([dying.pid])
+        dying.communicate(timeout=60)
+        first = database.start("reprocess", "1", env=short_term(database))
+        wait_for("ownership", lambda: database.is_owned_by(first), first)
+        second = database.start("reprocess", "2", env=short_term(database))
+        wait_for("the second command hands its request over", database.requests, second)
+        outlive_the_term(database, first)
+    finally:
+        os.close(lock)
+    end_of(second)
+    end_of(first)
+    assert [database.rows(run)["v"] for run in (1, 2, 3)] == [1, 2, 3]
+    assert [database.executions()[f"v-{run}"] for run in (1, 2, 3)] == [1, 1, 1]
+    assert database.leftovers() == []
+
+
+def test_ctrl_c_while_results_of_an_earlier_command_are_collected(database: Database) -> None:
+    database.context(VARIABLE)
+    (database.path / "extracted_data").mkdir()
+    lock = os.open(database.path / "extracted_data/.collect.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        dying = database.start("reprocess", "3")
+        wait_for("a result", database.leftovers, dying)
+        kill([dying.pid])
+        dying.communicate(timeout=60)
+        first = database.start("reprocess", "1")
+        wait_for("ownership", lambda: database.is_owned_by(first), first)
+        time.sleep(0.3)
+        first.send_signal(signal.SIGINT)
+        wait_for("the directory is free", lambda: database.owner() is None)
+    finally:
+        os.close(lock)
+    end_of(first, 130)
+    database.amore("reprocess", "1")
+    assert [database.rows(run)["v"] for run in (1, 3)] == [1, 3]
+    assert database.executions()["v-3"] == 1
+
+
+def test_others_go_on_while_a_context_file_is_loaded(database: Database) -> None:
+    database.context(
+        '@Variable\ndef v(run, r: "meta#run_number"):\n'
+        + "".join("    " + line + "\n" for line in gate(database, "running").splitlines())
+        + "    effect(f'v-{r}')\n    return r\n"
+    )
+    first = database.start("reprocess", "1-4", "--concurrent-jobs", "1")
+    wait_for("the first run", lambda: has_begun(database, "running"), first)
+    database.context(gate(database, "loaded") + VARIABLE.replace("return r", "return 10 * r"))
+    second = database.start("reprocess", "2")
+    wait_for("the file is loaded", lambda: has_begun(database, "loaded"), second)
+    third = database.start("reprocess", "3")
+    wait_for("both are taken", lambda: len(database.requests("taken")) == 2, third)
+    # Everything of the first is dispatched, computed and collected while the file is loaded.
+    open_gate(database, "running")
+    wait_for("all runs of the first", lambda: all(database.rows(run).get("v") == run for run in range(1, 5)))
+    assert "end-loaded" not in database.executions()
+    assert second.poll() is None and third.poll() is None
+    open_gate(database, "loaded")
+    for process in (first, second, third):
+        end_of(process)
+    assert [database.rows(run)["v"] for run in range(1, 5)] == [1, 20, 30, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_ends_while_it_loads_the_context_file(database: Database, number: int) -> None:
+    database.context(gate(database, "never") + VARIABLE)
+    first = database.start("reprocess", "1")
+    wait_for("the file is loaded", lambda: has_begun(database, "never"), first)
+    first.send_signal(number)
+    assert "stopped while the context file was being executed" in end_of(first, 130)
+    wait_for("its processes are gone", lambda: not any(database.processes().values()), seconds=20)
+    assert database.owner() is None
+
+
+def test_nothing_is_left_of_a_command_that_was_killed_while_it_loads_the_context_file(
+    database: Database,
+) -> None:
+    database.context(gate(database, "never") + VARIABLE)
+    first = database.start("reprocess", "1")
+    wait_for("the file is loaded", lambda: has_begun(database, "never"), first)
+    assert kill([first.pid]) == 1
+    first.communicate(timeout=60)
+    wait_for("its processes are gone", lambda: not any(database.processes().values()), seconds=20)
+
+
+def test_cancel_is_heard_while_a_context_file_is_loaded(database: Database) -> None:
+    database.context(gate(database, "loaded") + VARIABLE)
+    first = database.start("reprocess", "1-2")
+    wait_for("the file is loaded", lambda: has_begun(database, "loaded"), first)
+    said = database.amore("cancel", "1")
+    assert "run 1: left out of what is being prepared" in said.stdout + said.stderr
+    assert "end-loaded" not in database.executions()
+    open_gate(database, "loaded")
+    end_of(first)
+    assert database.rows(2)["v"] == 2
+    assert "v-1" not in database.executions()
+
+
+def owner_and_waiting(database: Database) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """A command that computes run 1 until `computed` is there, and one whose request for run 2 it has taken."""
+    database.context(
+        '@Variable\ndef v(run, r: "meta#run_number"):\n    effect(f"v-{r}")\n'
+        "    import time\n"
+        f"    while not os.path.exists({str(database.path / 'computed')!r}):\n        time.sleep(0.02)\n"
+        "    return r\n"
+    )
+    first = database.start("reprocess", "1", "--concurrent-jobs", "1")
+    wait_for("the first run", lambda: "v-1" in database.executions(), first)
+    second = database.start("reprocess", "2")
+    wait_for("the request is taken", lambda: database.requests("taken"), second)
+    return first, second
+
+
+def test_a_line_that_is_no_event_is_left_out(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    (events,) = database.requests("events")
+    with events.open("a") as file:
+        file.write('{"ev":"of a later version"}\nno JSON\n{"event":"unheard_of"}\n')
+    open_gate(database, "computed")
+    words = end_of(second)
+    end_of(first)
+    assert "left out" in words
+    assert database.executions() == {"v-1": 1, "v-2": 1}
+    assert database.rows(2)["v"] == 2
+    assert database.requests() == []
+
+
+def test_events_of_a_later_version_are_refused_and_nothing_is_computed_twice(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    (events,) = database.requests("events")
+    with events.open("a") as file:
+        file.write('{"version":9,"event":"notice","message":"?"}\n')
+    assert "is of a later version" in end_of(second, 1)
+    open_gate(database, "computed")
+    end_of(first)
+    assert database.executions() == {"v-1": 1, "v-2": 1}
+
+
+def test_a_request_of_a_later_version_is_refused(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    os.kill(first.pid, signal.SIGSTOP)
+    third = database.start("reprocess", "3")
+    (request,) = wait_for("a request", lambda: database.requests("json"), third)
+    request.write_text(json.dumps({**json.loads(request.read_text()), "version": 9}))
+    os.kill(first.pid, signal.SIGCONT)
+    assert "the request is of version 9" in end_of(third, 1)
+    open_gate(database, "computed")
+    end_of(second)
+    end_of(first)
+    assert database.executions() == {"v-1": 1, "v-2": 1}
+    assert database.requests() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_waiting_command_that_is_told_to_end_withdraws_its_request(database: Database, number: int) -> None:
+    first, second = owner_and_waiting(database)
+    os.kill(first.pid, signal.SIGSTOP)
+    third = database.start("reprocess", "3")
+    wait_for("a request", lambda: database.requests("json"), third)
+    third.send_signal(number)
+    assert "the request was withdrawn" in end_of(third, 130)
+    assert database.requests("json") == []
+    os.kill(first.pid, signal.SIGCONT)
+    second.send_signal(number)
+    assert "goes on with the request" in end_of(second, 130)
+    open_gate(database, "computed")
+    end_of(first)
+    assert database.executions() == {"v-1": 1, "v-2": 1}
+    assert database.requests() == []
+
+
+def test_requests_of_processes_that_were_killed_leave_nothing(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    os.kill(first.pid, signal.SIGSTOP)
+    third = database.start("reprocess", "3")
+    wait_for("a request", lambda: database.requests("json"), third)
+    assert kill([second.pid, third.pid]) == 2
+    second.communicate(timeout=60)
+    third.communicate(timeout=60)
+    os.kill(first.pid, signal.SIGCONT)
+    open_gate(database, "computed")
+    end_of(first)
+    # What was begun is computed; what was not begun, nobody wants any more.
+    assert database.executions() == {"v-1": 1, "v-2": 1}
+    assert database.requests() == []
+
+
+def test_the_next_owner_removes_what_dead_processes_have_left(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    everything = [first.pid, second.pid, *sum(database.processes().values(), [])]
+    kill(everything)
+    first.communicate(timeout=60)
+    second.communicate(timeout=60)
+    assert database.requests() != []
+    old = Path(database.requests("taken")[0])
+    before = old.with_name("0-1.events")
+    before.write_text("")
+    os.utime(before, (time.time() - 3 * 86_400,) * 2)
+    open_gate(database, "computed")
+    database.amore("reprocess", "3")
+    assert database.requests() == []
+
+
+def test_a_request_is_done_by_whoever_asked_when_the_owner_is_stopped(database: Database) -> None:
+    first, second = owner_and_waiting(database)
+    first.send_signal(signal.SIGINT)
+    end_of(first, 130)
+    wait_for("the second is the owner", lambda: database.is_owned_by(second), second)
+    open_gate(database, "computed")
+    end_of(second)
+    assert database.rows(2)["v"] == 2
+    assert database.requests() == []
