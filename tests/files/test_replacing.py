@@ -343,25 +343,32 @@ def test_killed_at_any_instant(program, tmp_path):
     driver = Driver(program, directory)
     driver.store(*everything(1))
     last = 1
+    # Around the instant at which the new file takes the place of the old one: later after a kill that came too early for
+    # it, earlier after one that came too late.
+    delay = 0.006
+    found = {"old": 0, "new": 0}
     for n in range(2, 40):
         path = driver.write(*everything(n))
         assert driver.process.stdin is not None
         command = {"do": "merge", "dir": str(directory), "fragments": [path]}
         driver.process.stdin.write(json.dumps(command) + "\n")
         driver.process.stdin.flush()
-        time.sleep(rng.random() * 0.012)
+        time.sleep(delay * (0.5 + rng.random()))
         os.kill(driver.process.pid, signal.SIGKILL)
-        driver.process.wait()
+        assert driver.process.wait() == -signal.SIGKILL
         driver = Driver(program, directory)
         with h5py.File(run_file) as f:
             small = int(f["small/data"][()])
             assert small in (last, n)
+            found["new" if small == n else "old"] += 1
+            delay *= 0.8 if small == n else 1.25
             assert np.all(f["big/data"][()] == small) and np.all(f["d/a"][...] == small)
         assert driver.do("verify", file=str(run_file)) == []
         assert driver.merge(path)["done"] == [path]
         os.unlink(path)
         assert scalar(run_file, "small") == n
         last = n
+    assert min(found.values()) > 3, f"the kills did not fall around the change: {found}"
     driver.do("sweep", grace=0)
     assert left_over(directory) == []
     assert len(list((directory / "arrays/p1234_r42").iterdir())) == 1
