@@ -16,6 +16,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import as_damnit
+
 if TYPE_CHECKING:
     from .cell import Cell
     from .errors import GroupError, Skip
@@ -41,6 +43,9 @@ _HOMES = {
     "SlurmJob": ".slurm_job",
     "Variable": ".variable",
 }
+
+
+as_damnit.install()
 
 
 def __getattr__(name: str) -> Any:

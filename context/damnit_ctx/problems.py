@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from . import resources, slurm_job
+from . import as_damnit, resources, slurm_job
 from .errors import GroupError, clean, text_of
 from .report import line_in, user_traceback
 from .variable import Variable
@@ -50,7 +50,9 @@ def of_import(error: BaseException, path: str) -> Problem:
     words = text_of(error)
     message = f"{type(error).__name__}: {words}" if words else type(error).__name__
     hint = None
-    if isinstance(error, ModuleNotFoundError) and error.name:
+    if isinstance(error, (ImportError, AttributeError)):
+        hint = as_damnit.hint(error)
+    if hint is None and isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install {error.name.partition('.')[0]} in this Python, or choose another by db-config context_python"
     file = line = None
     if isinstance(error, SyntaxError):  # of a file that is imported
