@@ -36,12 +36,29 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """The failure that an exception stands for."""
-        return cls(type(error).__name__, text_of(error))
+        return cls(class_name(error), text_of(error))
 
     @property
     def is_harmless(self) -> bool:
         """Did the variable choose not to run, or lacks the run its source?"""
         return self.class_name in ("Skip", "SourceNameError")
+
+
+def class_name(error: BaseException) -> str:
+    """The name under which an exception is told and stored.
+
+    Some names mean something wherever they are read, in DAMNIT too: ``Skip`` is a skip. A skip goes by that name
+    whatever its class is called, and a class of the user's that only has such a name is told with its module.
+    """
+    if isinstance(error, Skip):
+        return "Skip"
+    cls = type(error)
+    meant = {"DependencyError": "damnit_ctx.errors", "SourceNameError": "extra_data", "StorageError": "", "Skip": ""}
+    home = meant.get(cls.__name__)
+    if home is None or (home and f"{cls.__module__}.".startswith(home + ".")):
+        return cls.__name__
+    module = "context" if cls.__module__ == "damnit_ctx.executed" else cls.__module__
+    return f"{module}.{cls.__name__}"
 
 
 def text_of(error: BaseException) -> str:

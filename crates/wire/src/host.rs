@@ -190,7 +190,8 @@ pub enum FromChild {
     Failed {
         /// The variable.
         name: String,
-        /// Exception class; "Skip" is a skip.
+        /// Exception class. "Skip" is a skip, and nothing else has this name: another class that is called so is told with
+        /// its module.
         class: String,
         /// Message.
         message: String,
