@@ -26,6 +26,8 @@ class LoadedContext:
         hidden: variables that a later one of the same name replaced.
         unfinished: names of ``Variable`` objects that were never put on a function.
         namespace: the file's globals.
+        declared: every variable that was put on a function, in order.
+        chosen: the file itself says which variables are wanted, by a pipeline.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
@@ -33,6 +35,8 @@ class LoadedContext:
         self.variables: dict[str, Variable] = {}
         self.hidden: list[tuple[Variable, Variable]] = []
         self.unfinished: list[str] = []
+        self.declared: list[Variable] = []
+        self.chosen = False
 
 
 class Execution:
@@ -67,6 +71,8 @@ class Execution:
             GroupError: groups that cannot be.
         """
         loaded = LoadedContext(vars(self.module))
+        loaded.declared = self._declared
+        loaded.chosen = self._default.explicit
         namespace = {name: value for name, value in loaded.namespace.items() if not name.startswith("__")}
         assign_names(namespace)
         groups = [value for value in namespace.values() if is_group(value)]

@@ -15,7 +15,7 @@ from copy import copy
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from .errors import GroupError
-from .variable import GroupVariable, Variable, normalized_tags, string_annotations
+from .variable import GroupVariable, Variable, identifier, normalized_tags, string_annotations
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -243,7 +243,7 @@ def _variables_of(group: Any) -> dict[str, Variable]:
         bound = variable.func.__get__(group, type(group))
         own = copy(variable)
         own.func = bound
-        own.name = f"{group.name}.{variable.name}"
+        own.name = identifier(f"{group.name}.{variable.name}")
         own.title = f"{group.title}{group.sep}{variable.title}"
         own.tags = tuple(sorted({*group.tags, *normalized_tags(variable.tags)}, key=str))
         annotations = {}
@@ -265,7 +265,7 @@ def _resolve(path: str, group: Any) -> tuple[str, Optional[Variable]]:
         value = getattr(group, attribute)
     except AttributeError:
         if _GLOB.search(path):
-            return f"var#{group.name}.{path}", None
+            return identifier(f"var#{group.name}.{path}"), None
         raise GroupError(
             f"'self#{path}' in the group {group.name!r}: {type(group).__name__} has no attribute {attribute!r}"
         ) from None

@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -60,6 +61,8 @@ class Variable:
 
     func: Callable[..., Any]
     name: str
+    # File and line in which it was put on its function.
+    declared_at: tuple[str, int] = ("", 0)
 
     def __init__(
         self,
@@ -120,7 +123,8 @@ class Variable:
     def __call__(self, func: Callable[..., Any]) -> Variable:
         """Takes the function (this is what the decorator does)."""
         self.func = func
-        self.name = getattr(func, "__name__", type(func).__name__)
+        self.name = identifier(getattr(func, "__name__", type(func).__name__))
+        self.declared_at = _caller()
         if self.title is None:
             self.title = self.name
         if self.description is None:
@@ -191,7 +195,7 @@ class GroupVariable:
     @property
     def name(self) -> str:
         """``group.variable``."""
-        return f"{self._group.name}.{self._variable.name}"
+        return str(identifier(f"{self._group.name}.{self._variable.name}"))
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._variable, attribute)
@@ -218,8 +222,27 @@ def string_annotations(func: Any) -> dict[str, str]:
                 continue
             if not isinstance(annotation, str):
                 continue
+        if annotation.startswith(("var#", "self#")):
+            annotation = identifier(annotation)
         found[argument] = annotation
     return found
+
+
+def identifier(name: Any) -> Any:
+    """A name in the form that Python gives to names in source text (NFKC): ``µ`` of the keyboard is ``μ``."""
+    if not isinstance(name, str) or name.isascii():
+        return name
+    import unicodedata
+
+    return unicodedata.normalize("NFKC", name)
+
+
+def _caller() -> tuple[str, int]:
+    """Where the code stands that called this module."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def normalized_tags(tags: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .errors import ContextFileErrors
 from .problems import check_variable
-from .variable import RunData, Variable
+from .variable import RunData, Variable, identifier
 
 _MYMDC = ("sample_name", "run_type", "techniques")
 
@@ -74,7 +74,7 @@ class Variables:
         """Those of some data, cluster or not, with a title that contains one of the words, or of these names;
         and what they depend on."""
         words = [name_matches] if isinstance(name_matches, str) else list(name_matches)
-        names = {variables} if isinstance(variables, str) else set(variables)
+        names = {identifier(name) for name in ([variables] if isinstance(variables, str) else variables)}
 
         def wanted(name: str, variable: Variable) -> bool:
             if run_data is not RunData.ALL and variable.data is not run_data:

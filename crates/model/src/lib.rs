@@ -2,15 +2,18 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
 
+mod identifier;
 mod ids;
 mod job;
 mod job_id;
 mod problem;
+pub mod python_environment;
 mod resources;
 pub mod shell;
 mod urgency;
 mod variable;
 
+pub use identifier::identifier;
 pub use ids::{IdError, PlanStamp, Proposal, Run, parse_runs};
 pub use job::{JobOutcome, JobSpec, LoneBrace, PLACEHOLDERS, Piece, pieces};
 pub use job_id::{JobId, NotAJob, is_cluster_name};

@@ -47,6 +47,8 @@ pub enum ProblemKind {
     /// `cpus=`, `mem=`, `time=` and the like: a value that Slurm would not take, one that has no effect, or several that
     /// cannot be had in one job.
     BadResources,
+    /// A variable that ends in no column.
+    NoColumn,
     /// Any other argument of `@Variable` with a value that cannot be used.
     BadArgument,
     /// A `Group` used in a way that cannot work.

@@ -10,7 +10,7 @@ use amore_model::{JobId, Proposal, Run};
 use amore_run_table::{Cell, TableFilter};
 use serde_json::json;
 
-use super::{open, output};
+use super::{open, output, variable_name};
 use crate::{
     coordinate::{
         ledger_place,
@@ -28,6 +28,7 @@ pub struct Arguments {
     /// Run number.
     run: Run,
     /// Only what concerns this variable.
+    #[arg(value_parser = variable_name)]
     variable: Option<String>,
     /// Proposal number, if the run is of another proposal than this directory's.
     #[arg(long)]

@@ -26,7 +26,7 @@ mod reprocess;
 mod table;
 mod verify;
 
-use std::{path::Path, process::ExitCode};
+use std::{convert::Infallible, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -50,6 +50,11 @@ struct CommandLine {
     debug: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+/// A variable's name as Python has it, however it is typed.
+fn variable_name(typed: &str) -> Result<String, Infallible> {
+    Ok(amore_model::identifier(typed))
 }
 
 #[derive(Debug, Subcommand)]

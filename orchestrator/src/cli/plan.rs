@@ -6,7 +6,7 @@ use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs, shell}
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
-use super::{check::usable_context, open, output};
+use super::{check::usable_context, open, output, variable_name};
 use crate::{
     coordinate::{job_asked::job_asked, tasks::Journey},
     database_dir::DatabaseDir,
@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<String>,
     /// Only the variable of this name (and what it depends on). Can be repeated.
-    #[arg(long = "var", value_name = "NAME", conflicts_with = "matches")]
+    #[arg(long = "var", value_name = "NAME", conflicts_with = "matches", value_parser = variable_name)]
     names: Vec<String>,
     /// What would run when these data arrive.
     #[arg(long, value_name = "raw|proc|all", default_value = "all", value_parser = parse_data)]

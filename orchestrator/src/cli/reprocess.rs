@@ -7,6 +7,7 @@ use amore_model::{Proposal, parse_runs};
 use super::{
     foreground::{Foreground, exit_code},
     progress::Display,
+    variable_name,
 };
 use crate::{
     coordinate::events::Event,
@@ -39,7 +40,7 @@ pub struct Arguments {
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<String>,
     /// Only the variable of this name (and what it depends on). Can be repeated.
-    #[arg(long = "var", value_name = "NAME", conflicts_with = "matches")]
+    #[arg(long = "var", value_name = "NAME", conflicts_with = "matches", value_parser = variable_name)]
     names: Vec<String>,
     /// Proposal number or database directory to work in, instead of the working directory.
     #[arg(long = "in", value_name = "DIR")]
