@@ -15,6 +15,9 @@ def die_with_parent() -> None:
     set-user-ID program is executed. Raises ``OSError`` if the kernel refuses.
     """
 
+def environment() -> dict[bytes, bytes]:
+    """The environment as C code sees it: what ``os.putenv`` and libraries have set is not in ``os.environ``."""
+
 def sha256(data: bytes) -> str:
     """SHA-256 in hexadecimal digits. (``hashlib`` loads OpenSSL, which takes longer than all else of this package.)"""
 

@@ -52,6 +52,11 @@ def watch(module: ModuleType) -> None:
     sys.meta_path.insert(0, finder)  # type: ignore[arg-type, unused-ignore]
 
 
+def unwatch() -> None:
+    """Forgets the module, at the end of the process."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watcher)]
+
+
 def _tell(cloudpickle: Any, module: ModuleType) -> None:
     register = getattr(cloudpickle, "register_pickle_by_value", None)  # since cloudpickle 2.0
     if register is not None:

@@ -17,11 +17,26 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Optional
 
-from . import _core, encode, execute, preload, problems, report, resources, run_files, signals, slurm_job, stored
+from . import (
+    _core,
+    encode,
+    end_of_process,
+    execute,
+    lost,
+    preload,
+    problems,
+    report,
+    resources,
+    run_files,
+    signals,
+    slurm_job,
+    stored,
+)
 from .channel import Lines, Message, SharedMemory, WorkerGone
 from .context_file import Execution, LoadedContext, offer_to_other_processes
 from .errors import Failure, GroupError, Skip, clean, text_of
 from .fingerprint import Fingerprints
+from .process_state import ProcessState
 from .variable import Variable
 
 
@@ -44,9 +59,10 @@ def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int)
         if request["op"] == "describe":
             lines.send(describe(request["context"]))
         elif request["op"] == "run":
-            _Task(request, lines, memory, last_words).run()
+            _Task(request, lines, memory, (log, last_words)).run()
         else:
             raise RuntimeError(f"the worker said {request['op']!r} where 'describe' or 'run' was due")
+        end_of_process.end(log, _folders(request["context"]))
         code = 0
     except WorkerGone:
         pass
@@ -55,7 +71,6 @@ def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int)
         report.log_problem("internal error of damnit_ctx")
     finally:
         report.flush()
-        # No handlers at exit: they belong to the host.
         os._exit(code)
 
 
@@ -81,6 +96,7 @@ def _settle(log: int, host: int) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
+    end_of_process.leave_to_the_host()
     if "numpy.random" in sys.modules:
         # Without this all runs would draw the same numbers.
         sys.modules["numpy.random"].seed()
@@ -89,21 +105,19 @@ def _settle(log: int, host: int) -> None:
 
 def _leave_last_words(file: int) -> None:
     """Has a traceback written when the process dies. Not into the log, which other children may be writing to."""
+    # What is enabled or registered already is not put in place again.
+    faulthandler.disable()
+    faulthandler.unregister(signal.SIGUSR2)
     # Only of the thread that crashed: what others were doing is not where it happened.
     faulthandler.enable(file=file, all_threads=False)
-    _answer_when_asked(file)
-
-
-def _answer_when_asked(file: int) -> None:
-    """Has a traceback written on SIGUSR2: the worker sends it to a variable that exceeds its time."""
-    faulthandler.unregister(signal.SIGUSR2)  # what is registered already is not put in place again
+    # The worker sends it to a variable that exceeds its time.
     faulthandler.register(signal.SIGUSR2, file=file, all_threads=True, chain=False)
 
 
 # --- Describe ---------------------------------------------------------------------------------------------------------
 
 
-def describe(context: Mapping[str, str]) -> Message:
+def describe(context: Mapping[str, Any]) -> Message:
     """Answer to ``describe``: what the file declares, and everything that is wrong with it."""
     path, text = context["path"], context["text"]
     report.show_source(path, text)
@@ -119,12 +133,15 @@ def describe(context: Mapping[str, str]) -> Message:
         return answer
     loaded, errors = _loaded(path, code, context)
     found.extend(errors)
-    prints = Fingerprints(tree, path, loaded.namespace)
+    prints = Fingerprints(tree, path, loaded.namespace, _folders(context))
     found.extend(
         problems.problem("bad-argument", f"{name} is a Variable without a function", variables=[name])
         for name in loaded.unfinished
     )
-    found.extend(_hidden(hidden, winner, prints) for hidden, winner in loaded.hidden)
+    definitions = lost.Definitions(tree, path)
+    found.extend(lost.hidden(loser, winner, definitions) for loser, winner in loaded.hidden)
+    if not errors:  # otherwise the file may have stopped before it kept them
+        found.extend(lost.problems(loaded, definitions, path))
     for variable in loaded.variables.values():
         line, file = _place(variable, path, prints)
         wrong = problems.check_variable(variable, line, file)
@@ -134,12 +151,14 @@ def describe(context: Mapping[str, str]) -> Message:
     return answer
 
 
-def _loaded(path: str, code: Any, context: Mapping[str, str]) -> tuple[LoadedContext, list[problems.Problem]]:
+def _loaded(path: str, code: Any, context: Mapping[str, Any]) -> tuple[LoadedContext, list[problems.Problem]]:
     """The file executed as far as possible, and what went wrong."""
     wrong = []
     execution = Execution(path)
-    sys.path.insert(0, os.path.dirname(path))
+    sys.path[:0] = _folders(context)
     try:
+        if context.get("directory"):
+            os.chdir(context["directory"])
         execution.run(code)
     except BaseException as error:
         wrong.append(problems.of_import(error, path))
@@ -151,16 +170,9 @@ def _loaded(path: str, code: Any, context: Mapping[str, str]) -> tuple[LoadedCon
     return LoadedContext(vars(execution.module)), wrong
 
 
-def _hidden(hidden: Variable, winner: Variable, prints: Fingerprints) -> problems.Problem:
-    line = prints.line(hidden.func)
-    where = f" (line {prints.line(winner.func)})"
-    return problems.problem(
-        "duplicate-name",
-        f"a later variable{where} has the name {hidden.name!r} too: this one is never computed",
-        severity="warning",
-        line=line,
-        variables=[clean(hidden.name)],
-    )
+def _folders(context: Mapping[str, Any]) -> list[str]:
+    """Where the file's own modules are: beside it and, where it is a link, beside its target."""
+    return context.get("folders") or [os.path.dirname(context["path"])]
 
 
 def _place(variable: Variable, path: str, prints: Fingerprints) -> tuple[Optional[int], Optional[str]]:
@@ -238,13 +250,14 @@ def _defaults(variable: Variable) -> dict[str, Any]:
 class _Task:
     """The execution of one ``ChildTask``."""
 
-    def __init__(self, request: Message, lines: Lines, memory: int, last_words: int) -> None:
+    def __init__(self, request: Message, lines: Lines, memory: int, log_and_last_words: tuple[int, int]) -> None:
         self._request = request
         self._lines = lines
         self._memory = SharedMemory(memory, request["slots"], request["slot_bytes"])
         os.close(memory)
         self._variables: dict[str, Variable] = {}
-        self._last_words = last_words
+        self._log, self._last_words = log_and_last_words
+        self._state: Optional[ProcessState] = None
         self._had = set(sys.modules)
         self._process = os.getpid()
 
@@ -257,11 +270,12 @@ class _Task:
             limit = request.get("memory_bytes")
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            sys.path.insert(0, os.path.dirname(context["path"]))
+            sys.path[:0] = _folders(context)
             offer_to_other_processes(context["path"], context["text"])
             execution = Execution(context["path"])
             execution.run(compile(context["text"], context["path"], "exec", dont_inherit=True))
             self._variables = execution.collect().variables
+            self._state = ProcessState(self._log, request["directory"])
             run = run_files.open_run(request["proposal"], request["run"], request["data"], request["mock"])
             started = run_files.start_time(run)
         except BaseException as error:
@@ -282,6 +296,8 @@ class _Task:
         values = self._earlier_values(started, facts)
         for step in request["steps"]:
             self._step(step, facts, values)
+            # After the value was handed over: a lazy array is computed only then.
+            self._state.put_back()
         self._lines.send({"ev": "done", "imported": self._imported()})
 
     def _earlier_values(self, started: float, facts: execute.RunFacts) -> execute.Values:
@@ -334,10 +350,13 @@ class _Task:
             report.log_problem(f"{name} failed")
             values.failures[name] = Failure.of(error)
             raise execute.NoValue(name) from None
+        finally:
+            if self._state is not None:
+                self._state.put_back()
 
     def _evaluate(self, variable: Variable, facts: execute.RunFacts, kwargs: dict[str, Any]) -> Any:
         """Calls the function; an alarm that it leaves set is not to hit the next one."""
-        with signals.put_back(lambda: _answer_when_asked(self._last_words)):
+        with signals.put_back(lambda: _leave_last_words(self._last_words)):
             return variable.evaluate(facts.run, kwargs)
 
     def _step(self, step: Message, facts: execute.RunFacts, values: execute.Values) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any, Optional, Union
 
@@ -32,13 +32,14 @@ class Fingerprints:
 
     Args:
         tree: the file's syntax tree.
-        path: the file, whose folder is searched for imported helpers.
+        path: the file.
+        folders: where imported helpers are looked for; the file's folder, if left out.
         namespace: the file's globals after its execution, for names that the tree does not bind.
     """
 
-    def __init__(self, tree: ast.Module, path: str, namespace: dict[str, Any]) -> None:
+    def __init__(self, tree: ast.Module, path: str, namespace: dict[str, Any], folders: Sequence[str] = ()) -> None:
         self._path = path
-        self._folder = os.path.dirname(path)
+        self._folders = list(folders) or [os.path.dirname(path)]
         self._namespace = namespace
         self._binders: dict[str, list[ast.stmt]] = {}
         self._stars: list[ast.stmt] = []
@@ -113,7 +114,7 @@ class Fingerprints:
         if not nodes:
             yield f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', '')}"
             names.update(code.co_names)
-            if os.path.dirname(code.co_filename) == self._folder:
+            if os.path.dirname(code.co_filename) in self._folders:
                 yield self._file(code.co_filename)
         for node in nodes:
             bare = _without_decorators(node)
@@ -179,9 +180,8 @@ class Fingerprints:
         seen = set()
         while pending:
             name = pending.pop()
-            base = os.path.join(self._folder, *name.split("."))
-            for path in (base + ".py", os.path.join(base, "__init__.py")):
-                if path in seen or not os.path.isfile(path):
+            for path in self._files_of(name):
+                if path in seen:
                     continue
                 seen.add(path)
                 digests.append(self._file(path))
@@ -195,6 +195,15 @@ class Fingerprints:
                     if isinstance(node, (ast.Import, ast.ImportFrom)):
                         pending.extend(_imports(node, package))
         return "".join(sorted(digests))
+
+    def _files_of(self, module: str) -> list[str]:
+        """The files of a module, in the first of the folders that has it."""
+        for folder in self._folders:
+            base = os.path.join(folder, *module.split("."))
+            found = [path for path in (base + ".py", os.path.join(base, "__init__.py")) if os.path.isfile(path)]
+            if found:
+                return found
+        return []
 
     def _file(self, path: str) -> str:
         if path not in self._files:

@@ -1,7 +1,7 @@
 """The warm context host: imports once what all runs need, then forks a child for each task.
 
-Started by the worker as ``python -m damnit_ctx.host --context FILE [--one-task]`` with the control socket's descriptor
-in ``AMORE_CONTROL_FD``. It starts no thread and keeps no file open, so that its forks are sound.
+Started by the worker as ``python -m damnit_ctx.host --context FILE [--folder FOLDER]... [--one-task]`` with the control
+socket's descriptor in ``AMORE_CONTROL_FD``. It starts no thread and keeps no file open, so that its forks are sound.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Optional
 
 VERSION = 1
 _REQUIRED = {"numpy": "numpy", "h5py": "h5py", "extra_data": "extra_data", "yaml": "pyyaml", "requests": "requests"}
 _MAX_LINE = 1 << 16
+_BACKENDS_WITHOUT_SCREEN = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
 class Host:
@@ -27,12 +29,12 @@ class Host:
 
     Args:
         control: the worker's socket.
-        folder: folder of the context file, whose modules are never preloaded.
+        folders: folders of the context file, whose modules are never preloaded.
     """
 
-    def __init__(self, control: socket.socket, folder: Optional[str]) -> None:
+    def __init__(self, control: socket.socket, folders: Sequence[str]) -> None:
         self._control = control
-        self._folder = folder
+        self._folders = folders
         self._buffer = b""
         self._descriptors: list[int] = []
         self._children: dict[int, str] = {}
@@ -81,7 +83,7 @@ class Host:
     def _preload(self, modules: list[str]) -> None:
         from . import preload
 
-        preload.preload(modules, self._folder)
+        preload.preload(modules, self._folders)
         gc.collect()
         gc.freeze()
 
@@ -163,14 +165,17 @@ def main(arguments: list[str]) -> int:
     # "python -m" puts the worker's current directory first; nothing of the user's is to be found by that.
     if not getattr(sys.flags, "safe_path", False) and sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]
+    _choose_backend()
     # Imports make much and throw little away; children turn it on again.
     gc.disable()
     context = arguments[arguments.index("--context") + 1] if "--context" in arguments else None
-    folder = None if context is None else os.path.dirname(os.path.abspath(context))
+    folders = [after for before, after in zip(arguments, arguments[1:]) if before == "--folder"]
+    if not folders and context is not None:
+        folders = [os.path.dirname(os.path.abspath(context))]
     problem = unusable()
     if problem is None:
         try:
-            environment = _load(context, folder, for_one_task="--one-task" in arguments)
+            environment = _load(context, folders, for_one_task="--one-task" in arguments)
         except Exception as error:
             problem = {
                 "message": f"the Python {sys.executable} cannot load what it needs: {type(error).__name__}: {error}"
@@ -178,7 +183,7 @@ def main(arguments: list[str]) -> int:
     if problem is not None:
         say(control, {"ev": "unusable", **problem})
         return 1
-    host = Host(control, folder)
+    host = Host(control, folders)
     # What exists by now is left alone by the garbage collector, so that forks go on sharing its pages.
     gc.freeze()
     ready = {"ev": "ready", "version": VERSION, "python": sys.version.split()[0], "environment": environment}
@@ -187,7 +192,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _load(context: Optional[str], folder: Optional[str], for_one_task: bool) -> str:
+def _choose_backend() -> None:
+    """Has matplotlib draw into memory.
+
+    Nobody looks at a screen or a notebook here, and a backend for one of these, which the user's shell may name, need
+    not be usable.
+    """
+    if os.environ.get("MPLBACKEND", "").lower() not in _BACKENDS_WITHOUT_SCREEN:
+        os.environ["MPLBACKEND"] = "agg"
+
+
+def _load(context: Optional[str], folders: Sequence[str], for_one_task: bool) -> str:
     """Imports what children need; gives the environment's digest.
 
     For one task only what every task needs is worth the time: the rest its child imports, if it does.
@@ -197,7 +212,7 @@ def _load(context: Optional[str], folder: Optional[str], for_one_task: bool) -> 
     for module in preload.NEEDED if for_one_task else preload.ALWAYS:
         import_module(module)
     if not for_one_task:
-        preload.preload(preload.imports_at_head(_text(context)), folder)
+        preload.preload(preload.imports_at_head(_text(context)), folders)
         gc.collect()
     from . import child
 

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Optional
 
 # Used by each child.
@@ -162,10 +162,10 @@ def is_installed(origin: Optional[str]) -> bool:
     return os.path.realpath(str(origin)).startswith(_FOLDERS)
 
 
-def installed_origin(module: str, folder: Optional[str]) -> bool:
-    """Is it an installed module, and not one that the context file's folder hides?"""
+def installed_origin(module: str, folders: Sequence[str]) -> bool:
+    """Is it an installed module, and not one that a folder of the context file hides?"""
     top = module.partition(".")[0]
-    if folder is not None:
+    for folder in folders:
         hidden = (os.path.join(folder, top + ".py"), os.path.join(folder, top))
         if any(map(os.path.exists, hidden)):
             return False
@@ -178,11 +178,11 @@ def installed_origin(module: str, folder: Optional[str]) -> bool:
     return spec is not None and is_installed(spec.origin)
 
 
-def preload(modules: Iterable[str], folder: Optional[str] = None) -> None:
+def preload(modules: Iterable[str], folders: Sequence[str] = ()) -> None:
     """Imports those of the modules that are installed and survive a fork. What fails is left to the child, in which
     the user sees why."""
     wanted = [
-        name for name in modules if name not in sys.modules and not is_denied(name) and installed_origin(name, folder)
+        name for name in modules if name not in sys.modules and not is_denied(name) and installed_origin(name, folders)
     ]
     unknown = [name for name in wanted if not _is_trusted(name)]
     refused = _tried_in_a_child(unknown) if unknown else set()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import signal
 from collections.abc import Iterator
 from typing import Callable
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-_WATCHED = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+_WATCHED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+# Answered by faulthandler, which Python's own list of handlers does not know of.
+_LAST_WORDS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGUSR2)
 
 
 @contextlib.contextmanager
-def put_back(asked: Callable[[], None]) -> Iterator[None]:
+def put_back(last_words: Callable[[], None]) -> Iterator[None]:
     """Stops timers that are left running, and puts back handlers that are left changed.
 
     Args:
-        asked: has the process answer SIGUSR2 again, if a handler took its place.
+        last_words: has the process leave its last words again, if a handler took the place of that.
     """
     before = [(number, signal.getsignal(number)) for number in _WATCHED]
     try:
@@ -25,9 +28,12 @@ def put_back(asked: Callable[[], None]) -> Iterator[None]:
         # First, so that none goes off where nobody handles it any more.
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
+        faulthandler.cancel_dump_traceback_later()
+        lost = not faulthandler.is_enabled()
         for number, handler in before:
             # None: it was not set by Python, and cannot be set by Python.
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
-                if number == signal.SIGUSR2:
-                    asked()
+                lost = lost or number in _LAST_WORDS
+        if lost:
+            last_words()

@@ -34,6 +34,7 @@ impl From<ImageError> for PyErr {
 
 #[pymodule]
 mod _core {
+    use std::os::unix::ffi::OsStrExt;
     use std::ptr::NonNull;
     use std::slice;
 
@@ -41,7 +42,7 @@ mod _core {
     use nix::sys::signal::Signal;
     use pyo3::exceptions::{PyOSError, PyValueError};
     use pyo3::prelude::*;
-    use pyo3::types::PyBytes;
+    use pyo3::types::{PyBytes, PyDict};
     use sha2::{Digest, Sha256};
 
     use crate::copy::Layout;
@@ -54,6 +55,16 @@ mod _core {
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| {
             PyOSError::new_err((errno as i32, format!("PR_SET_PDEATHSIG failed: {}", errno.desc())))
         })
+    }
+
+    /// The environment as C code sees it: what `os.putenv` and libraries set is in no `os.environ`.
+    #[pyfunction]
+    fn environment(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let found = PyDict::new(py);
+        for (name, value) in std::env::vars_os() {
+            found.set_item(PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value.as_bytes()))?;
+        }
+        Ok(found)
     }
 
     /// SHA-256 of some bytes, hexadecimal.

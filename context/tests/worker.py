@@ -29,7 +29,7 @@ class Host:
             [sys.executable, "-m", "damnit_ctx.host", "--context", str(context)],
             env={
                 **os.environ,
-                "PYTHONPATH": str(PACKAGE),
+                "PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, [environment.get("MORE")])]),
                 "AMORE_CONTROL_FD": str(theirs.fileno()),
                 **environment,
             },
@@ -232,7 +232,8 @@ class Database:
         self.host.close()
 
     def describe(self, text: Optional[str] = None) -> dict[str, Any]:
-        child = self.child({"op": "describe", "context": source(self.path, self.text if text is None else text)})
+        context = {**source(self.path, self.text if text is None else text), "directory": str(self.folder)}
+        child = self.child({"op": "describe", "context": context})
         (event,) = child.events
         assert event["ev"] == "described"
         assert child.exited["code"] == 0, child.text

@@ -1,6 +1,9 @@
 //! Reading the context file's text. Nothing here executes it.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf, absolute},
+};
 
 use amore_model::{Problem, ProblemKind};
 use amore_wire::task::ContextSource;
@@ -21,6 +24,10 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     };
     let shown = path.display();
     let data = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if path.is_symlink() => unreadable(
+            format!("{shown} is a symbolic link to {}, which does not exist", last_target(path).display()),
+            "mend the link (ln -sfn TARGET context.py), or put a file in its place",
+        ),
         io::ErrorKind::NotFound => unreadable(
             format!("there is no context file {shown}"),
             "write one; docs/context-files.md shows how, and `amore init` copies one from another proposal",
@@ -55,7 +62,86 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     })?;
     // Some editors write a mark at the beginning; Python takes it as a part of the encoding.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = in_real_folder(path);
     let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(ContextSource { path, text, sha256 })
+    let folders = folders(&path);
+    let directory = path.parent().map(Path::to_owned);
+    Ok(ContextSource { path, text, sha256, folders, directory })
+}
+
+/// More links than the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// The file's absolute path: its folder without links, as the working directory is told, its own name kept.
+fn in_real_folder(path: &Path) -> PathBuf {
+    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// Where each link leads, from the file itself to what is no link any more (or is not there).
+fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![in_real_folder(path)];
+    while hops.len() <= MAX_LINKS
+        && let Some(last) = hops.last()
+        && let Ok(target) = fs::read_link(last)
+    {
+        let folder = last.parent().unwrap_or(Path::new("/"));
+        hops.push(in_real_folder(&folder.join(target)));
+    }
+    hops
+}
+
+fn last_target(path: &Path) -> PathBuf {
+    hops(path).pop().unwrap_or_else(|| path.to_owned())
+}
+
+/// Folders whose modules the file may import: its own first, as for a file that is no link.
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for hop in hops(path) {
+        if let Some(folder) = hop.parent().filter(|folder| !folders.iter().any(|known| known == folder)) {
+            folders.push(folder.to_owned());
+        }
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_keeps_its_own_place_and_is_followed_for_modules() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for folder in ["db", "between", "clone"] {
+            fs::create_dir(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("clone/context.py"), "x = 1\n").unwrap();
+        std::os::unix::fs::symlink("../between/context.py", root.join("db/context.py")).unwrap();
+        std::os::unix::fs::symlink(root.join("clone/context.py"), root.join("between/context.py")).unwrap();
+        let context = read(&root.join("db/context.py")).unwrap();
+        assert_eq!(context.path, root.join("db/context.py"));
+        assert_eq!(context.folders, ["db", "between", "clone"].map(|folder| root.join(folder)));
+        assert_eq!(context.directory, Some(root.join("db")));
+        assert_eq!(read(&root.join("clone/context.py")).unwrap().folders, [root.join("clone")]);
+
+        std::os::unix::fs::symlink("db", root.join("also_db")).unwrap();
+        assert_eq!(read(&root.join("also_db/context.py")).unwrap().path, root.join("db/context.py"));
+
+        fs::remove_file(root.join("clone/context.py")).unwrap();
+        let problem = read(&root.join("db/context.py")).unwrap_err();
+        let target = root.join("clone/context.py");
+        assert!(problem.message.contains(&format!("link to {}, which", target.display())), "{problem:?}");
+    }
+
+    #[test]
+    fn links_in_a_ring_are_told_and_not_followed_for_ever() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("context.py", root.path().join("context.py")).unwrap();
+        assert!(read(&root.path().join("context.py")).is_err());
+    }
 }

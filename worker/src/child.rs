@@ -152,15 +152,30 @@ impl ChildProcess {
         let deadline = Instant::now() + patience;
         while self.death.is_none() && (self.pid.is_none() || patience > Duration::from_secs(1)) {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(ChildEvent::Forked { pid }) => self.pid = Some(pid),
-                Ok(ChildEvent::Exited { code: Some(code), .. }) => self.death = Some(Death::Exited(code)),
-                Ok(ChildEvent::Exited { signal, .. }) => {
-                    self.death = Some(Death::Signal(signal.unwrap_or(0)))
-                }
-                Ok(ChildEvent::HostGone) => self.death = Some(Death::HostGone),
+                Ok(event) => self.note(event),
                 Err(_) => return,
             }
         }
+    }
+
+    fn note(&mut self, event: ChildEvent) {
+        match event {
+            ChildEvent::Forked { pid } => self.pid = Some(pid),
+            ChildEvent::Exited { code: Some(code), .. } => self.death = Some(Death::Exited(code)),
+            ChildEvent::Exited { signal, .. } => self.death = Some(Death::Signal(signal.unwrap_or(0))),
+            ChildEvent::HostGone => self.death = Some(Death::HostGone),
+        }
+    }
+
+    /// Waits so long for its end.
+    pub fn has_ended(&mut self, patience: Duration) -> Option<Death> {
+        let deadline = Instant::now() + patience;
+        while self.death.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(event) = self.events.recv_timeout(left) else { break };
+            self.note(event);
+        }
+        self.death.clone()
     }
 
     /// Waits until it is reaped (its socket is closed already) and says how it ended.

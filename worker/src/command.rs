@@ -108,7 +108,7 @@ fn execute_and_wait(
     }
     let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
     let begins_at = log.metadata()?.len();
-    let mut child = start(command, &log)?;
+    let mut child = start(command, &log, job)?;
     let pid = Pid::from_raw(child.id() as i32);
     let mut told: Option<Instant> = None;
     let status = loop {
@@ -151,12 +151,13 @@ fn make_empty(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn start(command: &task::Command, log: &File) -> io::Result<Child> {
+fn start(command: &task::Command, log: &File, job: Option<&InJob>) -> io::Result<Child> {
     // By way of this program, so that the command ends should this worker be killed.
     let mut child = Command::new(std::env::current_exe()?);
     child
         .args(["exec", "--parent", &std::process::id().to_string(), "--"])
         .args(&command.words)
+        .envs(job.iter().flat_map(|job| &job.environment))
         .envs(&command.environment)
         .current_dir(&command.working_directory)
         .stdin(Stdio::null())

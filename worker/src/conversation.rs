@@ -35,6 +35,9 @@ use crate::{
 /// How often a waiting conversation looks whether the task was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(250);
 
+/// A child ends itself after ten seconds (damnit_ctx/end_of_process.py); here only if it cannot do that any more.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How one child ended.
 pub enum ChildEnd {
     /// It did all it was told.
@@ -131,7 +134,7 @@ impl Conversation<'_, '_> {
                     let printed = crash_report::printed_before_start(&self.task.log, self.log_before);
                     let more: String =
                         printed.into_iter().chain(traceback).map(|text| format!("\n{text}")).collect();
-                    return Err(Stop::CannotStart(format!("{class}: {message}{more}")));
+                    return Err(Stop::CannotStart { class, message, more });
                 }
                 FromChild::Started { name } => {
                     self.progress.on_started(&name).map_err(io::Error::other)?;
@@ -181,8 +184,7 @@ impl Conversation<'_, '_> {
                         self.host.preload(imported);
                     }
                     self.fragments.flush()?;
-                    // The process ends by itself; waiting for it keeps no zombie and no surprise.
-                    let _ = child.death();
+                    self.see_off(&mut child);
                     return Ok(ChildEnd::Done);
                 }
                 FromChild::Chunk { .. } | FromChild::Described { .. } => {
@@ -193,6 +195,31 @@ impl Conversation<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Waits until the child has ended, which closes its files and runs its handlers at exit. All that it gave is stored.
+    fn see_off(&self, child: &mut ChildProcess) {
+        let patience = Instant::now() + END_PATIENCE;
+        let death = loop {
+            if let Some(death) = child.has_ended(CANCEL_POLL) {
+                break death;
+            }
+            if self.cancelled.load(Ordering::Relaxed) || Instant::now() > patience {
+                child.kill();
+                break child.death();
+            }
+        };
+        let what = match death {
+            Death::Exited(0) | Death::HostGone => return,
+            Death::Exited(_) => {
+                "it had not ended by itself after 10 s: threads, handlers at exit (atexit) and open files are lost"
+                    .to_owned()
+            }
+            Death::Signal(_) => death.in_words().1,
+        };
+        let words =
+            format!("all values are stored, but the process of the variables did not end well: {what}");
+        log_line::write(self.log, &self.task.log, &words);
     }
 
     fn is_transient(&self, name: &str) -> bool {
@@ -303,7 +330,8 @@ impl Conversation<'_, '_> {
         if !opened {
             let when = "while the context file was executed and the run opened";
             let traceback = traceback.map(|text| format!("\n{text}")).unwrap_or_default();
-            return Err(Stop::CannotStart(format!("{message} ({when}){traceback}")));
+            let message = format!("{message} ({when})");
+            return Err(Stop::CannotStart { class, message, more: traceback });
         }
         Ok(ChildEnd::Died { class, message: self.with_place(message, traceback.as_deref()), traceback })
     }

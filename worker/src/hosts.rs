@@ -1,8 +1,10 @@
 //! Warm context hosts: one interpreter per environment and context file, from which children are forked.
 
 use std::{
-    collections::HashMap,
-    env, io,
+    collections::{BTreeMap, HashMap},
+    env,
+    ffi::OsStr,
+    io,
     os::fd::{AsRawFd, OwnedFd},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amore_model::python_environment::{LEFT_OUT, PYTHONPATH, absolute_search_path};
 use amore_wire::{
     VERSION,
     host::{FromHost, ToHost},
@@ -134,6 +137,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Key {
     python: PathBuf,
     context: PathBuf,
+    /// Where the file is a link that now leads elsewhere, modules elsewhere are the user's own.
+    folders: Vec<PathBuf>,
     /// A new text may have new imports; then the host is replaced.
     sha256: String,
 }
@@ -216,14 +221,16 @@ pub enum NoHost {
 #[derive(Debug)]
 pub struct Hosts {
     purpose: Purpose,
+    /// What the Pythons are given beside our own environment.
+    environment: BTreeMap<String, String>,
     /// Locked for a moment only: a Python may take minutes to start.
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
 impl Hosts {
     /// None is started yet.
-    pub fn new(purpose: Purpose) -> Self {
-        Hosts { purpose, slots: Mutex::default() }
+    pub fn new(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
+        Hosts { purpose, environment, slots: Mutex::default() }
     }
 
     /// The warm host for this Python and context file, started if need be. Several that need the same one wait for one
@@ -237,8 +244,10 @@ impl Hosts {
         context: &ContextSource,
         cancelled: &AtomicBool,
     ) -> Result<Arc<Host>, NoHost> {
-        let purpose = self.purpose;
-        self.get_by(python, context, cancelled, move |python, context| start(python, context, purpose))
+        let (purpose, environment) = (self.purpose, self.environment.clone());
+        self.get_by(python, context, cancelled, move |python, context| {
+            start(python, context, purpose, &environment)
+        })
     }
 
     fn get_by(
@@ -246,10 +255,14 @@ impl Hosts {
         python: &Path,
         context: &ContextSource,
         cancelled: &AtomicBool,
-        start: impl Fn(&Path, &Path) -> Result<Host, HostError> + Send + 'static,
+        start: impl Fn(&Path, &ContextSource) -> Result<Host, HostError> + Send + 'static,
     ) -> Result<Arc<Host>, NoHost> {
-        let key =
-            Key { python: python.to_owned(), context: context.path.clone(), sha256: context.sha256.clone() };
+        let key = Key {
+            python: python.to_owned(),
+            context: context.path.clone(),
+            folders: context.folders.clone(),
+            sha256: context.sha256.clone(),
+        };
         let slot = {
             let mut slots = lock(&self.slots);
             slots.retain(|_, slot| slot.is_usable());
@@ -259,8 +272,7 @@ impl Hosts {
                     make_room(&mut slots);
                     let slot = Arc::new(Slot::starting());
                     slots.insert(key, Arc::clone(&slot));
-                    let (place, python, context) =
-                        (Arc::clone(&slot), python.to_owned(), context.path.clone());
+                    let (place, python, context) = (Arc::clone(&slot), python.to_owned(), context.clone());
                     // In a thread of its own: whoever asked may be told to end while others still wait for it.
                     thread::spawn(move || place.set(start_again_if_killed(|| start(&python, &context))));
                     slot
@@ -317,7 +329,12 @@ fn package_directory() -> Result<PathBuf, HostError> {
         .ok_or_else(|| error(format!("the Python package damnit_ctx is not beside {}", program.display())))
 }
 
-fn start(python: &Path, context: &Path, purpose: Purpose) -> Result<Host, HostError> {
+fn start(
+    python: &Path,
+    context: &ContextSource,
+    purpose: Purpose,
+    environment: &BTreeMap<String, String>,
+) -> Result<Host, HostError> {
     let unusable = |what: String| HostError {
         message: format!("the Python {} cannot be used: {what}", python.display()),
         hint: Some("set the right one with: amore db-config context_python /path/to/python".to_owned()),
@@ -325,18 +342,23 @@ fn start(python: &Path, context: &Path, purpose: Purpose) -> Result<Host, HostEr
     };
     let package = package_directory()?;
     let mut search_path = package.into_os_string();
-    if let Some(others) = env::var_os("PYTHONPATH").filter(|others| !others.is_empty()) {
+    let others = environment.get(PYTHONPATH).cloned().or_else(|| env::var(PYTHONPATH).ok());
+    if let Some(others) = others.filter(|others| !others.is_empty()) {
+        // The host begins in another directory.
+        let here = env::current_dir().map_err(|cause| unusable(cause.to_string()))?;
         search_path.push(":");
-        search_path.push(others);
+        search_path.push(absolute_search_path(&others, &here));
     }
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .map_err(|cause| unusable(cause.to_string()))?;
     let mut command = Command::new(python);
     command
         .args(["-m", "damnit_ctx.host", "--context"])
-        .arg(context)
+        .arg(&context.path)
+        .args(context.folders.iter().flat_map(|folder| [OsStr::new("--folder"), folder.as_os_str()]))
         .args((purpose == Purpose::OneTask).then_some("--one-task"))
-        .env("PYTHONPATH", search_path)
+        .envs(environment)
+        .env(PYTHONPATH, search_path)
         .env("AMORE_CONTROL_FD", theirs.as_raw_fd().to_string())
         // Python puts the working directory first on its search path until the host takes it off again.
         .current_dir("/")
@@ -345,6 +367,9 @@ fn start(python: &Path, context: &Path, purpose: Purpose) -> Result<Host, HostEr
         .stdout(Stdio::from(stderr_again().map_err(|cause| unusable(cause.to_string()))?))
         .stderr(Stdio::piped())
         .process_group(0);
+    for name in LEFT_OUT {
+        command.env_remove(name);
+    }
     let raw = theirs.as_raw_fd();
     // SAFETY: between fork and exec only fcntl and pthread_sigmask are called, which are async-signal-safe.
     unsafe {
@@ -467,7 +492,13 @@ mod tests {
     use super::*;
 
     fn context(name: &str) -> ContextSource {
-        ContextSource { path: PathBuf::from(name), text: String::new(), sha256: name.to_owned() }
+        ContextSource {
+            path: PathBuf::from(name),
+            text: String::new(),
+            sha256: name.to_owned(),
+            folders: Vec::new(),
+            directory: None,
+        }
     }
 
     fn unusable() -> HostError {
@@ -476,7 +507,7 @@ mod tests {
 
     #[test]
     fn a_host_that_takes_long_to_start_delays_nobody_who_needs_another() {
-        let hosts = Arc::new(Hosts::new(Purpose::ManyTasks));
+        let hosts = Arc::new(Hosts::new(Purpose::ManyTasks, BTreeMap::new()));
         let (begun, has_begun) = channel::<()>();
         let (go, may_go) = channel::<()>();
         let gate = Mutex::new((begun, may_go));
@@ -509,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_python_that_could_not_start_is_tried_again_by_the_next_who_needs_it() {
-        let hosts = Hosts::new(Purpose::ManyTasks);
+        let hosts = Hosts::new(Purpose::ManyTasks, BTreeMap::new());
         let starts = Arc::new(Mutex::new(0));
         for expected in 1..3 {
             let count = Arc::clone(&starts);

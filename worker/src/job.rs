@@ -99,8 +99,12 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
             task
         })
         .collect();
-    let hosts = Arc::new(Hosts::new(purpose));
-    let job = Arc::new(InJob { memory: JobMemory::of_this_process(), exit_code: AtomicU8::new(0) });
+    let hosts = Arc::new(Hosts::new(purpose, sheet.environment.clone()));
+    let job = Arc::new(InJob {
+        memory: JobMemory::of_this_process(),
+        exit_code: AtomicU8::new(0),
+        environment: sheet.environment,
+    });
     let tasks = Arc::new(Mutex::new(tasks));
     let workers: Vec<_> = (0..sheet.processes.max(1))
         .map(|_| {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use amore_model::RunData;
+use amore_model::{RunData, python_environment::PYTHONPATH};
 use amore_results as results;
 use amore_wire::{
     ended::Ended,
@@ -20,7 +20,7 @@ use crate::{
     command::run_command,
     conversation::{ChildEnd, Conversation, unless_about_its_name},
     fragments::{Call, Fragments, unix_now},
-    hosts::{Host, HostError, Hosts},
+    hosts::{Host, HostError, Hosts, NoHost},
     in_job::InJob,
     log_line,
     report::Report,
@@ -28,6 +28,9 @@ use crate::{
     stop::Stop,
     task_progress::{Remaining, TaskProgress},
 };
+
+/// Class of the error of variables for which there was no Python in their job.
+const NO_PYTHON: &str = "PythonUnusable";
 
 /// Runs a task and reports its end. `job` tells of the Slurm job that we are in, if any.
 pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicBool, job: Option<&InJob>) {
@@ -73,12 +76,30 @@ fn execute(
             return Ok(());
         }
     }
-    let host = hosts.get(&task.python, &task.context, cancelled)?;
+    let host = match hosts.get(&task.python, &task.context, cancelled) {
+        Ok(host) => host,
+        Err(none) => {
+            if let (NoHost::Unusable(error), Some(job)) = (&none, job)
+                && !error.killed
+            {
+                let mut fragments = Fragments::new(task, report, "", "");
+                let how = (NO_PYTHON, error.message.as_str());
+                fail_all(how, job, &mut progress, &mut fragments, task, report)?;
+            }
+            return Err(none.into());
+        }
+    };
     let mut fragments = Fragments::new(task, report, &host.python_version, &host.environment);
     for (name, answer) in &answers {
         fragments.stands_in(name, answer.path.clone());
     }
     let ended = call_steps(task, hosts, report, (cancelled, job), &log, host, &mut progress, &mut fragments);
+    if let (Err(Stop::CannotStart { class, message, more }), Some(job)) = (ended.as_ref(), job) {
+        let how = (class.as_str(), message.as_str());
+        fail_all(how, job, &mut progress, &mut fragments, task, report)?;
+        let message = format!("{message} (in {})", job.place());
+        return Err(Stop::CannotStart { class: class.clone(), message, more: more.clone() });
+    }
     if let Err(Stop::Storage(error)) = &ended {
         for name in fragments.lost() {
             // The log may be on the same disk.
@@ -166,6 +187,33 @@ fn bury(
         let outcome = Outcome::Error { class: class.clone(), message: message.clone() };
         report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
     }
+    Ok(())
+}
+
+/// In a job nobody is there to see that the file could not be executed: its variables say so, with where that was.
+fn fail_all(
+    (class, message): (&str, &str),
+    job: &InJob,
+    progress: &mut TaskProgress,
+    fragments: &mut Fragments<'_>,
+    task: &Task,
+    report: &Report,
+) -> Result<(), Stop> {
+    let mut message = format!("{message}\nin {}, where the context file could not be executed", job.place());
+    if class == "ModuleNotFoundError" {
+        message.push_str(&match job.environment.get(PYTHONPATH) {
+            Some(path) => format!("; PYTHONPATH there is that of the command that submitted it: {path}"),
+            None => "; PYTHONPATH was not set where it was submitted, so it is not set there".to_owned(),
+        });
+    }
+    let how = Ended::Error { class: class.to_owned(), message: message.clone() };
+    for name in progress.give_up(&how) {
+        let call = Call { started_at: unix_now(), ..Call::default() };
+        unless_about_its_name(fragments.error(&name, class, &message, call))?;
+        let outcome = Outcome::Error { class: class.to_owned(), message: message.clone() };
+        report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+    }
+    fragments.flush()?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The worker's main loop: requests come in by standard input, each is served by a thread of its own.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io::{self, BufRead},
     sync::{
         Arc,
@@ -56,7 +56,7 @@ enum Event {
 /// A coordinator that speaks another language.
 pub fn serve(processes: u32) -> Result<(), ServeError> {
     let report = Arc::new(Report::to_output());
-    let hosts = Arc::new(Hosts::new(Purpose::ManyTasks));
+    let hosts = Arc::new(Hosts::new(Purpose::ManyTasks, BTreeMap::new()));
     report.say(&FromWorker::Hello { version: VERSION, processes });
     let (events, inbox) = channel();
     read_requests(events.clone());

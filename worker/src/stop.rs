@@ -16,8 +16,15 @@ pub enum Stop {
     #[error("cancelled")]
     Cancelled,
     /// The run or the context file could not be opened: nothing was called.
-    #[error("{0}")]
-    CannotStart(String),
+    #[error("{class}: {message}{more}")]
+    CannotStart {
+        /// The exception's class, or what stands for it.
+        class: String,
+        /// What is said of it.
+        message: String,
+        /// What was printed, and the traceback; each on lines of its own.
+        more: String,
+    },
     /// A fragment could not be written.
     #[error("results cannot be stored: {0}")]
     Storage(#[from] ResultsError),

@@ -4,7 +4,10 @@
 //! appends [`FromWorker`](crate::task::FromWorker) lines to `.amore/jobs/<token>.events`. These words only make things
 //! fast: results stand in fragments, and a job whose sheet is gone has nothing to do any more.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,10 @@ pub struct JobSheet {
     pub tasks: Vec<Task>,
     /// Children side by side.
     pub processes: u32,
+    /// What the Python of context files is given of the environment of whoever submitted
+    /// ([`amore_model::python_environment`]); nothing, from an older version.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The folder of sheets and events in a database directory.

@@ -11,8 +11,15 @@ use crate::ended::Ended;
 /// execution cannot mix two versions in one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextSource {
-    /// Absolute path; becomes `__file__`, and its folder is importable.
+    /// Absolute path; becomes `__file__`. A symbolic link is not followed.
     pub path: PathBuf,
+    /// Folders whose modules the file may import, in order: its own, and that of the target where it is a link. Empty
+    /// from a version that followed links: then the folder of `path`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<PathBuf>,
+    /// The working directory in which it is executed to be described; none from an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
     /// The text (UTF-8).
     pub text: String,
     /// SHA-256 of the text, hex.

@@ -55,7 +55,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let (file, problems, variables) = match context_file::read(&file) {
         Err(problem) => (file, vec![problem], 0),
-        Ok(context) => {
+        Ok(mut context) => {
+            // A file that lies in no database directory is executed as if it were this one's, if this is one.
+            let in_database = |folder: &Path| folder.join("runs.sqlite").exists();
+            if !context.directory.as_deref().is_some_and(in_database) && in_database(dir.path()) {
+                context.directory = Some(dir.path().to_owned());
+            }
             let mut worker = LocalWorker::start(1)?;
             worker.greet().await;
             let checked = describe::describe(&mut worker, &context, &python).await;

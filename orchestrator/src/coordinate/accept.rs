@@ -300,6 +300,8 @@ impl<'a> Session<'a> {
                     path: self.setup.dir.context_file(),
                     text: String::new(),
                     sha256: String::new(),
+                    folders: Vec::new(),
+                    directory: None,
                 },
                 python: self.setup.python.clone(),
                 mock: request.mock,

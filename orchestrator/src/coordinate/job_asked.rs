@@ -1,6 +1,11 @@
 //! What the job of a task asks Slurm for: from the variable's resources, the settings, and what became of earlier jobs.
 
-use amore_model::{Proposal, Resources, Run, Urgency};
+use std::collections::BTreeMap;
+
+use amore_model::{
+    Proposal, Resources, Run, Urgency,
+    python_environment::{HANDED_ON, PYTHONPATH, absolute_search_path},
+};
 use amore_wire::sheet;
 
 use super::tasks::Journey;
@@ -19,6 +24,19 @@ use crate::{
 
 /// All that a job is given of our environment: where the data and our package are.
 const PASSED_ON: [&str; 2] = ["EXTRA_DATA_DATA_ROOT", "AMORE_PYTHONPATH"];
+
+/// What the Python in a job is given of our environment.
+pub fn python_environment() -> BTreeMap<String, String> {
+    let given =
+        |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok().filter(|it| !it.is_empty())?));
+    let mut environment: BTreeMap<String, String> = HANDED_ON.iter().filter_map(given).collect();
+    if let Some(path) = environment.get_mut(PYTHONPATH)
+        && let Ok(here) = std::env::current_dir()
+    {
+        *path = absolute_search_path(path, &here);
+    }
+    environment
+}
 
 /// By how much the priority of bulk requests' jobs is lowered in Slurm, so that what is asked for later goes before those that
 /// wait there already: with `priority/basic` before the last thousand of them.

@@ -136,13 +136,28 @@ fn prepare(common: &Common, task: &TaskRecord, job: &PlannedJob) -> Prepared {
         .map(|(name, value)| (format!("AMORE_{}", name.to_uppercase()), value.clone()))
         .chain([("AMORE_VARIABLE".to_owned(), job.variable.clone())])
         .collect();
+    let working_directory = common.context.path.parent().unwrap_or(common.dir.path()).to_owned();
+    if let Some(program) = words.first_mut()
+        && let Some(elsewhere) = beside_the_target(program, &working_directory, &common.context.folders)
+    {
+        *program = elsewhere;
+    }
     Prepared::Ready(Command {
         variable: job.variable.clone(),
         words,
         environment,
-        working_directory: common.context.path.parent().unwrap_or(common.dir.path()).to_owned(),
+        working_directory,
         own_directory: common.dir.job_directory(key.0, key.1, &job.variable),
     })
+}
+
+/// Where the context file is a link, its programs may lie beside the target.
+fn beside_the_target(program: &str, working_directory: &Path, folders: &[PathBuf]) -> Option<String> {
+    if !program.contains('/') || program.starts_with('/') || working_directory.join(program).exists() {
+        return None;
+    }
+    let found = folders.iter().map(|folder| folder.join(program)).find(|path| path.exists())?;
+    Some(found.display().to_string())
 }
 
 /// What a placeholder gets that names an argument.

@@ -16,7 +16,7 @@ use super::{
     after_job::JobEnd,
     after_refusal::{Refusals, again, told},
     events::Event,
-    job_asked::{job_asked, log_mark},
+    job_asked::{job_asked, log_mark, python_environment},
     memory,
     queue::for_bulk,
     session::Session,
@@ -106,7 +106,13 @@ impl Session<'_> {
                 urgency,
                 asked,
                 directory: self.setup.dir.path().to_owned(),
-                sheet: JobSheet { version: VERSION, token: token.clone(), tasks: vec![wire], processes: 1 },
+                sheet: JobSheet {
+                    version: VERSION,
+                    token: token.clone(),
+                    tasks: vec![wire],
+                    processes: 1,
+                    environment: python_environment(),
+                },
                 token,
             });
         }

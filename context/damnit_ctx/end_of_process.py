@@ -1,0 +1,137 @@
+"""A child ends as a Python program ends: threads are waited for, handlers at exit run, files are closed.
+
+It leaves by ``os._exit`` all the same. Taking down the whole interpreter would take as long as some variables, and
+would do what is the host's to do: libraries that the host has loaded have registered handlers there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import fcntl
+import gc
+import io
+import logging
+import os
+import stat
+import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any, Callable
+
+from . import report
+from .by_value import unwatch
+from .preload import is_installed
+
+# The worker waits a little longer (worker/src/conversation.rs) and says what was not done.
+PATIENCE_S = 10
+
+
+def leave_to_the_host() -> None:
+    """Called right after the fork: what is registered by now belongs to the host, which goes on.
+
+    (A temporary directory, for example, that a library removes at exit and that other children still use.) What
+    libraries need at the end of *this* process is registered again.
+    """
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        finalizer.atexit = False
+    if getattr(weakref.finalize, "_registered_with_atexit", False):
+        atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        atexit.register(processes._exit_function)
+
+
+def end(log: int, folders: Iterable[str]) -> None:
+    """Does what Python does when a program is over, and returns. After ``PATIENCE_S`` the process is ended wherever it
+    is; where that was stands in the log then.
+
+    Args:
+        log: descriptor of the run's log.
+        folders: where the modules are that belong to the context file.
+    """
+    report.flush()
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True, file=log)
+    _try("threads", threading._shutdown)  # type: ignore[attr-defined]
+    _try("handlers at exit", atexit._run_exitfuncs)
+    if _has_open(log) or _has_finalizers(folders):
+        _try("objects", lambda: _let_go(log, folders))
+    report.flush()
+
+
+def _try(what: str, do: Callable[[], Any]) -> None:
+    try:
+        do()
+    except BaseException:
+        report.log_problem(f"when the process ended ({what})")
+
+
+def _let_go(log: int, folders: Iterable[str]) -> None:
+    """Frees what the file and its modules hold, which closes files."""
+    unwatch()
+    modules = [weakref.ref(sys.modules.pop(name)) for name in _modules(folders)]
+    # Finds objects with all that their finalizers use still there.
+    gc.collect()
+    for reference in modules:
+        module = reference()
+        namespace = {} if module is None else vars(module)
+        for name in [name for name in namespace if name != "__builtins__"]:
+            namespace[name] = None
+    gc.collect()
+    if _has_open(log):
+        _close_hdf5()
+        for thing in gc.get_objects():
+            if isinstance(thing, io.IOBase):
+                with contextlib.suppress(Exception):
+                    thing.flush()
+
+
+def _close_hdf5() -> None:
+    """Closes files that something else still holds: h5py leaves that to the end of the process."""
+    h5py = sys.modules.get("h5py")
+    if h5py is None:
+        return
+    for file in h5py.h5f.get_obj_ids(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
+        if file.get_intent() != h5py.h5f.ACC_RDONLY:
+            h5py.File(file).close()
+
+
+def _modules(folders: Iterable[str]) -> dict[str, Any]:
+    """The context file's module and those from its folders."""
+    inside = tuple(os.path.join(folder, "") for folder in folders)
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = str(getattr(module, "__file__", None) or "")
+        # An environment may lie in the folder too.
+        if file.startswith(inside) and not is_installed(file):
+            found[name] = module
+    return found
+
+
+def _has_finalizers(folders: Iterable[str]) -> bool:
+    """Is there a class in them whose objects do something when they go?"""
+    return any(
+        isinstance(value, type) and hasattr(value, "__del__") and value.__module__ == name
+        for name, module in _modules(folders).items()
+        for value in list(vars(module).values())
+    )
+
+
+def _has_open(log: int) -> bool:
+    """Is a file or a pipe open for writing, besides the log?"""
+    mine = os.fstat(log)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                continue
+            of = os.fstat(int(name))
+        except OSError:  # the folder that is being listed
+            continue
+        file = stat.S_ISREG(of.st_mode) and of.st_nlink > 0 and (of.st_dev, of.st_ino) != (mine.st_dev, mine.st_ino)
+        if file or stat.S_ISFIFO(of.st_mode):
+            return True
+    return False
