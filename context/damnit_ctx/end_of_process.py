@@ -72,6 +72,8 @@ def _try(what: str, do: Callable[[], Any]) -> None:
 
 def _let_go(log: int, folders: Iterable[str]) -> None:
     """Frees what the file and its modules hold, which closes files."""
+    # Before objects are freed: the collector may free a buffer before the file that it belongs to, and then loses it.
+    _write_out()
     unwatch()
     modules = [weakref.ref(sys.modules.pop(name)) for name in _modules(folders)]
     # Finds objects with all that their finalizers use still there.
@@ -84,10 +86,21 @@ def _let_go(log: int, folders: Iterable[str]) -> None:
     gc.collect()
     if _has_open(log):
         _close_hdf5()
-        for thing in gc.get_objects():
-            if isinstance(thing, io.IOBase):
-                with contextlib.suppress(Exception):
-                    thing.flush()
+        _write_out()
+
+
+def _write_out() -> None:
+    """Writes out what files have in their buffers, and closes those that write an end (gzip and the like)."""
+    files = [thing for thing in gc.get_objects() if isinstance(thing, io.IOBase)]
+    # Texts before what is below them.
+    for file in sorted(files, key=lambda file: not isinstance(file, io.TextIOBase)):
+        with contextlib.suppress(Exception):
+            if file.closed or not file.writable():
+                continue
+            file.flush()
+            below = getattr(file, "buffer", file)
+            if type(below).__module__ not in ("_io", "io"):
+                file.close()
 
 
 def _close_hdf5() -> None:
