@@ -36,7 +36,7 @@ test-rust: build ## Run the Rust tests
 	@scripts/setup.sh postgres
 	cargo test --release --locked --workspace
 
-test-python: build ## Run the tests of the Python package and of the whole pipe
+test-python: examples ## Run the tests of the Python package and of the whole pipe
 	@scripts/setup.sh demo
 	@scripts/setup.sh test
 	scripts/test-python.sh

@@ -40,6 +40,11 @@ test_with() {
         "$env/bin/pip" install -q --disable-pip-version-check extra_data pyyaml requests pytest pytest-timeout
         touch "$env/.amore-timeout"
     fi
+    if [ ! -f "$env/.amore-values" ]; then
+        # What values are made of, and what makes arbitrary ones.
+        "$env/bin/pip" install -q --disable-pip-version-check hypothesis dask pyarrow
+        touch "$env/.amore-values"
+    fi
     PYTHONPATH=$PWD/context "$env/bin/python" -m pytest -q -p no:cacheprovider --timeout 300 context/tests
 }
 

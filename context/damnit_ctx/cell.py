@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from . import lazy
 from .loaded import (
     is_axes,
     is_dataarray,
@@ -55,9 +56,12 @@ class Cell:
             units = in_attrs if isinstance(in_attrs, str) else None
         if units is not None and not isinstance(units, str):
             raise TypeError(f"units must be a string, not {type(units).__name__}")
+        if _becomes_array(data):
+            data, preview, summary_value = lazy.computed(data, preview, summary_value)
         self.data = _storable(data)
         self.summary = summary
-        self.summary_value = summary_value if isinstance(summary_value, str) else _plain(summary_value)
+        # What is lazy is computed together with the data, when the cell is stored.
+        self.summary_value = summary_value if lazy.is_lazy(summary_value) else number_or_text(summary_value)
         self.bold = bold
         self.background = _colour(background)
         self.units = units
@@ -81,9 +85,19 @@ def _storable(data: Any) -> Any:
     return _array(data, "a value")
 
 
-def _plain(value: Any) -> Any:
-    if value is None:
-        return None
+def _becomes_array(data: Any) -> bool:
+    """Is it of a lazy kind that dependents, too, see the numbers of?"""
+    return lazy.is_lazy(data) and not (is_dataarray(data) or is_dataset(data))
+
+
+def number_or_text(value: Any) -> Any:
+    """A ``summary_value`` as it is stored.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if value is None or isinstance(value, str):
+        return value
     array = _array(value, "summary_value")
     if array.dtype.names is not None:
         raise TypeError("summary_value must be a number or text, not a record")

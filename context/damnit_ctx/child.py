@@ -324,8 +324,8 @@ class _Task:
                 if os.path.exists(path):
                     raise
                 return stored.read(self._run_file(), name)
-        except stored.NotAsReturned:
-            report.log(f"{name} is computed again: what is stored is not what it returned")
+        except stored.NotAsReturned as reason:
+            report.log(f"{name} is computed again: {reason}")
         return self._compute_again(name, facts, values)
 
     def _run_file(self) -> str:

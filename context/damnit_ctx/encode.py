@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import copy
 import math
 from typing import Any, Optional, Union
 
 import numpy as np
 
-from . import netcdf, summary
+from . import lazy, netcdf, summary, tables
 from .arrays import Arrays, narrowed, plain, text
-from .cell import Cell
+from .cell import Cell, number_or_text
 from .channel import Message
 from .loaded import (
     is_dataarray,
@@ -20,20 +20,34 @@ from .loaded import (
     is_plotly_figure,
     is_series,
 )
+from .plain_values import describe
+from .report import log
+from .returned import Returned
 
 
 def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
     """The message for a variable's cell, without times, and its arrays in the message's order.
+
+    What is stored otherwise than it was returned is told in the log.
 
     Raises:
         Exception: whatever makes the value impossible to store; it is the error of this variable.
     """
     arrays: Arrays = []
     message: Message = {"ev": "value", "name": name}
+    before = cell.data
+    cell = _computed(cell)
     if cell.data is not None:
-        message["data"] = stored(cell.data, arrays)
+        returned = Returned()
+        message["data"] = stored(cell.data, arrays, returned, None if before is cell.data else before)
+        message["data"]["returned"] = returned.as_json()
+        message["data"]["differs"] = returned.differs
+        for note in returned.notes:
+            log(f"{name}: {note}")
+        if returned.differs is not None and not is_figure(cell.data):
+            log(f"{name} will be computed again where another process needs it: {returned.differs}")
     if cell.preview is not None:
-        message["preview"] = stored(cell.preview, arrays)
+        message["preview"] = stored(cell.preview, arrays, Returned(), None)
     shown = summary.of_cell(name, cell)
     if shown is not None:
         message["summary"] = plain(shown if isinstance(shown, str) else narrowed(np.asarray(shown)), arrays)
@@ -47,49 +61,57 @@ def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
     return message, arrays
 
 
+def _computed(cell: Cell) -> Cell:
+    """The cell with its numbers: what is lazy of it is computed, in one go. What dependents see stays lazy."""
+    data, preview, summary_value = lazy.computed(cell.data, cell.preview, cell.summary_value)
+    if data is cell.data and preview is cell.preview and summary_value is cell.summary_value:
+        return cell
+    cell = copy.copy(cell)
+    cell.data, cell.preview = data, preview
+    cell.summary_value = None if summary_value is None else number_or_text(summary_value)
+    return cell
+
+
 def beyond_json(number: Optional[float]) -> Union[float, str, None]:
     """NaN and infinity, which JSON does not have, as text."""
     return number if number is None or math.isfinite(number) else repr(float(number))
 
 
-def stored(value: Any, arrays: Arrays) -> Message:
-    """An object as it goes into HDF5."""
+def stored(value: Any, arrays: Arrays, returned: Returned, before: Any) -> Message:
+    """An object as it goes into HDF5.
+
+    Args:
+        value: the object, with all its numbers.
+        arrays: the message's.
+        returned: is told how the object is made of it again, or that it cannot be.
+        before: the object as it was returned, if numbers of it had to be computed.
+    """
     if is_dataarray(value):
-        return {"objtype": "dataarray", "layout": netcdf.dataarray(value, arrays)}
+        return {"objtype": "dataarray", "layout": netcdf.dataarray(value, arrays, returned, before)}
     if is_dataset(value):
-        return {"objtype": "dataset", "layout": netcdf.dataset(value, arrays)}
+        return {"objtype": "dataset", "layout": netcdf.dataset(value, arrays, returned, before)}
     if is_series(value):
-        return _file("series", parquet(value.to_frame(name=value.name)), arrays)
+        return _file("series", tables.parquet(value, returned), arrays)
     if is_dataframe(value):
-        return _file("dataframe", parquet(value), arrays)
+        return _file("dataframe", tables.parquet(value, returned), arrays)
     if is_plotly_figure(value):
+        returned.differ("a figure is stored as its description")
         return _file("PlotlyFigure", value.to_json().encode("utf-8"), arrays)
     if is_matplotlib_figure(value):
+        returned.differ("a figure is stored as a picture")
         return {"objtype": "image", "layout": {"kind": "plain", "array": plain(figure_pixels(value), arrays)}}
+    describe(value, returned)
     return {"layout": {"kind": "plain", "array": plain(value, arrays)}}
+
+
+def is_figure(value: Any) -> bool:
+    """Of matplotlib or plotly: everybody knows that these do not come back."""
+    return is_matplotlib_figure(value) or is_plotly_figure(value)
 
 
 def _file(objtype: str, content: bytes, arrays: Arrays) -> Message:
     bytes_ = np.frombuffer(content, dtype=np.uint8)
     return {"objtype": objtype, "layout": {"kind": "plain", "array": plain(bytes_, arrays)}}
-
-
-def parquet(frame: Any) -> bytes:
-    """A table as the bytes of a parquet file.
-
-    Raises:
-        ImportError: the user's environment has no pyarrow.
-    """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            "tables (pandas Series and DataFrame) are saved as parquet, which needs pyarrow: "
-            "pip install pyarrow, or return .to_numpy() or .to_xarray()"
-        ) from None
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, engine="pyarrow", index=None)
-    return buffer.getvalue()
 
 
 def figure_pixels(figure: Any) -> np.ndarray:

@@ -1,144 +1,342 @@
-"""xarray's objects in netCDF form.
+"""xarray's objects in netCDF form, as xarray itself would write them, and what makes the same objects of it again.
 
-The encoding (missing values, times, booleans, text, coordinates) is xarray's own: its conventions run against a store
-that only notes what it is given. Arrays that need no conversion are not copied.
+Arrays that need no conversion are not copied.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Optional
 
 import numpy as np
 
-from .arrays import Arrays, plain, portable, text
+from .arrays import Arrays, plain
 from .channel import Message
+from .netcdf_attributes import Attributes, encoded
+from .netcdf_forms import form_of
+from .returned import Returned
+from .tagged import NotHeld, held
 
 # The names that DataArray.to_netcdf gives to what has no name of its own; xarray's readers know them.
 NAMELESS_VARIABLE = "__xarray_dataarray_variable__"
 NAME_ATTRIBUTE = "__xarray_dataarray_name__"
+_LONGEST_NAME = 1000
 
 
-def dataarray(array: Any, arrays: Arrays) -> Message:
+def dataarray(array: Any, arrays: Arrays, returned: Returned, lazy: Any = None) -> Message:
     """A DataArray: a dataset of one variable.
 
-    Raises:
-        Exception: what xarray says of an array that netCDF cannot hold.
-    """
-    if array.name is None:
-        return dataset(array.to_dataset(name=NAMELESS_VARIABLE), arrays)
-    if array.name in array.coords or array.name in array.dims:
-        whole = array.to_dataset(name=NAMELESS_VARIABLE)
-        whole.attrs[NAME_ATTRIBUTE] = array.name
-        return dataset(whole, arrays)
-    return dataset(array.to_dataset(), arrays)
-
-
-def dataset(data: Any, arrays: Arrays) -> Message:
-    """A Dataset.
+    Args:
+        array: with all its numbers.
+        arrays: the message's.
+        returned: is told how the array is made again.
+        lazy: the array as it was returned, if that is another.
 
     Raises:
-        Exception: what xarray says of data that netCDF cannot hold.
+        TypeError: netCDF has no form for it.
     """
-    from xarray import conventions
+    from xarray import DataArray
 
-    # "/" separates groups in HDF5.
-    slashed = {name: name.replace("/", "_") for name in (*data.variables, *data.sizes) if "/" in str(name)}
-    if slashed:
-        data = data.rename(slashed)
-    variables, attrs = conventions.encode_dataset_coordinates(data)
-    for name in data.data_vars:
-        variables[name].encoding = {}
-    store = _store_class()()
-    encoded, attrs = store.encode(variables, attrs)
-    dims: dict[str, int] = {}
-    layout = []
-    for name, variable in encoded.items():
-        name = _name(name)
-        dims.update({_name(dim): size for dim, size in variable.sizes.items()})
-        layout.append(
+    _check_type(array, DataArray, returned)
+    coords = {name: coord.variable for name, coord in array.coords.items()}
+    names = _Names()
+    attrs: list[tuple[str, Message]] = []
+    if array.name is None or array.name in array.coords or array.name in array.dims:
+        own = names.reserve(NAMELESS_VARIABLE)
+        if array.name is not None:
+            message = encoded(str(array.name))
+            assert message is not None
+            attrs.append((NAME_ATTRIBUTE, message))
+        names.choose([*coords, *array.dims], _marked(coords, array.dims))
+    else:
+        names.choose([*coords, *array.dims, array.name], _marked(coords, array.dims))
+        own = names.of(array.name)
+    group = _Group(names, coords, array.dims, returned, arrays)
+    hidden = _indexes(array, group)
+    for name, variable in coords.items():
+        if name not in hidden:
+            before = None if lazy is None else lazy.coords[name].variable
+            group.add(name, names.of(name), variable, before, is_coordinate=True)
+    group.add(array.name, own, array.variable, None if lazy is None else lazy.variable, is_coordinate=False)
+    group.describe("dataarray")
+    return {"kind": "netcdf", "dims": group.dims(), "variables": group.layout, "attrs": attrs}
+
+
+def dataset(data: Any, arrays: Arrays, returned: Returned, lazy: Any = None) -> Message:
+    """A Dataset. Arguments as those of :func:`dataarray`.
+
+    Raises:
+        TypeError: netCDF has no form for something in it.
+    """
+    from xarray import Dataset
+
+    _check_type(data, Dataset, returned)
+    names = _Names()
+    names.choose([*data.variables, *data.sizes], ())
+    coords = {name: data.variables[name] for name in data.variables if name in data.coords}
+    group = _Group(names, coords, data.sizes, returned, arrays)
+    hidden = _indexes(data, group)
+    for name, variable in data.variables.items():
+        if name not in hidden:
+            before = None if lazy is None else lazy.variables[name]
+            group.add(name, names.of(name), variable, before, is_coordinate=name in coords)
+    added = {"coordinates": " ".join(sorted(group.unplaced()))} if group.unplaced() else {}
+    attributes = Attributes(data.attrs, "the dataset", added, variables=False)
+    returned.differ(attributes.lost)
+    returned.notes += attributes.notes
+    group.describe("dataset", attrs=attributes.returned, encoding=_encoding(data, "the dataset", returned))
+    return {"kind": "netcdf", "dims": group.dims(), "variables": group.layout, "attrs": attributes.in_file}
+
+
+def _check_type(data: Any, wanted: type, returned: Returned) -> None:
+    if type(data) is not wanted:
+        returned.differ(f"it is a {type(data).__name__}, a {wanted.__name__} of its own kind")
+
+
+def _marked(coords: Mapping[Hashable, Any], dims: Iterable[Hashable]) -> list[Hashable]:
+    """Coordinates that the file marks as such, in a list of names with spaces between them."""
+    return [name for name in coords if name not in dims]
+
+
+class _Names:
+    """Names in the file: each another one, and such that HDF5 and netCDF can hold it."""
+
+    def __init__(self) -> None:
+        self._names: dict[Hashable, str] = {}
+        self._taken: set[str] = set()
+
+    def reserve(self, word: str) -> str:
+        """The word, or one like it, for something that has no name of the user's."""
+        while word in self._taken:
+            word += "_"
+        self._taken.add(word)
+        return word
+
+    def choose(self, names: Iterable[Hashable], marked: Iterable[Hashable]) -> None:
+        """Gives each name its word; those that need no other one keep theirs.
+
+        Args:
+            names: the user's.
+            marked: those of them that must be without white space.
+        """
+        wanted = {name: self._word(name, name in marked) for name in names}
+        for kept in (True, False):
+            for name, word in wanted.items():
+                if (word == name) == kept and name not in self._names:
+                    self._names[name] = self.reserve(word)
+
+    def _word(self, name: Hashable, marked: bool) -> str:
+        word = str(name).encode("utf-8", "replace").decode()
+        word = word.replace("/", "_").replace("\0", "_")  # "/" separates groups in HDF5
+        while len(word.encode()) > _LONGEST_NAME - 50:
+            word = word[:-1]
+        if marked:
+            word = "".join("_" if character.isspace() else character for character in word)
+        return "_" if word in ("", ".", "..") else word
+
+    def of(self, name: Hashable) -> str:
+        return self._names[name]
+
+
+class _Group:
+    """A netCDF group in the making."""
+
+    def __init__(
+        self,
+        names: _Names,
+        coords: Mapping[Hashable, Any],
+        dims: Iterable[Hashable],
+        returned: Returned,
+        arrays: Arrays,
+    ) -> None:
+        self._names = names
+        self._arrays = arrays
+        self._sizes: dict[str, int] = {}
+        # Coordinates beside those of the dimensions, and which of them an array has named.
+        self._marked = {
+            names.of(name): set(variable.dims)
+            for name, variable in coords.items()
+            if name not in dims and not any(character.isspace() for character in names.of(name))
+        }
+        self._placed: set[str] = set()
+        self._widths: dict[int, str] = {}
+        self._described: list[Message] = []
+        self.indexes: list[Message] = []
+        self.returned = returned
+        self.layout: list[Message] = []
+
+    def dims(self) -> list[Message]:
+        return [{"name": name, "size": size} for name, size in self._sizes.items()]
+
+    def unplaced(self) -> list[str]:
+        """Coordinates beside the dimensions that no array names as its own."""
+        return [name for name in self._marked if name not in self._placed]
+
+    def describe(self, kind: str, **more: Any) -> None:
+        self.returned.describe(is_a=kind, variables=self._described, indexes=self.indexes, **more)
+
+    def add(self, name: Hashable, word: str, variable: Any, before: Optional[Any], is_coordinate: bool) -> None:
+        """Adds an array.
+
+        Args:
+            name: the user's.
+            word: its name in the file.
+            variable: with its numbers.
+            before: as it was returned, if its numbers had to be computed.
+            is_coordinate: or data.
+        """
+        what = "the array" if name is None else f"{'coordinate' if is_coordinate else 'array'} {name!r}"
+        values, chunks = self._values(variable, before, what)
+        form = form_of(values, what)
+        self.returned.differ(form.differs)
+        dims = [self._names.of(dim) for dim in variable.dims]
+        self._sizes.update(zip(dims, form.array.shape))
+        if form.characters:
+            dims.append(self._width_dim(form.array.shape[-1]))
+        added = dict(form.attrs)
+        if not is_coordinate:
+            own = self._coordinates_of(variable.dims)
+            if own:
+                added["coordinates"] = " ".join(sorted(own))
+        attributes = Attributes(variable.attrs, what, added)
+        self.returned.differ(attributes.lost)
+        self.returned.notes += attributes.notes
+        self.layout.append(
             {
-                "name": name,
-                "dims": [_name(dim) for dim in variable.dims],
-                "compress": name in data.data_vars,
-                "attrs": _attributes(variable.attrs, f"variable {name!r}"),
-                "array": _content(name, variable, arrays),
+                "name": word,
+                "dims": dims,
+                "compress": not is_coordinate,
+                "attrs": attributes.in_file,
+                "array": plain(form.array, self._arrays),
             }
         )
-    return {
-        "kind": "netcdf",
-        "dims": [{"name": name, "size": size} for name, size in dims.items()],
-        "variables": layout,
-        "attrs": _attributes(attrs, "the dataset"),
-    }
+        self._described.append(
+            {
+                "in": word,
+                "name": self.held(name, f"the name of {what}"),
+                "dims": [self.held(dim, f"a dimension's name of {what}") for dim in variable.dims],
+                "shape": list(values.shape),
+                "coordinate": is_coordinate,
+                "form": form.back,
+                "attrs": attributes.returned,
+                "encoding": _encoding(variable if before is None else before, what, self.returned),
+                **({} if chunks is None else {"chunks": chunks}),
+            }
+        )
 
+    def _width_dim(self, width: int) -> str:
+        """The dimension of the characters of texts of fixed width."""
+        if width not in self._widths:
+            self._widths[width] = self._names.reserve(f"string{width}")
+            self._sizes[self._widths[width]] = width
+        return self._widths[width]
 
-def _store_class() -> Any:
-    """A netCDF-4 store of xarray's that writes nothing."""
-    from xarray.backends.common import WritableCFDataStore
-    from xarray.coding.strings import CharacterArrayCoder, EncodedStringCoder
+    def _coordinates_of(self, dims: tuple[Hashable, ...]) -> list[str]:
+        own = [word for word, needed in self._marked.items() if needed <= set(dims)]
+        self._placed.update(own)
+        return own
 
-    class Notes(WritableCFDataStore):  # type: ignore[misc, unused-ignore]
-        def encode_variable(self, variable: Any, name: Any = None) -> Any:
-            for coder in (EncodedStringCoder(allows_unicode=True), CharacterArrayCoder()):
-                variable = coder.encode(variable, name=name)
-            return variable
-
-    return Notes
-
-
-def _name(name: Any) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"the name {name!r} of a variable or dimension is no text, so it cannot be saved")
-    if not name or name == ".":
-        raise ValueError(f"a variable or dimension cannot be saved under the name {name!r}")
-    return text(name.replace("/", "_"))
-
-
-def _content(name: str, variable: Any, arrays: Arrays) -> Message:
-    values = np.asarray(variable.data)
-    if values.dtype.kind == "b" or values.dtype.kind not in "iufcSUOT":
-        raise TypeError(f"variable {name!r} of type {values.dtype} cannot be saved in netCDF form")
-    if values.dtype.kind == "T":  # NumPy's variable-length strings
-        values = values.astype(object)
-    if values.dtype.kind == "O" and not all(isinstance(item, str) for item in values.ravel().tolist()):
-        raise TypeError(f"variable {name!r} holds Python objects, which cannot be saved")
-    return plain(values, arrays)
-
-
-def _attributes(attrs: Any, owner: str) -> list[tuple[str, Message]]:
-    encoded = []
-    for name, value in attrs.items():
+    def held(self, name: Hashable, what: str) -> Any:
+        """A name in JSON."""
         try:
-            encoded.append((text(str(name)), _attribute(value)))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"attribute {name!r} of {owner} cannot be saved: {error}") from None
-    return encoded
+            return held(name)
+        except NotHeld as reason:
+            self.returned.differ(f"{what} cannot be kept: {reason}")
+            return None
+
+    def _values(self, variable: Any, before: Optional[Any], what: str) -> tuple[np.ndarray, Optional[list[list[int]]]]:
+        """A variable's numbers, and the blocks of a lazy array."""
+        data = variable.data
+        values = np.asarray(data)
+        if before is None:
+            if type(data) is not np.ndarray:
+                self.returned.differ(f"{what} is a {type(data).__name__}, not an array of NumPy's")
+            return values, None
+        block = before.data
+        if type(block) is np.ndarray:
+            return values, None
+        chunks = getattr(block, "chunks", None)
+        is_plain = type(getattr(block, "_meta", None)) is np.ndarray and type(data) is np.ndarray
+        if type(block).__module__ != "dask.array.core" or chunks is None or not is_plain:
+            self.returned.differ(f"{what} is a {type(block).__name__}, not an array of NumPy's")
+            return values, None
+        if tuple(map(sum, chunks)) != values.shape or block.dtype != values.dtype:
+            self.returned.differ(f"{what} was announced with another shape or type than it has")
+            return values, None
+        return values, [[int(length) for length in lengths] for lengths in chunks]
 
 
-def _attribute(value: Any) -> Message:
-    if isinstance(value, str):
-        return {"type": "text", "value": text(value)}
-    if isinstance(value, bytes):
-        return {"type": "text", "value": text(value.decode("utf-8"))}
-    array = np.asarray(value)
-    if array.dtype.kind == "U" or (array.dtype.kind == "O" and array.size and _all_text(array)):
-        if array.ndim == 0:
-            return {"type": "text", "value": text(str(array[()]))}
-        return {"type": "texts", "value": [text(str(item)) for item in array.ravel().tolist()]}
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"its type {type(value).__name__} is neither number nor text nor a list of them")
-    if array.dtype.kind == "b":
-        array = array.astype(np.int8)  # netCDF has no booleans
-    if array.ndim == 0 and np.isscalar(value):
-        array = array.reshape(1)  # as netCDF libraries write a single number
-    array = portable(array)
-    return {
-        "type": "numbers",
-        "dtype": array.dtype.str,
-        "shape": list(array.shape),
-        "hex": array.tobytes().hex(),
-    }
+def _encoding(owner: Any, what: str, returned: Returned) -> Any:
+    """xarray's hints for writing, which belong to what was returned."""
+    try:
+        return held(dict(owner.encoding))
+    except NotHeld as reason:
+        returned.differ(f"the encoding of {what} cannot be kept: {reason}")
+        return None
 
 
-def _all_text(array: np.ndarray) -> bool:
-    return all(isinstance(item, str) for item in array.ravel().tolist())
+def _indexes(data: Any, group: _Group) -> set[Hashable]:
+    """Notes what the coordinates' indexes are, where xarray would make others.
+
+    Returns:
+        coordinates that are not stored, because their index makes them again.
+    """
+    from xarray import IndexVariable
+    from xarray.core.indexes import PandasIndex, PandasMultiIndex
+
+    hidden: set[Hashable] = set()
+    seen: list[Any] = []
+    for name, index in data.xindexes.items():
+        variable = data.coords[name].variable
+        if type(index) is PandasMultiIndex:
+            if not any(index is each for each in seen):
+                seen.append(index)
+                hidden.add(index.dim)
+                _levels(data, index, group)
+            continue
+        if type(index) is not PandasIndex or variable.ndim != 1:
+            group.returned.differ(f"coordinate {name!r} has an index of its own kind, a {type(index).__name__}")
+            continue
+        (dim,) = variable.dims
+        ours = index.index
+        usual = IndexVariable(dim, np.asarray(variable.data)[:1]).to_index()
+        said: Message = {}
+        if type(ours).__name__ == "RangeIndex":
+            said["range"] = [ours.start, ours.stop, ours.step]
+        elif type(ours) is not type(usual) or ours.dtype != usual.dtype:
+            group.returned.differ(f"coordinate {name!r} has an index of its own kind, a {type(ours).__name__}")
+        elif getattr(ours, "freqstr", None) is not None:
+            said["freq"] = ours.freqstr
+        if name != dim:
+            said["set"] = True
+        if said:
+            group.indexes.append({"name": group.held(name, "a coordinate's name"), **said})
+    if seen:
+        levels = [name for index in seen for name in (index.dim, *index.index.names)]
+        others = [name for name in data.coords if name not in levels]
+        arrays = list(getattr(data, "data_vars", ()))
+        if list(getattr(data, "variables", data.coords)) != [*others, *levels, *arrays]:
+            group.returned.differ("an index of several levels stands among other coordinates")
+    for name in data.coords:
+        if name in data.dims and name not in data.xindexes:
+            group.indexes.append({"name": group.held(name, "a coordinate's name"), "drop": True})
+    return hidden
+
+
+def _levels(data: Any, index: Any, group: _Group) -> None:
+    """An index of several levels: each level is a coordinate in the file, and the tuples are made of them again."""
+    import pandas
+
+    ours = index.index
+    again = pandas.MultiIndex.from_arrays(
+        [ours.get_level_values(level) for level in range(ours.nlevels)], names=ours.names
+    )
+    same = len(ours.levels) == len(again.levels) and all(
+        one.equals(other) and one.dtype == other.dtype for one, other in zip(ours.levels, again.levels)
+    )
+    if not same:
+        group.returned.differ(f"the index of {index.dim!r} has levels of its own")
+    if data.coords[index.dim].attrs or data.coords[index.dim].encoding:
+        group.returned.differ(f"the index of {index.dim!r} has attributes")
+    held_name = group.held(index.dim, "a coordinate's name")
+    group.indexes.append({"name": held_name, "levels": [group.held(name, "a level's name") for name in ours.names]})

@@ -249,6 +249,7 @@ impl Conversation<'_, '_> {
             seconds: value.seconds,
             cpu_seconds: value.cpu_seconds,
             max_rss_kib: value.max_rss_kib,
+            differs: value.data.as_ref().and_then(|data| data.differs.clone()),
             traceback: None,
         };
         let folder = self.fragments.extracted_data();

@@ -29,6 +29,8 @@ pub struct Call {
     pub cpu_seconds: f64,
     /// Peak resident memory of its process, KiB.
     pub max_rss_kib: u64,
+    /// Why the stored value is not what was returned.
+    pub differs: Option<String>,
     /// The user's traceback.
     pub traceback: Option<String>,
 }
@@ -122,6 +124,7 @@ impl<'a> Fragments<'a> {
             seconds: call.seconds,
             cpu_seconds: call.cpu_seconds,
             max_rss_kib: call.max_rss_kib,
+            differs: call.differs,
             traceback: call.traceback,
             foreign: false,
         }

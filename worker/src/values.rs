@@ -235,7 +235,7 @@ fn object<'a>(
             attrs: attributes(attrs)?,
         },
     };
-    Ok(results::Object { objtype: stored.objtype.clone(), layout })
+    Ok(results::Object { objtype: stored.objtype.clone(), layout, returned: stored.returned.clone() })
 }
 
 fn attributes(attrs: &[(String, host::Attr)]) -> Result<Vec<(String, results::Attr)>, TakeError> {

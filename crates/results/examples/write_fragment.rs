@@ -199,6 +199,7 @@ fn object<'a>(
         return Ok(None);
     }
     let objtype = json["objtype"].as_str().map(str::to_owned);
+    let returned = json["returned"].as_str().map(str::to_owned);
     if let Some(variables) = json["variables"].as_array() {
         let mut dims = Vec::new();
         for dim in list(json, "dims") {
@@ -222,9 +223,10 @@ fn object<'a>(
             });
         }
         let layout = Layout::Netcdf { dims, variables: stored, attrs: attrs(json)? };
-        return Ok(Some(Object { objtype, layout }));
+        return Ok(Some(Object { objtype, layout, returned }));
     }
-    Ok(Some(Object { objtype, layout: Layout::Plain(array(directory, name, &json["array"], false, bytes)?) }))
+    let layout = Layout::Plain(array(directory, name, &json["array"], false, bytes)?);
+    Ok(Some(Object { objtype, layout, returned }))
 }
 
 fn attrs(json: &Json) -> Anything<Vec<(String, Attr)>> {

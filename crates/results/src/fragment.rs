@@ -12,7 +12,8 @@ use crate::{
     error::{InFile, ResultsError},
     h5::{H5Result, Node},
     names::{
-        self, ERRORS, MOCK, NameError, OBJTYPE, PREVIEW, PROVENANCE, READY, REDUCED, SIDE_GROUPS, START_TIME,
+        self, ERRORS, MOCK, NameError, OBJTYPE, PREVIEW, PROVENANCE, READY, REDUCED, RETURNED, SIDE_GROUPS,
+        START_TIME,
     },
     netcdf::{self, DimIds},
     output::Output,
@@ -313,10 +314,12 @@ fn write_object(
         }
         Layout::Plain(array) => netcdf::write_array(parent, name, array, false, None)?,
     };
-    match &object.objtype {
-        Some(objtype) => node.set_text(OBJTYPE, objtype),
-        None => Ok(()),
+    for (attribute, text) in [(OBJTYPE, &object.objtype), (RETURNED, &object.returned)] {
+        if let Some(text) = text {
+            node.set_text(attribute, text)?;
+        }
     }
+    Ok(())
 }
 
 fn write_summary_attrs(dataset: &Node, attrs: &SummaryAttrs) -> H5Result<()> {

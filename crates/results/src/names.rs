@@ -35,6 +35,8 @@ pub(crate) const PROVENANCE: &str = ".provenance";
 pub(crate) const SIDE_GROUPS: [&str; 4] = [ERRORS, REDUCED, PREVIEW, PROVENANCE];
 /// Attribute with the kind of an object.
 pub(crate) const OBJTYPE: &str = "_damnit_objtype";
+/// Attribute that says how dependents get back what was returned.
+pub(crate) const RETURNED: &str = "_damnit_returned";
 /// Directory of the array files below `extracted_data`.
 pub(crate) const ARRAYS: &str = "arrays";
 /// End of a file's name while it is being written.

@@ -89,12 +89,14 @@ pub struct Object<'a> {
     pub objtype: Option<String>,
     /// How it is laid out.
     pub layout: Layout<'a>,
+    /// `_damnit_returned`: how dependents get back what was returned. None where the stored form says all.
+    pub returned: Option<String>,
 }
 
 impl<'a> Object<'a> {
     /// A plain array.
     pub fn plain(array: ArrayData<'a>) -> Self {
-        Object { objtype: None, layout: Layout::Plain(array) }
+        Object { objtype: None, layout: Layout::Plain(array), returned: None }
     }
 }
 
@@ -236,6 +238,9 @@ pub struct Provenance {
     pub cpu_seconds: f64,
     /// Peak resident memory in KiB.
     pub max_rss_kib: u64,
+    /// Why the stored value is not what was returned, so that dependents in other processes have it computed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
     /// The user's traceback, for errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,

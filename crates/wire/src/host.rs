@@ -284,6 +284,13 @@ pub struct Stored {
     pub objtype: Option<String>,
     /// How it is laid out.
     pub layout: Layout,
+    /// JSON of `damnit_ctx`: how the stored form becomes what was returned, or that it does not. None where the stored
+    /// form says all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<String>,
+    /// Why the stored form does not give back what was returned; dependents in other processes have it computed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
 }
 
 /// Plain dataset or netCDF group.

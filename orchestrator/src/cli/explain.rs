@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     process::ExitCode,
 };
 
@@ -75,11 +76,18 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 kind: "error".to_owned(),
                 words: format!("{}: {class}: {message}{}", column.name, before(&column.name)),
             }),
-            Some(_) if arguments.variable.is_some() => links.push(Link {
-                at: None,
-                kind: "value".to_owned(),
-                words: format!("{} has a value; `amore table` shows it{}", column.name, before(&column.name)),
-            }),
+            Some(_) if arguments.variable.is_some() => {
+                links.push(Link {
+                    at: None,
+                    kind: "value".to_owned(),
+                    words: format!(
+                        "{} has a value; `amore table` shows it{}",
+                        column.name,
+                        before(&column.name)
+                    ),
+                });
+                links.extend(computed_again(&dir.run_file(proposal, arguments.run), &column.name));
+            }
             _ => {}
         }
     }
@@ -125,6 +133,15 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why dependents of a value in other processes do not read it from the file, if so.
+fn computed_again(file: &Path, name: &str) -> Option<Link> {
+    // What cannot be read is told by `amore verify`.
+    let rows = amore_results::read_reduced(file).ok()?.rows;
+    let differs = rows.into_iter().find(|row| row.name == name)?.provenance?.differs?;
+    let words = format!("it is computed again where another process or job needs it: {differs}");
+    Some(Link { at: None, kind: "value".to_owned(), words })
 }
 
 /// Time of day in UTC.

@@ -117,7 +117,10 @@ fn refused(value: &Value<'_>) -> String {
 fn group<'a>(dims: &[(&str, u64)], variables: Vec<NetcdfVariable<'a>>) -> Value<'a> {
     let dims = dims.iter().map(|(name, size)| Dim { name: (*name).to_owned(), size: *size }).collect();
     let layout = Layout::Netcdf { dims, variables, attrs: Vec::new() };
-    Value { data: Some(Object { objtype: Some("dataset".to_owned()), layout }), ..Value::default() }
+    Value {
+        data: Some(Object { objtype: Some("dataset".to_owned()), layout, returned: None }),
+        ..Value::default()
+    }
 }
 
 fn variable<'a>(name: &str, dims: &[&str], bytes: &'a [u8]) -> NetcdfVariable<'a> {

@@ -66,8 +66,10 @@ pub fn store_large(directory: &Path, name: &str, values: &[f64], micros: u64) ->
     };
     let dims = vec![Dim { name: "x".to_owned(), size: values.len() as u64 }];
     let layout = Layout::Netcdf { dims, variables: vec![variable], attrs: Vec::new() };
-    let value =
-        Value { data: Some(Object { objtype: Some("dataset".to_owned()), layout }), ..Value::default() };
+    let value = Value {
+        data: Some(Object { objtype: Some("dataset".to_owned()), layout, returned: None }),
+        ..Value::default()
+    };
     let mut writer = writer(directory);
     writer.value(name, &value, &provenance(micros)).unwrap();
     writer.finish().unwrap()
