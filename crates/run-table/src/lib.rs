@@ -17,6 +17,7 @@ mod migrate;
 mod open;
 mod owner;
 mod ownership;
+mod patience;
 mod read;
 mod settings;
 mod sql;

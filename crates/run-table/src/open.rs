@@ -15,7 +15,7 @@ use nix::{
 };
 use sqlx::{
     ConnectOptions, Connection, Row, Sqlite, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
@@ -36,11 +36,14 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
+    /// What is owned is written however long a lock is held by others; this is told of it now and then, with a
+    /// [`RunTableError::Busy`]. None: such calls fail after `busy_timeout` too.
+    pub waits: Option<fn(&RunTableError)>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { read_only: false, busy_timeout: Duration::from_secs(30) }
+        OpenOptions { read_only: false, busy_timeout: Duration::from_secs(30), waits: None }
     }
 }
 
@@ -56,7 +59,7 @@ pub struct RunTable {
     pub(crate) version: i64,
     path: PathBuf,
     file: FileId,
-    options: OpenOptions,
+    pub(crate) options: OpenOptions,
 }
 
 /// Which file it is, whatever its name.
@@ -309,11 +312,26 @@ fn connect_options(path: &Path, options: OpenOptions) -> SqliteConnectOptions {
     } else {
         // Extra: the directory is synced too after the journal is gone. With Full, a power cut could bring the
         // journal back, and it would undo a commit that we have reported.
-        connect
-            .page_size(PAGE_BYTES)
-            .journal_mode(SqliteJournalMode::Delete)
-            .synchronous(SqliteSynchronous::Extra)
+        connect.page_size(PAGE_BYTES).synchronous(SqliteSynchronous::Extra)
     }
+}
+
+/// WAL does not work across hosts, so it is left as soon as nobody else has the table open: SQLite does not wait for that,
+/// and as long as others work in that mode so can we.
+async fn leave_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mode: String = sqlx::query(sql::JOURNAL_MODE).fetch_one(&mut *connection).await?.try_get(0)?;
+    if mode != "wal" {
+        return Ok(());
+    }
+    match sqlx::query(sql::LEAVE_WAL).fetch_one(connection).await {
+        Err(sqlx::Error::Database(error)) if is_busy(&*error) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    matches!(code & 0xff, 5 | 6)
 }
 
 async fn open_file(path: &Path, options: OpenOptions) -> Result<(SqliteConnection, i64), RunTableError> {
@@ -322,6 +340,9 @@ async fn open_file(path: &Path, options: OpenOptions) -> Result<(SqliteConnectio
     }
     let failed = |e| explain(path, options, "open the run table", e);
     let mut connection = connect_options(path, options).connect().await.map_err(failed)?;
+    if !options.read_only {
+        leave_wal(&mut connection).await.map_err(failed)?;
+    }
     let tables = inspect_tables(&mut connection).await.map_err(failed)?;
     let foreign = |missing| Err(RunTableError::Foreign { path: path.to_owned(), missing });
     let has = |name| tables.iter().any(|table| table == name);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::{Row, sqlite::SqliteConnection};
 
-use crate::{Claim, Decision, Owner, OwnerRow, RunTable, RunTableError, decide, sql, value::Stored};
+use crate::{
+    Claim, Decision, Owner, OwnerRow, RunTable, RunTableError, decide, patience::Patience, sql, value::Stored,
+};
 
 /// The right to write results, good as long as nobody has taken the table over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,23 @@ impl RunTable {
     /// # Errors
     /// The table cannot be written. That somebody holds it is not an error.
     pub async fn acquire(
+        &self,
+        me: &Owner,
+        now: f64,
+        term: Duration,
+        dead: Option<&Owner>,
+    ) -> Result<Acquired, RunTableError> {
+        let mut patience = Patience::new();
+        loop {
+            patience.try_now(self).await?;
+            let done = self.acquire_once(me, now, term, dead).await;
+            if let Some(done) = patience.after(self, done).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn acquire_once(
         &self,
         me: &Owner,
         now: f64,

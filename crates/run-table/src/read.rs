@@ -52,6 +52,8 @@ pub struct RunRow {
     pub run: Run,
     /// When it began (seconds since 1970).
     pub start_time: Option<f64>,
+    /// What stands in the place of that, where it is no number.
+    pub start_text: Option<String>,
     /// When it came into the table (seconds since 1970).
     pub added_at: Option<f64>,
     /// What users wrote about it.
@@ -148,9 +150,16 @@ impl RunTable {
     /// The table cannot be read.
     pub async fn runs(&self) -> Result<Vec<(Proposal, Run)>, RunTableError> {
         let mut connection = self.connection.lock().await;
-        let rows = sqlx::query(sql::RUNS).fetch_all(&mut *connection).await;
-        let ids = rows.and_then(|rows| rows.iter().map(ids).collect::<Result<Vec<_>, _>>());
-        Ok(ids.map_err(|e| self.explain("read the runs", e))?.into_iter().flatten().collect())
+        let read = async {
+            let mut found = BTreeSet::new();
+            for text in [sql::RUNS, sql::RUNS_WITH_VALUES] {
+                for row in sqlx::query(text).fetch_all(&mut *connection).await? {
+                    found.extend(ids(&row)?);
+                }
+            }
+            Ok(found.into_iter().collect())
+        };
+        read.await.map_err(|e| self.explain("read the runs", e))
     }
 
     /// For each run, the names that a context file has stored values or errors of. What other programs submitted, and what
@@ -223,11 +232,32 @@ async fn read_table(
             continue;
         }
         row_of.insert((proposal, run), data.rows.len());
-        let time = |index| Stored::get(&row, index).map(|time| time.number());
-        let (start_time, added_at) = (time(2)?, time(3)?);
-        data.rows.push(RunRow { proposal, run, start_time, added_at, comment: None, cells: Vec::new() });
+        let (start, added_at) = (Stored::get(&row, 2)?, Stored::get(&row, 3)?.number());
+        let (start_time, start_text) = (start.number(), start.text());
+        let cells = Vec::new();
+        data.rows.push(RunRow { proposal, run, start_time, start_text, added_at, comment: None, cells });
     }
     let values = read_values(connection, filter, version).await?;
+    // Other programs, and people, write values without telling of the run.
+    for value in &values {
+        let (proposal, run) = value.run;
+        if filter.admits(proposal, run) && !row_of.contains_key(&value.run) {
+            row_of.insert(value.run, data.rows.len());
+            data.rows.push(RunRow {
+                proposal,
+                run,
+                start_time: None,
+                start_text: None,
+                added_at: None,
+                comment: None,
+                cells: Vec::new(),
+            });
+        }
+    }
+    if data.rows.len() > 1 {
+        data.rows.sort_by_key(|row| (row.proposal, row.run));
+        row_of = data.rows.iter().enumerate().map(|(at, row)| ((row.proposal, row.run), at)).collect();
+    }
     let undeclared: BTreeSet<&str> = values
         .iter()
         .map(|v| v.name.as_str())
@@ -242,7 +272,6 @@ async fn read_table(
         row.cells = vec![None; data.columns.len()];
     }
     for value in values {
-        // As for DAMNIT: values of a run that is not listed are not shown.
         let Some(row) = row_of.get(&value.run).map(|&index| &mut data.rows[index]) else { continue };
         match column_of.get(&value.name) {
             Some(&column) => row.cells[column] = value.cell,

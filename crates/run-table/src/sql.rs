@@ -7,6 +7,12 @@ SELECT name FROM sqlite_master WHERE type = 'table'";
 pub(crate) const SCHEMA_COUNTER: &str = "-- views::ensure
 PRAGMA schema_version";
 
+pub(crate) const JOURNAL_MODE: &str = "-- open::leave_wal
+PRAGMA journal_mode";
+
+pub(crate) const LEAVE_WAL: &str = "-- open::leave_wal
+PRAGMA journal_mode = DELETE";
+
 pub(crate) const GET_SETTING: &str = "-- settings::get
 SELECT value FROM metameta WHERE key = ?1";
 
@@ -90,6 +96,18 @@ WHERE type IS NULL
   AND name IN (SELECT value FROM json_each(?1))
   AND name NOT IN (SELECT DISTINCT name FROM run_variables WHERE name IN (SELECT value FROM json_each(?1)))
 RETURNING name";
+
+/// Runs with values, whether `run_info` names them or not; one step in the index for each run, however many values.
+pub(crate) const RUNS_WITH_VALUES: &str = "-- read::runs
+WITH RECURSIVE found (proposal, run) AS (
+    SELECT * FROM (SELECT proposal, run FROM run_variables ORDER BY proposal, run LIMIT 1)
+    UNION ALL
+    SELECT next.proposal, next.run FROM found JOIN run_variables AS next ON next.rowid = (
+        SELECT rowid FROM run_variables WHERE (proposal, run) > (found.proposal, found.run)
+        ORDER BY proposal, run LIMIT 1
+    )
+)
+SELECT proposal, run FROM found";
 
 pub(crate) const RUNS: &str = "-- read::runs
 SELECT proposal, run FROM run_info ORDER BY proposal, run";

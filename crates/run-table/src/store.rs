@@ -10,7 +10,10 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnection},
 };
 
-use crate::{Ownership, RunTable, RunTableError, SqlValue, ViewTruncated, sql, value::bind_value, views};
+use crate::{
+    Ownership, RunTable, RunTableError, SqlValue, ViewTruncated, patience::Patience, sql, value::bind_value,
+    views,
+};
 
 /// Users write comments by this name; no result may have it.
 pub(crate) const COMMENT: &str = "comment";
@@ -131,6 +134,22 @@ impl RunTable {
     /// # Errors
     /// [`RunTableError::Deposed`] if the writer is not the owner any more; the table cannot be written.
     pub async fn store(
+        &self,
+        mine: &Ownership,
+        batch: &[RunUpdate],
+        now: f64,
+    ) -> Result<Stored, RunTableError> {
+        let mut patience = Patience::new();
+        loop {
+            patience.try_now(self).await?;
+            let done = self.store_once(mine, batch, now).await;
+            if let Some(done) = patience.after(self, done).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn store_once(
         &self,
         mine: &Ownership,
         batch: &[RunUpdate],

@@ -7,8 +7,8 @@ use serde_json::json;
 use sqlx::{Row, sqlite::SqliteConnection};
 
 use crate::{
-    Ownership, Refused, RunTable, RunTableError, ViewTruncated, sql, store::user_variables, value::Stored,
-    views,
+    Ownership, Refused, RunTable, RunTableError, ViewTruncated, patience::Patience, sql,
+    store::user_variables, value::Stored, views,
 };
 
 /// A computed variable.
@@ -44,6 +44,21 @@ impl RunTable {
     /// # Errors
     /// [`RunTableError::Deposed`] if the writer is not the owner any more; the table cannot be written.
     pub async fn update_variables(
+        &self,
+        mine: &Ownership,
+        variables: &[VariableRow],
+    ) -> Result<VariableChanges, RunTableError> {
+        let mut patience = Patience::new();
+        loop {
+            patience.try_now(self).await?;
+            let done = self.update_variables_once(mine, variables).await;
+            if let Some(done) = patience.after(self, done).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn update_variables_once(
         &self,
         mine: &Ownership,
         variables: &[VariableRow],

@@ -8,7 +8,7 @@ use std::{
 };
 
 use amore_model::{Proposal, Run};
-use amore_run_table::{RunTable, RunTableError, SettingValue};
+use amore_run_table::{OpenOptions, RunTable, RunTableError, SettingValue};
 use amore_wire::task::Limits;
 
 use super::output;
@@ -36,7 +36,16 @@ pub async fn for_reading(dir: &DatabaseDir) -> Result<RunTable, Failure> {
 /// Opens the table for writing; an older one is brought to the present format.
 pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     dir.must_have_run_table()?;
-    RunTable::open(dir.path()).await.map_err(|error| failed(&error))
+    let options = OpenOptions { waits: Some(tell_of_lock), ..OpenOptions::default() };
+    RunTable::open_with(dir.path(), options).await.map_err(|error| failed(&error))
+}
+
+/// Something waits for others who have the table locked.
+fn tell_of_lock(error: &RunTableError) {
+    let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    output::warn(format!(
+        "note: {error}; what is computed meanwhile waits in extracted_data/, and is stored as soon as that ends{hint}"
+    ));
 }
 
 /// Makes a blank table.

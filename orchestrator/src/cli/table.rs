@@ -86,7 +86,15 @@ struct Row {
     proposal: amore_model::Proposal,
     run: amore_model::Run,
     start_time: Option<f64>,
+    start_text: Option<String>,
     cells: HashMap<String, Cell>,
+}
+
+impl Row {
+    /// When it began, as well as that is known: others write text here too.
+    fn started(&self) -> String {
+        self.start_time.map(utc).or_else(|| self.start_text.clone()).unwrap_or_default()
+    }
 }
 
 /// What is shown: the table with comments as a column of their own.
@@ -107,7 +115,8 @@ impl Sheet {
                 if let Some(comment) = row.comment {
                     cells.insert("comment".to_owned(), Cell::Text { value: comment });
                 }
-                Row { proposal: row.proposal, run: row.run, start_time: row.start_time, cells }
+                let (start_time, start_text) = (row.start_time, row.start_text);
+                Row { proposal: row.proposal, run: row.run, start_time, start_text, cells }
             })
             .collect();
         let mut columns: Vec<Column> = data
@@ -262,7 +271,7 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
     for row in &data.rows {
         let mut cells: Vec<String> = if several { vec![row.proposal.to_string()] } else { Vec::new() };
         cells.push(row.run.to_string());
-        cells.push(row.start_time.map(utc).unwrap_or_default());
+        cells.push(one_line(&row.started()));
         cells.extend(
             shown[..fits].iter().map(|column| row.cells.get(&column.name).map(short).unwrap_or_default()),
         );
@@ -320,7 +329,7 @@ fn as_json(data: &Sheet, by_name: bool) -> Value {
                 Some((heading(column, by_name).to_owned(), full(row.cells.get(&column.name)?)))
             })
             .collect();
-        json!({"proposal": row.proposal, "run": row.run, "start_time": row.start_time, "values": cells})
+        json!({"proposal": row.proposal, "run": row.run, "start_time": row.start_time.map(|time| json!(time)).or_else(|| row.start_text.as_ref().map(|text| json!(text))), "values": cells})
     });
     Value::Array(rows.collect())
 }
@@ -338,8 +347,7 @@ fn as_csv(data: &Sheet, by_name: bool) -> String {
     head.extend(data.columns.iter().map(|column| quoted(heading(column, by_name))));
     lines.push(head.join(","));
     for row in &data.rows {
-        let mut cells =
-            vec![row.proposal.to_string(), row.run.to_string(), row.start_time.map(utc).unwrap_or_default()];
+        let mut cells = vec![row.proposal.to_string(), row.run.to_string(), quoted(&row.started())];
         cells.extend(data.columns.iter().map(|column| {
             row.cells.get(&column.name).map(csv_cell).map_or_else(String::new, |c| quoted(&c))
         }));
@@ -385,6 +393,7 @@ mod tests {
                 proposal: Proposal(1234),
                 run: Run(7),
                 start_time: Some(1_795_334_823.0),
+                start_text: None,
                 cells,
             }],
         }

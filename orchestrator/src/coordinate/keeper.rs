@@ -179,7 +179,12 @@ impl Keeping {
             // Locked, full, or a file system that hangs: nobody else can take it either. Every write checks the epoch.
             Err(error) => {
                 self.table = None;
-                tracing::warn!(%error, "the term of this process could not be prolonged; trying again");
+                // That it is locked is told by whoever has results to store.
+                if matches!(error, RunTableError::Busy { .. }) {
+                    tracing::debug!(%error, "the term of this process could not be prolonged; trying again");
+                } else {
+                    tracing::warn!(%error, "the term of this process could not be prolonged; trying again");
+                }
                 return Ok(());
             }
         }

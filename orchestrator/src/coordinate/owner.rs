@@ -229,7 +229,11 @@ impl Owner {
         let gone: Vec<String> =
             known.into_iter().map(|row| row.name).filter(|name| !listed.contains(name)).collect();
         if !gone.is_empty() {
-            self.table.drop_variables(&self.ownership, &gone).await.map_err(|e| failed(&e))?;
+            match self.table.drop_variables(&self.ownership, &gone).await {
+                // Everything is stored. A later command may find the table free.
+                Err(RunTableError::Busy { .. }) => {}
+                dropped => drop(dropped.map_err(|e| failed(&e))?),
+            }
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ async fn refused(dir: &Path, words: &str) -> RunTableError {
     let path = dir.join(FILE_NAME);
     let before = fs::read(&path).ok();
     for read_only in [false, true] {
-        let options = OpenOptions { read_only, busy_timeout: Duration::from_millis(100) };
+        let options = OpenOptions { read_only, busy_timeout: Duration::from_millis(100), waits: None };
         let error = RunTable::open_with(dir, options).await.unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.hint().is_some(), "{error:?}");
