@@ -26,7 +26,7 @@ use nix::{
     unistd::{Pid, execvp, getppid},
 };
 
-use crate::{in_job::InJob, report::Report};
+use crate::{in_job::InJob, report::Report, slurm_environment::taken_away_here};
 
 /// How often it is looked whether the command has ended.
 const POLL: Duration = Duration::from_millis(50);
@@ -164,6 +164,11 @@ fn start(command: &task::Command, log: &File, job: Option<&InJob>) -> io::Result
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
         .process_group(0);
+    if job.is_some() {
+        for name in taken_away_here(true) {
+            child.env_remove(name);
+        }
+    }
     child.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("{error} (in {})", command.working_directory.display()))
     })

@@ -32,7 +32,10 @@ use nix::{
     },
 };
 
-use crate::lines::{Lines, Received, send_with_descriptors};
+use crate::{
+    lines::{Lines, Received, send_with_descriptors},
+    slurm_environment,
+};
 
 /// How long a Python may take to import what a context file imports (a cold network file system is slow).
 const START_TIMEOUT: Duration = Duration::from_secs(300);
@@ -223,6 +226,8 @@ pub struct Hosts {
     purpose: Purpose,
     /// What the Pythons are given beside our own environment.
     environment: BTreeMap<String, String>,
+    /// Variables of our environment that they are not given.
+    without: Vec<String>,
     /// Locked for a moment only: a Python may take minutes to start.
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
@@ -230,7 +235,12 @@ pub struct Hosts {
 impl Hosts {
     /// None is started yet.
     pub fn new(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
-        Hosts { purpose, environment, slots: Mutex::default() }
+        Hosts { purpose, environment, without: Vec::new(), slots: Mutex::default() }
+    }
+
+    /// The same, in a Slurm job: what Slurm's commands would read there as options is taken away.
+    pub fn in_job(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
+        Hosts { without: slurm_environment::taken_away_here(false), ..Hosts::new(purpose, environment) }
     }
 
     /// The warm host for this Python and context file, started if need be. Several that need the same one wait for one
@@ -244,9 +254,9 @@ impl Hosts {
         context: &ContextSource,
         cancelled: &AtomicBool,
     ) -> Result<Arc<Host>, NoHost> {
-        let (purpose, environment) = (self.purpose, self.environment.clone());
+        let (purpose, environment, without) = (self.purpose, self.environment.clone(), self.without.clone());
         self.get_by(python, context, cancelled, move |python, context| {
-            start(python, context, purpose, &environment)
+            start(python, context, purpose, &environment, &without)
         })
     }
 
@@ -334,6 +344,7 @@ fn start(
     context: &ContextSource,
     purpose: Purpose,
     environment: &BTreeMap<String, String>,
+    without: &[String],
 ) -> Result<Host, HostError> {
     let unusable = |what: String| HostError {
         message: format!("the Python {} cannot be used: {what}", python.display()),
@@ -367,7 +378,7 @@ fn start(
         .stdout(Stdio::from(stderr_again().map_err(|cause| unusable(cause.to_string()))?))
         .stderr(Stdio::piped())
         .process_group(0);
-    for name in LEFT_OUT {
+    for name in LEFT_OUT.into_iter().chain(without.iter().map(String::as_str)) {
         command.env_remove(name);
     }
     let raw = theirs.as_raw_fd();

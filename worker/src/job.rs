@@ -99,7 +99,7 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
             task
         })
         .collect();
-    let hosts = Arc::new(Hosts::new(purpose, sheet.environment.clone()));
+    let hosts = Arc::new(Hosts::in_job(purpose, sheet.environment.clone()));
     let job = Arc::new(InJob {
         memory: JobMemory::of_this_process(),
         exit_code: AtomicU8::new(0),

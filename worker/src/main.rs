@@ -19,6 +19,7 @@ mod report;
 mod run_task;
 mod serve;
 mod shared_memory;
+mod slurm_environment;
 mod stop;
 mod task_progress;
 mod values;

@@ -94,7 +94,7 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
         },
         "variable_time" | "variable_mem" => limits_of(&one).map(|_| ()),
         "slurm_time" | "slurm_clusters" | "concurrent_jobs" | "noncluster" | "noncluster_cpus"
-        | "noncluster_mem" => SlurmSettings::of(&one).map(|_| ()),
+        | "noncluster_mem" | "slurm_cpus" | "slurm_mem" => SlurmSettings::of(&one).map(|_| ()),
         "slurm_partition" | "slurm_reservation" | "slurm_account" | "slurm_qos" => match value {
             SettingValue::Text(name) if name.is_empty() || name.contains(char::is_whitespace) => {
                 Err(Failure::new(format!("{key} must be a name without spaces, not {name:?}"))

@@ -179,6 +179,19 @@ pub fn after_job(end: &JobEnd, tries: &mut Tries, progress: bool) -> Verdict {
     }
 }
 
+/// Memory in MiB that is assumed of a job that asked for none, when it has to be raised.
+const ASSUMED_MEM_MIB: u64 = 4096;
+
+/// What a job asks for after one with `had` ran out of memory: twice as much, or as much as there is. `None`: it had that.
+pub fn more_memory(had: Option<u64>, most: Option<u64>) -> Option<u64> {
+    let twice = had.unwrap_or(ASSUMED_MEM_MIB).saturating_mul(2);
+    match most {
+        Some(most) if had.is_some_and(|had| had >= most) => None,
+        Some(most) => Some(twice.min(most)),
+        None => Some(twice),
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -256,6 +269,22 @@ pub mod tests {
             after_job(&JobEnd::TimeLimit, &mut tries, false),
             Verdict::GiveUp { class: "TimeoutError", only_running: true }
         );
+    }
+
+    #[test]
+    fn memory_is_raised_to_what_there_is_and_no_further() {
+        for (had, most, expected) in [
+            (Some(2500), Some(4000), Some(4000)),
+            (Some(1000), Some(4000), Some(2000)),
+            (Some(4000), Some(4000), None),
+            (Some(8000), Some(4000), None),
+            (None, Some(4000), Some(4000)),
+            (None, Some(64_000), Some(8192)),
+            (None, None, Some(8192)),
+            (Some(2500), None, Some(5000)),
+        ] {
+            assert_eq!(more_memory(had, most), expected, "{had:?} of {most:?}");
+        }
     }
 
     #[test]

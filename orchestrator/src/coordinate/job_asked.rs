@@ -48,8 +48,7 @@ pub fn log_mark<'a>(settings: &SlurmSettings, token: &'a str) -> Option<&'a str>
     settings.on().leave_it_to_slurm().then_some(token)
 }
 
-/// What the job of a task asks Slurm for. What a variable says goes before what the settings say; among the two, the
-/// reservation goes before the partition.
+/// What the job of a task asks Slurm for. What a variable says goes before what the settings say.
 pub fn job_asked(
     dir: &DatabaseDir,
     settings: &SlurmSettings,
@@ -68,6 +67,7 @@ pub fn job_asked(
     } else {
         (keep(&settings.reservation), settings.partition.clone())
     };
+    let partition = partition.filter(|_| reservation.is_none() || !journey.reservation_alone);
     JobAsked {
         name: format!("{name}-damnit"),
         directory: dir.path().to_owned(),
@@ -78,8 +78,9 @@ pub fn job_asked(
         qos: wanted.qos.clone().or_else(|| settings.qos.clone()),
         clusters: settings.clusters.clone(),
         time_minutes: time.unwrap_or(TIME_MINUTES),
-        cpus: wanted.cpus,
-        mem_mib: journey.mem_mib.or(wanted.mem_mib),
+        cpus: wanted.cpus.filter(|_| settings.cpus.is_none()),
+        mem_mib: journey.mem_mib.or(wanted.mem_mib).filter(|_| settings.mem.is_none()),
+        raised_memory: journey.mem_mib.is_some(),
         gpus: wanted.gpus,
         nodes: wanted.nodes,
         ntasks: wanted.ntasks,

@@ -4,15 +4,16 @@ use amore_model::JobId;
 use amore_wire::ended::Ended;
 
 use super::{
-    after_job::{JobEnd, Verdict, after_job},
+    after_job::{JobEnd, Verdict, after_job, more_memory},
     events::count,
+    job_asked::job_asked,
     session::Session,
     tracker::TaskMove,
 };
-use crate::failure::Failure;
-
-/// Memory in MiB that is assumed of a job that asked for none, when it has to be raised.
-const ASSUMED_MEM_MIB: u64 = 4096;
+use crate::{
+    dispatch::slurm::{refused::Refused, site_facts},
+    failure::Failure,
+};
 
 impl Session<'_> {
     /// A job is over and its task is not. What it has stored is collected before the task is judged.
@@ -63,9 +64,14 @@ impl Session<'_> {
         }
         let task = &mut self.tasks[position];
         let progress = task.results.collected.len() > task.journey.results_before;
-        let verdict = after_job(end, &mut task.journey.tries, progress);
+        let mut verdict = after_job(end, &mut task.journey.tries, progress);
         let run = task.run;
         let words = format!("{} {end}", named(job));
+        let memory = self.memory_of(position);
+        let more = more_memory(memory.had, memory.most).filter(|_| memory.may_be_asked_for);
+        if matches!(verdict, Verdict::Again { more_memory: true, .. }) && more.is_none() {
+            verdict = Verdict::GiveUp { class: "MemoryError", only_running: true };
+        }
         let next = match &verdict {
             Verdict::Again { more_memory: true, .. } => "tried again with more memory",
             Verdict::Again { .. } => "tried again",
@@ -78,8 +84,10 @@ impl Session<'_> {
         match verdict {
             Verdict::Again { more_memory, leave_reservation } => {
                 if more_memory {
-                    let before = task.journey.mem_mib.or(task.planned.resources.mem_mib);
-                    task.journey.mem_mib = Some(before.unwrap_or(ASSUMED_MEM_MIB) * 2);
+                    let running = task.journey.running.clone().filter(|name| left.contains(name));
+                    task.journey.out_of_memory = running.or_else(|| left.first().cloned());
+                    task.journey.mem_before = task.journey.mem_mib;
+                    task.journey.mem_mib = more;
                 }
                 task.journey.leave_reservation |= leave_reservation;
                 let with = match task.journey.mem_mib {
@@ -101,10 +109,7 @@ impl Session<'_> {
                     JobEnd::TimeLimit => format!(
                         "{words} while this variable was computed, and so did the one before\ngive it more time: @Variable(cluster=True, time=\"8:00:00\"), or amore-proto db-config slurm_time 8:00:00"
                     ),
-                    _ => format!(
-                        "{words} while this variable was computed, with {} at last\ngive it more memory: @Variable(cluster=True, mem=\"128G\")",
-                        in_words(task.journey.mem_mib.unwrap_or(ASSUMED_MEM_MIB))
-                    ),
+                    _ => memory.error(&words),
                 };
                 task.journey.give_up.insert(name, Ended::Error { class: class.to_owned(), message });
                 self.advance(position, TaskMove::JobOver);
@@ -133,6 +138,50 @@ impl Session<'_> {
         }
     }
 
+    /// What is known of the memory of a task's jobs.
+    fn memory_of(&self, position: usize) -> Memory {
+        let task = &self.tasks[position];
+        let settings = self.slurm.clone().unwrap_or_default();
+        let run = (task.proposal, task.run);
+        let wanted = &task.planned.resources;
+        let asked =
+            job_asked(&self.setup.dir, &settings, run, wanted, self.urgency(position), &task.journey, "");
+        let most = site_facts::most_memory(&asked);
+        // What was raised is asked for as far as there is any.
+        let had =
+            asked.mem_mib.map(|mem| if asked.raised_memory { mem.min(most.unwrap_or(mem)) } else { mem });
+        Memory { had, most, may_be_asked_for: settings.mem.is_none() }
+    }
+
+    /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
+    /// and the others are computed with what there was. Was it that?
+    pub(super) fn refused_more_memory(&mut self, position: usize, why: &Refused) -> bool {
+        if !why.is_about_resources() || self.tasks[position].planned.job.is_some() {
+            return false;
+        }
+        let journey = &mut self.tasks[position].journey;
+        let Some(name) = journey.out_of_memory.take() else { return false };
+        let refused = journey.mem_mib;
+        journey.mem_mib = journey.mem_before.take();
+        let memory = self.memory_of(position);
+        let asked = refused.map(in_words).unwrap_or_default();
+        let words = why.words.trim_end_matches('.');
+        let message = format!(
+            "{}\nSlurm refused a job with {asked}: {words}",
+            memory.error(&format!("its job {}", JobEnd::OutOfMemory))
+        );
+        let run = self.tasks[position].run;
+        self.tell_once(
+            position,
+            format!("note: run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"),
+        );
+        let how = Ended::Error { class: "MemoryError".to_owned(), message };
+        self.tasks[position].journey.give_up.insert(name, how);
+        self.advance(position, TaskMove::NotSubmitted);
+        self.line_up(position);
+        true
+    }
+
     /// Every step that is left gets this error, stored from here.
     pub(super) fn give_up_rest(&mut self, position: usize, class: &str, message: &str) {
         if self.tasks[position].planned.job.is_some() {
@@ -147,6 +196,42 @@ impl Session<'_> {
         }
         task.journey.hopeless = true;
         self.line_up(position);
+    }
+}
+
+/// What is known of the memory of a task's jobs, in MiB.
+struct Memory {
+    /// What the last one asked for.
+    had: Option<u64>,
+    /// What the largest node has that it can have.
+    most: Option<u64>,
+    /// The site takes `--mem`.
+    may_be_asked_for: bool,
+}
+
+impl Memory {
+    /// The error of a variable that needed more.
+    fn error(&self, words: &str) -> String {
+        let had = match self.had {
+            Some(had) => format!("with {} at last", in_words(had)),
+            None => "with what its partition gives to a job that asks for nothing".to_owned(),
+        };
+        let (most, hint) = match self.most {
+            _ if !self.may_be_asked_for => (
+                String::new(),
+                "memory is not asked for here (slurm_mem is none): a partition with larger nodes may help, @Variable(cluster=True, partition=\"NAME\")",
+            ),
+            Some(most) if self.had.is_some_and(|had| had >= most) => (
+                format!("; the largest node that it can have has {}", in_words(most)),
+                "make it need less, or find larger nodes (`sinfo -o '%P %m'`): @Variable(cluster=True, partition=\"NAME\", mem=\"…\")",
+            ),
+            Some(most) => (
+                format!("; the largest node that it can have has {}", in_words(most)),
+                "give it more memory: @Variable(cluster=True, mem=\"…\")",
+            ),
+            None => (String::new(), "give it more memory: @Variable(cluster=True, mem=\"128G\")"),
+        };
+        format!("{words} while this variable was computed, {had}{most}\n{hint}")
     }
 }
 

@@ -54,7 +54,7 @@ impl Session<'_> {
     }
 
     /// How urgent a task is.
-    fn urgency(&self, position: usize) -> Urgency {
+    pub(super) fn urgency(&self, position: usize) -> Urgency {
         self.requests[self.tasks[position].request].urgency
     }
 
@@ -156,6 +156,7 @@ impl Session<'_> {
             LaneEvent::Accepted { token, job } => {
                 if let Some(position) = self.current(&token) {
                     self.jobs.refusals.remove(&position);
+                    self.tasks[position].journey.out_of_memory = None;
                     if let Some(memory) = &mut self.memory {
                         memory.attempt_is(&token, |row| {
                             row.job_id = Some(job.number);
@@ -284,8 +285,23 @@ impl Session<'_> {
             _ => format!("Slurm refused the job: {words}"),
         };
         self.story(position, "refused", said.clone());
-        let standing = self.jobs.refusals.entry(position).or_insert((Instant::now(), Refusals::default()));
-        let (since, refusals) = (standing.0.elapsed(), &mut standing.1);
+        if !matches!(why.about, About::NotExecuted | About::Passes | About::Limit)
+            && self.refused_more_memory(position, &why)
+        {
+            return;
+        }
+        if why.about == About::Reservation && why.is_about_resources() && self.asks_for_both(position) {
+            self.advance(position, TaskMove::NotSubmitted);
+            self.tasks[position].journey.reservation_alone = true;
+            self.tell_once(
+                position,
+                format!(
+                    "note: Slurm does not take jobs in the reservation and in the partition together ({words}); they go into the reservation alone"
+                ),
+            );
+            self.line_up(position);
+            return;
+        }
         if why.about == About::Reservation && !self.tasks[position].journey.leave_reservation {
             self.advance(position, TaskMove::NotSubmitted);
             self.tasks[position].journey.leave_reservation = true;
@@ -299,6 +315,8 @@ impl Session<'_> {
             self.line_up(position);
             return;
         }
+        let standing = self.jobs.refusals.entry(position).or_insert((Instant::now(), Refusals::default()));
+        let (since, refusals) = (standing.0.elapsed(), &mut standing.1);
         if let Some(delay) = again(why.about, refusals) {
             self.advance(position, TaskMove::NotSubmitted);
             let told = told(since);
@@ -340,6 +358,17 @@ impl Session<'_> {
             _ => "JobRefused",
         };
         self.give_up_rest(position, class, &format!("{said}\n{}", why.hint));
+    }
+
+    /// Did the job ask for a reservation and a partition?
+    fn asks_for_both(&self, position: usize) -> bool {
+        let task = &self.tasks[position];
+        let settings = self.slurm.clone().unwrap_or_default();
+        let run = (task.proposal, task.run);
+        let wanted = &task.planned.resources;
+        let asked =
+            job_asked(&self.setup.dir, &settings, run, wanted, self.urgency(position), &task.journey, "");
+        asked.reservation.is_some() && asked.partition.is_some()
     }
 
     /// Does the run's file have a value of each variable of the task? A job that never was says nothing against them, and

@@ -75,6 +75,12 @@ pub struct Journey {
     pub running: Option<String>,
     /// Memory that the next job asks for, once it had to be raised.
     pub mem_mib: Option<u64>,
+    /// The variable whose job ran out of memory, until Slurm has taken one with more.
+    pub out_of_memory: Option<String>,
+    /// The memory that that job had asked for.
+    pub mem_before: Option<u64>,
+    /// The partition does not go with the reservation.
+    pub reservation_alone: bool,
     /// The reservation is not to be had any more.
     pub leave_reservation: bool,
     /// What stands in the names of its jobs' logs beside the number.

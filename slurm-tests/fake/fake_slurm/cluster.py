@@ -42,7 +42,7 @@ class Cluster:
         launcher.chmod(0o755)
         for name in COMMANDS:
             (links / name).symlink_to(launcher)
-        partition = {"default": False, "state": "UP", "max_minutes": 1440}
+        partition = {"default": False, "state": "UP", "max_minutes": 1440, "hidden": False, "reserved_only": False}
         state = {
             "settings": {
                 "cluster": "lab",
@@ -143,6 +143,18 @@ class Cluster:
         with self.store.change() as state:
             assert set(settings) <= set(state["settings"])
             state["settings"].update(settings)
+
+    def partition(self, name: str, *nodes: str, hidden: bool = False, reserved_only: bool = False) -> None:
+        """A partition that jobs may use, of these nodes or of all; out of sight, or with a reservation only."""
+        with self.store.change() as state:
+            state["partitions"][name] = {
+                "default": False,
+                "state": "UP",
+                "max_minutes": 1440,
+                "nodes": list(nodes),
+                "hidden": hidden,
+                "reserved_only": reserved_only,
+            }
 
     def limit(self, submitted: Optional[int]) -> None:
         """How many jobs the user may have in the queue."""

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from . import submit
 from .options import NotKnown, needed, short
-from .store import ACTIVE, BUSY, OVER, Job, State, Store, numbered
+from .store import ACTIVE, BUSY, OVER, Job, State, Store, nodes_of, numbered
 from .texts import DEAD, NO_DATABASE, NO_RESERVATIONS, SILENT, UNKNOWN_JOB, Refusal
 
 PARTITION = (
     "PartitionName={name} AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default={default} QoS=N/A "
-    "DefaultTime=00:10:00 DisableRootJobs=NO ExclusiveUser=NO ExclusiveTopo=NO GraceTime=0 Hidden=NO "
+    "DefaultTime=00:10:00 DisableRootJobs=NO ExclusiveUser=NO ExclusiveTopo=NO GraceTime=0 Hidden={hidden} "
     "MaxNodes=UNLIMITED MaxTime={time} MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED MaxCPUsPerSocket=UNLIMITED "
     "NodeSets=ALL Nodes={nodes} "
-    "PriorityJobFactor=1 PriorityTier=10 RootOnly=NO ReqResv=NO OverSubscribe=NO OverTimeLimit=NONE PreemptMode=OFF "
+    "PriorityJobFactor=1 PriorityTier=10 RootOnly=NO ReqResv={reserved_only} OverSubscribe=NO "
+    "OverTimeLimit=NONE PreemptMode=OFF "
     "State={state} TotalCPUs={cpus} TotalNodes={count} SelectTypeParameters=NONE JobDefaults=(null) "
     "DefMemPerNode=UNLIMITED MaxMemPerNode=UNLIMITED TRES=cpu={cpus},mem={mem}M,node={count},billing={cpus}"
 )
@@ -215,20 +216,24 @@ def config(state: State) -> str:
 
 def partitions(state: State) -> str:
     """A line for each."""
-    nodes = state["nodes"]
-    return "\n".join(
-        PARTITION.format(
-            name=name,
-            default="YES" if each["default"] else "NO",
-            time=days(each["max_minutes"]),
-            nodes=node_list(list(nodes)),
-            state=each["state"],
-            cpus=sum(node["cpus"] for node in nodes.values()),
-            mem=sum(node["mem"] for node in nodes.values()),
-            count=len(nodes),
+    lines = []
+    for name, each in state["partitions"].items():
+        nodes = {node: state["nodes"][node] for node in nodes_of(state, name)}
+        lines.append(
+            PARTITION.format(
+                name=name,
+                default="YES" if each["default"] else "NO",
+                hidden="YES" if each["hidden"] else "NO",
+                reserved_only="YES" if each["reserved_only"] else "NO",
+                time=days(each["max_minutes"]),
+                nodes=node_list(list(nodes)),
+                state=each["state"],
+                cpus=sum(node["cpus"] for node in nodes.values()),
+                mem=sum(node["mem"] for node in nodes.values()),
+                count=len(nodes),
+            )
         )
-        for name, each in state["partitions"].items()
-    )
+    return "\n".join(lines)
 
 
 def reservations(state: State) -> str:
@@ -259,7 +264,8 @@ def sinfo(store: Store, words: list[str]) -> str:
     lines = []
     for name, each in state["partitions"].items():
         groups: dict[tuple[str, int, int], int] = {}
-        for node, facts in state["nodes"].items():
+        for node in nodes_of(state, name):
+            facts = state["nodes"][node]
             busy = sum(job["cpus"] for job in state["jobs"] if node in job["nodes"] and job["state"] in BUSY)
             word = "idle" if not busy else "mixed" if busy < facts["cpus"] else "allocated"
             kind = (word, facts["cpus"], facts["mem"])

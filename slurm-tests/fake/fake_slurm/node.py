@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from .options import NotKnown
-from .store import BUSY, OVER, Job, State, Store, find
+from .store import BUSY, OVER, Job, State, Store, find, nodes_of
 from .texts import EXIT_CODES, NOT_STARTED, REASONS
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -189,15 +189,15 @@ def placed(state: State, job: Job) -> tuple[str, list[str]]:
         return "PartitionDown", []
     if job["minutes"] > partition["max_minutes"]:
         return "PartitionTimeLimit", []
-    if job["wanted_nodes"] > len(state["nodes"]):
+    possible = set(nodes_of(state, job["partition"]))
+    if job["wanted_nodes"] > len(possible):
         return "PartitionNodeLimit", []
-    possible = set(state["nodes"])
     if job["reservation"]:
         names = job["reservation"].split(",")
         begun = [each for name, each in state["reservations"].items() if name in names and each["start"] <= time.time()]
         if not begun:
             return "Reservation", []
-        possible = {name for each in begun for name in each["nodes"]}
+        possible &= {name for each in begun for name in each["nodes"]}
     running = [other for other in state["jobs"] if other["state"] in BUSY]
     free = [
         name

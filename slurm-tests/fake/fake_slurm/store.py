@@ -91,6 +91,11 @@ def account(state: State) -> None:
     state["backlog"] = []
 
 
+def nodes_of(state: State, partition: str) -> list[str]:
+    """A partition's nodes; all, where it names none."""
+    return state["partitions"][partition].get("nodes") or list(state["nodes"])
+
+
 def find(state: State, key: int) -> Job | None:
     """The job that was the key'th to be submitted: numbers may be given twice."""
     return next((job for job in state["jobs"] if job["key"] == key), None)

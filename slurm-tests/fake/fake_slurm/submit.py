@@ -9,7 +9,7 @@ import time
 
 from . import node
 from .options import NotKnown, long, needed
-from .store import OVER, Job, State, Store, numbered
+from .store import OVER, Job, State, Store, nodes_of, numbered
 from .texts import DEAD, FAILED, SILENT, Refusal, refusal
 
 FLAGS = ("--parsable", "--export=ALL", "--open-mode=append", "--no-requeue")
@@ -124,8 +124,10 @@ def check(state: State, asked: dict[str, str], partition: str) -> None:
             raise refusal("reservation-not-permitted")
         if found["accounts"] and asked.get("--account", state["person"]["account"]) not in found["accounts"]:
             raise refusal("reservation-not-permitted")
-        if integer(asked, "--nodes") > len(found["nodes"]):
+        if integer(asked, "--nodes") > len(set(found["nodes"]) & set(nodes_of(state, partition))):
             raise refusal("reservation-too-small")
+    if state["partitions"][partition]["reserved_only"] and not asked.get("--reservation"):
+        raise Refusal(FAILED + "Access/permission denied")
     person = state["person"]
     if asked.get("--account", person["account"]) != person["account"]:
         raise refusal("account-unknown")

@@ -88,8 +88,9 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     accounting(&mut checks, &facts);
     account_and_qos(&mut checks, &facts, &settings);
     limits(&mut checks, &facts, &settings);
-    reservation(&mut checks, cluster, &facts, &settings).await;
-    partition(&mut checks, &facts, &settings);
+    let reserved = reservation(&mut checks, cluster, &facts, &settings).await;
+    partition(&mut checks, &facts, &settings, reserved);
+    noncluster(&mut checks, &facts, &settings, reserved);
     checks.done
 }
 
@@ -292,21 +293,27 @@ fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     }
 }
 
+/// Will jobs go into one?
 async fn reservation(
     checks: &mut Checks,
     cluster: Option<&str>,
     facts: &SiteFacts,
     settings: &SlurmSettings,
-) {
-    let Some(names) = &settings.reservation else { return };
+) -> bool {
+    let Some(names) = &settings.reservation else { return false };
     let all = match site_facts::reservations(cluster).await {
         Ok(all) => all,
-        Err(SlurmSilent(words)) => return checks.problem("reservation", words, "try again"),
+        Err(SlurmSilent(words)) => {
+            checks.problem("reservation", words, "try again");
+            return true;
+        }
     };
     let now = site_facts::now();
+    let mut usable = false;
     for name in names.split(',') {
         let found = standing(&all, name, &facts.person, settings.account.as_deref(), now);
         let words = format!("{name} {}", found.words(now));
+        usable |= found.is_usable();
         match (&found, found.hint()) {
             (Standing::Active { .. }, _) => checks.ok("reservation", words),
             (Standing::NotStarted { .. }, hint) => {
@@ -319,15 +326,16 @@ async fn reservation(
             ),
         }
     }
+    usable
 }
 
-fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
+fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
     let minutes = settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES);
     let wanted =
         Wanted { minutes, account: settings.account.clone(), qos: settings.qos.clone(), ..Wanted::default() };
     if let Some(names) = &settings.partition {
         for name in names.split(',') {
-            match facts.judge(name, &wanted) {
+            match facts.judge(name, &Wanted { reserved, ..wanted.clone() }) {
                 Some(verdict @ Verdict::Usable { .. }) => {
                     checks.ok("partition", format!("{name} is {verdict}"))
                 }
@@ -359,5 +367,51 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
             format!("there is none for {time}{each}"),
             "a shorter time may help: amore-proto db-config slurm_time 1:00:00; or ask for access to one",
         ),
+    }
+}
+
+/// Jobs for variables that need no cluster: which nodes are large enough for what they ask?
+fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
+    let Some(job) = settings.noncluster_job() else { return };
+    let wanted = Wanted {
+        minutes: settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES),
+        cpus: job.cpus.filter(|_| settings.cpus.is_none()),
+        mem_mib: job.mem_mib.filter(|_| settings.mem.is_none()),
+        account: settings.account.clone(),
+        qos: settings.qos.clone(),
+        reserved,
+        ..Wanted::default()
+    };
+    let asks = match (wanted.cpus, wanted.mem_mib) {
+        (None, None) => "neither CPUs nor memory".to_owned(),
+        (Some(cpus), None) => format!("{cpus} CPUs"),
+        (None, Some(mem)) => format!("{mem} MiB"),
+        (Some(cpus), Some(mem)) => format!("{cpus} CPUs and {mem} MiB"),
+    };
+    let judged: Vec<(String, Option<Verdict>)> = match &settings.partition {
+        Some(names) => names.split(',').map(|name| (name.to_owned(), facts.judge(name, &wanted))).collect(),
+        None => facts
+            .choose(&wanted)
+            .considered
+            .into_iter()
+            .map(|(name, verdict)| (name, Some(verdict)))
+            .collect(),
+    };
+    let usable = judged.iter().find(|(_, verdict)| matches!(verdict, Some(Verdict::Usable { .. })));
+    // A reservation brings its own nodes, which are not known here.
+    if let Some((name, _)) = usable {
+        checks.ok("noncluster", format!("its jobs ask for {asks}: {name} has that"));
+    } else if reserved && settings.partition.is_none() {
+        checks.ok("noncluster", format!("its jobs ask for {asks}, in the reservation"));
+    } else {
+        let each: String = judged
+            .iter()
+            .filter_map(|(name, verdict)| Some(format!("\n  {name}: {}", verdict.as_ref()?)))
+            .collect();
+        checks.problem(
+            "noncluster",
+            format!("its jobs ask for {asks}: Slurm would refuse them, or let them wait for ever{each}"),
+            "amore-proto db-config noncluster_mem 2G, noncluster_cpus 1 --num; none leaves the option out",
+        );
     }
 }

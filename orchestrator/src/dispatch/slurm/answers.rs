@@ -266,8 +266,7 @@ pub mod tests {
 
     /// The names in a list of Slurm's manual.
     pub fn manual(file: &str) -> Vec<String> {
-        let path =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../slurm-tests/recorded/manual").join(file);
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../slurm-tests/manual").join(file);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         text.lines().map(str::to_owned).collect()
     }

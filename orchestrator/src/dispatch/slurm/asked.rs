@@ -29,10 +29,39 @@ pub struct SlurmSettings {
     /// `noncluster`: where variables are computed that need no cluster.
     pub noncluster: Option<NonCluster>,
     /// `noncluster_cpus`: of the job for those, if they go into one.
-    pub noncluster_cpus: Option<u32>,
+    pub noncluster_cpus: Option<Amount<u32>>,
     /// `noncluster_mem`: the same, in MiB.
-    pub noncluster_mem_mib: Option<u64>,
+    pub noncluster_mem_mib: Option<Amount<u64>>,
+    /// `slurm_cpus`: `none`, where the site takes no `--cpus-per-task`.
+    pub cpus: Option<LeftOut>,
+    /// `slurm_mem`: `none`, where the site takes no `--mem`.
+    pub mem: Option<LeftOut>,
 }
+
+/// How much is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount<T> {
+    /// Nothing: the option is left out (`none`).
+    LeftOut,
+    /// So much.
+    Of(T),
+}
+
+impl<T> Amount<T> {
+    fn of(self) -> Option<T> {
+        match self {
+            Amount::LeftOut => None,
+            Amount::Of(amount) => Some(amount),
+        }
+    }
+}
+
+/// An option that no job has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut;
+
+/// The word for an option that is left out.
+pub const NONE: &str = "none";
 
 /// Where variables are computed that need no cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -104,20 +133,32 @@ impl SlurmSettings {
         };
         let noncluster_cpus = text("noncluster_cpus")
             .map(|text| {
-                text.parse().ok().filter(|cpus| *cpus > 0).ok_or_else(|| {
-                    Failure::new(format!("noncluster_cpus must be a number of CPUs, not {text:?}"))
-                        .hint("amore-proto db-config noncluster_cpus 4 --num")
+                cpus(&text).ok_or_else(|| {
+                    Failure::new(format!("noncluster_cpus must be a number of CPUs or none, not {text:?}"))
+                        .hint(
+                            "amore-proto db-config noncluster_cpus 4 --num; none leaves --cpus-per-task out",
+                        )
                 })
             })
             .transpose()?;
         let noncluster_mem_mib = text("noncluster_mem")
             .map(|text| {
-                memory_mib(&text).ok_or_else(|| {
-                    Failure::new(format!("noncluster_mem must be an amount of memory, not {text:?}"))
-                        .hint("amore-proto db-config noncluster_mem 25G")
+                memory(&text).ok_or_else(|| {
+                    Failure::new(format!("noncluster_mem must be an amount of memory or none, not {text:?}"))
+                        .hint("amore-proto db-config noncluster_mem 25G; none leaves --mem out")
                 })
             })
             .transpose()?;
+        let left_out = |key: &str| {
+            match text(key) {
+            None => Ok(None),
+            Some(text) if text.eq_ignore_ascii_case(NONE) => Ok(Some(LeftOut)),
+            Some(other) => Err(Failure::new(format!("{key} can only be none, not {other:?}")).hint(format!(
+                "amore-proto db-config {key} none leaves the option out of every job, --delete lets it in; how much it is stands at the variable"
+            ))),
+        }
+        };
+        let (without_cpus, without_mem) = (left_out("slurm_cpus")?, left_out("slurm_mem")?);
         let clusters = text("slurm_clusters");
         if let Some(name) = clusters.as_deref().and_then(unfit_name) {
             return Err(Failure::new(format!(
@@ -129,6 +170,8 @@ impl SlurmSettings {
             noncluster,
             noncluster_cpus,
             noncluster_mem_mib,
+            cpus: without_cpus,
+            mem: without_mem,
             reservation: text("slurm_reservation"),
             partition: text("slurm_partition"),
             account: text("slurm_account"),
@@ -147,11 +190,27 @@ impl SlurmSettings {
     /// What the job of a run asks for in which variables are computed that need no cluster; `None`: no job is wanted.
     pub fn noncluster_job(&self) -> Option<Resources> {
         (self.noncluster == Some(NonCluster::Slurm)).then(|| Resources {
-            cpus: Some(self.noncluster_cpus.unwrap_or(NONCLUSTER_CPUS)),
-            mem_mib: Some(self.noncluster_mem_mib.unwrap_or(NONCLUSTER_MEM_MIB)),
+            cpus: self.noncluster_cpus.unwrap_or(Amount::Of(NONCLUSTER_CPUS)).of(),
+            mem_mib: self.noncluster_mem_mib.unwrap_or(Amount::Of(NONCLUSTER_MEM_MIB)).of(),
             ..Resources::default()
         })
     }
+}
+
+/// A number of CPUs, or `none`.
+pub fn cpus(text: &str) -> Option<Amount<u32>> {
+    if text.trim().eq_ignore_ascii_case(NONE) {
+        return Some(Amount::LeftOut);
+    }
+    text.trim().parse().ok().filter(|cpus| *cpus > 0).map(Amount::Of)
+}
+
+/// An amount of memory in MiB, or `none`.
+pub fn memory(text: &str) -> Option<Amount<u64>> {
+    if text.trim().eq_ignore_ascii_case(NONE) {
+        return Some(Amount::LeftOut);
+    }
+    memory_mib(text).map(Amount::Of)
 }
 
 /// `512M`, `32G`, `1.5T`, as Slurm writes memory, in bytes; a bare number is megabytes there, and here.
@@ -242,7 +301,14 @@ mod tests {
         assert_eq!(words(&[("noncluster", "slurm")]).as_deref(), Some("--cpus-per-task=4 --mem=25G"));
         let own = [("noncluster", "slurm"), ("noncluster_cpus", "2"), ("noncluster_mem", "500M")];
         assert_eq!(words(&own).as_deref(), Some("--cpus-per-task=2 --mem=500M"));
-        for bad in [("noncluster", "cluster"), ("noncluster_cpus", "0"), ("noncluster_mem", "much")] {
+        let without = [("noncluster", "slurm"), ("noncluster_cpus", "none"), ("noncluster_mem", "None")];
+        assert_eq!(of(&without).unwrap(), Some(Resources::default()));
+        for bad in [
+            ("slurm_mem", "4G"),
+            ("noncluster", "cluster"),
+            ("noncluster_cpus", "0"),
+            ("noncluster_mem", "much"),
+        ] {
             assert!(of(&[bad]).is_err(), "{bad:?}");
         }
     }

@@ -36,9 +36,9 @@ pub struct JobAsked {
     pub directory: PathBuf,
     /// The log, with Slurm's `%j` for the job's id.
     pub log: String,
-    /// Rules over the partition.
+    /// The reservation; its nodes are in the partition, where one is named too.
     pub reservation: Option<String>,
-    /// The partition; Slurm's default one if there is neither.
+    /// The partition; Slurm's default one, or the reservation's own, if there is none.
     pub partition: Option<String>,
     /// Account.
     pub account: Option<String>,
@@ -52,6 +52,8 @@ pub struct JobAsked {
     pub cpus: Option<u32>,
     /// Memory of the node in MiB; `None`: what the partition gives.
     pub mem_mib: Option<u64>,
+    /// That is more than was asked for at first: no more than there is.
+    pub raised_memory: bool,
     /// GPUs.
     pub gpus: Option<u32>,
     /// Nodes.
@@ -253,12 +255,9 @@ pub fn arguments(asked: &JobAsked, token: &str) -> Vec<String> {
     add("comment", &format!("amore:{token}"));
     add("chdir", &asked.directory.display());
     add("output", &asked.log);
-    match (&asked.reservation, &asked.partition) {
-        (Some(reservation), _) => add("reservation", reservation),
-        (None, Some(partition)) => add("partition", partition),
-        (None, None) => {}
-    }
     for (name, value) in [
+        ("reservation", &asked.reservation),
+        ("partition", &asked.partition),
         ("account", &asked.account),
         ("qos", &asked.qos),
         ("clusters", &asked.clusters),

@@ -17,7 +17,7 @@ pub struct Destination {
     /// The cluster or clusters that are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clusters: Option<String>,
-    /// The reservation; the partition does not count then.
+    /// The reservation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
     /// The partition, also where it is Slurm's default and not named to it.
@@ -41,7 +41,10 @@ impl Destination {
     /// `partition main, account xfel, at most 2:00:00: it is Slurm's default, and you may use it`.
     pub fn in_words(&self) -> String {
         let place = match (&self.reservation, &self.partition) {
-            (Some(reservation), _) => format!("reservation {reservation}"),
+            (Some(reservation), Some(partition)) => {
+                format!("reservation {reservation}, partition {partition}")
+            }
+            (Some(reservation), None) => format!("reservation {reservation}"),
             (None, Some(partition)) => format!("partition {partition}"),
             (None, None) => "where Slurm puts it".to_owned(),
         };
@@ -67,34 +70,37 @@ pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -
     let mut found = Destination {
         clusters: settled.clusters.clone(),
         reservation: settled.reservation.clone(),
-        // It is not named to Slurm beside a reservation.
-        partition: settled.partition.clone().filter(|_| settled.reservation.is_none()),
+        partition: settled.partition.clone(),
         account: settled.account.clone(),
         qos: settled.qos.clone(),
         time_minutes: settled.time_minutes,
         because: String::new(),
         remarks: remarks.into_iter().map(|remark| remark.words).collect(),
     };
-    found.because = because(&first, &mut found, resources, settings, facts.as_deref());
+    found.because = because(&first, &settled, &mut found, resources, settings, facts.as_deref());
     (settled, found)
 }
 
 fn because(
     first: &JobAsked,
+    settled: &JobAsked,
     found: &mut Destination,
     resources: &Resources,
     settings: &Resolved,
     facts: Result<&SiteFacts, &SlurmSilent>,
 ) -> String {
-    if found.reservation.is_some() {
-        return source(resources.reservation.is_some(), settings.reservation.as_ref());
-    }
-    let facts = match facts {
-        Ok(facts) => facts,
-        Err(SlurmSilent(words)) => return format!("it is not known yet ({words})"),
+    let reserved = found
+        .reservation
+        .is_some()
+        .then(|| source(resources.reservation.is_some(), settings.reservation.as_ref()));
+    let facts = match (facts, reserved.clone()) {
+        (Ok(facts), _) => facts,
+        (Err(_), Some(reserved)) => return reserved,
+        (Err(SlurmSilent(words)), None) => return format!("it is not known yet ({words})"),
     };
-    let wanted = site_facts::wanted(first);
-    if let Some(names) = &first.partition {
+    let wanted = site_facts::wanted(settled);
+    // One that was left out is remarked on already.
+    if let Some(names) = first.partition.as_ref().filter(|names| settled.partition.as_ref() == Some(names)) {
         for name in names.split(',') {
             match facts.judge(name, &wanted) {
                 Some(Verdict::Usable { .. }) => {}
@@ -106,7 +112,11 @@ fn because(
                     .push(format!("warning: there is no partition {name}: Slurm will refuse the job")),
             }
         }
-        return source(resources.partition.is_some(), settings.partition.as_ref());
+        return reserved
+            .unwrap_or_else(|| source(resources.partition.is_some(), settings.partition.as_ref()));
+    }
+    if let Some(reserved) = reserved {
+        return reserved;
     }
     let choice = facts.choose(&wanted);
     match choice.chosen {

@@ -26,6 +26,10 @@ pub struct Wanted {
     pub account: Option<String>,
     /// QOS, if one is named.
     pub qos: Option<String>,
+    /// It goes into a reservation.
+    pub reserved: bool,
+    /// Somebody has named the partition: it need not be one that may be chosen unasked.
+    pub named: bool,
 }
 
 /// May it be used?
@@ -182,13 +186,13 @@ pub fn judge(partition: &Partition, nodes: Option<&NodesOf>, person: &Person, wa
         no(WhyNot::State(state.clone()))
     } else if partition.root_only && !person.root {
         no(WhyNot::RootOnly)
-    } else if partition.reserved_only {
+    } else if partition.reserved_only && !wanted.reserved {
         no(WhyNot::NeedsReservation)
     } else if let Some(groups) =
         partition.groups.shuts_out(person.groups.iter().map(String::as_str)).filter(|_| !person.root)
     {
         no(WhyNot::Groups(groups.to_vec()))
-    } else if partition.hidden {
+    } else if partition.hidden && !wanted.named {
         no(WhyNot::Hidden)
     } else {
         let why = account_or_qos(partition, person, wanted);

@@ -63,6 +63,8 @@ pub struct Partition {
     pub max_nodes: Option<u32>,
     /// Nodes it has.
     pub nodes: Option<u32>,
+    /// Most memory of a job on a node, in MiB; `None`: no limit.
+    pub max_mem_mib: Option<u64>,
 }
 
 /// `Key=Value` words of one line of `scontrol -o`. A value that holds spaces loses what follows the first.
@@ -97,6 +99,7 @@ pub fn parse_partitions(text: &str) -> Vec<Partition> {
                 max_minutes: minutes(get("MaxTime")),
                 max_nodes: get("MaxNodes").parse().ok(),
                 nodes: get("TotalNodes").parse().ok(),
+                max_mem_mib: get("MaxMemPerNode").parse().ok().filter(|most| *most > 0),
             })
         })
         .collect()
@@ -113,6 +116,8 @@ pub struct NodesOf {
     pub cpus: Option<u32>,
     /// MiB of the largest.
     pub mem_mib: Option<u64>,
+    /// MiB of the largest of those that may take jobs.
+    pub mem_in_service: Option<u64>,
     /// Some have GPUs.
     pub gpus: bool,
 }
@@ -135,6 +140,7 @@ pub fn parse_nodes(text: &str) -> HashMap<String, NodesOf> {
         let out = ["down", "drain", "fail", "maint", "unk"].iter().any(|word| state.starts_with(word));
         if !out && !state.ends_with('*') {
             of.in_service = of.in_service.saturating_add(nodes.parse().unwrap_or(0));
+            of.mem_in_service = of.mem_in_service.max(mem.trim_end_matches('+').parse().ok());
         }
         of.gpus |= gres.split(',').any(|one| one.split(':').next() == Some("gpu"));
         // `4+`: some have more.

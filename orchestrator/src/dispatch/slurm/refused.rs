@@ -145,6 +145,14 @@ impl Refused {
         }
     }
 
+    /// Is it about what nodes have, or about how much memory may be asked for?
+    pub fn is_about_resources(&self) -> bool {
+        self.words.contains("node configuration")
+            || self.words.contains("emory")
+            || self.words.contains("Mem")
+            || self.hint == Table::built_in().hint("resources")
+    }
+
     /// Something of ours that sbatch was not even asked about.
     pub fn of_ours(words: String) -> Self {
         Refused { words, about: About::Rule, hint: Table::built_in().hint("script") }

@@ -19,6 +19,8 @@ pub struct Reservation {
     pub groups: Who,
     /// Accounts whose jobs may.
     pub accounts: Who,
+    /// The partition that it names, where it does.
+    pub partition: Option<String>,
 }
 
 /// A list of names in a reservation.
@@ -80,6 +82,9 @@ pub fn parse_reservations(text: &str) -> Vec<Reservation> {
                 users: Who::of(get("Users")),
                 groups: Who::of(get("Groups")),
                 accounts: Who::of(get("Accounts")),
+                partition: Some(get("PartitionName"))
+                    .filter(|name| !matches!(*name, "" | "(null)" | "N/A"))
+                    .map(str::to_owned),
             })
         })
         .collect()

@@ -15,7 +15,7 @@ use super::{
     asked::SlurmSettings,
     client::{self, JobAsked, SlurmSilent},
     clusters::Clusters,
-    partition::{self, PartitionChoice, Verdict, Wanted},
+    partition::{self, PartitionChoice, Verdict, Wanted, WhyNot},
     partition_facts::{NodesOf, Partition, parse_nodes, parse_partitions},
     person::{ASSOCIATIONS, Person, parse_associations, parse_parents},
     reservation::{Reservation, Standing, parse_reservations, standing},
@@ -56,7 +56,26 @@ impl SiteFacts {
     /// Judges one partition; `None` if there is none of this name.
     pub fn judge(&self, name: &str, wanted: &Wanted) -> Option<Verdict> {
         let found = self.partitions.iter().find(|partition| partition.name == name)?;
-        Some(partition::judge(found, self.nodes.get(name), &self.person, wanted))
+        let wanted = Wanted { named: true, ..wanted.clone() };
+        Some(partition::judge(found, self.nodes.get(name), &self.person, &wanted))
+    }
+
+    /// How much memory a job can have on one node, in MiB: of its partition, or of any where its reservation decides.
+    pub fn most_memory(&self, asked: &JobAsked) -> Option<u64> {
+        let of = |partition: &Partition| {
+            let nodes = self.nodes.get(&partition.name)?;
+            let most = nodes.mem_in_service.or(nodes.mem_mib)?;
+            Some(partition.max_mem_mib.map_or(most, |limit| limit.min(most)))
+        };
+        let chosen = || self.choose(&Wanted { mem_mib: None, ..wanted(asked) }).chosen;
+        let names: Option<Vec<String>> = match (&asked.partition, &asked.reservation) {
+            (Some(names), _) => Some(names.split(',').map(str::to_owned).collect()),
+            (None, Some(_)) => None,
+            (None, None) => Some(vec![chosen()?.name]),
+        };
+        let counts =
+            |partition: &&Partition| names.as_ref().is_none_or(|names| names.contains(&partition.name));
+        self.partitions.iter().filter(counts).filter_map(of).max()
     }
 }
 
@@ -96,12 +115,24 @@ pub async fn facts(cluster: Option<&str>) -> Result<Arc<SiteFacts>, SlurmSilent>
     remembered(&FACTS, cluster, FRESH, ask_facts(cluster)).await
 }
 
+/// What was heard of a cluster last, without asking it.
+fn known(cluster: Option<&str>) -> Option<Arc<SiteFacts>> {
+    let place = Arc::clone(FACTS.try_lock().ok()?.get(&cluster.map(str::to_owned))?);
+    let place = place.try_lock().ok()?;
+    place.as_ref().and_then(|(_, answer)| answer.clone().ok())
+}
+
+/// How much memory a job can have on one node, in MiB, as far as is known by now.
+pub fn most_memory(asked: &JobAsked) -> Option<u64> {
+    let clusters = Clusters::of(asked.clusters.as_deref());
+    if clusters.leave_it_to_slurm() { None } else { known(clusters.only())?.most_memory(asked) }
+}
+
 /// Asks for what the first job will need, while the caller does something else: accounting takes as long as a Python to
 /// start.
 pub fn ask_ahead(settings: &SlurmSettings) {
     let clusters = Clusters::of(settings.clusters.as_deref());
-    let reserved = settings.reservation.is_some();
-    if !clusters.leave_it_to_slurm() && (reserved || settings.partition.is_none()) {
+    if !clusters.leave_it_to_slurm() {
         tokio::spawn(async move { facts(clusters.only()).await });
     }
 }
@@ -224,6 +255,8 @@ pub fn wanted(asked: &JobAsked) -> Wanted {
         gpus: asked.gpus.is_some_and(|gpus| gpus > 0),
         account: asked.account.clone(),
         qos: asked.qos.clone(),
+        reserved: asked.reservation.is_some(),
+        named: false,
     }
 }
 
@@ -253,6 +286,36 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
             keep_usable(names, |name| standing(&all, name, &facts.person, account, now()), now());
         remarks.extend(left);
         asked.reservation = kept;
+        // One that names its partition brings it along.
+        if let Some(kept) = &asked.reservation
+            && let Some(own) = partition_of(&all, kept)
+            && asked.partition.as_deref() != Some(own)
+        {
+            asked.partition = None;
+        }
+    }
+    if asked.reservation.is_none()
+        && let Some(names) = &asked.partition
+        && let Ok(facts) = facts(cluster).await
+        && names
+            .split(',')
+            .all(|name| facts.judge(name, &wanted(&asked)) == Some(Verdict::No(WhyNot::NeedsReservation)))
+    {
+        remarks.push(Remark {
+            about: format!("partition {names} without reservation"),
+            words: format!(
+                "warning: the partition {names} takes jobs with a reservation only, and there is none; jobs go to another\n  hint: \
+                 amore-proto db-config slurm_reservation NAME, or slurm_partition NAME"
+            ),
+        });
+        asked.partition = None;
+    }
+    if asked.raised_memory
+        && let Some(mem) = asked.mem_mib
+        && let Ok(facts) = facts(cluster).await
+        && let Some(most) = facts.most_memory(&asked)
+    {
+        asked.mem_mib = Some(mem.min(most));
     }
     if asked.reservation.is_none()
         && asked.partition.is_none()
@@ -268,6 +331,12 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
         asked.exclude.clear();
     }
     (asked, remarks)
+}
+
+/// The partition that the first of these reservations names.
+fn partition_of<'a>(all: &'a [Reservation], names: &str) -> Option<&'a str> {
+    let mut named = names.split(',').filter_map(|name| all.iter().find(|one| one.name == name));
+    named.find_map(|one| one.partition.as_deref())
 }
 
 /// Are there nodes beside those that could not start an earlier job? Where it is not known, none is left out: a job
@@ -329,6 +398,46 @@ mod tests {
         assert!(!leaves_enough(&asked(None, &["n1"]), None));
         let in_reservation = JobAsked { reservation: Some("r".to_owned()), ..asked(None, &["n1"]) };
         assert!(!leaves_enough(&in_reservation, Some(&facts)));
+    }
+
+    #[test]
+    fn a_job_has_at_most_the_memory_of_the_largest_node_that_it_can_have() {
+        let text = "PartitionName=main Default=YES MaxMemPerNode=UNLIMITED\nPartitionName=big Default=NO\nPartitionName=bound MaxMemPerNode=2000\n";
+        let facts = SiteFacts {
+            partitions: parse_partitions(text),
+            nodes: parse_nodes(
+                "main*|up|1-00:00:00|2|mixed|4|4000|(null)\nmain*|up|1-00:00:00|1|down|4|9000|(null)\nbig|up|1|1|idle|4|64000+|(null)\nbound|up|1|1|idle|4|8000|(null)\n",
+            ),
+            ..SiteFacts::default()
+        };
+        let asked = |partition: Option<&str>, reservation: Option<&str>| JobAsked {
+            partition: partition.map(str::to_owned),
+            reservation: reservation.map(str::to_owned),
+            mem_mib: Some(900_000),
+            ..JobAsked::default()
+        };
+        assert_eq!(facts.most_memory(&asked(None, None)), Some(4000));
+        assert_eq!(facts.most_memory(&asked(Some("big"), None)), Some(64000));
+        assert_eq!(facts.most_memory(&asked(Some("main,bound"), None)), Some(4000));
+        assert_eq!(facts.most_memory(&asked(Some("bound"), None)), Some(2000));
+        assert_eq!(facts.most_memory(&asked(None, Some("upex"))), Some(64000));
+        assert_eq!(facts.most_memory(&asked(Some("nosuch"), None)), None);
+    }
+
+    #[test]
+    fn hidden_is_no_reason_against_a_partition_that_is_named() {
+        let facts = SiteFacts {
+            partitions: parse_partitions(
+                "PartitionName=quiet Hidden=YES State=UP\nPartitionName=closed ReqResv=YES State=UP\n",
+            ),
+            ..SiteFacts::default()
+        };
+        let open = Wanted::default();
+        assert!(matches!(facts.judge("quiet", &open), Some(Verdict::Usable { .. })));
+        assert!(facts.choose(&open).chosen.is_none());
+        assert_eq!(facts.judge("closed", &open), Some(Verdict::No(WhyNot::NeedsReservation)));
+        let reserved = Wanted { reserved: true, ..open };
+        assert!(matches!(facts.judge("closed", &reserved), Some(Verdict::Usable { .. })));
     }
 
     #[test]

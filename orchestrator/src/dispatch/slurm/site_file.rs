@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    asked::{CONCURRENT_JOBS, NonCluster, SlurmSettings, memory_mib, minutes},
+    asked::{CONCURRENT_JOBS, LeftOut, NONE, NonCluster, SlurmSettings, cpus, memory, minutes},
     clusters::unfit_name,
     environment::may_be_handed_on,
     refused::{SiteMeans, SiteRefusal},
@@ -72,6 +72,14 @@ struct Root {
 
 type Text = Option<Spanned<String>>;
 
+/// A number, or a word.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Cpus {
+    Number(i64),
+    Word(String),
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct General {
@@ -83,8 +91,10 @@ struct General {
     clusters: Text,
     concurrent_jobs: Option<Spanned<i64>>,
     noncluster: Option<Spanned<NonCluster>>,
-    noncluster_cpus: Option<Spanned<u32>>,
+    noncluster_cpus: Option<Spanned<Cpus>>,
     noncluster_mem: Text,
+    cpus: Text,
+    mem: Text,
     #[serde(default)]
     proposal: BTreeMap<Spanned<String>, Level>,
     #[serde(default)]
@@ -115,8 +125,10 @@ struct Level {
     clusters: Text,
     concurrent_jobs: Option<Spanned<i64>>,
     noncluster: Option<Spanned<NonCluster>>,
-    noncluster_cpus: Option<Spanned<u32>>,
+    noncluster_cpus: Option<Spanned<Cpus>>,
     noncluster_mem: Text,
+    cpus: Text,
+    mem: Text,
 }
 
 /// The site's file, read and found good.
@@ -181,7 +193,7 @@ impl SiteFile {
         let Root { slurm } = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
         let mut file = SiteFile { path: path.to_owned(), ..SiteFile::default() };
         let General { partition, reservation, account, qos, time, clusters, concurrent_jobs, .. } = slurm;
-        let General { noncluster, noncluster_cpus, noncluster_mem, .. } = slurm;
+        let General { noncluster, noncluster_cpus, noncluster_mem, cpus, mem, .. } = slurm;
         let general = Level {
             partition,
             reservation,
@@ -193,6 +205,8 @@ impl SiteFile {
             noncluster,
             noncluster_cpus,
             noncluster_mem,
+            cpus,
+            mem,
         };
         file.general = reader.level(general, "[slurm]")?;
         for name in slurm.environment {
@@ -312,28 +326,53 @@ impl Reader<'_> {
             let problem = format!("it must be a time as Slurm writes it, not {:?}", time.get_ref());
             return Err(self.wrong(&time.span(), problem, "time = \"2:00:00\""));
         }
-        if let Some(cpus) = level.noncluster_cpus.as_ref().filter(|cpus| *cpus.get_ref() == 0) {
-            let problem = "it must be a number of CPUs, not 0".to_owned();
-            return Err(self.wrong(&cpus.span(), problem, "noncluster_cpus = 4"));
-        }
+        let noncluster_cpus = match &level.noncluster_cpus {
+            None => None,
+            Some(given) => {
+                let text = match given.get_ref() {
+                    Cpus::Number(number) => number.to_string(),
+                    Cpus::Word(word) => word.clone(),
+                };
+                let value = cpus(&text).ok_or_else(|| {
+                    let problem = format!("it must be a number of CPUs or \"none\", not {text}");
+                    self.wrong(&given.span(), problem, "noncluster_cpus = 4")
+                })?;
+                Some(Sourced { value, source: source(&given.span()) })
+            }
+        };
         let noncluster_mem_mib = match &level.noncluster_mem {
             None => None,
             Some(text) => Some(Sourced {
-                value: memory_mib(text.get_ref()).ok_or_else(|| {
-                    let problem = format!("it must be an amount of memory, not {:?}", text.get_ref());
+                value: memory(text.get_ref()).ok_or_else(|| {
+                    let problem =
+                        format!("it must be an amount of memory or \"none\", not {:?}", text.get_ref());
                     self.wrong(&text.span(), problem, "noncluster_mem = \"25G\"")
                 })?,
                 source: source(&text.span()),
             }),
         };
+        let left_out = |given: &Text| match given {
+            None => Ok(None),
+            Some(text) if text.get_ref().trim().eq_ignore_ascii_case(NONE) => {
+                Ok(Some(Sourced { value: LeftOut, source: source(&text.span()) }))
+            }
+            Some(text) => {
+                let problem = format!("it can only be \"none\", not {:?}", text.get_ref());
+                Err(self.wrong(
+                    &text.span(),
+                    problem,
+                    "delete the line: how much it is stands at the variable",
+                ))
+            }
+        };
         Ok(Resolved {
             noncluster: level
                 .noncluster
                 .map(|place| Sourced { source: source(&place.span()), value: place.into_inner() }),
-            noncluster_cpus: level
-                .noncluster_cpus
-                .map(|cpus| Sourced { source: source(&cpus.span()), value: cpus.into_inner() }),
+            noncluster_cpus,
             noncluster_mem_mib,
+            cpus: left_out(&level.cpus)?,
+            mem: left_out(&level.mem)?,
             reservation: text(level.reservation)?,
             partition: text(level.partition)?,
             account: text(level.account)?,

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::asked::{NonCluster, SlurmSettings};
+use super::asked::{Amount, LeftOut, NONE, NonCluster, SlurmSettings};
 
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +61,13 @@ pub struct Resolved {
     /// Where variables are computed that need no cluster.
     pub noncluster: Option<Sourced<NonCluster>>,
     /// CPUs of their job.
-    pub noncluster_cpus: Option<Sourced<u32>>,
+    pub noncluster_cpus: Option<Sourced<Amount<u32>>>,
     /// Memory of their job, in MiB.
-    pub noncluster_mem_mib: Option<Sourced<u64>>,
+    pub noncluster_mem_mib: Option<Sourced<Amount<u64>>>,
+    /// No job has `--cpus-per-task`.
+    pub cpus: Option<Sourced<LeftOut>>,
+    /// No job has `--mem`.
+    pub mem: Option<Sourced<LeftOut>>,
 }
 
 impl Resolved {
@@ -83,6 +87,8 @@ impl Resolved {
             noncluster: sourced(settings.noncluster, "noncluster"),
             noncluster_cpus: sourced(settings.noncluster_cpus, "noncluster_cpus"),
             noncluster_mem_mib: sourced(settings.noncluster_mem_mib, "noncluster_mem"),
+            cpus: sourced(settings.cpus, "slurm_cpus"),
+            mem: sourced(settings.mem, "slurm_mem"),
         }
     }
 
@@ -102,6 +108,8 @@ impl Resolved {
             noncluster: self.noncluster.or_else(|| general.noncluster.clone()),
             noncluster_cpus: self.noncluster_cpus.or_else(|| general.noncluster_cpus.clone()),
             noncluster_mem_mib: self.noncluster_mem_mib.or_else(|| general.noncluster_mem_mib.clone()),
+            cpus: self.cpus.or_else(|| general.cpus.clone()),
+            mem: self.mem.or_else(|| general.mem.clone()),
         }
     }
 
@@ -121,6 +129,8 @@ impl Resolved {
             noncluster: bare(&self.noncluster),
             noncluster_cpus: bare(&self.noncluster_cpus),
             noncluster_mem_mib: bare(&self.noncluster_mem_mib),
+            cpus: bare(&self.cpus),
+            mem: bare(&self.mem),
         }
     }
 
@@ -145,11 +155,22 @@ impl Resolved {
             all.push(("noncluster", place.value.word().to_owned(), &place.source));
         }
         if let Some(cpus) = &self.noncluster_cpus {
-            all.push(("noncluster_cpus", cpus.value.to_string(), &cpus.source));
+            let value = match cpus.value {
+                Amount::LeftOut => NONE.to_owned(),
+                Amount::Of(cpus) => cpus.to_string(),
+            };
+            all.push(("noncluster_cpus", value, &cpus.source));
         }
         if let Some(mem) = &self.noncluster_mem_mib {
-            all.push(("noncluster_mem", format!("{}M", mem.value), &mem.source));
+            let value = match mem.value {
+                Amount::LeftOut => NONE.to_owned(),
+                Amount::Of(mem) => format!("{mem}M"),
+            };
+            all.push(("noncluster_mem", value, &mem.source));
         }
+        let left_out = [("slurm_cpus", &self.cpus), ("slurm_mem", &self.mem)];
+        let left_out = left_out.into_iter().filter_map(|(key, sourced)| Some((key, sourced.as_ref()?)));
+        all.extend(left_out.map(|(key, sourced)| (key, NONE.to_owned(), &sourced.source)));
         all
     }
 }

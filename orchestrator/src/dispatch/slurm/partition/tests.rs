@@ -170,7 +170,14 @@ fn idle_nodes_are_counted() {
     let text = "main*|up|1-00:00:00|2|idle|4+|4000+|(null)\nmain*|up|1-00:00:00|1|idle*|8|4000|(null)\n";
     assert_eq!(
         parse_nodes(text)["main"],
-        NodesOf { idle: 2, in_service: 2, cpus: Some(8), mem_mib: Some(4000), gpus: false }
+        NodesOf {
+            idle: 2,
+            in_service: 2,
+            cpus: Some(8),
+            mem_mib: Some(4000),
+            mem_in_service: Some(4000),
+            gpus: false
+        }
     );
 }
 

@@ -1,0 +1,185 @@
+"""What a site has and takes: nodes that are small, partitions for reservations only, and options that it does not know."""
+
+from __future__ import annotations
+
+import json
+
+from databases import Database, wait_until
+
+MEMORY = '''
+@Variable(cluster=True, mem="2500M")
+def large(run):
+    effect("large")
+    wait_for("never")
+
+@Variable(cluster=True, mem="2500M")
+def small(run, large: "var#large" = 0):
+    effect("small")
+    return 2
+'''
+ONE = '''
+@Variable(cluster=True)
+def quick(run):
+    effect("quick")
+    return 1
+'''
+LIGHT = '''
+@Variable
+def light(run):
+    return 1
+'''
+
+
+def slurm_of(text: str) -> str:
+    """What doctor says of Slurm."""
+    return text[text.index("\nslurm\n") :].split("\n\n")[0]
+
+
+def out_of_memory(database: Database, count: int) -> None:
+    """The job that computes `large` for the count'th time runs out of memory."""
+    database.wait_effects(large=count)
+    running = [job["id"] for job in database.jobs(1) if job["state"] == "RUNNING"]
+    database.cluster.end(running[-1], "OUT_OF_MEMORY")
+
+
+def test_memory_is_raised_to_what_the_largest_node_has(database: Database) -> None:
+    database.context(MEMORY)
+    command = database.begin("reprocess", "1")
+    out_of_memory(database, 1)
+    out_of_memory(database, 2)
+    said = command.ends()
+    assert "again with 4000 MiB of memory" in said and "refuse" not in said
+    # 4000 MB is what a node of the cluster has: twice 2500 would be refused.
+    assert [job["mem"] for job in database.jobs(1)][:2] == ["2500M", "4000M"]
+    kind, message = database.rows(1)["large"]
+    assert kind == "MemoryError" and "ran out of memory" in message
+    assert "with 4000 MiB at last" in message and "the largest node that it can have has 4000 MiB" in message
+    assert database.rows(1)["small"] == 2
+    assert database.executions() == {"large": 2, "small": 1}
+
+
+def test_a_refusal_of_more_memory_is_a_want_of_memory(database: Database) -> None:
+    """Slurm gives less than its nodes have: the error is the variable's, and its neighbour is computed."""
+    database.context(MEMORY)
+    refuses = (
+        'case "$*" in *--mem=2500M*|*--mem=[0-9][0-9][0-9]M*) exec "$REAL/sbatch" "$@";; esac\n'
+        'echo "sbatch: error: Memory specification can not be satisfied" >&2\n'
+        'echo "sbatch: error: Batch job submission failed: Requested node configuration is not available" >&2; exit 1\n'
+    )
+    database.front("sbatch", refuses)
+    command = database.begin("reprocess", "1")
+    out_of_memory(database, 1)
+    said = command.ends()
+    assert "Slurm has no more memory for large" in said
+    kind, message = database.rows(1)["large"]
+    assert kind == "MemoryError" and "with 2500 MiB at last" in message and "Memory specification" in message
+    assert "noncluster" not in message
+    assert database.rows(1)["small"] == 2 and database.executions() == {"large": 1, "small": 1}
+
+
+def test_a_job_that_asked_for_nothing_gets_all_that_there_is(database: Database) -> None:
+    database.context(MEMORY.replace(', mem="2500M"', ""))
+    command = database.begin("reprocess", "1")
+    out_of_memory(database, 1)
+    out_of_memory(database, 2)
+    command.ends()
+    assert database.rows(1)["large"][0] == "MemoryError" and database.rows(1)["small"] == 2
+    assert [job["mem"] for job in database.jobs(1)][:2] == ["", "4000M"]
+
+
+def test_a_reservation_and_the_partition_of_its_nodes(database: Database) -> None:
+    """Both are given; without the reservation the partition is left."""
+    database.context(ONE)
+    database.cluster.partition("closed", "n3", reserved_only=True)
+    database.cluster.reserve("shift7", "n3")
+    with database.cluster.store.change() as state:
+        state["partitions"]["main"]["nodes"] = ["n1", "n2"]
+    database.amore("db-config", "slurm_reservation", "shift7")
+    database.amore("db-config", "slurm_partition", "closed")
+    assert "PROBLEM" not in slurm_of(database.amore("doctor").stdout)
+    planned = json.loads(database.amore("plan", "1", "--json").stdout)["jobs"][0]
+    assert (planned["reservation"], planned["partition"], planned["remarks"]) == ("shift7", "closed", [])
+    said = database.begin("reprocess", "1").ends()
+    assert "warning" not in said and "refuse" not in said
+    (job,) = database.jobs(1)
+    assert (job["reservation"], job["partition"], job["nodes"]) == ("shift7", "closed", ["n3"])
+
+    database.cluster.delete_reservation("shift7")
+    planned = json.loads(database.amore("plan", "1", "--json").stdout)["jobs"][0]
+    assert "reservation" not in planned and planned["partition"] == "main"
+    assert any("takes jobs with a reservation only" in remark for remark in planned["remarks"])
+    told = slurm_of(database.amore("doctor", code=1).stdout)
+    assert "shift7 does not exist" in told and "otherwise" in told and "main" in told
+    said = database.begin("reprocess", "1").ends()
+    assert "the partition closed takes jobs with a reservation only" in said and "error" not in said
+    assert database.jobs(1)[-1]["partition"] == "main"
+
+
+def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(database: Database) -> None:
+    database.context(ONE.replace("cluster=True", 'cluster=True, reservation="shift7", partition="closed"'))
+    database.cluster.partition("closed", "n3", reserved_only=True)
+    database.cluster.reserve("shift7", "n3")
+    database.begin("reprocess", "1").ends()
+    assert [(job["reservation"], job["partition"]) for job in database.jobs(1)] == [("shift7", "closed")]
+    # The nodes of the reservation are not in the partition that is set.
+    database.cluster.delete_reservation("shift7")
+    database.cluster.reserve("shift7", "n1")
+    said = database.begin("reprocess", "1").ends()
+    assert "they go into the reservation alone" in said
+    assert [(job["reservation"], job["partition"]) for job in database.jobs(1)][1:] == [("shift7", "main")]
+
+
+def test_hidden_is_no_reason_against_a_partition_that_is_set(database: Database) -> None:
+    database.context(ONE)
+    database.cluster.partition("quiet", "n3", hidden=True)
+    database.amore("db-config", "slurm_partition", "quiet")
+    told = slurm_of(database.amore("doctor").stdout)
+    assert "PROBLEM" not in told and "quiet is usable" in told
+    assert "warning" not in database.amore("plan", "1").stdout
+    database.begin("reprocess", "1").ends()
+    assert [job["nodes"] for job in database.jobs(1)] == [["n3"]]
+
+
+def test_options_that_a_site_does_not_take_can_be_left_out(database: Database) -> None:
+    refuses = (
+        'for word in "$@"; do case $word in --mem=*|--cpus-per-task=*)\n'
+        'echo "sbatch: error: that cannot be asked for here" >&2\n'
+        'echo "sbatch: error: Batch job submission failed: Requested node configuration is not available" >&2\n'
+        "exit 1;; esac; done\n"
+        'exec "$REAL/sbatch" "$@"\n'
+    )
+    database.context(LIGHT + ONE.replace("cluster=True", 'cluster=True, mem="1G", cpus=2'))
+    database.front("sbatch", refuses)
+    database.amore("db-config", "noncluster", "slurm")
+    said = database.begin("reprocess", "1", "--var", "light").ends()
+    assert "that cannot be asked for here" in said and "`none` as noncluster_mem" in said
+    told = slurm_of(database.amore("doctor", code=1).stdout)
+    assert "noncluster" in told and "its nodes have 4000 MiB of memory at most" in told
+    database.amore("db-config", "noncluster_mem", "none")
+    database.amore("db-config", "noncluster_cpus", "none")
+    assert "neither CPUs nor memory" in slurm_of(database.amore("doctor").stdout)
+    database.begin("reprocess", "1", "--var", "light").ends()
+    assert database.rows(1)["light"] == 1
+    for key in ("slurm_mem", "slurm_cpus"):
+        assert "can only be none" in database.amore("db-config", key, "4", code=1).stderr
+        database.amore("db-config", key, "none")
+    database.begin("reprocess", "1").ends()
+    assert database.rows(1) == {"light": 1, "quick": 1}
+
+
+NESTED = '''
+import json
+
+@Variable(cluster=True, mem="500M", cpus=2)
+def seen(run):
+    return json.dumps({name: value for name, value in os.environ.items() if name.startswith(("SLURM", "SBATCH"))})
+'''
+
+
+def test_a_variable_does_not_see_the_options_of_its_job(database: Database) -> None:
+    database.context(NESTED)
+    database.begin("reprocess", "1").ends()
+    seen = json.loads(database.rows(1)["seen"])
+    assert seen["SLURM_JOB_ID"] == "4201" and "SLURM_JOB_NODELIST" in seen
+    assert not {name for name in seen if name.startswith(("SLURM_MEM", "SBATCH", "SLURM_CPUS_PER_TASK"))}
+    wait_until(lambda: database.cluster.job("4201")["state"] == "COMPLETED", "its end")
