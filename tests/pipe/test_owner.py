@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -177,14 +178,38 @@ def test_a_command_ends_while_it_loads_the_context_file(database: Database, numb
     assert database.owner() is None
 
 
-def test_nothing_is_left_of_a_command_that_was_killed_while_it_loads_the_context_file(
-    database: Database,
+def test_ctrl_c_is_heard_while_the_table_is_locked(database: Database) -> None:
+    database.context(gate(database, "loaded") + VARIABLE)
+    first = database.start("reprocess", "1")
+    wait_for("the file is loaded", lambda: has_begun(database, "loaded"), first)
+    reader = sqlite3.connect(database.path / "runs.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM run_variables").fetchall()
+    open_gate(database, "loaded")
+    # The list of variables cannot be written: the journal shows that it is tried.
+    wait_for("the table is written", (database.path / "runs.sqlite-journal").exists, first)
+    time.sleep(0.3)
+    began = time.monotonic()
+    first.send_signal(signal.SIGINT)
+    end_of(first, 130)
+    assert time.monotonic() - began < 20, "the lock was waited for"
+    reader.execute("ROLLBACK")
+    reader.close()
+    database.amore("reprocess", "1")
+    assert database.rows(1)["v"] == 1
+
+
+@pytest.mark.parametrize("command", [("check",), ("plan", "1"), ("read-context",), ("reprocess", "1")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_is_left_of_a_command_that_was_ended_while_python_starts(
+    database: Database, command: tuple[str, ...], number: int
 ) -> None:
     database.context(gate(database, "never") + VARIABLE)
-    first = database.start("reprocess", "1")
-    wait_for("the file is loaded", lambda: has_begun(database, "never"), first)
-    assert kill([first.pid]) == 1
-    first.communicate(timeout=60)
+    process = database.start(*command)
+    wait_for("the file is loaded", lambda: has_begun(database, "never"), process)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
     wait_for("its processes are gone", lambda: not any(database.processes().values()), seconds=20)
 
 

@@ -16,6 +16,9 @@ use crate::{database_dir::DatabaseDir, failure::Failure};
 
 /// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
+/// How long giving the ownership back may wait for a lock. Without it others wait for the end of the term, or find that
+/// this process is gone.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long somebody who finds a term run out waits for its holder: it may have been kept from renewing by a lock that
 /// kept everybody from the table, and is about to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -194,8 +197,10 @@ impl Owner {
     /// Gives the ownership back. A table that is gone or in other hands needs nothing.
     pub async fn release(self) {
         self.keeper.stop();
-        if let Err(error) = self.table.release(self.ownership).await {
-            tracing::debug!(%error, "not released");
+        match tokio::time::timeout(RELEASE_PATIENCE, self.table.release(self.ownership)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "not released"),
+            Err(_) => tracing::debug!("the table is locked: not released"),
         }
     }
 

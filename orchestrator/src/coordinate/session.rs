@@ -38,6 +38,8 @@ use crate::{
 const REQUEST_POLL: Duration = Duration::from_millis(250);
 /// How long running variables may take to be stopped after Ctrl-C.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a collector that was not to be waited for may take to end.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(2);
 /// How often what dead processes have left among the requests is removed.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
 
@@ -216,13 +218,18 @@ impl<'a> Session<'a> {
         let Session { setup, worker, collector, owner, mut requests, interrupted, jobs, memory, .. } = self;
         worker.stop().await;
         jobs.stop().await;
-        // What it does not finish stands in fragments, for the next command.
-        tokio::select! {
-            biased;
-            () = collector.stop() => {}
-            () = signals.next() => {}
+        if matches!(ended, Ok(true)) {
+            collector.stop().await;
+        } else {
+            // What it does not finish stands in fragments, for the next command.
+            tokio::select! {
+                biased;
+                () = signals.next() => {}
+                () = collector.stop() => {}
+                () = tokio::time::sleep(COLLECTOR_PATIENCE) => {}
+            }
         }
-        if ended.is_ok() {
+        if matches!(ended, Ok(true)) {
             stale::remove(&setup.dir, &runs);
             // Variables that are gone from the context file, and now from all runs too.
             owner.drop_unused_variables().await?;
@@ -285,31 +292,36 @@ impl<'a> Session<'a> {
         self.collector.give(note);
     }
 
-    /// Until every request is finished.
-    async fn work(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+    /// Until every request is finished; `false` if told to stop before everything was collected.
+    async fn work(&mut self, signals: &mut Signals) -> Result<bool, Failure> {
         let mut poll = interval(REQUEST_POLL);
         let mut clean = interval(CLEAN_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut give_up_at: Option<tokio::time::Instant> = None;
-        self.accept_described().await?;
-        self.dispatch().await;
-        self.remember().await?;
-        while !self.is_done() {
+        let mut told = self.accept_unless_told(signals).await?;
+        loop {
+            if told && !self.is_done() {
+                if self.interrupted {
+                    return Ok(false);
+                }
+                self.interrupt().await?;
+                give_up_at = Some(tokio::time::Instant::now() + STOP_PATIENCE);
+            }
+            self.dispatch().await;
+            self.remember().await?;
+            if self.is_done() {
+                break;
+            }
             let stop_waiting = async {
                 match give_up_at {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
+            told = false;
             tokio::select! {
                 biased;
-                () = signals.next() => {
-                    if self.interrupted {
-                        break;
-                    }
-                    self.interrupt().await?;
-                    give_up_at = Some(tokio::time::Instant::now() + STOP_PATIENCE);
-                }
+                () = signals.next() => told = true,
                 failure = self.owner.lost() => return Err(failure),
                 collected = self.collector.next() => self.on_collected(collected?)?,
                 message = self.worker.next() => match message? {
@@ -326,11 +338,19 @@ impl<'a> Session<'a> {
                 _ = clean.tick() => hand_over::clean(&self.setup.dir, SystemTime::now()),
                 () = stop_waiting => break,
             }
-            self.accept_described().await?;
-            self.dispatch().await;
-            self.remember().await?;
+            told = told || self.accept_unless_told(signals).await?;
         }
-        self.settle(signals).await.map(drop)
+        self.settle(signals).await
+    }
+
+    /// Plans what can be planned, which may have to wait for the table; says whether a signal came before that. What is cut
+    /// off has not begun.
+    async fn accept_unless_told(&mut self, signals: &mut Signals) -> Result<bool, Failure> {
+        tokio::select! {
+            biased;
+            () = signals.next() => Ok(true),
+            accepted = self.accept_described() => accepted.map(|()| false),
+        }
     }
 
     /// Gives the worker as much as it can use, and a little more so that it never waits for us.
