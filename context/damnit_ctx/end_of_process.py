@@ -12,6 +12,7 @@ import faulthandler
 import fcntl
 import gc
 import io
+import itertools
 import logging
 import os
 import stat
@@ -28,6 +29,9 @@ from .preload import is_installed
 # The worker waits a little longer (worker/src/conversation.rs) and says what was not done.
 PATIENCE_S = 10
 
+# Modules that were loaded after this one are the child's own. To look at the others would copy their pages.
+_last_of_the_host = ""
+
 
 def leave_to_the_host() -> None:
     """Called right after the fork: what is registered by now belongs to the host, which goes on.
@@ -35,6 +39,8 @@ def leave_to_the_host() -> None:
     (A temporary directory, for example, that a library removes at exit and that other children still use.) What
     libraries need at the end of *this* process is registered again.
     """
+    global _last_of_the_host
+    _last_of_the_host = next(reversed(sys.modules))
     atexit._clear()
     atexit.register(logging.shutdown)
     for finalizer in list(getattr(weakref.finalize, "_registry", ())):
@@ -117,7 +123,8 @@ def _modules(folders: Iterable[str]) -> dict[str, Any]:
     """The context file's module and those from its folders."""
     inside = tuple(os.path.join(folder, "") for folder in folders)
     found = {}
-    for name, module in list(sys.modules.items()):
+    for name in itertools.takewhile(lambda name: name != _last_of_the_host, list(reversed(sys.modules))):
+        module = sys.modules[name]
         file = str(getattr(module, "__file__", None) or "")
         # An environment may lie in the folder too.
         if file.startswith(inside) and not is_installed(file):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import signal
+
+# What the module signal makes of it is an enumeration member, which takes longer than all else here.
+from _signal import getsignal as _handler
 from collections.abc import Iterator
 from typing import Callable
 
@@ -21,7 +24,7 @@ def put_back(last_words: Callable[[], None]) -> Iterator[None]:
     Args:
         last_words: has the process leave its last words again, if a handler took the place of that.
     """
-    before = [(number, signal.getsignal(number)) for number in _WATCHED]
+    before = [(number, _handler(number)) for number in _WATCHED]
     try:
         yield
     finally:
@@ -32,7 +35,7 @@ def put_back(last_words: Callable[[], None]) -> Iterator[None]:
         lost = not faulthandler.is_enabled()
         for number, handler in before:
             # None: it was not set by Python, and cannot be set by Python.
-            if handler is not None and signal.getsignal(number) is not handler:
+            if handler is not None and _handler(number) is not handler:
                 signal.signal(number, handler)
                 lost = lost or number in _LAST_WORDS
         if lost:
