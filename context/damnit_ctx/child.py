@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import faulthandler
+import fnmatch
 import gc
 import importlib.util
 import logging
@@ -36,6 +37,8 @@ from .channel import Lines, Message, SharedMemory, WorkerGone
 from .context_file import Execution, LoadedContext, offer_to_other_processes
 from .errors import Failure, GroupError, Skip, clean, text_of
 from .fingerprint import Fingerprints
+from .functions import SourceTree
+from .order import execution_order
 from .process_state import ProcessState
 from .variable import Variable
 
@@ -147,6 +150,12 @@ def describe(context: Mapping[str, Any]) -> Message:
         wrong = problems.check_variable(variable, line, file)
         found.extend(wrong)
         answer["variables"].append(_spec(variable, line, file, prints))
+    from .shared_state import SharedState  # for describing alone
+
+    shared = SharedState(prints.source, loaded.namespace).of(loaded.variables)
+    for spec, uses in zip(answer["variables"], shared.values()):
+        if uses:
+            spec["state"] = [_state(name, use) for name, use in uses.items()]
     found.extend(problems.of_pyflakes(tree, path))
     return answer
 
@@ -209,6 +218,18 @@ def _spec(variable: Variable, line: Optional[int], file: Optional[str], prints: 
     }
 
 
+def _state(name: str, use: Any) -> Message:
+    """A ``StateUse``."""
+    return {
+        "name": clean(name),
+        "changes": use.changes,
+        "reads": use.reads,
+        "together": use.together,
+        "line": use.line,
+        **({} if use.file is None else {"file": use.file}),
+    }
+
+
 def _arguments(variable: Variable) -> list[Message]:
     import inspect
 
@@ -259,6 +280,9 @@ class _Task:
         self._log, self._last_words = log_and_last_words
         self._state: Optional[ProcessState] = None
         self._had = set(sys.modules)
+        # Variables whose functions have been called in this process.
+        self._called: set[str] = set()
+        self._writers: Optional[dict[str, list[str]]] = None
         self._process = os.getpid()
 
     def run(self) -> None:
@@ -274,7 +298,8 @@ class _Task:
             offer_to_other_processes(context["path"], context["text"])
             execution = Execution(context["path"])
             execution.run(compile(context["text"], context["path"], "exec", dont_inherit=True))
-            self._variables = execution.collect().variables
+            loaded = execution.collect()
+            self._variables, self._namespace = loaded.variables, loaded.namespace
             self._state = ProcessState(self._log, request["directory"])
             run = run_files.open_run(request["proposal"], request["run"], request["data"], request["mock"])
             started = run_files.start_time(run)
@@ -295,7 +320,10 @@ class _Task:
         )
         values = self._earlier_values(started, facts)
         for step in request["steps"]:
-            self._step(step, facts, values)
+            if step.get("again"):
+                self._leave(step, facts, values)
+            else:
+                self._step(step, facts, values)
             # After the value was handed over: a lazy array is computed only then.
             self._state.put_back()
         self._lines.send({"ev": "done", "imported": self._imported()})
@@ -337,13 +365,12 @@ class _Task:
         variable = self._variables.get(name)
         if variable is None:
             raise execute.NoValue(name)
-        for other in variable.arg_dependencies().values():
-            if other in self._variables and not values.knows(other):
-                values.offer(other, lambda other=other: self._compute_again(other, facts, values))  # type: ignore[misc]
+        self._offer_needs(variable, facts, values)
         kwargs = execute.arguments(variable, facts, values, self._variables)
         if isinstance(kwargs, Failure):
             values.failures[name] = kwargs
             raise execute.NoValue(name)
+        self._before(name, facts, values)
         try:
             return self._evaluate(variable, facts, kwargs).data
         except BaseException as error:
@@ -354,8 +381,100 @@ class _Task:
             if self._state is not None:
                 self._state.put_back()
 
+    def _before(self, name: str, facts: execute.RunFacts, values: execute.Values) -> None:
+        """Executes what comes before a variable and changes state that it reads, unless this process has done so."""
+        if self._writers is None:
+            self._writers = self._find_writers()
+        for writer in self._writers.get(name, ()):
+            if writer not in self._called:
+                self._leave({"name": writer}, facts, values, tell=False)
+
+    def _find_writers(self) -> dict[str, list[str]]:
+        """For each variable those before it that change state that it reads, in order."""
+        from .shared_state import SharedState
+
+        context = self._request["context"]
+        tree = ast.parse(context["text"], context["path"])
+        shared = SharedState(SourceTree(tree, context["path"]), self._namespace).of(self._variables)
+        needs = {name: self._needs(variable) for name, variable in self._variables.items()}
+        cluster: set[str] = set()
+        for name in execution_order(needs):
+            if self._variables[name].cluster or not cluster.isdisjoint(needs[name]):
+                cluster.add(name)
+        changers: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = {}
+        order = execution_order(needs, cluster)
+        place = {name: number for number, name in enumerate(order)}
+        for name in order:
+            before = {
+                writer
+                for piece, use in shared[name].items()
+                if use.reads
+                for writer in changers.get(piece, ())
+                if (name in cluster or writer not in cluster) and not self._is_deadly(writer)
+            }
+            found[name] = sorted(before, key=place.__getitem__)
+            for piece, use in shared[name].items():
+                if use.changes:
+                    changers.setdefault(piece, []).append(name)
+        return found
+
+    def _is_deadly(self, name: str) -> bool:
+        """Has a process ended under it?"""
+        how = self._request["ended"].get(name, {})
+        return how.get("class") in ("ProcessKilled", "ProcessExited", "TimeoutError", "MemoryError")
+
+    def _offer_needs(self, variable: Variable, facts: execute.RunFacts, values: execute.Values) -> None:
+        """What it depends on is computed here too, where no step and no file gives it."""
+        for other in self._needs(variable):
+            if not (values.knows(other) or other in self._called or other in self._request["ended"]):
+                values.offer(other, lambda other=other: self._compute_again(other, facts, values))  # type: ignore[misc]
+
+    def _needs(self, variable: Variable) -> list[str]:
+        found: list[str] = []
+        for pattern in variable.arg_dependencies().values():
+            found += [pattern] if pattern in self._variables else fnmatch.filter(self._variables, pattern)
+        return found
+
+    def _leave(self, step: Message, facts: execute.RunFacts, values: execute.Values, tell: bool = True) -> None:
+        """Executes a variable for what it leaves in the module. What it returns is for its dependents here."""
+        name = step["name"]
+        begun = time.perf_counter()
+        if tell:
+            self._lines.send({"ev": "started", "name": name})
+        self._called.add(name)
+        variable = self._variables.get(name)
+        try:
+            if variable is not None:
+                self._offer_needs(variable, facts, values)
+                self._before(name, facts, values)
+                kwargs = execute.arguments(variable, facts, values, self._variables)
+                if isinstance(kwargs, Failure):
+                    report.log(f"{name} not executed again: {clean(kwargs.message)}")
+                    values.failures.setdefault(name, kwargs)
+                else:
+                    data = self._evaluate(variable, facts, kwargs).data
+                    self._end_copy(None)
+                    seconds = time.perf_counter() - begun
+                    report.log(f"{name} executed again for what it leaves in the module, in {seconds:.3f} s")
+                    # If it has failed before, that is what its dependents hear.
+                    if name not in values.failures:
+                        values.put(name, data)
+        except WorkerGone:
+            raise
+        except BaseException as error:
+            self._end_copy(error)
+            report.log_problem(f"{name} failed when it was executed again for what it leaves in the module")
+            if not values.knows(name):
+                values.failures[name] = Failure.of(error)
+        if self._state is not None:
+            self._state.put_back()
+        if tell:
+            self._lines.send({"ev": "kept", "name": name, "seconds": time.perf_counter() - begun})
+
     def _evaluate(self, variable: Variable, facts: execute.RunFacts, kwargs: dict[str, Any]) -> Any:
         """Calls the function; an alarm that it leaves set is not to hit the next one."""
+        self._called.add(variable.name)
         with signals.put_back(lambda: _leave_last_words(self._last_words)):
             return variable.evaluate(facts.run, kwargs)
 

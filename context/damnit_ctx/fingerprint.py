@@ -16,12 +16,13 @@ from copy import copy
 from typing import Any, Optional, Union
 
 from . import _core
+from .functions import FUNCTIONS as _FUNCTIONS
+from .functions import SourceTree, code_of
 from .group import is_group
 from .resources import ARGUMENTS
 from .slurm_job import SlurmJob
 from .variable import GroupVariable, Variable
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DOCUMENTED = (*_FUNCTIONS, ast.ClassDef, ast.Module)
 # Fields that say nothing of the meaning, or that not every version of Python has.
 _IGNORED = {"type_comment", "type_ignores", "kind", "ctx", "type_params"}
@@ -38,7 +39,6 @@ class Fingerprints:
     """
 
     def __init__(self, tree: ast.Module, path: str, namespace: dict[str, Any], folders: Sequence[str] = ()) -> None:
-        self._path = path
         self._folders = list(folders) or [os.path.dirname(path)]
         self._namespace = namespace
         self._binders: dict[str, list[ast.stmt]] = {}
@@ -49,15 +49,12 @@ class Fingerprints:
                 self._stars.append(statement)
             for name in names:
                 self._binders.setdefault(name, []).append(statement)
-        self._functions: dict[int, list[ast.AST]] = {}
+        self.source = SourceTree(tree, path)
         # Keyword arguments that say where a variable runs, by id; they stand in classes and beside lambdas too.
         self._unread: set[int] = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and self._is_variable(node.func):
                 self._unread.update(id(word) for word in node.keywords if word.arg in ARGUMENTS)
-            if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
-                for line in _first_lines(node):
-                    self._functions.setdefault(line, []).append(node)
         self._statements: dict[int, tuple[str, set[str]]] = {}
         self._files: dict[str, str] = {}
 
@@ -69,10 +66,10 @@ class Fingerprints:
 
     def line(self, func: Any) -> Optional[int]:
         """The line of a function's ``def`` in the context file."""
-        code = _code(func)
+        code = code_of(func)
         if code is None:
             return None
-        for node in self._nodes(code):
+        for node in self.source.nodes(code):
             return getattr(node, "lineno", None)
         return int(code.co_firstlineno)
 
@@ -105,12 +102,12 @@ class Fingerprints:
 
     def _function(self, func: Any, names: set[str], seen: set[int]) -> Iterator[str]:
         """The material of a function by itself; the names that it reads are added to ``names``."""
-        code = _code(func)
+        code = code_of(func)
         if code is None or id(code) in seen:
             yield _value(func)
             return
         seen.add(id(code))
-        nodes = self._nodes(code)
+        nodes = self.source.nodes(code)
         if not nodes:
             yield f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', '')}"
             names.update(code.co_names)
@@ -132,13 +129,6 @@ class Fingerprints:
                 yield _value(content)
         for default in (*(plain.__defaults__ or ()), *(plain.__kwdefaults__ or {}).values()):
             yield _value(default)
-
-    def _nodes(self, code: Any) -> list[ast.AST]:
-        if code.co_filename != self._path:
-            return []
-        found = self._functions.get(code.co_firstlineno, [])
-        name = "<lambda>" if code.co_name == "<lambda>" else code.co_name
-        return [node for node in found if getattr(node, "name", "<lambda>") == name]
 
     def _globals(self, names: Iterable[str]) -> Iterator[str]:
         """Everything at the top level that these names lead to, in the order of the names."""
@@ -213,20 +203,6 @@ class Fingerprints:
             except OSError:
                 self._files[path] = "unreadable"
         return self._files[path]
-
-
-def _code(func: Any) -> Any:
-    plain = inspect.unwrap(getattr(func, "__func__", func))
-    return getattr(plain, "__code__", None)
-
-
-def _first_lines(node: ast.AST) -> set[int]:
-    """Where code may say that the function begins: at its first decorator, or at ``def``."""
-    lines = {node.lineno}  # type: ignore[attr-defined]
-    decorators = getattr(node, "decorator_list", [])
-    if decorators:
-        lines.add(min(decorator.lineno for decorator in decorators))
-    return lines
 
 
 def _without_decorators(node: ast.AST) -> ast.AST:

@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Optional
 
 from .errors import ContextFileErrors
+from .order import execution_order
 from .problems import check_variable
 from .variable import RunData, Variable, identifier
 
@@ -27,17 +28,19 @@ class Variables:
         self.code = code
         self._direct = {name: self.direct_dependencies(variable) for name, variable in self.vars.items()}
         try:
-            self._order = tuple(TopologicalSorter(self._direct).static_order())
+            TopologicalSorter(self._direct).prepare()
         except CycleError as error:
             ring = " -> ".join(error.args[1])
             raise CycleError(f"variables depend on one another in a ring: {ring}") from None
-        for name in self._order:
+        for name in execution_order(self._direct):
             variable = self.vars[name]
             needs = [self.vars[other] for other in self._direct[name]]
             if variable._data is None and any(other.data is RunData.PROC for other in needs):
                 variable._data = "proc"
             if any(other.cluster for other in needs):
                 variable.cluster = True
+        cluster = {name for name, variable in self.vars.items() if variable.cluster}
+        self._order = tuple(execution_order(self._direct, cluster))
 
     def direct_dependencies(self, variable: Variable) -> set[str]:
         """Names of the variables whose values it asks for, wildcards resolved."""

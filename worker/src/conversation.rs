@@ -139,6 +139,9 @@ impl Conversation<'_, '_> {
                 FromChild::Started { name } => {
                     self.progress.on_started(&name).map_err(io::Error::other)?;
                     running = Some(Running { started_at: unix_now(), since: Instant::now() });
+                    if self.progress.is_again(&name) {
+                        continue;
+                    }
                     self.report.say(&FromWorker::VariableStarted { id: self.task.id.clone(), name });
                 }
                 FromChild::Value(value) => {
@@ -150,6 +153,15 @@ impl Conversation<'_, '_> {
                             self.autopsy(&mut child, opened)
                         };
                     }
+                    running = None;
+                }
+                // Nobody asked for its value; that it failed stands in the log.
+                FromChild::Kept { name, .. }
+                | FromChild::Nothing { name, .. }
+                | FromChild::Failed { name, .. }
+                    if self.progress.is_again(&name) =>
+                {
+                    self.progress.on_left(&name).map_err(io::Error::other)?;
                     running = None;
                 }
                 FromChild::Kept { name, seconds } => {

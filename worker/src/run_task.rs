@@ -173,12 +173,12 @@ fn bury(
     task: &Task,
     report: &Report,
 ) -> Result<(), Stop> {
-    let Ended::Error { class, message } = how else { return Ok(()) };
-    let mut lost: Vec<String> = progress.on_child_died(how).into_iter().collect();
+    let mut lost = progress.on_child_died(how);
     if progress.is_hopeless() {
-        lost.extend(progress.give_up(how));
+        lost.extend(progress.give_up(how).into_iter().map(|name| (name, how.clone())));
     }
-    for name in lost {
+    for (name, how) in lost {
+        let Ended::Error { class, message } = &how else { continue };
         let transient = progress.step(&name).is_some_and(|step| step.transient);
         if !transient {
             let call = Call { started_at: unix_now(), traceback: traceback.clone(), ..Call::default() };
@@ -221,7 +221,8 @@ fn fail_all(
 fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
     let folder = task.directory.join("extracted_data");
     let found = results::answered(&folder, task.proposal, task.run, task.stamp)?;
-    Ok(found.into_iter().filter(|(name, _)| task.steps.iter().any(|step| step.name == *name)).collect())
+    let is_ours = |name: &String| task.steps.iter().any(|step| step.name == *name && !step.again);
+    Ok(found.into_iter().filter(|(name, _)| is_ours(name)).collect())
 }
 
 /// Says of each what its first worker may not have lived to say: nobody listens to an attempt that was given up, so its

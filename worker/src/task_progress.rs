@@ -3,8 +3,11 @@
 //! A child that dies takes with it the values that lived only in its memory. What was stored is read from its file
 //! by the next child; transient values that are still needed are computed again; the variable that was being
 //! computed gets the error.
+//!
+//! What a step changes in the module lived in that memory too. Steps before a remaining one that change what it reads are
+//! executed again in the new process, stored or not, but for one under which a process died: it would die again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use amore_wire::{ended::Ended, task::Step};
 
@@ -26,6 +29,12 @@ enum State {
     Kept,
     /// No value.
     Ended(Ended),
+    /// A stored value (or none), whose function runs again for what it leaves in the module.
+    Repeating(Result<(), Ended>),
+    /// As before `Repeating`: in the living child it has been executed.
+    Repeated(Result<(), Ended>),
+    /// Executed again for what it leaves, as another task does (or did) store it: done in the living child.
+    Left,
 }
 
 /// What a new child has to do.
@@ -44,6 +53,8 @@ pub struct Remaining {
 pub struct TaskProgress {
     steps: Vec<Step>,
     states: Vec<State>,
+    /// A process died under them: they are not executed any more.
+    deadly: HashSet<usize>,
     positions: HashMap<String, usize>,
     deaths_between_variables: u32,
     hosts_lost: u32,
@@ -63,12 +74,27 @@ impl TaskProgress {
     pub fn new(steps: Vec<Step>) -> Self {
         let states = vec![State::Todo; steps.len()];
         let positions = steps.iter().enumerate().map(|(index, step)| (step.name.clone(), index)).collect();
-        TaskProgress { steps, states, positions, deaths_between_variables: 0, hosts_lost: 0 }
+        TaskProgress {
+            steps,
+            states,
+            deadly: HashSet::new(),
+            positions,
+            deaths_between_variables: 0,
+            hosts_lost: 0,
+        }
     }
 
     /// The step of that name.
     pub fn step(&self, name: &str) -> Option<&Step> {
         self.positions.get(name).map(|&index| &self.steps[index])
+    }
+
+    /// Is the step executed for what it leaves in the module, and not for its value?
+    pub fn is_again(&self, name: &str) -> bool {
+        self.positions.get(name).is_some_and(|&index| {
+            self.steps[index].again
+                || matches!(self.states[index], State::Repeating(_) | State::Stored | State::Ended(_))
+        })
     }
 
     /// Moves one step as its child says. What ends a child moves several at once: `on_host_gone` and `on_child_died`.
@@ -84,6 +110,9 @@ impl TaskProgress {
             (State::Todo, State::Running) | (State::Running, State::Stored | State::Kept) => true,
             // A dependency that failed ends a step that was never called.
             (State::Todo | State::Running, State::Ended(_)) => true,
+            (State::Running, State::Left) => true,
+            (State::Stored | State::Ended(_), State::Repeating(_)) => true,
+            (State::Repeating(_), State::Repeated(_)) => true,
             _ => false,
         };
         if !legal {
@@ -99,7 +128,21 @@ impl TaskProgress {
 
     /// Its function is called.
     pub fn on_started(&mut self, name: &str) -> Result<(), IllegalMove> {
-        self.advance(name, "started", State::Running)
+        let next = match self.positions.get(name).map(|&index| &self.states[index]) {
+            Some(State::Stored) => State::Repeating(Ok(())),
+            Some(State::Ended(how)) => State::Repeating(Err(how.clone())),
+            _ => State::Running,
+        };
+        self.advance(name, "started", next)
+    }
+
+    /// Executed for what it leaves, it has left it: returned, or failed on the way as it may.
+    pub fn on_left(&mut self, name: &str) -> Result<(), IllegalMove> {
+        let next = match self.positions.get(name).map(|&index| &self.states[index]) {
+            Some(State::Repeating(before)) => State::Repeated(before.clone()),
+            _ => State::Left,
+        };
+        self.advance(name, "ended", next)
     }
 
     /// Its value is taken.
@@ -117,7 +160,11 @@ impl TaskProgress {
         if let Some(&index) = self.positions.get(name)
             && self.states[index] == State::Todo
             && !self.steps[index].transient
+            && !self.steps[index].again
         {
+            if ended.as_ref().is_some_and(was_a_death) {
+                self.deadly.insert(index);
+            }
             self.states[index] = ended.map_or(State::Stored, State::Ended);
         }
     }
@@ -134,36 +181,89 @@ impl TaskProgress {
         if self.hosts_lost > MAX_HOSTS_LOST {
             return false;
         }
+        self.forget_process();
         for state in &mut self.states {
-            if matches!(state, State::Running | State::Kept) {
+            if *state == State::Running {
                 *state = State::Todo;
             }
         }
         true
     }
 
-    /// The child is dead; `how` is what its running variable is told. Returns that variable.
-    ///
-    /// `None` means it died between variables; after more than two such deaths the steps that are left end
-    /// with `how` too, and are returned by [`TaskProgress::give_up`].
-    pub fn on_child_died(&mut self, how: &Ended) -> Option<String> {
+    /// What lived in the child's memory alone is gone.
+    fn forget_process(&mut self) {
         for state in &mut self.states {
-            if *state == State::Kept {
-                *state = State::Todo;
+            *state = match std::mem::replace(state, State::Todo) {
+                State::Kept | State::Left => State::Todo,
+                State::Repeating(Ok(())) | State::Repeated(Ok(())) => State::Stored,
+                State::Repeating(Err(how)) | State::Repeated(Err(how)) => State::Ended(how),
+                other => other,
+            };
+        }
+    }
+
+    /// The child is dead; `how` is what its running variable is told. Returns who ends without a value by it, and what each is told.
+    ///
+    /// Nobody: it died between variables; after more than two such deaths the steps that are left end
+    /// with `how` too, and are returned by [`TaskProgress::give_up`]. If it died under a step that was executed only for what it leaves,
+    /// those end that read it: they would compute something else.
+    pub fn on_child_died(&mut self, how: &Ended) -> Vec<(String, Ended)> {
+        let running = self.running_index();
+        let was_again = running.is_some_and(|index| self.is_again(&self.steps[index].name));
+        self.forget_process();
+        let Some(index) = running else {
+            self.deaths_between_variables += 1;
+            return Vec::new();
+        };
+        self.deadly.insert(index);
+        if !was_again {
+            self.states[index] = State::Ended(how.clone());
+            return vec![(self.steps[index].name.clone(), how.clone())];
+        }
+        let readers = self.readers_of(index);
+        let name = &self.steps[index].name;
+        let told = match how {
+            Ended::Error { class, message } => Ended::Error {
+                class: class.clone(),
+                message: format!(
+                    "{name}, which is executed again here for what it leaves in the module: {message}"
+                ),
+            },
+            other => other.clone(),
+        };
+        if self.steps[index].again {
+            self.states[index] = State::Ended(told.clone());
+        }
+        let mut lost = Vec::new();
+        for reader in readers {
+            if self.states[reader] == State::Todo && !self.steps[reader].again {
+                self.states[reader] = State::Ended(told.clone());
+                lost.push((self.steps[reader].name.clone(), told.clone()));
             }
         }
-        if let Some(index) = self.states.iter().position(|state| *state == State::Running) {
-            self.states[index] = State::Ended(how.clone());
-            return Some(self.steps[index].name.clone());
+        lost
+    }
+
+    /// Steps that would find what a step leaves, directly or by what others make of it.
+    fn readers_of(&self, index: usize) -> Vec<usize> {
+        let mut touched: HashSet<&str> = self.steps[index].changes.iter().map(String::as_str).collect();
+        let mut found = Vec::new();
+        for (position, step) in self.steps.iter().enumerate().skip(index + 1) {
+            if step.reads.iter().any(|state| touched.contains(state.as_str())) {
+                found.push(position);
+                touched.extend(step.changes.iter().map(String::as_str));
+            }
         }
-        self.deaths_between_variables += 1;
-        None
+        found
     }
 
     /// The step whose function is being called.
     pub fn running(&self) -> Option<&str> {
-        let index = self.states.iter().position(|state| *state == State::Running)?;
-        Some(&self.steps[index].name)
+        Some(&self.steps[self.running_index()?].name)
+    }
+
+    fn running_index(&self) -> Option<usize> {
+        self.states.iter().position(|state| matches!(state, State::Running | State::Repeating(_)))
     }
 
     /// Has a child died between variables too often?
@@ -177,7 +277,7 @@ impl TaskProgress {
         for (step, state) in self.steps.iter().zip(&mut self.states) {
             if matches!(state, State::Todo | State::Running) {
                 *state = State::Ended(how.clone());
-                if !step.transient {
+                if !step.transient && !step.again {
                     given_up.push(step.name.clone());
                 }
             }
@@ -187,39 +287,55 @@ impl TaskProgress {
 
     /// What a new child has to do; `None` when all is done.
     pub fn remaining(&self) -> Option<Remaining> {
-        // From the last to the first: a transient step is wanted if a wanted step needs it, others are wanted as such.
-        let mut wanted = vec![false; self.steps.len()];
-        for position in (0..self.steps.len()).rev() {
-            if self.states[position] != State::Todo {
+        // From the last to the first: a step is executed for its value if it has none yet, and again if it changes what a
+        // later one reads; a transient one if its value is used.
+        let mut executed = vec![false; self.steps.len()];
+        let mut used = vec![false; self.steps.len()];
+        let mut read: HashSet<&str> = HashSet::new();
+        let mut something = false;
+        for (position, step) in self.steps.iter().enumerate().rev() {
+            let leaves = !self.deadly.contains(&position)
+                && step.changes.iter().any(|state| read.contains(state.as_str()));
+            let execute = match &self.states[position] {
+                State::Todo if step.again => leaves || used[position],
+                State::Todo if step.transient => leaves || used[position] || self.never_needed(position),
+                State::Todo => true,
+                State::Stored | State::Ended(_) => leaves,
+                State::Running | State::Kept | State::Left | State::Repeating(_) | State::Repeated(_) => {
+                    false
+                }
+            };
+            if !execute {
                 continue;
             }
-            wanted[position] =
-                wanted[position] || !self.steps[position].transient || self.never_needed(position);
-            if wanted[position] {
-                for need in &self.steps[position].needs {
-                    if let Some(&needed) = self.positions.get(need) {
-                        wanted[needed] = true;
-                    }
+            executed[position] = true;
+            something |= self.states[position] == State::Todo && !step.again;
+            read.extend(step.reads.iter().map(String::as_str));
+            for need in &step.needs {
+                if let Some(&needed) = self.positions.get(need) {
+                    used[needed] = true;
                 }
             }
         }
         let mut remaining = Remaining { steps: Vec::new(), stored: BTreeSet::new(), ended: BTreeMap::new() };
         for (position, step) in self.steps.iter().enumerate() {
-            if !wanted[position] {
-                continue;
+            if executed[position] {
+                let again = step.again || self.states[position] != State::Todo;
+                remaining.steps.push(Step { again, ..step.clone() });
             }
-            match &self.states[position] {
-                State::Todo => remaining.steps.push(step.clone()),
-                State::Stored => {
-                    remaining.stored.insert(step.name.clone());
+            if executed[position] || used[position] || self.deadly.contains(&position) {
+                match &self.states[position] {
+                    State::Stored => {
+                        remaining.stored.insert(step.name.clone());
+                    }
+                    State::Ended(how) => {
+                        remaining.ended.insert(step.name.clone(), how.clone());
+                    }
+                    _ => {}
                 }
-                State::Ended(how) => {
-                    remaining.ended.insert(step.name.clone(), how.clone());
-                }
-                State::Running | State::Kept => {}
             }
         }
-        (!remaining.steps.is_empty()).then_some(remaining)
+        something.then_some(remaining)
     }
 
     /// A transient step that nothing else in the task needs is asked for by itself (a user may want its side effect).
@@ -227,6 +343,21 @@ impl TaskProgress {
         let name = &self.steps[position].name;
         !self.steps[position + 1..].iter().any(|step| step.needs.contains(name))
     }
+}
+
+/// Did a process die under it, as far as an earlier worker has stored?
+fn was_a_death(how: &Ended) -> bool {
+    const DEATHS: [&str; 8] = [
+        "ProcessKilled",
+        "ProcessExited",
+        "TimeoutError",
+        "MemoryError",
+        "JobTimeout",
+        "JobOutOfMemory",
+        "JobFailed",
+        "JobCancelled",
+    ];
+    matches!(how, Ended::Error { class, .. } if DEATHS.contains(&class.as_str()))
 }
 
 #[cfg(test)]
@@ -238,12 +369,12 @@ mod tests {
             name: name.to_owned(),
             needs: needs.iter().map(|need| (*need).to_owned()).collect(),
             transient,
-            fingerprint: String::new(),
+            ..Step::default()
         }
     }
 
     fn killed() -> Ended {
-        Ended::Error { class: "ChildDied".to_owned(), message: "killed".to_owned() }
+        Ended::Error { class: "ProcessKilled".to_owned(), message: "killed".to_owned() }
     }
 
     fn names(remaining: &Remaining) -> Vec<&str> {
@@ -267,7 +398,7 @@ mod tests {
         task.on_started("done").unwrap();
         task.on_stored("done").unwrap();
         task.on_started("crash").unwrap();
-        assert_eq!(task.on_child_died(&killed()).as_deref(), Some("crash"));
+        assert_eq!(task.on_child_died(&killed()), [("crash".to_owned(), killed())]);
 
         let remaining = task.remaining().unwrap();
         assert_eq!(names(&remaining), ["needed", "after", "also"]);
@@ -279,7 +410,7 @@ mod tests {
     fn a_child_that_dies_between_variables_is_replaced_a_bounded_number_of_times() {
         let mut task = TaskProgress::new(vec![step("a", &[], false), step("t", &[], true)]);
         for _ in 0..MAX_DEATHS_BETWEEN_VARIABLES {
-            assert_eq!(task.on_child_died(&killed()), None);
+            assert_eq!(task.on_child_died(&killed()), []);
             assert!(!task.is_hopeless());
         }
         task.on_child_died(&killed());
@@ -319,7 +450,7 @@ mod tests {
         task.on_kept("t").unwrap();
         task.on_started("a").unwrap();
         assert!(!task.on_host_gone());
-        assert_eq!(task.on_child_died(&killed()).as_deref(), Some("a"));
+        assert_eq!(task.on_child_died(&killed()), [("a".to_owned(), killed())]);
         assert_eq!(names(&task.remaining().unwrap()), ["b"]);
     }
 
@@ -331,5 +462,117 @@ mod tests {
         task.on_ended("a", Ended::Nothing).unwrap();
         assert!(task.on_ended("a", Ended::Nothing).is_err());
         assert!(task.on_started("b").unwrap_err().to_string().contains("no step"));
+    }
+
+    /// `LIST`: `w` changes it, `x` changes and reads it, `r` reads it.
+    fn sharing(name: &str, needs: &[&str]) -> Step {
+        let state = || vec!["LIST".to_owned()];
+        let changes = if name.starts_with(['w', 'x']) { state() } else { Vec::new() };
+        let reads = if name.starts_with(['x', 'r']) { state() } else { Vec::new() };
+        Step { changes, reads, ..step(name, needs, false) }
+    }
+
+    fn store(task: &mut TaskProgress, names: &[&str]) {
+        for name in names {
+            task.on_started(name).unwrap();
+            task.on_stored(name).unwrap();
+        }
+    }
+
+    fn die_under(task: &mut TaskProgress, name: &str) -> Vec<(String, Ended)> {
+        task.on_started(name).unwrap();
+        task.on_child_died(&killed())
+    }
+
+    fn again(remaining: &Remaining) -> Vec<&str> {
+        remaining.steps.iter().filter(|step| step.again).map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_a_remaining_step_reads_is_left_again_by_those_before_it() {
+        let mut task = TaskProgress::new(vec![
+            step("a", &[], false),
+            sharing("w", &["a"]),
+            sharing("x", &[]),
+            step("crash", &[], false),
+            sharing("r", &[]),
+            sharing("w2", &[]),
+        ]);
+        store(&mut task, &["a", "w", "x"]);
+        assert_eq!(die_under(&mut task, "crash"), [("crash".to_owned(), killed())]);
+        let remaining = task.remaining().unwrap();
+        // What comes after the reader is not for it, and is not again.
+        assert_eq!(names(&remaining), ["w", "x", "r", "w2"]);
+        assert_eq!(again(&remaining), ["w", "x"]);
+        assert_eq!(remaining.stored, ["a", "w", "x"].map(str::to_owned).into());
+        for name in ["w", "x"] {
+            assert!(task.is_again(name));
+            task.on_started(name).unwrap();
+            task.on_left(name).unwrap();
+        }
+        assert!(!task.is_again("r"));
+        store(&mut task, &["r", "w2"]);
+        assert_eq!(task.remaining(), None);
+    }
+
+    #[test]
+    fn one_under_which_a_process_died_is_not_executed_again_and_one_that_failed_is() {
+        let mut task = TaskProgress::new(vec![
+            sharing("x", &[]),
+            sharing("x2", &[]),
+            sharing("x3", &[]),
+            sharing("r", &[]),
+        ]);
+        task.on_started("x").unwrap();
+        task.on_ended("x", Ended::Error { class: "ValueError".to_owned(), message: String::new() }).unwrap();
+        die_under(&mut task, "x2");
+        let remaining = task.remaining().unwrap();
+        assert_eq!(names(&remaining), ["x", "x3", "r"]);
+        assert!(remaining.ended.contains_key("x"));
+
+        let mut later = TaskProgress::new(vec![sharing("x", &[]), sharing("x2", &[]), sharing("r", &[])]);
+        later.on_answered("x", None);
+        later.on_answered("x2", Some(killed()));
+        assert_eq!(names(&later.remaining().unwrap()), ["x", "r"]);
+    }
+
+    #[test]
+    fn readers_of_what_cannot_be_left_again_are_told() {
+        let mut task = TaskProgress::new(vec![
+            sharing("x", &[]),
+            step("crash", &[], false),
+            sharing("r", &[]),
+            step("other", &[], false),
+        ]);
+        store(&mut task, &["x"]);
+        die_under(&mut task, "crash");
+        let lost = die_under(&mut task, "x");
+        assert_eq!(lost.len(), 1);
+        let (name, Ended::Error { message, .. }) = &lost[0] else { panic!("{lost:?}") };
+        assert!(name == "r" && message.starts_with("x, which is executed again here"), "{message}");
+        assert_eq!(names(&task.remaining().unwrap()), ["other"]);
+    }
+
+    #[test]
+    fn what_another_task_stores_is_executed_only_for_those_that_are_left() {
+        let again = Step { again: true, ..sharing("x", &["t"]) };
+        let value = Step { again: true, ..step("t", &[], false) };
+        let mut task = TaskProgress::new(vec![value, again, sharing("r", &[]), step("last", &[], false)]);
+        assert_eq!(names(&task.remaining().unwrap()), ["t", "x", "r", "last"]);
+        task.on_answered("r", None);
+        assert_eq!(names(&task.remaining().unwrap()), ["last"]);
+        task.on_answered("last", None);
+        assert_eq!(task.remaining(), None);
+    }
+
+    #[test]
+    fn a_host_that_goes_away_takes_what_was_left_with_it() {
+        let mut task = TaskProgress::new(vec![sharing("x", &[]), sharing("r", &[]), sharing("r2", &[])]);
+        store(&mut task, &["x", "r"]);
+        assert!(task.on_host_gone());
+        assert_eq!(names(&task.remaining().unwrap()), ["x", "r2"]);
+        task.on_started("x").unwrap();
+        assert!(task.on_host_gone());
+        assert_eq!(again(&task.remaining().unwrap()), ["x"]);
     }
 }

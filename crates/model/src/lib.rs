@@ -20,4 +20,4 @@ pub use job_id::{JobId, NotAJob, is_cluster_name};
 pub use problem::{Problem, ProblemKind, Severity};
 pub use resources::Resources;
 pub use urgency::Urgency;
-pub use variable::{Argument, Dependency, RunData, VariableSpec};
+pub use variable::{Argument, Dependency, RunData, StateUse, VariableSpec};

@@ -53,6 +53,8 @@ pub enum ProblemKind {
     BadArgument,
     /// A `Group` used in a way that cannot work.
     BadGroup,
+    /// One variable reads what another one leaves in the module, and does not say that it depends on it.
+    SharedState,
     /// Found by pyflakes.
     Pyflakes,
 }

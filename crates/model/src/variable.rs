@@ -59,6 +59,30 @@ impl Argument {
     }
 }
 
+/// State outside of a function that it uses: something in the module that is changed while variables are computed, or a
+/// file of a fixed name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateUse {
+    /// Which state, as users know it: `TABLE`, `helper.CACHE`, `file scratch.npy`. Equal names are the same state.
+    pub name: String,
+    /// The function, or what it calls, changes it.
+    #[serde(default)]
+    pub changes: bool,
+    /// The function's value depends on what others have left in it: without them it would be another one.
+    #[serde(default)]
+    pub reads: bool,
+    /// Whoever uses it is to be computed in one process, one after the other, but nothing has to be executed again for it
+    /// (a cache, which fills itself again).
+    #[serde(default)]
+    pub together: bool,
+    /// Where it is changed, or else read (line from 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The file, where it is not the context file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
 /// A variable as declared, reported by the context host as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariableSpec {
@@ -105,4 +129,7 @@ pub struct VariableSpec {
     /// Fingerprint of the function, what it calls and which globals it reads (hex).
     #[serde(default)]
     pub fingerprint: String,
+    /// State that it uses and that some variable changes, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<StateUse>,
 }

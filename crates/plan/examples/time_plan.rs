@@ -134,5 +134,6 @@ fn variable(shape: &str, at: usize) -> Result<VariableSpec, String> {
         line: Some(4 * at as u32 + 1),
         file: None,
         fingerprint: format!("{at:016x}"),
+        state: Vec::new(),
     })
 }

@@ -50,7 +50,11 @@ pub(crate) fn with_commands(dag: &Dag, chosen: &Chosen) -> Option<WithCommands> 
             }
         });
     let graph = Graph { needed_by: needs.turned(variables.len()), needs };
-    let order = graph.order();
+    let mut order = Vec::with_capacity(variables.len());
+    for &place in &dag.order {
+        order.extend(Some(command_of[place as usize]).filter(|&command| command != NOWHERE));
+        order.push(place);
+    }
     // A command asks for a job; what depends on it does not.
     let mut promotion = dag.promotion.clone();
     let mut runs = chosen.runs.clone();
@@ -70,7 +74,7 @@ pub(crate) fn with_commands(dag: &Dag, chosen: &Chosen) -> Option<WithCommands> 
 /// What stands in the graph for the command of a variable.
 fn command(owner: &VariableSpec) -> VariableSpec {
     let resources = owner.job.as_ref().map_or_else(Resources::default, |job| job.resources.clone());
-    VariableSpec { cluster: true, transient: false, resources, ..owner.clone() }
+    VariableSpec { cluster: true, transient: false, resources, state: Vec::new(), ..owner.clone() }
 }
 
 /// By place: the group of what is computed here; 0 for everything else.

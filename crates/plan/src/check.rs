@@ -6,6 +6,7 @@ use amore_model::{Dependency, Problem, ProblemKind, RunData, Severity, VariableS
 
 use crate::{
     check_jobs,
+    check_state::undeclared_state,
     cycles::{Ring, rings},
     dag::{Dag, Graph, Promotion, Unmet},
     glob::Pattern,
@@ -72,11 +73,11 @@ pub fn check(variables: Vec<VariableSpec>) -> Checked {
     let mut names = Nearest::new(&variables);
     problems.extend(unmet.iter().filter_map(|&unmet| missing(&variables, unmet, &mut names)));
 
-    let order = graph.order();
+    let promotion = promotion(&variables, &graph);
+    let order = graph.execution_order(|at| promotion.cluster[at as usize].is_some());
     if order.len() < variables.len() {
         problems.extend(rings(&graph).iter().map(|ring| cycle(&variables, ring)));
     }
-    let promotion = promotion(&variables, &graph);
     raw_on_proc(&variables, &graph, &promotion, &mut problems);
     resources_without_effect(&variables, &promotion, &mut problems);
     check_jobs::commands(&variables, &places, &mut problems);
@@ -94,7 +95,10 @@ pub fn check(variables: Vec<VariableSpec>) -> Checked {
     if let Some(linked) = &dag {
         check_jobs::tied(linked, &mut problems);
     }
-    if problems.len() > before {
+    if let Some(linked) = dag.as_ref().filter(|_| problems.len() == before) {
+        undeclared_state(linked, &mut problems);
+        sort(&mut problems);
+    } else if problems.len() > before {
         sort(&mut problems);
         dag = None;
     }

@@ -5,14 +5,18 @@
 //! value does not cross at all. One that is cheap (nothing asks for a Slurm job) is computed
 //! wherever it is used; others are tied to their dependents.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use amore_model::{JobSpec, Resources, VariableSpec};
 
 use crate::{
-    Dag, Place, PlaceReason, PlannedJob, PlannedStep, PlannedTask, PlannedVariable, Request, TaskReason, Why,
+    Dag, Place, PlaceReason, PlannedJob, PlannedStep, PlannedTask, PlannedVariable, Request, SharedHere,
+    TaskReason, Why,
     after::{at_home, groups, with_commands},
     dag::{Graph, Neighbours},
     jobs::{Jobs, NOWHERE},
     select::Chosen,
+    state::Shared,
 };
 
 /// On which sides a variable is computed.
@@ -36,15 +40,29 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
     let first_command = dag.variables().len() as u32;
     let with_commands = with_commands(dag, chosen);
     let (dag, chosen) = with_commands.as_ref().map_or((dag, chosen), |with| (&with.dag, &with.chosen));
-    let sides = sides(dag, chosen, cluster_available);
+    // Not selected, but what it leaves in the module may be read by what is.
+    let may_run = |place: u32| {
+        let variable = &dag.variables()[place as usize];
+        let has_data = dag.promotion.proc[place as usize].is_none() || request.has_proc();
+        place < first_command && variable.job.is_none() && has_data
+    };
+    let shared = Shared::of(dag, &chosen.runs, may_run);
+    // For everything that decides on places.
+    let linked = shared.linked(dag);
+    let linked = linked.as_ref().unwrap_or(dag);
+    let sides = sides(linked, chosen, cluster_available);
     let local = |place: u32| sides[place as usize].local && place < first_command;
-    let group = groups(dag, local, first_command);
-    let home = at_home(dag, local, &group);
+    let group = groups(linked, local, first_command);
+    let home = at_home(linked, local, &group);
     // The one task of each variable that is not transient.
     let first_here = |place: u32| home[place as usize] && group[place as usize] == 0;
-    let (mut task_of, local_tasks) = local_parts(dag, first_here, parts);
+    let (mut task_of, local_tasks) = if shared.apart && !cluster_available {
+        apart(linked, first_here, parts)
+    } else {
+        local_parts(linked, first_here, parts)
+    };
     let jobs =
-        Jobs::of(dag, first_command, |place| sides[place as usize].cluster && dag.needs_cluster(place));
+        Jobs::of(linked, first_command, |place| sides[place as usize].cluster && dag.needs_cluster(place));
     for (task, &job) in task_of.iter_mut().zip(&jobs.of).filter(|(_, job)| **job != NOWHERE) {
         *task = local_tasks as u32 + job;
     }
@@ -56,24 +74,36 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
         };
         task(Place::Cluster, job.resources, reason)
     }));
-    later_here(&mut tasks, &mut task_of, dag, &sides, (&group, &home), first_command, &light);
+    later_here(&mut tasks, &mut task_of, linked, &sides, (&group, &home), first_command, &light);
     let tied = |place: u32| cluster_available && dag.needs_cluster(place);
-    let mut beside = beside(dag, &sides, &task_of, tied);
+    let mut beside = beside(linked, &sides, &task_of, tied);
+    let is_stored = |place: u32| !dag.variables()[place as usize].transient || tied(place);
+    let mut again = again(dag, &shared, (&task_of, &beside), (&chosen.runs, may_run, is_stored));
 
     let mut variables = Vec::new();
     let mut given: Vec<Vec<u32>> = vec![Vec::new(); tasks.len()];
-    for &place in dag.order().iter().filter(|&&place| sides[place as usize] != Sides::default()) {
+    for &place in dag.order() {
         let mut here = std::mem::take(&mut beside[place as usize]);
         if task_of[place as usize] != NOWHERE {
             here.insert(0, task_of[place as usize]);
         }
-        let step = step(dag, place, first_command);
+        let again_in = again.remove(&place).unwrap_or_default();
+        if here.is_empty() && again_in.is_empty() {
+            continue;
+        }
+        let step = step(dag, &shared, place, first_command);
+        for (task, needs) in again_in {
+            given[task as usize].extend(needs);
+            tasks[task as usize].steps.push(PlannedStep { again: true, ..step.clone() });
+        }
         for &task in &here {
             // Where a local transient variable is needed it is computed.
-            given[task as usize].extend(dag.needs(place).iter().copied().filter(|&need| {
-                let stored = !dag.variables()[need as usize].transient || tied(need);
-                stored && task_of[need as usize] != task
-            }));
+            given[task as usize].extend(
+                dag.needs(place)
+                    .iter()
+                    .copied()
+                    .filter(|&need| is_stored(need) && task_of[need as usize] != task),
+            );
             match &dag.variables()[place as usize].job {
                 Some(job) if place >= first_command => {
                     tasks[task as usize].job = Some(command(dag, place, job))
@@ -81,7 +111,7 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
                 _ => tasks[task as usize].steps.push(step.clone()),
             }
         }
-        if place >= first_command {
+        if place >= first_command || here.is_empty() {
             continue;
         }
         variables.push(PlannedVariable {
@@ -104,8 +134,77 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
         task.waits_for.sort_unstable();
         task.waits_for.dedup();
         task.given = names(dag, given.iter().copied().filter(|&need| need < first_command));
+        task.shares = shares(dag, &shared, task);
     }
     in_order(tasks, variables)
+}
+
+/// By place the tasks in which it is executed again for what it leaves, each with the values that it reads of earlier ones.
+fn again(
+    dag: &Dag,
+    shared: &Shared,
+    (task_of, beside): (&[u32], &[Vec<u32>]),
+    facts: (&[bool], impl Fn(u32) -> bool + Copy, impl Fn(u32) -> bool + Copy),
+) -> HashMap<u32, Vec<(u32, Vec<u32>)>> {
+    let (runs, may_run, is_stored) = facts;
+    let tasks_of = |place: u32| {
+        beside[place as usize]
+            .iter()
+            .copied()
+            .chain(Some(task_of[place as usize]).filter(|&task| task != NOWHERE))
+    };
+    // Tasks in which somebody reads shared state.
+    let mut members: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
+    for &place in dag.order() {
+        if shared.touches(place).iter().any(|touch| touch.reads) {
+            members.extend(tasks_of(place).map(|task| (task, HashSet::new())));
+        }
+    }
+    if members.is_empty() {
+        return HashMap::new();
+    }
+    for &place in dag.order() {
+        for task in tasks_of(place) {
+            if let Some(members) = members.get_mut(&task) {
+                members.insert(place);
+            }
+        }
+    }
+    let mut found: HashMap<u32, Vec<(u32, Vec<u32>)>> = HashMap::new();
+    for (task, members) in members {
+        let in_cluster = members.iter().any(|&place| dag.needs_cluster(place));
+        let again = shared.again(dag, &members, in_cluster, (runs, may_run, is_stored));
+        let mut given = again.given;
+        for place in again.places {
+            found.entry(place).or_default().push((task, std::mem::take(&mut given)));
+        }
+    }
+    found
+}
+
+/// State that several steps of a task use.
+fn shares(dag: &Dag, shared: &Shared, task: &PlannedTask) -> Vec<SharedHere> {
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for step in &task.steps {
+        for touch in dag.place(&step.name).map_or(&[][..], |place| shared.touches(place)) {
+            found.entry(shared.name(touch.piece)).or_default().push(step.name.clone());
+        }
+    }
+    found
+        .into_iter()
+        .filter(|(_, variables)| variables.len() > 1)
+        .map(|(state, variables)| SharedHere { state: state.to_owned(), variables })
+        .collect()
+}
+
+/// Parts of what is light, and of the rest: without Slurm, where the light ones must not see what the others leave.
+fn apart(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u32>, usize) {
+    let (mut task_of, light) = local_parts(dag, |place| inside(place) && !dag.needs_cluster(place), parts);
+    let (heavy_of, heavy) = local_parts(dag, |place| inside(place) && dag.needs_cluster(place), parts);
+    for (task, heavy) in task_of.iter_mut().zip(heavy_of).filter(|(_, heavy)| *heavy != NOWHERE) {
+        *task = light as u32 + heavy;
+    }
+    (task_of, light + heavy)
 }
 
 /// Adds the tasks (like `light`) of what needs no cluster and comes after commands, and of commands if they are executed here.
@@ -195,6 +294,7 @@ fn task(place: Place, resources: Resources, reason: TaskReason) -> PlannedTask {
         job: None,
         waits_for: Vec::new(),
         given: Vec::new(),
+        shares: Vec::new(),
     }
 }
 
@@ -220,13 +320,16 @@ fn beside(dag: &Dag, sides: &[Sides], task_of: &[u32], tied: impl Fn(u32) -> boo
     beside
 }
 
-fn step(dag: &Dag, place: u32, first_command: u32) -> PlannedStep {
+fn step(dag: &Dag, shared: &Shared, place: u32, first_command: u32) -> PlannedStep {
     let VariableSpec { name, transient, fingerprint, .. } = &dag.variables()[place as usize];
     PlannedStep {
         name: name.clone(),
         needs: names(dag, dag.needs(place).iter().copied().filter(|&need| need < first_command)),
         transient: *transient,
         fingerprint: fingerprint.clone(),
+        again: false,
+        changes: shared.changes(place),
+        reads: shared.reads(place),
     }
 }
 

@@ -45,7 +45,7 @@ impl Dag {
         self.places.get(name).copied()
     }
 
-    /// All places, dependencies first; among those that are ready the order of the file holds.
+    /// All places, in the order in which DAMNIT executes them in one process: see [`Graph::execution_order`].
     pub fn order(&self) -> &[u32] {
         &self.order
     }
@@ -183,8 +183,48 @@ impl Graph {
         self.needs.len()
     }
 
-    /// Dependencies first; among those that are ready the order of the file. What stands on a cycle, or needs
-    /// something that does, is left out.
+    /// The order of DAMNIT 0.4 (`graphlib.TopologicalSorter.static_order`): first all that need nothing, then all that need
+    /// only these, and so on. Those that need nothing are in the order in which the file speaks of them, by declaring them or by depending on
+    /// them; later ones as the last dependency of each came. What stands on a cycle, or needs something that does, is left out.
+    ///
+    /// What needs no cluster has the order that it has without the rest, as in DAMNIT, where the rest is another process.
+    pub(crate) fn execution_order(&self, cluster: impl Fn(u32) -> bool) -> Vec<u32> {
+        let count = self.len();
+        let mut met = vec![false; count];
+        let mut ready = Vec::new();
+        let mut meet = |at: u32| {
+            if !std::mem::replace(&mut met[at as usize], true) && self.needs.of(at).is_empty() {
+                ready.push(at);
+            }
+        };
+        for at in 0..count as u32 {
+            meet(at);
+            self.needs
+                .of(at)
+                .iter()
+                .copied()
+                .filter(|&need| cluster(need) || !cluster(at))
+                .for_each(&mut meet);
+        }
+        let mut open: Vec<u32> = (0..count as u32).map(|at| self.needs.of(at).len() as u32).collect();
+        let mut order = Vec::with_capacity(count);
+        while !ready.is_empty() {
+            let mut next = Vec::new();
+            for &at in &ready {
+                for &dependent in self.needed_by.of(at) {
+                    open[dependent as usize] -= 1;
+                    if open[dependent as usize] == 0 {
+                        next.push(dependent);
+                    }
+                }
+            }
+            order.append(&mut ready);
+            ready = next;
+        }
+        order
+    }
+
+    /// Dependencies first; among those that are ready the smallest.
     pub(crate) fn order(&self) -> Vec<u32> {
         let count = self.len();
         let mut open: Vec<u32> = (0..count as u32).map(|at| self.needs.of(at).len() as u32).collect();

@@ -16,6 +16,7 @@
 mod after;
 mod check;
 mod check_jobs;
+mod check_state;
 mod cut;
 mod cycles;
 mod dag;
@@ -26,6 +27,7 @@ mod plan;
 mod problem_at;
 mod promote;
 mod select;
+mod state;
 mod words;
 
 pub use check::{Checked, check, merged};
@@ -33,7 +35,7 @@ pub use dag::Dag;
 pub use glob::Pattern;
 pub use plan::{
     Availability, LeftOut, LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedStep, PlannedTask,
-    PlannedVariable, Request, Selection, TaskReason, Why, plan,
+    PlannedVariable, Request, Selection, SharedHere, TaskReason, Why, plan,
 };
 pub use select::{SelectError, UnknownName};
 pub use words::describe;

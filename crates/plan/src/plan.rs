@@ -62,6 +62,13 @@ pub struct Request {
     pub stored: Vec<String>,
 }
 
+impl Request {
+    /// Is the run opened with its proc data?
+    pub(crate) fn has_proc(&self) -> bool {
+        self.selection.run_data != RunData::Raw && self.availability.proc
+    }
+}
+
 impl Default for Request {
     /// Everything, on a run with raw and proc data, without Slurm, in one task.
     fn default() -> Self {
@@ -124,6 +131,18 @@ pub struct PlannedTask {
     /// Dependencies of the steps that an earlier task stores and this one reads from the run's file, in the order of
     /// the context file.
     pub given: Vec<String>,
+    /// State that several of its steps use, and which therefore run in one process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<SharedHere>,
+}
+
+/// State outside of functions that several steps of a task use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedHere {
+    /// Which state.
+    pub state: String,
+    /// The steps, in order.
+    pub variables: Vec<String>,
 }
 
 impl PlannedTask {
@@ -131,13 +150,18 @@ impl PlannedTask {
     pub fn names(&self) -> Vec<String> {
         match &self.job {
             Some(job) => vec![format!("{} (its command)", job.variable)],
-            None => self.steps.iter().map(|step| step.name.clone()).collect(),
+            None => self.own_steps().map(|step| step.name.clone()).collect(),
         }
+    }
+
+    /// The steps that are computed for their value, and not again for what they leave in the module.
+    pub fn own_steps(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(|step| !step.again)
     }
 
     /// Does it compute this variable, or execute its command?
     pub fn is_about(&self, name: &str) -> bool {
-        self.steps.iter().any(|step| step.name == name)
+        self.own_steps().any(|step| step.name == name)
             || self.job.as_ref().is_some_and(|job| job.variable == name)
     }
 }
@@ -190,7 +214,7 @@ impl TaskReason {
 }
 
 /// One variable to compute in a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStep {
     /// The variable.
     pub name: String,
@@ -200,6 +224,22 @@ pub struct PlannedStep {
     pub transient: bool,
     /// Fingerprint of the function.
     pub fingerprint: String,
+    /// Executed for what it leaves in the module, which later steps read. Its value is not stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// State that it changes, of that which variables share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// State that it reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
+}
+
+impl PlannedStep {
+    /// Is its value to be stored by its task?
+    pub fn is_stored(&self) -> bool {
+        !self.transient && !self.again
+    }
 }
 
 /// Why a variable runs, where, and why there.
@@ -211,7 +251,7 @@ pub struct PlannedVariable {
     pub why: Why,
     /// The task that computes it, the first if there are several.
     pub task: usize,
-    /// Further tasks that compute it too, because its value cannot be read back. Only for transient variables.
+    /// Further tasks that compute it too, because its value cannot be read back (only for transient variables).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_in: Vec<usize>,
     /// Why there.
@@ -296,9 +336,8 @@ pub fn plan(dag: &Dag, request: &Request) -> Result<Plan, SelectError> {
         .filter(|name| seen.insert(name.as_str()))
         .cloned()
         .collect();
-    let raw_only = request.selection.run_data == RunData::Raw || !request.availability.proc;
     Ok(Plan {
-        data: if raw_only { RunData::Raw } else { RunData::All },
+        data: if request.has_proc() { RunData::All } else { RunData::Raw },
         tasks,
         variables,
         left_out: chosen.left_out,

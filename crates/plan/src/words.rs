@@ -8,7 +8,8 @@ use std::{
 use amore_model::{RunData, shell};
 
 use crate::{
-    LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedTask, PlannedVariable, TaskReason, Why,
+    LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedStep, PlannedTask, PlannedVariable,
+    TaskReason, Why,
 };
 
 /// How many names a line lists before it counts the rest.
@@ -137,16 +138,45 @@ fn write_task(
                 let again = if variable.task == number { "computed here" } else { "computed again here" };
                 let names: Vec<String> =
                     names.iter().filter(|name| here.contains(name.as_str())).cloned().collect();
-                notes.push(format!("{again} for {}", listed(&names)));
+                if !names.is_empty() {
+                    notes.push(format!("{again} for {}", listed(&names)));
+                }
             }
             PlaceReason::BesideDependents { .. } => {}
         }
         writeln!(out, "  {:width$}  {}", variable.name, notes.join("; "))?;
     }
+    for step in task.steps.iter().filter(|step| step.again) {
+        writeln!(out, "  {:width$}  {}", step.name, why_again(task, step))?;
+    }
+    for shared in task.shares.iter().filter(|shared| shared.variables.len() > 1) {
+        writeln!(
+            out,
+            "  one process, one after the other, as they use {}: {}",
+            shared.state,
+            listed(&shared.variables)
+        )?;
+    }
     if !task.given.is_empty() {
         writeln!(out, "  read from the run's file: {}", listed(&task.given))?;
     }
     Ok(())
+}
+
+/// Why a step is executed that is stored elsewhere, or was before.
+fn why_again(task: &PlannedTask, step: &PlannedStep) -> String {
+    let after = task.steps.iter().skip_while(|other| other.name != step.name).skip(1);
+    let read: Vec<String> = step
+        .changes
+        .iter()
+        .filter(|state| after.clone().any(|other| other.reads.contains(*state)))
+        .cloned()
+        .collect();
+    if read.is_empty() {
+        "executed again here for its value; not stored".to_owned()
+    } else {
+        format!("executed again here for what it leaves in {}; not stored", listed(&read))
+    }
 }
 
 /// The command of a variable, as it is written in the context file.

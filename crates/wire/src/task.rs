@@ -27,7 +27,7 @@ pub struct ContextSource {
 }
 
 /// One variable to compute in a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The variable.
     pub name: String,
@@ -40,6 +40,16 @@ pub struct Step {
     /// Fingerprint of the function as planned; stored in the provenance.
     #[serde(default)]
     pub fingerprint: String,
+    /// Executed for what it leaves in the module, before a step that reads it. Its value is not stored: that is for
+    /// another task to do, or was done before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// State that it changes, of that which variables share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// State that it reads: steps before it that change it are executed in the same process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
 }
 
 /// Bounds on what a variable may use.

@@ -194,8 +194,10 @@ impl<'a> Session<'a> {
             listener.tell(&Event::Notice { message: message.to_owned() });
         }
         let urgency = request.urgency(plans.len());
-        let variables =
-            plans.iter().map(|(_, plan)| plan.tasks.iter().map(|task| task.steps.len()).sum::<usize>()).sum();
+        let variables = plans
+            .iter()
+            .map(|(_, plan)| plan.tasks.iter().map(|task| task.own_steps().count()).sum::<usize>())
+            .sum();
         listener.tell(&Event::Planned { runs: plans.len(), variables, missing: missing.clone() });
         for notice in about_table {
             if !(notice.about_view && self.warned_of_view) {

@@ -273,7 +273,7 @@ impl<'a> Session<'a> {
 
     /// Shows what was taken up, for a command that asks for nothing else.
     pub(super) fn show_adopted(&mut self, display: &'a mut dyn FnMut(&Event)) -> Result<(), Failure> {
-        let variables = self.tasks.iter().map(|task| task.planned.steps.len()).sum();
+        let variables = self.tasks.iter().map(|task| task.planned.own_steps().count()).sum();
         let runs = self.requests.iter().map(|request| request.open.len()).sum();
         display(&Event::Planned { runs, variables, missing: Vec::new() });
         let mut display = Some(display);

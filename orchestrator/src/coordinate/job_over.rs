@@ -51,9 +51,9 @@ impl Session<'_> {
             return;
         }
         let task = &mut self.tasks[position];
-        let left = task.results.next_attempt(task.planned.steps.iter().map(|step| step.name.as_str())).steps;
+        let left = task.results.next_attempt(&task.planned.steps).steps;
         let stored =
-            |name: &String| task.planned.steps.iter().any(|step| step.name == *name && !step.transient);
+            |name: &String| task.planned.steps.iter().any(|step| step.name == *name && step.is_stored());
         if !left.iter().any(stored) {
             self.end_task(position, None);
             return;
@@ -189,7 +189,7 @@ impl Session<'_> {
             return;
         }
         let task = &mut self.tasks[position];
-        let left = task.results.next_attempt(task.planned.steps.iter().map(|step| step.name.as_str())).steps;
+        let left = task.results.next_attempt(&task.planned.steps).steps;
         for name in left {
             let how = Ended::Error { class: class.to_owned(), message: message.to_owned() };
             task.journey.give_up.entry(name).or_insert(how);

@@ -116,6 +116,7 @@ impl TaskRecord {
             job: None,
             waits_for: Vec::new(),
             given: Vec::new(),
+            shares: Vec::new(),
         };
         let tasks = if plan.tasks.is_empty() && !forget.is_empty() {
             std::slice::from_ref(&only_forget)
@@ -149,8 +150,7 @@ impl TaskRecord {
 
     /// What a worker is given for the next attempt; `None` when everything is stored already.
     pub fn to_wire(&self, common: &Common, attempt: u32) -> Option<Task> {
-        let NextAttempt { steps, given, ended } =
-            self.results.next_attempt(self.planned.steps.iter().map(|step| step.name.as_str()));
+        let NextAttempt { steps, again, given, ended } = self.results.next_attempt(&self.planned.steps);
         if steps.is_empty() && (self.forget.is_empty() || attempt > 1) {
             return None;
         }
@@ -158,16 +158,20 @@ impl TaskRecord {
         let given: BTreeMap<String, PathBuf> =
             self.planned.given.iter().chain(&given).map(|name| (name.clone(), run_file.clone())).collect();
         let wanted: std::collections::HashSet<&str> = steps.iter().map(String::as_str).collect();
+        let again: std::collections::HashSet<&str> = again.iter().map(String::as_str).collect();
         let steps = self
             .planned
             .steps
             .iter()
-            .filter(|step| wanted.contains(step.name.as_str()))
+            .filter(|step| wanted.contains(step.name.as_str()) || again.contains(step.name.as_str()))
             .map(|step| Step {
                 name: step.name.clone(),
                 needs: step.needs.clone(),
                 transient: step.transient,
                 fingerprint: step.fingerprint.clone(),
+                again: again.contains(step.name.as_str()),
+                changes: step.changes.clone(),
+                reads: step.reads.clone(),
             })
             .collect();
         Some(Task { steps, given, ended, ..self.wire_of(common, attempt) })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use amore_model::JobId;
+use amore_plan::PlannedStep;
 use amore_wire::{ended::Ended, task::Outcome};
 
 /// Attempts at a task whose worker goes away under it.
@@ -156,6 +157,9 @@ pub struct TaskResults {
 pub struct NextAttempt {
     /// Names of the steps to execute (transient ones again).
     pub steps: Vec<String>,
+    /// Names of steps whose outcome is stored and that change state of the module: the worker executes them again if one of
+    /// `steps` reads that.
+    pub again: Vec<String>,
     /// Values to read from the run's file.
     pub given: Vec<String>,
     /// Outcomes without a value that dependents must be told.
@@ -163,13 +167,22 @@ pub struct NextAttempt {
 }
 
 impl TaskResults {
-    /// Splits the steps of a task into what is stored and what is left.
-    pub fn next_attempt<'a>(&self, steps: impl IntoIterator<Item = &'a str>) -> NextAttempt {
-        let mut next = NextAttempt { steps: Vec::new(), given: Vec::new(), ended: BTreeMap::new() };
-        for name in steps {
+    /// Splits the steps of a task into what is stored and what is left. Those that only leave something for others are neither.
+    pub fn next_attempt<'a>(&self, steps: impl IntoIterator<Item = &'a PlannedStep>) -> NextAttempt {
+        let mut next =
+            NextAttempt { steps: Vec::new(), again: Vec::new(), given: Vec::new(), ended: BTreeMap::new() };
+        for step in steps {
+            let name = step.name.as_str();
+            if step.again {
+                next.again.push(name.to_owned());
+                continue;
+            }
             if !self.collected.contains(name) {
                 next.steps.push(name.to_owned());
                 continue;
+            }
+            if !step.changes.is_empty() {
+                next.again.push(name.to_owned());
             }
             match self.outcomes.get(name) {
                 Some(Outcome::Value) | None => next.given.push(name.to_owned()),
@@ -230,8 +243,12 @@ mod tests {
         results.outcomes.insert("b".to_owned(), Outcome::Skipped { message: "no beam".to_owned() });
         results.outcomes.insert("c".to_owned(), Outcome::Value);
         results.collected = ["a".to_owned(), "b".to_owned()].into();
-        let next = results.next_attempt(["a", "b", "c", "d"]);
+        let step = |name: &str| PlannedStep { name: name.to_owned(), ..PlannedStep::default() };
+        let changes = |name: &str| PlannedStep { changes: vec!["TABLE".to_owned()], ..step(name) };
+        let again = PlannedStep { again: true, ..changes("e") };
+        let next = results.next_attempt(&[step("a"), changes("b"), step("c"), changes("d"), again]);
         assert_eq!(next.steps, ["c", "d"]);
+        assert_eq!(next.again, ["b", "e"]);
         assert_eq!(next.given, ["a"]);
         assert_eq!(next.ended["b"], Ended::Error { class: "Skip".to_owned(), message: "no beam".to_owned() });
     }

@@ -20,6 +20,7 @@ pub(crate) fn variable(name: &str) -> VariableSpec {
         line: name.bytes().next().filter(u8::is_ascii_lowercase).map(|c| 10 * u32::from(c - b'a' + 1)),
         file: None,
         fingerprint: String::new(),
+        state: Vec::new(),
     }
 }
 

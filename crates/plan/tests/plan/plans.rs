@@ -34,14 +34,26 @@ fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn file_order_holds_among_those_that_are_ready() {
+fn the_order_is_that_of_damnit() {
+    // As `graphlib.TopologicalSorter.static_order()` gives it: what needs nothing first, as the file speaks of it.
     let dag = dag(vec![
         variable("late").with(&["var#z", "var#b"]),
-        variable("z"),
-        variable("b").with(&["var#z"]),
         variable("a"),
+        variable("b").with(&["var#z"]),
+        variable("z"),
+        variable("c"),
+        variable("d").with(&["var#a"]),
     ]);
-    assert_eq!(runs(&plan(&dag, &Request::default()).unwrap()), ["z", "b", "late", "a"]);
+    assert_eq!(runs(&plan(&dag, &Request::default()).unwrap()), ["z", "a", "c", "b", "d", "late"]);
+}
+
+#[test]
+fn what_is_light_has_the_same_order_with_and_without_the_rest() {
+    let light = [variable("a"), variable("b").with(&["var#a"]), variable("c")];
+    let heavy = variable("heavy").cluster().with(&["var#c", "var#other"]);
+    let all = dag([&[heavy], &light[..], &[variable("other").cluster()]].concat());
+    let plan = plan(&all, &with_slurm(1)).unwrap();
+    assert_eq!(steps(&plan.tasks[0]), ["a", "c", "b"]);
 }
 
 #[test]
@@ -140,8 +152,8 @@ fn a_transient_value_is_computed_where_it_is_used() {
         variable("unused").transient(),
     ]);
     let plan = plan(&dag, &with_slurm(1)).unwrap();
-    assert_eq!(steps(&plan.tasks[0]), ["stored", "loader", "mask", "light", "unused"]);
-    assert_eq!(steps(&plan.tasks[1]), ["loader", "mask", "only_there", "heavy"]);
+    assert_eq!(steps(&plan.tasks[0]), ["stored", "unused", "loader", "mask", "light"]);
+    assert_eq!(steps(&plan.tasks[1]), ["only_there", "loader", "mask", "heavy"]);
     assert_eq!(plan.tasks[1].given, ["stored"]);
     let of = |name: &str| plan.variables.iter().find(|variable| variable.name == name).unwrap();
     assert_eq!(of("mask").task, 0);
@@ -296,8 +308,8 @@ fn independent_parts_are_spread_evenly() {
         let plan = plan(&dag, &with_slurm(parts)).unwrap();
         plan.tasks.iter().map(|task| steps(task).join(" ")).collect::<Vec<_>>()
     };
-    assert_eq!(tasks(0), ["a1 b a2 c a3 d1 d2"]);
-    assert_eq!(tasks(2), ["a1 a2 c a3", "b d1 d2"]);
+    assert_eq!(tasks(0), ["a1 b c d1 a2 a3 d2"]);
+    assert_eq!(tasks(2), ["a1 c a2 a3", "b d1 d2"]);
     assert_eq!(tasks(100), ["a1 a2 a3", "b", "c", "d1 d2"]);
 }
 
@@ -315,7 +327,7 @@ fn titles_match_in_part_and_names_in_full() {
     assert_eq!(runs(&plan_of_agipd), ["mask", "agipd"]);
     assert_eq!(plan_of_agipd.variables[0].why, Why::NeededBy { names: texts(&["agipd"]) });
     assert_eq!(plan_of_agipd.variables[1].why, Why::Selected);
-    assert_eq!(runs(&matching(&["mEAN", "xg"])), ["mask", "agipd", "xgm"]);
+    assert_eq!(runs(&matching(&["mEAN", "xg"])), ["mask", "xgm", "agipd"]);
     let nothing = matching(&["motor"]);
     assert_eq!(nothing.unmatched, ["motor"]);
     assert!(nothing.tasks.is_empty());
@@ -352,7 +364,7 @@ fn a_trigger_runs_what_needs_its_data() {
     };
     assert_eq!(of(RunData::Raw), ("raw other_raw".to_owned(), RunData::Raw));
     assert_eq!(of(RunData::Proc), ("raw proc both".to_owned(), RunData::All));
-    assert_eq!(of(RunData::All), ("raw proc both other_raw".to_owned(), RunData::All));
+    assert_eq!(of(RunData::All), ("raw proc other_raw both".to_owned(), RunData::All));
 }
 
 #[test]

@@ -125,8 +125,8 @@ fn a_run_without_proc_data_and_with_old_values() {
       xgm_intensity     selected
       mask              selected; not stored
       pulses            selected
-      energy_per_pulse  selected
       roi               selected
+      energy_per_pulse  selected
 
     Left out
       agipd_mean        the run has no proc data

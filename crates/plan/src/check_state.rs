@@ -1,0 +1,100 @@
+//! State that variables share without saying so.
+
+use std::collections::{HashMap, HashSet};
+
+use amore_model::{Problem, ProblemKind, Severity, StateUse, VariableSpec};
+
+use crate::{Dag, problem_at::problem_at};
+
+/// Users of one piece that are looked at: one warning a piece is enough.
+const LOOKED_AT: usize = 64;
+
+/// One warning for each piece of state that a variable reads after another one has changed it, without depending on it.
+pub(crate) fn undeclared_state(dag: &Dag, problems: &mut Vec<Problem>) {
+    let mut pieces: Vec<Vec<(u32, &StateUse)>> = Vec::new();
+    let mut number: HashMap<&str, usize> = HashMap::new();
+    for &place in dag.order() {
+        for used in &dag.variables()[place as usize].state {
+            let next = pieces.len();
+            let piece = *number.entry(used.name.as_str()).or_insert(next);
+            if piece == next {
+                pieces.push(Vec::new());
+            }
+            pieces[piece].push((place, used));
+        }
+    }
+    for users in pieces {
+        let mut changer: Option<(u32, &StateUse)> = None;
+        for &(place, used) in users.iter().take(LOOKED_AT) {
+            if let Some(before) = changer
+                && used.reads
+                && !depends(dag, place, before.0)
+            {
+                problems.push(warning(dag, before, (place, used)));
+                break;
+            }
+            if used.changes {
+                changer = Some((place, used));
+            }
+        }
+    }
+}
+
+/// Does one depend on the other, directly or not?
+fn depends(dag: &Dag, place: u32, on: u32) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = vec![place];
+    while let Some(next) = open.pop() {
+        for &need in dag.needs(next) {
+            if need == on {
+                return true;
+            }
+            if seen.insert(need) {
+                open.push(need);
+            }
+        }
+    }
+    false
+}
+
+fn warning(dag: &Dag, (before, change): (u32, &StateUse), (after, read): (u32, &StateUse)) -> Problem {
+    let variables = dag.variables();
+    let (writer, reader) = (&variables[before as usize], &variables[after as usize]);
+    let unseen = dag.needs_cluster(before) && !dag.needs_cluster(after);
+    let message = format!(
+        "{} reads {}{}, which {} changes{}, and does not depend on it",
+        reader.name,
+        change.name,
+        place_of(read),
+        writer.name,
+        place_of(change)
+    );
+    let hint = if unseen {
+        format!(
+            "{} runs in a Slurm job: {} does not see what it leaves. If it is to, give it an argument \
+             annotated \"var#{}\"",
+            writer.name, reader.name, writer.name
+        )
+    } else {
+        format!(
+            "They run in one process, in this order; say so with an argument annotated \"var#{}\"",
+            writer.name
+        )
+    };
+    let mut problem = problem_at(reader, ProblemKind::SharedState, message, hint);
+    problem.severity = Severity::Warning;
+    if read.line.is_some() {
+        problem.line = read.line;
+        problem.file.clone_from(&read.file);
+    }
+    problem.variables = [writer, reader].map(|variable: &VariableSpec| variable.name.clone()).to_vec();
+    problem
+}
+
+fn place_of(used: &StateUse) -> String {
+    match (&used.file, used.line) {
+        (Some(file), Some(line)) => format!(" ({file}, line {line})"),
+        (None, Some(line)) => format!(" (line {line})"),
+        _ => String::new(),
+    }
+}

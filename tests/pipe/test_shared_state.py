@@ -1,0 +1,458 @@
+"""State that functions share: as if a run's variables were executed one after the other in one process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Any
+
+import pytest
+
+from conftest import Database
+
+
+def warnings(database: Database) -> list[dict[str, Any]]:
+    """What `amore check` says of state."""
+    problems = json.loads(database.amore("check", "--json").stdout)["problems"]
+    return [problem for problem in problems if problem["kind"] == "shared-state"]
+
+
+# Two variables that nothing connects but a list, and many others that would be computed beside them.
+UNDECLARED = """
+SEEN = []
+
+@Variable
+def first(run):
+    effect("first")
+    SEEN.append("x")
+    return len(SEEN)
+
+@Variable
+def second(run):
+    effect("second")
+    return 10 + len(SEEN)
+
+@Variable
+def apart(run): return 1
+@Variable
+def also_apart(run): return 2
+"""
+
+
+@pytest.mark.parametrize("runs", [["1"], ["1-4"]])
+def test_the_order_of_the_file_holds_however_many_runs_are_named(database: Database, runs: list[str]) -> None:
+    database.context(UNDECLARED)
+    database.amore("reprocess", *runs)
+    for run in range(1, 5 if runs == ["1-4"] else 2):
+        assert database.rows(run) == {"first": 1, "second": 11, "apart": 1, "also_apart": 2}
+    assert set(database.executions().values()) == {4 if runs == ["1-4"] else 1}
+
+
+def test_one_variable_alone_finds_what_those_before_it_leave(database: Database) -> None:
+    database.context(UNDECLARED)
+    database.amore("reprocess", "1", "--var", "second")
+    assert database.rows(1) == {"second": 11}
+    assert "first executed again for what it leaves" in database.amore("log", "1").stdout
+    # What is not asked for is not touched.
+    database.amore("reprocess", "1")
+    database.amore("reprocess", "1", "--match", "second")
+    assert database.rows(1)["first"] == 1 and database.rows(1)["second"] == 11
+    assert database.executions() == {"first": 3, "second": 3}
+
+
+def test_check_warns_and_plan_tells_of_it(database: Database) -> None:
+    database.context(UNDECLARED)
+    lines = (database.path / "context.py").read_text().splitlines()
+    change, read = (number + 1 for number, line in enumerate(lines) if "SEEN.append" in line or "10 + len" in line)
+    said = database.amore("check").stdout
+    assert f"second reads SEEN (line {read}), which first changes (line {change})" in said and "var#first" in said
+    (problem,) = warnings(database)
+    assert (problem["line"], problem["variables"]) == (read, ["first", "second"])
+    assert "as they use SEEN: first, second" in database.amore("plan", "1").stdout
+    plan = json.loads(database.amore("plan", "1", "--var", "second", "--json").stdout)["runs"][0]
+    (task,) = plan["tasks"]
+    assert [(step["name"], step.get("again", False)) for step in task["steps"]] == [("first", True), ("second", False)]
+    assert task["shares"] == [{"state": "SEEN", "variables": ["first", "second"]}]
+    assert "executed again here for what it leaves in SEEN" in database.amore("plan", "1", "--var", "second").stdout
+
+
+def test_nothing_is_warned_of_where_it_is_declared(database: Database) -> None:
+    database.context(
+        UNDECLARED.replace("def second(run)", 'def second(run, _: "var#between")')
+        + '@Variable\ndef between(run, _: "var#first"): return 3\n'
+    )
+    assert warnings(database) == []
+
+
+AFTER_A_DEATH = """
+TABLE = {}
+
+@Variable
+def fill(run):
+    effect("fill")
+    TABLE.update(left=1, right=2)
+    return "filled"
+
+@Variable
+def left(run, _: "var#fill"):
+    effect("left")
+    return TABLE["left"]
+
+@Variable
+def breaks(run, _: "var#left"):
+    DEATH
+
+@Variable
+def right(run, _: "var#fill", __: "var#breaks" = None):
+    effect("right")
+    return TABLE["right"]
+
+@Variable
+def undeclared(run, _: "var#breaks" = None):
+    return len(TABLE)
+"""
+
+
+@pytest.mark.parametrize("death", ["os.abort()", "os._exit(1)", "import time; time.sleep(60)"])
+def test_after_a_death_what_is_needed_is_left_again(database: Database, death: str) -> None:
+    database.context(AFTER_A_DEATH.replace("DEATH", death))
+    if "sleep" in death:
+        database.amore("db-config", "variable_time", "1")
+    database.amore("reprocess", "1", "2")
+    for run in (1, 2):
+        rows = database.rows(run)
+        assert isinstance(rows.pop("breaks"), tuple)
+        assert rows == {"fill": "filled", "left": 1, "right": 2, "undeclared": 2}
+    assert database.executions() == {"fill": 4, "left": 2, "right": 2}
+
+
+def test_a_variable_under_which_the_process_died_is_not_executed_again(database: Database) -> None:
+    database.context(
+        """
+COUNTS = []
+@Variable
+def one(run):
+    COUNTS.append(1)
+    return len(COUNTS)
+@Variable
+def deadly(run):
+    effect("deadly")
+    COUNTS.append(2)
+    os.abort()
+@Variable
+def failing(run):
+    COUNTS.append(3)
+    raise ValueError("half done")
+@Variable
+def second_death(run): os.abort()
+@Variable
+def last(run): return str(COUNTS)
+"""
+    )
+    database.amore("reprocess", "1")
+    rows = database.rows(1)
+    # As in DAMNIT, what a failed variable has left until then stays.
+    assert (rows["one"], rows["failing"][0]) == (1, "ValueError")
+    assert rows["last"] == "[1, 3]"
+    assert database.executions() == {"deadly": 1}
+
+
+# What is shared: the file's text, and the value of `last` in one process.
+KINDS = {
+    "a global": ("X = 1", "global X; X = 5", "X", 5),
+    "an item": ("T = {}", "T['a'] = 5", "T.get('a')", 5),
+    "a deleted item": ("T = {'a': 1}", "del T['a']", "len(T)", 0),
+    "an added number": ("N = [1, 2]", "N[0] += 4", "N[0]", 5),
+    "an attribute": ("class C: pass\nc = C()", "c.x = 5", "getattr(c, 'x', 0)", 5),
+    "an attribute of a class": ("class C: x = 0", "C.x = 5", "C.x", 5),
+    "a method": (
+        "class C:\n    def __init__(self): self.n = 0\n    def add(self): self.n += 5\nc = C()",
+        "c.add()",
+        "c.n",
+        5,
+    ),
+    "a dataclass": (
+        "from dataclasses import dataclass, field\n@dataclass\nclass C:\n    items: list = field(default_factory=list)\nc = C()",
+        "c.items.append(5)",
+        "len(c.items)",
+        1,
+    ),
+    "an attribute of a function": ("def f(): pass\nf.n = 0", "f.n = 5", "f.n", 5),
+    "an argument's default": ("def f(x=[]):\n    x.append(1)\n    return len(x)", "f()", "f()", 2),
+    "a closure": (
+        "def counter():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n        return n\n    return add\nadd = counter()",  # noqa: E501
+        "add()",
+        "add()",
+        2,
+    ),
+    "an iterator": ("it = iter(range(10))", "next(it)", "next(it)", 1),
+    "a generator": ("def g():\n    yield from range(9)\nit = g()", "next(it)", "list(it)[0]", 1),
+    "a deque": ("from collections import deque\nq = deque([1, 2])", "q.popleft()", "q[0]", 2),
+    "a counter": ("from collections import defaultdict\nd = defaultdict(int)", "d['a'] += 5", "d['a']", 5),
+    "an array": ("a = np.zeros(3)", "a[:] = 5", "float(a[1])", 5),
+    "a view of an array": ("a = np.zeros(3)", "row = a[1:]; row += 5", "float(a[1])", 5),
+    "an alias": ("T = []", "t = T; t.append(1)", "len(T)", 1),
+    "a helper's argument": ("T = []\ndef put(t): t.append(1)", "put(T)", "len(T)", 1),
+    "a helper's result": ("T = {}\ndef table(): return T", "table()['a'] = 5", "T.get('a')", 5),
+    "a helper's helper": ("T = []\ndef a(): b()\ndef b(): T.append(1)", "a()", "len(T)", 1),
+    "a function that is handed on": ("T = []\ndef put(x): T.append(x)", "list(map(put, [1, 2]))", "len(T)", 2),
+    "a lambda": ("T = []\nput = lambda x: T.append(x)", "put(1)", "len(T)", 1),
+    "a bound method": ("T = []\nput = T.append", "put(1)", "len(T)", 1),
+    "a partial": ("import functools\nT = []\nput = functools.partial(T.append, 1)", "put()", "len(T)", 1),
+    "setattr": ("class C: x = 0\nc = C()", "setattr(c, 'x', 5)", "c.x", 5),
+    "globals": ("X = 1", "globals()['X'] = 5", "X", 5),
+    "in a list in a dictionary": ("T = {'a': []}", "T['a'].append(1)", "len(T['a'])", 1),
+    "setdefault": ("T = {}", "T.setdefault('a', []).append(1)", "len(T)", 1),
+    "shuffled": ("a = np.arange(9)[::-1].copy()", "np.ndarray.sort(a)", "int(a[0])", 0),
+    "out=": ("a = np.zeros(3)", "np.add(1, 2, out=a)", "float(a[0])", 3),
+    "a generator of random numbers": ("rng = np.random.default_rng(1)", "rng.random()", "round(rng.random(), 6)", 0.950464),
+    "seeded random numbers": (
+        "np.random.seed(1)",
+        "np.random.random()",
+        "round(float(np.random.random()), 6)",
+        0.720324,
+    ),
+    "Python's seeded random numbers": (
+        "import random\nrandom.seed(1)",
+        "random.random()",
+        "round(random.random(), 6)",
+        0.847434,
+    ),
+    "a wrapped function": (
+        "import functools\ndef remember(f):\n    known = {}\n    @functools.wraps(f)\n    def inner(k):\n        known.setdefault(k, len(known))\n        return known[k]\n    return inner\n@remember\ndef f(k): pass",  # noqa: E501
+        "f('a')",
+        "f('b')",
+        1,
+    ),
+    "a file": (
+        "",
+        "open('scratch.txt', 'w').write('5')",
+        "int(open('scratch.txt').read()) if os.path.exists('scratch.txt') else 0",
+        5,
+    ),
+    "a file by a constant": (
+        "from pathlib import Path\nHERE = Path('.')\nSCRATCH = HERE / 'scratch.npy'",
+        "np.save(SCRATCH, [5])",
+        "int(np.load(SCRATCH)[0]) if SCRATCH.exists() else 0",
+        5,
+    ),
+    "a database in memory": (
+        "import sqlite3\ndb = sqlite3.connect(':memory:')\ndb.execute('create table t (x)')",
+        "db.execute('insert into t values (5)')",
+        "db.execute('select count(*) from t').fetchone()[0]",
+        1,
+    ),
+}
+
+
+def one_of_each(between: str = "") -> str:
+    """A file with all kinds side by side: for each a variable that changes the state and one that reads it."""
+    setups, changes, readers = [], [], []
+    for number, (setup, change, read, _) in enumerate(KINDS.values()):
+        names = set()
+        for node in ast.parse(setup).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign):
+                names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+
+        def own(text: str, names: set[str] = names, number: int = number) -> str:
+            for name in names:
+                text = re.sub(rf"(?<![.\w]){name}\b", f"{name}_{number}", text)
+            return text.replace("scratch", f"scratch{number}")
+
+        setups.append(own(setup))
+        changes.append(f"@Variable\ndef change_{number}(run):\n    {own(change)}\n    return 1\n")
+        readers.append(f"@Variable\ndef last_{number}(run):\n    return {own(read)}\n")
+    return "\n".join([*setups, *changes, between, *readers])
+
+
+def last_values(database: Database, run: int) -> dict[str, object]:
+    """By kind, what the variables have that read."""
+    rows = database.rows(run)
+    found = {}
+    for number, (kind, (*_, expected)) in enumerate(KINDS.items()):
+        value = rows.get(f"last_{number}")
+        found[kind] = round(value, 6) if isinstance(expected, float) and isinstance(value, float) else value
+    return found
+
+
+EXPECTED = {kind: expected for kind, (*_, expected) in KINDS.items()}
+
+
+def test_every_kind_of_state(database: Database) -> None:
+    database.context(one_of_each())
+    assert {problem["variables"][1] for problem in warnings(database)} >= {f"last_{number}" for number in range(len(KINDS))}
+    database.amore("reprocess", "1")
+    assert last_values(database, 1) == EXPECTED
+    # Each pair is by itself, but for those that draw from the same generator.
+    plan = json.loads(database.amore("plan", "1", "--json").stdout)["runs"][0]
+    assert len([shared for task in plan["tasks"] for shared in task["shares"]]) >= len(KINDS) - 1
+
+
+def test_every_kind_of_state_after_a_death(database: Database) -> None:
+    database.context(one_of_each("@Variable\ndef dies(run): os.abort()\n"))
+    database.amore("reprocess", "2")
+    assert last_values(database, 2) == EXPECTED
+
+
+def test_every_kind_of_state_for_those_who_read_alone(database: Database) -> None:
+    database.context(one_of_each())
+    names = [f"--var=last_{number}" for number in range(len(KINDS))]
+    database.amore("reprocess", "3", *names)
+    assert last_values(database, 3) == EXPECTED
+    assert len(database.rows(3)) == len(KINDS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "T = {'a': 1}\n@Variable\ndef a(run): return T['a']\n@Variable\ndef b(run): return len(T)\n",
+        "import logging\nlog = logging.getLogger('x')\n@Variable\ndef a(run): log.info('a')\n@Variable\ndef b(run): log.info('b')\n",  # noqa: E501
+        "import re\nP = re.compile('x')\n@Variable\ndef a(run): return bool(P.match('x'))\n@Variable\ndef b(run): return bool(P.match('y'))\n",  # noqa: E501
+        "A = np.arange(5)\n@Variable\ndef a(run): return A.sum()\n@Variable\ndef b(run): return (A + 1).max()\n",
+        "@Variable\ndef a(run): return np.random.random()\n@Variable\ndef b(run): return np.random.random()\n",
+        "class K:\n    N = 5\n@Variable\ndef a(run): return K.N\n@Variable\ndef b(run): return K.N + 1\n",
+        "S = ['a']\n@Variable\ndef a(run):\n    s = list(S)\n    s.append(1)\n    return len(s)\n@Variable\ndef b(run):\n    s = S.copy(); s += [2]\n    return len(s)\n",  # noqa: E501
+        "def make():\n    t = {}\n    t['a'] = 1\n    return t\n@Variable\ndef a(run): return len(make())\n@Variable\ndef b(run): return make()['a']\n",  # noqa: E501
+    ],
+)
+def test_what_nobody_changes_keeps_nobody_together(database: Database, text: str) -> None:
+    database.context(text)
+    assert warnings(database) == []
+    plan = json.loads(database.amore("plan", "1", "--json").stdout)["runs"][0]
+    assert not any(task.get("shares") for task in plan["tasks"])
+
+
+def test_a_cache_is_filled_once_in_a_process(database: Database) -> None:
+    database.context(
+        """
+from functools import lru_cache
+@lru_cache(maxsize=None)
+def detector(number):
+    effect("detector")
+    return [number]
+@Variable
+def a(run, n: "meta#run_number"): return detector(n)[0]
+@Variable
+def b(run, n: "meta#run_number"): return detector(n)[0] + 1
+@Variable
+def c(run, n: "meta#run_number"): return detector(n)[0] + 2
+"""
+    )
+    database.amore("reprocess", "1")
+    assert database.rows(1) == {"a": 1, "b": 2, "c": 3}
+    assert database.executions() == {"detector": 1}
+    assert warnings(database) == []
+    assert "cache of detector: a, b, c" in database.amore("plan", "1").stdout
+
+
+def test_state_of_modules_beside_the_file_and_of_groups(database: Database) -> None:
+    (database.path / "counts.py").write_text("SEEN = []\nTOTAL = 0\ndef count():\n    global TOTAL\n    TOTAL += 5\n")
+    database.context(
+        """
+import counts
+from counts import SEEN
+from damnit_ctx import Group
+@Variable
+def one(run):
+    counts.count()
+    SEEN.append(1)
+    return counts.TOTAL
+@Variable
+def two(run): return counts.TOTAL + len(counts.SEEN)
+
+@Group
+class Camera:
+    number: int
+    @Variable(title="open")
+    def open(self, run):
+        self.frames = self.number * 2
+        return self.frames
+    @Variable(title="frames")
+    def used(self, run): return self.frames
+left = Camera(number=1)
+right = Camera(number=2)
+"""
+    )
+    database.amore("reprocess", "1")
+    rows = database.rows(1)
+    assert rows == {"one": 5, "two": 6, "left.open": 2, "left.used": 2, "right.open": 4, "right.used": 4}
+    shares = [
+        shared
+        for task in json.loads(database.amore("plan", "1", "--json").stdout)["runs"][0]["tasks"]
+        for shared in task["shares"]
+    ]
+    # Each instance has its own.
+    assert {"state": "left.frames", "variables": ["left.open", "left.used"]} in shares
+    database.amore("reprocess", "2", "--var", "right.used", "--var", "two")
+    assert database.rows(2) == {"two": 6, "right.used": 4}
+
+
+def test_only_proc_data_arriving(database: Database) -> None:
+    database.context(
+        """
+TABLE = {}
+@Variable(data="raw")
+def needed(run): return 4
+@Variable(data="raw")
+def fill(run, n: "var#needed"):
+    TABLE["a"] = n
+    return 1
+@Variable(data="proc")
+def read(run, n: "var#needed"): return TABLE["a"]
+"""
+    )
+    plan = json.loads(database.amore("plan", "1", "--mock", "--data", "proc", "--json").stdout)["runs"][0]
+    (task,) = plan["tasks"]
+    assert [step["name"] for step in task["steps"]] == ["needed", "fill", "read"]
+    database.amore("reprocess", "1", "--mock", "--var", "read")
+    assert database.rows(1) == {"needed": 4, "read": 4}
+
+
+def test_what_light_variables_do_not_see(database: Database) -> None:
+    """In DAMNIT variables with cluster=True are another process, which comes later; without Slurm it is the same here."""
+    database.context(
+        """
+SEEN = []
+@Variable(cluster=True)
+def heavy(run):
+    SEEN.append(1)
+    return len(SEEN)
+@Variable
+def light(run):
+    SEEN.append(2)
+    return len(SEEN)
+@Variable(cluster=True)
+def heavy_too(run): return len(SEEN)
+"""
+    )
+    database.amore("reprocess", "1")
+    assert database.rows(1) == {"heavy": 1, "light": 1, "heavy_too": 2}
+    assert "does not see what it leaves" in database.amore("check").stdout
+
+
+def test_a_value_that_is_computed_again_finds_what_its_function_reads(database: Database) -> None:
+    database.context(
+        """
+from matplotlib.figure import Figure
+LINES = []
+@Variable
+def fill(run):
+    LINES.append([1, 2, 3])
+    return 1
+@Variable
+def drawing(run):
+    figure = Figure()
+    axes = figure.add_subplot()
+    for line in LINES: axes.plot(line)
+    return figure
+@Variable
+def breaks(run): os.abort()
+@Variable
+def lines(run, figure: "var#drawing", _: "var#breaks" = None): return len(figure.axes[0].lines)
+"""
+    )
+    database.amore("reprocess", "1")
+    assert database.rows(1)["lines"] == 1
