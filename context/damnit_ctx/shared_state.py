@@ -90,13 +90,17 @@ class SharedState:
         """For each variable the pieces of state that it shares with others."""
         found = {name: self._of_one(variable) for name, variable in variables.items()}
         changed: set[str] = set()
+        read: set[str] = set()
         users: dict[str, int] = {}
         for uses in found.values():
             for piece, use in uses.items():
                 users[piece] = users.get(piece, 0) + 1
+                # A cache is filled by whoever reads it.
                 if use.changes or (use.together and not piece.startswith("file ")):
                     changed.add(piece)
-        shared = {piece for piece in changed if users[piece] > 1}
+                if use.reads or use.together:
+                    read.add(piece)
+        shared = {piece for piece in changed & read if users[piece] > 1}
         return {
             name: {piece: use for piece, use in sorted(uses.items()) if piece in shared} for name, uses in found.items()
         }
@@ -301,12 +305,14 @@ class SharedState:
     def _construct(
         self, cls: type, frame: _Frame, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]
     ) -> Refs:
+        self._objects[id(cls)] = cls
+        made = Refs({("instance", id(cls))})
         for name in ("__new__", "__init__", "__post_init__"):
             method = inspect.getattr_static(cls, name, None)
             method = getattr(method, "__func__", method)
             if isinstance(method, types.FunctionType) and self._is_ours(method):
-                self.call(method, frame, node, [_NOTHING, *args], words)
-        return _NOTHING
+                self.call(method, frame, node, [made, *args], words)
+        return made
 
     def _is_ours(self, func: Any) -> bool:
         code = getattr(func, "__code__", None)
@@ -712,6 +718,8 @@ class _Frame:
 
     def _attribute_of(self, ref: Any, name: str, node: ast.AST, use: bool) -> Refs:
         state = self._state
+        if ref[0] == "instance":
+            return self._attribute_of_new(ref, name, node, use)
         owner = state.object_of(ref)
         if isinstance(owner, types.ModuleType):
             if name not in vars(owner):
@@ -735,6 +743,8 @@ class _Frame:
                 return state.call(static.func, self, None, [Refs({ref})], {})
             if isinstance(static, (types.FunctionType, classmethod, staticmethod)):
                 return Refs({("method", ref, name)})
+            if isinstance(static, (types.MethodDescriptorType, types.WrapperDescriptorType)):
+                return Refs({("attribute", ref, name)})
             label = state.label_attribute(self._holder(owner, name), name)
             if use or static is None or known.is_plain(static):
                 self.note(label, node, reads=True)
@@ -755,6 +765,23 @@ class _Frame:
             return Refs({ref, ("attribute", ref, name)})
         return Refs({("attribute", ref, name)})
 
+    def _attribute_of_new(self, ref: Any, name: str, node: ast.AST, use: bool) -> Refs:
+        """Of an object that the function has made: its methods, and what it has in common with others of its class."""
+        state = self._state
+        cls = state._objects[ref[1]]
+        static = inspect.getattr_static(cls, name, None)
+        if isinstance(static, property):
+            return state.call(static.fget, self, None, [Refs({ref})], {}) if static.fget else _NOTHING
+        if isinstance(static, (types.FunctionType, classmethod, staticmethod)):
+            return Refs({("method", ref, name)})
+        if static is None or known.is_plain(static):
+            return _NOTHING
+        label = state.label_attribute(self._holder_of_class(cls, name), name)
+        state.label_object(static, label)
+        if use:
+            self.note(label, node, reads=True)
+        return Refs({state.known_object(static)})
+
     def _has_attributes(self, owner: Any) -> bool:
         """Is it of a kind of which each attribute is a piece by itself: functions, classes, the user's objects?"""
         if isinstance(owner, types.FunctionType):
@@ -769,10 +796,13 @@ class _Frame:
         """Whose attribute it is: the object's, or its class's."""
         if isinstance(owner, type) or name in getattr(owner, "__dict__", ()):
             return owner
-        for cls in type(owner).__mro__:
-            if name in vars(cls) and not known.is_plain(vars(cls)[name]):
-                return cls
-        return owner
+        return self._holder_of_class(type(owner), name, owner)
+
+    def _holder_of_class(self, cls: type, name: str, otherwise: Any = None) -> Any:
+        for each in cls.__mro__:
+            if name in vars(each) and not known.is_plain(vars(each)[name]):
+                return each
+        return cls if otherwise is None else otherwise
 
     def _is_user_module(self, module: types.ModuleType) -> bool:
         file = getattr(module, "__file__", None)
@@ -814,7 +844,7 @@ class _Frame:
                 inside = list(value.values() if isinstance(value, dict) else value)[:200]
                 for element in inside:
                     if known.is_plain(element):
-                        if isinstance(element, (types.FunctionType, type, types.MethodType)):
+                        if isinstance(element, (types.FunctionType, type, types.MethodType, types.BuiltinFunctionType)):
                             found.add(state.known_object(element))
                         continue
                     if label is not None:
@@ -867,14 +897,11 @@ class _Frame:
             definition, home = state._local_functions[ref[1]]
             return self._call_local(definition, home, args, words)
         if kind == "method":
-            owner = state.object_of(ref[1])
+            owner = state._objects.get(ref[1][1]) if ref[1][0] == "instance" else state.object_of(ref[1])
             static = inspect.getattr_static(owner, ref[2], None)
             func = getattr(static, "__func__", static)
-            first = (
-                []
-                if isinstance(static, staticmethod) or (isinstance(owner, type) and func is static)
-                else [Refs({ref[1]})]
-            )
+            unbound = isinstance(owner, type) and func is static and ref[1][0] == "object"
+            first = [] if unbound or isinstance(static, staticmethod) else [Refs({ref[1]})]
             if isinstance(static, classmethod):
                 first = [Refs({state.known_object(owner if isinstance(owner, type) else type(owner))})]
             return state.call(func, self, node, [*first, *args], words)
@@ -956,6 +983,8 @@ class _Frame:
                 return Refs().union(*(self._attribute_of(ref, str(attribute.value), node, True) for ref in args[0]))
         elif package == "functools" and name in ("reduce", "partial"):
             pass
+        if name == "seed" and (getattr(func, "__module__", None) or "").startswith("numpy.random"):
+            self.note(known.NUMPYS_RANDOM, node, changes=True, overwrites=True)
         if known.changes_first(name) and args:
             self._change(args[0], node, True)
         if "out" in words:

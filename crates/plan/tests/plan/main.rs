@@ -5,4 +5,5 @@ mod commands;
 mod declare;
 mod plans;
 mod properties;
+mod state;
 mod words;

@@ -1,0 +1,225 @@
+"""What is found of the state that functions share, and the order in which they are executed."""
+
+from __future__ import annotations
+
+import ast
+import random
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from damnit_ctx.context_file import Execution
+from damnit_ctx.functions import SourceTree
+from damnit_ctx.order import execution_order
+from damnit_ctx.shared_state import SharedState
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def shared(text, path="/nowhere/context.py"):
+    """Variable → how it uses each piece: C changes, R reads, T together."""
+    execution = Execution(path)
+    execution.run(compile(text, path, "exec", dont_inherit=True))
+    loaded = execution.collect()
+    found = SharedState(SourceTree(ast.parse(text), path), loaded.namespace).of(loaded.variables)
+
+    def letters(use):
+        return "C" * use.changes + "R" * use.reads + "T" * use.together
+
+    return {name: {piece: letters(use) for piece, use in uses.items()} for name, uses in found.items()}
+
+
+def two(setup, change, read, **options):
+    """The pieces that the first of two variables changes and the second reads."""
+    text = f"import numpy as np\nfrom damnit_ctx import Variable\n{setup}\n"
+    text += f"@Variable\ndef changing(run):\n    {change}\n@Variable\ndef reading(run):\n    {read}\n"
+    found = shared(text, **options)
+    return {piece for piece, how in found["changing"].items() if "C" in how and "R" in found["reading"].get(piece, "")}
+
+
+@pytest.mark.parametrize(
+    "setup, change, read",
+    [
+        ("T = []", "def inner(): T.append(1)\n    inner()", "return T"),
+        ("T = []", "[T.append(i) for i in range(3)]", "return [x for x in T]"),
+        ("T = []", "for t in (T,): t.append(1)", "return max(T)"),
+        ("T = {}", "global T; T |= {'a': 1}", "return {**T}"),
+        ("T = [[1], [2]]", "for row in T: row.append(1)", "return T[0]"),
+        ("T = [[1], [2]]", "list(T)[0].append(1)", "return T[0]"),
+        ("A = []\nB = {'a': A}", "B['a'].append(1)", "return len(A)"),
+        ("A = []\nB = {'a': A}", "A.append(1)", "return len(B['a'])"),
+        ("T = []\nf = dict(put=T.append)", "f['put'](1)", "return len(T)"),
+        ("T = []\ndef f(*args, **kw): args[0].append(kw)", "f(T, x=1)", "return len(T)"),
+        ("T = []\ndef f(where): where.append(1)", "f(where=T)", "return len(T)"),
+        ("T = {}\ndef get(k):\n    if k not in T:\n        T[k] = k\n    return T[k]", "get(1)", "return get(2)"),
+        ("X = 0\ndef bump():\n    global X\n    X += 1\n    return X", "bump()", "return bump()"),
+        ("X = None", "global X\n    if X is None:\n        X = 1", "return X"),
+        ("class C:\n    seen = []\n    def add(self): self.seen.append(1)", "C().add()", "return len(C.seen)"),
+        ("class C:\n    n = 0\n    @classmethod\n    def add(cls): cls.n += 1", "C.add()", "return C.n"),
+        (
+            "class C:\n    def __init__(self): self.d = {}\n    def __setitem__(self, k, v): self.d[k] = v\nc = C()",
+            "c['a'] = 1",
+            "return c.d",
+        ),
+        ("class C:\n    n = 0\n    def __call__(self): self.n += 1\nc = C()", "c()", "return c.n"),
+        (
+            "class C:\n    _x = 0\n    @property\n    def x(self): return self._x\n    @x.setter\n"
+            "    def x(self, v): self._x = v\nc = C()",
+            "c.x = 1",
+            "return c.x",
+        ),
+        ("class B:\n    def add(self): self.n = 1\nclass C(B): pass\nc = C()", "c.add()", "return c.n"),
+        ("class C(dict): pass\nc = C()", "c.update(a=1)", "return c['a']"),
+        ("from types import SimpleNamespace\ns = SimpleNamespace(x=1)", "s.x = 2", "return s.x"),
+        ("from collections import Counter\nc = Counter()", "c.update('a')", "return c['a']"),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\nT = []\ndef work(i): T.append(i)",
+            "with ThreadPoolExecutor() as pool: list(pool.map(work, [1]))",
+            "return len(T)",
+        ),
+        ("import numpy as np\na = np.zeros(4)", "np.copyto(a, 1)", "return a.sum()"),
+        ("a = np.zeros((2, 2))", "a.ravel()[0] = 1", "return a.sum()"),
+        ("a = np.zeros((2, 2))", "x = a.T; x *= 2", "return a.sum()"),
+        ("a = np.zeros(3)", "a[0] += 1", "return a.sum()"),
+        ("import itertools\nit = itertools.count()", "next(it)", "return next(it)"),
+        ("it = (x for x in range(5))", "for x in it: break", "return list(it)"),
+        ("rng = np.random.RandomState(1)", "rng.normal()", "return rng.normal()"),
+        ("import random\nrng = random.Random(1)", "rng.random()", "return rng.random()"),
+        ("rng = np.random.default_rng(1)\ndef noise(g): return g.normal()", "noise(rng)", "return noise(rng)"),
+        ("", "np.random.seed(1)", "return np.random.normal()"),
+        ("", "from numpy import random; random.seed(1)", "return np.random.normal()"),
+        (
+            "T = {}\ndef decorate(f):\n    def inner(*a):\n        T[len(T)] = 1\n        return f(*a)\n    return inner\n"
+            "@decorate\ndef f(): pass",
+            "f()",
+            "return len(T)",
+        ),
+        ("T = []", "try:\n        T.append(1)\n    finally:\n        pass", "return T[0]"),
+        ("T = []", "while len(T) < 3: T.append(1)", "return len(T)"),
+        ("T = []", "(t := T).append(1)", "return len(T)"),
+        ("T = []", "t = T if run else []\n    t.append(1)", "return len(T)"),
+        ("T = []", "del T[:]", "return len(T)"),
+        ("T = []", "T[len(T):] = [1]", "return len(T)"),
+        ("PATH = '/tmp/x.npy'", "np.save(PATH, 1)", "return np.load(PATH)"),
+        ("import os\nD = '/tmp'", "np.save(os.path.join(D, 'x.npy'), 1)", "return np.load(f'{D}/x.npy')"),
+        (
+            "from pathlib import Path\nP = Path('/tmp')",
+            "(P / 'x.txt').write_text('1')",
+            "return open('/tmp/x.txt').read()",
+        ),
+        ("import json", "json.dump(1, open('x.json', 'w'))", "return json.load(open('x.json'))"),
+        ("import h5py", "with h5py.File('x.h5', 'w') as f: f['a'] = 1", "return h5py.File('x.h5')['a'][()]"),
+        ("", "name = 'x.npy'; np.save(name, 1)", "return np.load('x.npy')"),
+        ("import threading\nlocal = threading.local()", "local.x = 1", "return local.x"),
+        ("import weakref, collections\nT = collections.OrderedDict()", "T['a'] = 1", "return next(iter(T))"),
+        ("import queue\nq = queue.Queue()", "q.put(1)", "return q.get()"),
+        ("import io\nb = io.StringIO()", "b.write('a')", "return b.getvalue()"),
+        (
+            "import contextlib\nT = []\n@contextlib.contextmanager\ndef held():\n    T.append(1)\n    yield T",
+            "with held(): pass",
+            "return len(T)",
+        ),
+        ("import contextvars\nv = contextvars.ContextVar('v', default=0)", "v.set(1)", "return v.get()"),
+        ("from dataclasses import dataclass\n@dataclass\nclass S:\n    x: int = 0\ns = S()", "s.x += 1", "return s.x"),
+        ("import enum\nclass E(enum.Enum):\n    A = []", "E.A.value.append(1)", "return len(E.A.value)"),
+        ("X, Y = [], []", "y = Y; y.append(1)", "return len(Y)"),
+    ],
+)
+def test_what_one_changes_and_another_reads(setup, change, read):
+    assert two(setup, change, read)
+
+
+@pytest.mark.parametrize(
+    "setup, change, read",
+    [
+        ("T = []", "t = []; t.append(1)", "return len(T)"),
+        ("T = []", "t = list(T); t.append(1)", "return len(T)"),
+        ("T = []", "T = []; T.append(1)", "return len(T)"),
+        ("T = {}", "return dict(T, a=1)", "return T"),
+        ("a = np.zeros(3)", "b = a + 1; b += 1", "return a"),
+        ("a = np.zeros(3)", "b = a.copy(); b[0] = 1", "return a"),
+        ("a = np.zeros(3)", "b = a.mean(); b += 1", "return a"),
+        ("def f(x, t=None):\n    t = t or []\n    t.append(x)\n    return t", "f(1)", "return f(2)"),
+        ("class C:\n    def __init__(self): self.n = 0\n    def add(self): self.n += 1", "C().add()", "return C()"),
+        (
+            "class C:\n    def __init__(self): self.n = 0\n    def add(self): self.n += 1\nc = C()\nd = C()",
+            "c.add()",
+            "return d.n",
+        ),
+        ("", "np.random.normal()", "return np.random.normal()"),
+        ("", "np.random.seed(1); return np.random.normal()", "np.random.seed(2); return np.random.normal()"),
+        ("", "np.save(f'{run}.npy', 1)", "return np.load(f'{run}.npy')"),
+        ("T = [1]", "return T[0]", "return T"),
+        ("import threading\nlock = threading.Lock()", "with lock: pass", "with lock: return 1"),
+        ("from enum import Enum\nclass E(Enum):\n    A = 1", "return E.A.value", "return E['A']"),
+        ("S = 'A/B:output.key'", "return run[S]", "return run[S, 'x']"),
+    ],
+)
+def test_what_is_not_shared(setup, change, read):
+    assert not two(setup, change, read)
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries
+def test_figures():
+    pytest.importorskip("matplotlib")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    plt = "import matplotlib.pyplot as plt"
+    own = "fig, ax = plt.subplots(); ax.plot([1]); plt.title('a'); return fig"
+    assert not two(plt, own, own)
+    assert two(plt, "plt.figure(); plt.plot([1])", "plt.plot([2]); return plt.gcf()")
+    assert two(plt, "plt.rcParams['font.size'] = 8", own)
+    assert two(plt, "plt.style.use('ggplot')", own)
+    assert not two(plt, "with plt.rc_context({'font.size': 8}): pass", own)
+
+
+def test_helpers_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "st_helper.py").write_text(
+        "CACHE = {}\nX = 0\ndef fill():\n    CACHE['a'] = 1\ndef bump():\n    global X\n    X += 1\n"
+    )
+    path = str(tmp_path / "context.py")
+    assert two("import st_helper", "st_helper.fill()", "return st_helper.CACHE['a']", path=path) == {"st_helper.CACHE"}
+    assert two("from st_helper import CACHE, fill", "fill()", "return CACHE", path=path)
+    assert two("import st_helper", "st_helper.bump()", "return st_helper.X", path=path) == {"st_helper.X"}
+    assert two("import st_helper", "st_helper.X = 5", "return st_helper.X", path=path) == {"st_helper.X"}
+    assert two("import st_helper", "import st_helper as h; h.fill()", "return st_helper.CACHE", path=path)
+
+
+def test_caches_keep_together_and_are_not_executed_again_for():
+    text = (
+        "from functools import lru_cache\nfrom damnit_ctx import Variable\n"
+        "@lru_cache()\ndef detector(n): return [n]\n"
+        "@Variable\ndef a(run): return detector(1)\n@Variable\ndef b(run): return detector(1)[0]\n@Variable\ndef c(run): pass\n"
+    )
+    assert shared(text) == {"a": {"cache of detector": "T"}, "b": {"cache of detector": "T"}, "c": {}}
+
+
+@pytest.mark.parametrize(
+    "file", ["demo/context.py", "bench/contexts/realistic.py", "tests/matrix/context_values.py", "templates/context.py"]
+)
+def test_files_that_share_nothing_lose_nothing(file):
+    if not (REPOSITORY / file).exists():
+        pytest.skip("there is no such file here")
+    found = shared((REPOSITORY / file).read_text(), path=str(REPOSITORY / file))
+    assert found and not any(found.values())
+
+
+def test_the_order_is_that_of_graphlib():
+    for seed in range(200):
+        draw = random.Random(seed)
+        names = [f"v{number}" for number in range(draw.randrange(1, 12))]
+        rank = {name: draw.random() for name in names}
+        needs = {name: [other for other in names if rank[other] < rank[name] and draw.random() < 0.3] for name in names}
+        sorter = TopologicalSorter()
+        for name, others in needs.items():
+            sorter.add(name, *others)
+        assert execution_order(needs) == list(sorter.static_order())
+        cluster = {name for name in names if draw.random() < 0.3}
+        for name in execution_order(needs):
+            if not cluster.isdisjoint(needs[name]):
+                cluster.add(name)
+        light = {name: others for name, others in needs.items() if name not in cluster}
+        assert [name for name in execution_order(needs, cluster) if name in light] == execution_order(light)
