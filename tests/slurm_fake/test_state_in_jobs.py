@@ -129,6 +129,7 @@ def read_in_a_job(run): return "".join(SEEN)
     database.amore("reprocess", "1")
     assert database.rows(1) == {"command": 1, "read": "COMPLETED", "read_in_a_job": "COMPLETED"}
     database.amore("db-config", "noncluster", "slurm")
+    database.amore("db-config", "noncluster_mem", "200M")
     database.context(DEVICE)
     database.amore("reprocess", "2")
     assert database.rows(2) == {"opened": 10, "drawn_here": 45, "drawn_in_a_job": 45, "undeclared": 45}

@@ -91,8 +91,7 @@ fn a_writer_without_its_data_is_not_executed() {
         sharing(variable("fill").data(RunData::Proc), &[("TABLE", "C")]),
         sharing(variable("read"), &[("TABLE", "R")]),
     ]);
-    let request =
-        Request { availability: Availability { raw: true, proc: false }, ..Request::default() };
+    let request = Request { availability: Availability { raw: true, proc: false }, ..Request::default() };
     assert_eq!(tasks(&plan(&dag, &request).unwrap()), ["read"]);
 }
 
@@ -125,7 +124,10 @@ fn one_warning_for_each_piece_that_is_not_declared() {
     let problems = check(variables).problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].kind, ProblemKind::SharedState);
-    assert_eq!(problems[0].message, "d reads Y (line 7), which a changes (line 7), and does not depend on it");
+    assert_eq!(
+        problems[0].message,
+        "d reads Y (line 7), which a changes (line 7), and does not depend on it"
+    );
     assert_eq!(problems[0].variables, ["a", "d"]);
 }
 
