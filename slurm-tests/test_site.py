@@ -86,7 +86,7 @@ def plain(run):
 def asks(run):
     return submit()
 
-@Variable(cluster=True, ntasks=2)
+@Variable(cluster=True, nodes=2)
 def steps(run):
     answer = subprocess.run(["srun", "hostname"], text=True, capture_output=True)
     return f"{len(answer.stdout.split())} {answer.stderr.strip()}".strip()
