@@ -340,3 +340,32 @@ def test_a_request_is_done_by_whoever_asked_when_the_owner_is_stopped(database: 
     end_of(second)
     assert database.rows(2)["v"] == 2
     assert database.requests() == []
+
+
+def test_a_worker_that_is_replaced_while_its_results_take_long_to_collect(database: Database) -> None:
+    hold = "".join("    " + line + "\n" for line in gate(database, "go").splitlines())
+    database.context(
+        '@Variable\ndef a(run, r: "meta#run_number"):\n    effect(f"a-{r}")\n    return r\n'
+        '@Variable\ndef b(run, a: "var#a", r: "meta#run_number"):\n    effect(f"b-{r}")\n' + hold + "    return 10 * a\n"
+    )
+    (database.path / "extracted_data").mkdir()
+    lock = os.open(database.path / "extracted_data/.collect.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        first = database.start("reprocess", "1", env=short_term(database))
+        wait_for("a result", lambda: database.leftovers() and "b-1" in database.executions(), first)
+        assert kill(database.processes()["worker"]) == 1
+        second = database.start("reprocess", "2", env=short_term(database))
+        # What others ask for is planned and computed meanwhile.
+        wait_for("the second run", lambda: "a-2" in database.executions(), second)
+        outlive_the_term(database, first)
+        assert database.executions()["b-1"] == 1
+    finally:
+        os.close(lock)
+    open_gate(database, "go")
+    end_of(second)
+    end_of(first)
+    counts = database.executions()
+    # What it had stored is not computed again.
+    assert (counts["a-1"], counts["b-1"], counts["a-2"], counts["b-2"]) == (1, 2, 1, 1)
+    assert [database.rows(run)["b"] for run in (1, 2)] == [10, 20]
