@@ -30,6 +30,9 @@ use crate::{
 /// How often a running job looks whether its sheet still stands.
 const SHEET_POLL: Duration = Duration::from_secs(2);
 
+/// How often a job says that it is alive.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// A sheet that cannot be worked on.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -82,7 +85,9 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         job: env::var("SLURM_JOB_ID").ok(),
         restarts: env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+        cluster: env::var("SLURM_CLUSTER_NAME").ok().filter(|name| !name.is_empty()),
     });
+    say_alive(Arc::clone(&report));
 
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_told(term, Arc::clone(&stop));
@@ -146,6 +151,16 @@ fn stop_when_told(term: SigSet, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         if term.wait().is_ok() {
             stop.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// A queue that does not show this job is no reason to give it up while it speaks.
+fn say_alive(report: Arc<Report>) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(BEAT);
+            report.say(&FromWorker::Alive);
         }
     });
 }

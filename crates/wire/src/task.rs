@@ -248,7 +248,12 @@ pub enum FromWorker {
         job: Option<String>,
         /// How often Slurm has requeued it.
         restarts: u32,
+        /// The cluster that counts so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster: Option<String>,
     },
+    /// A worker in a Slurm job is still there; said every few seconds, whatever its variables do.
+    Alive,
     /// A child started on the task.
     Started {
         /// The task.

@@ -77,9 +77,9 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         match self.cancel_run_or_job(named) {
-            Ok(words) => {
-                listener.tell(&Event::Notice { message: words });
-                self.nothing_to_compute(&request, listener);
+            Ok(cancellation) => {
+                let index = self.nothing_to_compute(&request, listener);
+                self.await_cancellation(index, cancellation);
                 Ok(())
             }
             Err(failure) => refuse(&mut listener, failure),
@@ -288,8 +288,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A request that was served at once: its end is told as that of any other.
-    fn nothing_to_compute(&mut self, request: &UserRequest, listener: Listener<'a>) {
+    /// A request without tasks: its end is told as that of any other.
+    fn nothing_to_compute(&mut self, request: &UserRequest, listener: Listener<'a>) -> usize {
         let index = self.requests.len();
         self.requests.push(RequestRecord {
             listener,
@@ -316,7 +316,7 @@ impl<'a> Session<'a> {
             finished: false,
             cut_short: false,
         });
-        self.finish_if_done(index);
+        index
     }
 
     /// A request with Slurm jobs outlives this process: it goes into the ledger.

@@ -74,8 +74,8 @@ impl JobEnd {
     pub fn given(self, began: bool, had_node: bool) -> JobEnd {
         match self {
             // An administrator who cancels a job finds it waiting, or at work. Without accounting nobody tells who it was:
-            // a job that a user cancels in its first second is then tried again, rather than one of Slurm's lost.
-            JobEnd::Cancelled { by } if had_node && !began && by.as_deref().is_none_or(|by| by == "root") => {
+            // then a cancellation is a cancellation, for a user's must not be submitted again.
+            JobEnd::Cancelled { by } if had_node && !began && by.as_deref() == Some("root") => {
                 JobEnd::TakenBack
             }
             end => end,
@@ -311,7 +311,7 @@ pub mod tests {
         assert_eq!(by("root").given(false, false), by("root"));
         assert_eq!(by("alice").given(false, true), by("alice"));
         let unknown = JobEnd::Cancelled { by: None };
-        assert_eq!(unknown.clone().given(false, true), JobEnd::TakenBack);
+        assert_eq!(unknown.clone().given(false, true), unknown);
         assert_eq!(unknown.clone().given(true, true), unknown);
         assert_eq!(unknown.clone().given(false, false), unknown);
         assert_eq!(JobEnd::TimeLimit.given(false, true), JobEnd::TimeLimit);

@@ -20,7 +20,10 @@ use crate::{
 impl Session<'_> {
     pub(super) fn on_worker(&mut self, message: FromWorker) -> Result<(), Failure> {
         match message {
-            FromWorker::Hello { .. } | FromWorker::Placed { .. } | FromWorker::VariableStarted { .. } => {}
+            FromWorker::Hello { .. }
+            | FromWorker::Alive
+            | FromWorker::Placed { .. }
+            | FromWorker::VariableStarted { .. } => {}
             FromWorker::Described { id, variables, problems } => {
                 self.on_described(&id, Ok(describe::complete(variables, problems)));
             }

@@ -48,6 +48,17 @@ pub fn log_mark<'a>(settings: &SlurmSettings, token: &'a str) -> Option<&'a str>
     settings.on().leave_it_to_slurm().then_some(token)
 }
 
+/// The name of a run's jobs, and the pattern of their logs.
+pub fn name_and_log(
+    dir: &DatabaseDir,
+    (proposal, run): (Proposal, Run),
+    mark: Option<&str>,
+) -> (String, String) {
+    let name = format!("r{run}-p{proposal}");
+    let log = log_pattern(&dir.slurm_logs(), &name, mark);
+    (format!("{name}-damnit"), log)
+}
+
 /// What the job of a task asks Slurm for. What a variable says goes before what the settings say.
 pub fn job_asked(
     dir: &DatabaseDir,
@@ -58,9 +69,8 @@ pub fn job_asked(
     journey: &Journey,
     token: &str,
 ) -> JobAsked {
-    let name = format!("r{run}-p{proposal}");
+    let (name, log) = name_and_log(dir, (proposal, run), log_mark(settings, token));
     let time = wanted.time_minutes.or_else(|| settings.time.as_deref().and_then(minutes));
-    let mark = log_mark(settings, token);
     let keep = |reservation: &Option<String>| reservation.clone().filter(|_| !journey.leave_reservation);
     let (reservation, partition) = if wanted.reservation.is_some() || wanted.partition.is_some() {
         (keep(&wanted.reservation), wanted.partition.clone().or_else(|| settings.partition.clone()))
@@ -69,9 +79,9 @@ pub fn job_asked(
     };
     let partition = partition.filter(|_| reservation.is_none() || !journey.reservation_alone);
     JobAsked {
-        name: format!("{name}-damnit"),
+        name: name.clone(),
         directory: dir.path().to_owned(),
-        log: log_pattern(&dir.slurm_logs(), &name, mark),
+        log,
         reservation,
         partition,
         account: wanted.account.clone().or_else(|| settings.account.clone()),
@@ -88,7 +98,7 @@ pub fn job_asked(
         constraint: wanted.constraint.clone(),
         exclude: journey.avoid.clone(),
         script: JobScript {
-            name: format!("{name}-damnit"),
+            name,
             worker: local::program().display().to_string(),
             sheet: sheet::sheet(dir.path(), token).display().to_string(),
             events: sheet::events(dir.path(), token).display().to_string(),

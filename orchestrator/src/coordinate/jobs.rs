@@ -13,10 +13,10 @@ use amore_wire::{
 };
 
 use super::{
-    after_job::JobEnd,
+    after_job::{JobEnd, MAX_FAULTS},
     after_refusal::{Refusals, again, told},
     events::Event,
-    job_asked::{job_asked, log_mark, python_environment},
+    job_asked::{job_asked, log_mark, name_and_log, python_environment},
     memory,
     queue::for_bulk,
     session::Session,
@@ -26,6 +26,7 @@ use crate::{
     dispatch::slurm::{
         answers::Seen,
         asked::CONCURRENT_JOBS,
+        client::Doubt,
         clusters::Clusters,
         order::{LaneEvent, Order},
         refused::{About, Refused},
@@ -133,7 +134,14 @@ impl Session<'_> {
     ) {
         self.jobs.by_token.insert(token.clone(), position);
         let directory = self.setup.dir.path().to_owned();
-        self.jobs.lane().adopt(token, directory, job, clusters);
+        let task = &self.tasks[position];
+        let named =
+            name_and_log(&self.setup.dir, (task.proposal, task.run), task.journey.log_mark.as_deref());
+        let cancelled = task.journey.cancelled;
+        self.jobs.lane().adopt(token.clone(), directory, job, named, clusters);
+        if cancelled {
+            self.jobs.lane().cancel(token);
+        }
     }
 
     /// Adds a line to the run's story.
@@ -169,15 +177,22 @@ impl Session<'_> {
                 }
             }
             LaneEvent::Refused { token, why } => {
-                if let Some(position) = self.let_go(&token) {
+                if self.is_cancelled(&token) {
+                    self.job_is_cancelled(&token, None)?;
+                } else if let Some(position) = self.let_go(&token) {
                     self.on_refused(position, why);
                 }
             }
-            LaneEvent::NotThere { token } => {
-                if let Some(position) = self.let_go(&token) {
-                    self.advance(position, TaskMove::NotSubmitted);
-                    self.line_up(position);
+            LaneEvent::NotThere { token, doubt } => {
+                if self.is_cancelled(&token) {
+                    self.job_is_cancelled(&token, None)?;
+                } else if let Some(position) = self.let_go(&token) {
+                    self.on_not_there(position, doubt);
                 }
+            }
+            LaneEvent::Cancelled { token, job } => self.job_is_cancelled(&token, job.as_ref())?,
+            LaneEvent::NotCancelled { token, job, words } => {
+                self.job_is_not_cancelled(&token, job.as_ref(), &words);
             }
             LaneEvent::Changed { token, seen } => {
                 if self.current(&token).is_some() {
@@ -190,6 +205,9 @@ impl Session<'_> {
                         row.ended = Some(memory::now());
                         row.outcome = Some(end.to_string());
                     });
+                }
+                if self.is_cancelled(&token) {
+                    return self.job_is_cancelled(&token, job.as_ref());
                 }
                 let nodes = self.jobs.seen.get(&token).map(|seen| seen.nodes.clone()).unwrap_or_default();
                 if let Some(position) = self.let_go(&token) {
@@ -204,8 +222,36 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Slurm was asked for a job, and has none of which anybody knows.
+    fn on_not_there(&mut self, position: usize, doubt: Doubt) {
+        self.advance(position, TaskMove::NotSubmitted);
+        // A controller that was not reached has taken nothing, however often.
+        if doubt != Doubt::NotReached {
+            let run = self.tasks[position].run;
+            self.tasks[position].journey.tries.faults += 1;
+            let words = match doubt {
+                Doubt::Unnumbered => {
+                    "sbatch says that Slurm has taken its job, without a number that could be read; neither queue nor accounting shows it, and no worker has begun"
+                }
+                Doubt::NotReached | Doubt::Unanswered => {
+                    "sbatch had no answer for its job; neither queue nor accounting shows it, and no worker has begun"
+                }
+            };
+            self.story(position, "not found", words.to_owned());
+            if self.tasks[position].journey.tries.faults >= MAX_FAULTS {
+                self.tell_once(position, format!("error: run {run}: {words}; given up"));
+                let message =
+                    format!("{words}, {MAX_FAULTS} times\n`amore doctor` asks Slurm's commands one by one");
+                self.give_up_rest(position, "JobFailed", &message);
+                return;
+            }
+            self.tell_once(position, format!("note: run {run}: {words}; submitted again"));
+        }
+        self.line_up(position);
+    }
+
     /// The task whose present attempt has this token.
-    fn current(&self, token: &str) -> Option<usize> {
+    pub(super) fn current(&self, token: &str) -> Option<usize> {
         let position = *self.jobs.by_token.get(token)?;
         matches!(&self.tasks[position].state, TaskState::InJob { token: now, .. } if now == token)
             .then_some(position)
@@ -230,6 +276,8 @@ impl Session<'_> {
         match message {
             FromWorker::VariableStarted { name, .. } => self.tasks[position].journey.running = Some(name),
             FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => {}
+            FromWorker::TaskEnded { cut_short: Some(CutShort::OutOfMemory { .. }), .. }
+                if self.tasks[position].journey.cancelled => {}
             FromWorker::TaskEnded { cut_short: Some(CutShort::OutOfMemory { variable }), .. } => {
                 self.tasks[position].journey.running = Some(variable);
                 let job = self.tasks[position].state.job().cloned();
@@ -249,9 +297,10 @@ impl Session<'_> {
                 // All of its fragments have been named by now: there is nothing to wait for.
                 self.collector.hurry();
                 self.end_task(position, problem);
+                self.ended_before_it_was_cancelled(token);
                 self.show_jobs();
             }
-            FromWorker::Placed { host, job, restarts } => {
+            FromWorker::Placed { host, job, restarts, .. } => {
                 self.tasks[position].journey.began = Some(memory::now());
                 let own = self.tasks[position].state.job();
                 let job = own.map(ToString::to_string).or(job).unwrap_or_default();

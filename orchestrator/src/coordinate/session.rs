@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     accept::Incoming,
+    cancel::Cancellation,
     events::{Event, Summary},
     hand_over::{self, Taken},
     jobs_under_way::Jobs,
@@ -152,6 +153,10 @@ pub struct Session<'a> {
     pub(super) memory_silent: bool,
     /// What could not be collected of earlier commands' results, for the user.
     pub(super) left_behind: Vec<String>,
+    /// What is to be cancelled, and is not yet.
+    pub(super) cancellations: Vec<Cancellation>,
+    /// Why the request of this process was not served to its end.
+    pub(super) request_failed: Option<Failure>,
     /// Ids of tasks that the worker here is to stop.
     pub(super) to_cancel: Vec<String>,
     /// Tasks that the worker was told to end, by `amore cancel`: if it is lost meanwhile they are over.
@@ -188,6 +193,8 @@ impl<'a> Session<'a> {
             memory: None,
             memory_silent: false,
             left_behind: Vec::new(),
+            cancellations: Vec::new(),
+            request_failed: None,
             to_cancel: Vec::new(),
             told_to_end: HashSet::new(),
             orders: Vec::new(),
@@ -215,6 +222,7 @@ impl<'a> Session<'a> {
         let runs: BTreeSet<(Proposal, Run)> = self.by_run.keys().copied().collect();
         let left_in_slurm = self.jobs.under_way();
         let left_open = self.adopted_and_open();
+        let request_failed = self.request_failed.take();
         let Session { setup, worker, collector, owner, mut requests, interrupted, jobs, memory, .. } = self;
         worker.stop().await;
         jobs.stop().await;
@@ -244,6 +252,9 @@ impl<'a> Session<'a> {
         hand_over::clean(&setup.dir, SystemTime::now());
         ended?;
         written?;
+        if let Some(failure) = request_failed {
+            return Err(failure);
+        }
         let mut summary = own_summary(requests);
         summary.interrupted = interrupted;
         summary.jobs_left = left_in_slurm;

@@ -95,6 +95,8 @@ pub struct Journey {
     pub began: Option<f64>,
     /// All steps that are left get an error: stored by the worker here, without a job.
     pub hopeless: bool,
+    /// The user wants its job to end: so it stays until Slurm shows that it has, whoever owns the directory.
+    pub cancelled: bool,
 }
 
 impl TaskRecord {

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import submit
+from .node import spool
 from .options import NotKnown, needed, short
 from .store import ACTIVE, BUSY, OVER, Job, State, Store, nodes_of, numbered
 from .texts import DEAD, NO_DATABASE, NO_RESERVATIONS, SILENT, UNKNOWN_JOB, Refusal
@@ -34,9 +35,17 @@ QUEUE: dict[str, Callable[[Job], str]] = {
     "%N": lambda job: ",".join(job["nodes"]),
     "%P": lambda job: job["partition"],
     "%v": lambda job: job["reservation"] or "(null)",
+    "%j": lambda job: job["name"],
     "%k": lambda job: job["comment"] or "(null)",
     "%r": lambda job: job["reason"],
 }
+SHOWN = (
+    "JobId={id} JobName={name} UserId={user}({uid}) Priority=1 Nice={nice} Account={account} QOS={qos} "
+    "JobState={state} Reason={reason} Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 "
+    "Reboot=0 ExitCode={exit} Partition={partition} "
+    "ReqNodeList=(null) ExcNodeList=(null) NodeList={nodes} NumNodes={wanted_nodes} Reservation={reservation} "
+    "OverSubscribe=OK Command=(null) WorkDir={chdir} Comment={comment} StdOut={output}"
+)
 # `NAME:|` is as wide as it is, with a bar behind it.
 LONG_QUEUE: dict[str, Callable[[Job], str]] = {
     "JobArrayID:|": lambda job: job["id"] + "|",
@@ -51,6 +60,7 @@ ACCOUNTING: dict[str, Callable[[Job], str]] = {
     "Reservation": lambda job: job["reservation"],
     "Reason": lambda job: job["reason"] if job["reason"].startswith("Partition") else "None",
     "SubmitLine": lambda job: job["line"],
+    "Comment": lambda job: job["comment"],
 }
 ASSOCIATION = {
     "cluster": lambda state: state["settings"]["cluster"],
@@ -195,6 +205,17 @@ def scontrol(store: Store, words: list[str]) -> str:
         return "Slurmctld(primary) at slurmctld is UP"
     if words == ["show", "config"]:
         return config(reach(store, "slurm_load_ctl_conf error: "))
+    if words[:3] == ["-o", "show", "job"] and len(words) == 4:
+        job = numbered(reach(store, "slurm_load_jobs error: "), words[3])
+        if job is None:
+            raise Refusal(UNKNOWN_JOB)
+        shown = {**job, "nodes": ",".join(job["nodes"]), "reservation": job["reservation"] or "(null)"}
+        return SHOWN.format(**shown)
+    if words[:2] == ["write", "batch_script"] and words[3:] == ["-"]:
+        job = numbered(reach(store, "job script retrieval failed: "), words[2])
+        if job is None:
+            raise Refusal("job script retrieval failed: Invalid job id specified")
+        return (spool(store, job) / "slurm_script").read_text()
     if words == ["show", "reservation", "-o"]:
         return reservations(reach(store, "slurm_load_reservations error: "))
     if words == ["-a", "show", "partition", "-o"]:

@@ -154,6 +154,7 @@ class Node:
             with self.store.change() as state:
                 if (known := find(state, self.key)) is not None:
                     known["state"] = "COMPLETING"
+            self.note_in_log(job)
             for pid in descendants():
                 hit(pid, signal.SIGTERM)
                 hit(pid, signal.SIGCONT)
@@ -168,6 +169,13 @@ class Node:
             time.sleep(0.03)
         if job is not None and job["told"]:
             self.ended(job["told"]["state"])
+
+    def note_in_log(self, job: Job) -> None:
+        """What slurmstepd writes into the job's log when it ends one."""
+        why = {"TIMEOUT": " DUE TO TIME LIMIT", "PREEMPTED": " DUE TO PREEMPTION"}.get(job["told"]["state"], "")
+        at = time.strftime("%Y-%m-%dT%H:%M:%S")
+        with open(log_path(job["output"], job["id"]), "a") as log:
+            log.write(f"slurmstepd: error: *** JOB {job['id']} ON {job['nodes'][0]} CANCELLED AT {at}{why} ***\n")
 
     def ended(self, how: str, code: Optional[str] = None, reason: Optional[str] = None) -> None:
         """Writes it down, if the controller still knows the job."""

@@ -22,7 +22,7 @@ BUSY = ("RUNNING", "COMPLETING")
 ACTIVE = ("PENDING", *BUSY)
 # What is copied from the queue into accounting.
 ACCOUNTED = (
-    *("key", "id", "uid", "line", "partition", "reservation"),
+    *("key", "id", "uid", "line", "comment", "partition", "reservation"),
     *("state", "exit", "nodes", "reason", "by", "eligible"),
 )
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Check, Checks};
 use crate::dispatch::slurm::{
+    answers::ACCOUNTED,
     asked::{SlurmSettings, TIME_MINUTES, minutes},
     client::{self, SlurmSilent},
     clusters::Clusters,
@@ -86,6 +87,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         );
     }
     accounting(&mut checks, &facts);
+    ends_of_jobs(&mut checks, cluster).await;
     account_and_qos(&mut checks, &facts, &settings);
     limits(&mut checks, &facts, &settings);
     let reserved = reservation(&mut checks, cluster, &facts, &settings).await;
@@ -236,6 +238,27 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
                 "accounting",
                 format!("{} on cluster {}: {}", person.user, facts.cluster, each.join("; ")),
             );
+        }
+    }
+}
+
+/// Does accounting tell how jobs ended, and which of them are ours?
+async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
+    match client::kept_tokens(cluster).await {
+        Err(SlurmSilent(words)) => checks.warn(
+            "accounting",
+            format!("sacct does not answer: {words}"),
+            "jobs run without it; how one ended that left the queue unseen, and who cancelled one, is not known then",
+        ),
+        Ok(_) => {
+            let unknown = client::unknown_fields(&ACCOUNTED);
+            if !unknown.is_empty() {
+                checks.warn(
+                    "accounting",
+                    format!("sacct of this version has no field {}: it is asked without", unknown.join(", ")),
+                    "command lines are kept by Slurm 21.08 and later: a job whose number was lost is found by its comment alone, and an ended job that had the same number as one of yours is not told from it",
+                );
+            }
         }
     }
 }

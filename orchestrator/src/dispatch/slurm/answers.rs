@@ -32,8 +32,8 @@ pub struct Seen {
     pub partition: String,
     /// Its reservation.
     pub reservation: String,
-    /// The token in its comment, where that is seen.
-    pub token: Option<String>,
+    /// The tokens in its comment, where that is seen: a site's plugins may write more into it.
+    pub tokens: Vec<String>,
     /// How it ended, if it has, or will never begin.
     pub end: Option<JobEnd>,
 }
@@ -84,7 +84,12 @@ impl Seen {
 
     /// Is it the job of another attempt?
     pub fn is_of_another(&self, token: &str) -> bool {
-        self.token.as_deref().is_some_and(|own| own != token)
+        !self.tokens.is_empty() && !self.is_of(token)
+    }
+
+    /// Does it carry this token?
+    pub fn is_of(&self, token: &str) -> bool {
+        self.tokens.iter().any(|own| own == token)
     }
 
     /// Does it stay in the queue although it will never begin?
@@ -106,8 +111,55 @@ pub fn bare(line: &str) -> &str {
     line.strip_prefix("sbatch: ").unwrap_or(line).trim()
 }
 
+/// What stands before a token in a comment.
+const MARK: &str = "amore:";
+
+/// The comment of a job with this token.
+pub fn comment_of(token: &str) -> String {
+    format!("{MARK}{token}")
+}
+
+/// The tokens in a comment or a command line. A site's plugins may write something before and behind them: each is a word
+/// of its own, and compared as a whole.
+pub fn tokens_in(text: &str) -> Vec<String> {
+    let of_word = |sign: char| sign.is_alphanumeric() || sign == '-';
+    let groups_of_digits = |word: &str| {
+        word.split('-').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    text.match_indices(MARK)
+        .filter(|(at, _)| !text[..*at].ends_with(of_word))
+        .map(|(at, _)| &text[at + MARK.len()..])
+        .map(|rest| rest.split(|sign| !of_word(sign)).next().unwrap_or_default())
+        .filter(|word| groups_of_digits(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A text without what is meant for a terminal: colours, and other control characters. Lines stay.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut signs = text.chars().peekable();
+    while let Some(sign) = signs.next() {
+        match sign {
+            // A control sequence ends with a letter or one of a few signs (ECMA-48, 5.4).
+            '\u{1b}' if signs.next_if_eq(&'[').is_some() => {
+                for sign in signs.by_ref() {
+                    if ('@'..='~').contains(&sign) {
+                        break;
+                    }
+                }
+            }
+            '\n' | '\t' => plain.push(sign),
+            _ if sign.is_control() => {}
+            _ => plain.push(sign),
+        }
+    }
+    plain
+}
+
 /// What Slurm says on standard error, without its formulas.
 pub fn words_of(text: &str) -> String {
+    let text = plain(text);
     let lines: Vec<&str> = text
         .lines()
         .map(bare)
@@ -117,9 +169,57 @@ pub fn words_of(text: &str) -> String {
     lines.join("; ")
 }
 
-/// What `sbatch --parsable` says: `JOBID`, or `JOBID;CLUSTER` where clusters were named. Of several only Slurm knows which.
-pub fn parse_submitted(answer: &str, clusters: &Clusters) -> Option<JobId> {
-    let job: JobId = answer.parse().ok()?;
+/// What an answer of sbatch says of the job's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// This is it.
+    Said(JobId),
+    /// It is the only one that stands alone in a line, among words that are not Slurm's: to be checked.
+    Likely(JobId),
+    /// None that can be told from other numbers.
+    Unclear,
+}
+
+/// What `sbatch --parsable` says: `JOBID`, or `JOBID;CLUSTER` where clusters were named. A site's wrapper may print more
+/// around it, or Slurm's other words for it (`Submitted batch job 17 on cluster lab`).
+pub fn parse_submitted(out: &str, error: &str, clusters: &Clusters) -> Number {
+    let (out, error) = (plain(out), plain(error));
+    let lines: Vec<&str> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let alone = only(lines.iter().filter(|line| !line.contains('@')).filter_map(|line| line.parse().ok()));
+    let (announced, also) =
+        (only(lines.iter().filter_map(|line| announced(line))), only(error.lines().filter_map(announced)));
+    match (announced, alone) {
+        (Some(job), _) => on_one_of(clusters, job).map_or(Number::Unclear, Number::Said),
+        (None, Some(job)) => match on_one_of(clusters, job) {
+            Some(job) if lines.len() == 1 => Number::Said(job),
+            Some(job) => Number::Likely(job),
+            None => Number::Unclear,
+        },
+        (None, None) => also.and_then(|job| on_one_of(clusters, job)).map_or(Number::Unclear, Number::Said),
+    }
+}
+
+/// The job that all of these are.
+fn only(mut jobs: impl Iterator<Item = JobId>) -> Option<JobId> {
+    let first = jobs.next()?;
+    jobs.all(|job| job == first).then_some(first)
+}
+
+/// `… Submitted batch job 17 on cluster lab`.
+fn announced(line: &str) -> Option<JobId> {
+    let (_, rest) = line.split_once("Submitted batch job ")?;
+    let mut words = rest.split_whitespace();
+    let number = words.next()?.trim_end_matches(['.', ',', '!']);
+    let number: u64 = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())??;
+    let cluster = match (words.next(), words.next(), words.next()) {
+        (Some("on"), Some("cluster"), Some(name)) => Some(name),
+        _ => None,
+    };
+    Some(JobId::on(cluster, number))
+}
+
+/// The job as it is known here. Of several clusters only Slurm knows which took it.
+fn on_one_of(clusters: &Clusters, job: JobId) -> Option<JobId> {
     match (clusters, job.cluster) {
         (Clusters::Ours, _) => Some(JobId { cluster: None, ..job }),
         (Clusters::One(name), None) => Some(JobId::on(Some(name), job.number)),
@@ -128,15 +228,25 @@ pub fn parse_submitted(answer: &str, clusters: &Clusters) -> Option<JobId> {
     }
 }
 
+/// Was the controller not even reached, so that it cannot have taken anything?
+pub fn is_not_reached(words: &str) -> bool {
+    ["connect failure", "Connection refused"].iter().any(|text| words.contains(text))
+}
+
 /// A line of `squeue -o '%i|%T|%N|%P|%v|%k|%r'`: job and how it stands.
 pub fn parse_queue(line: &str) -> Option<(String, Seen)> {
-    let mut parts = line.splitn(7, '|');
+    let mut parts = line.splitn(6, '|');
     let mut next = || parts.next().map(str::trim);
-    let (job, state, nodes, partition, reservation, comment, reason) =
-        (next()?, next()?, next()?, next()?, next()?, next()?, next()?);
+    let (job, state, nodes, partition, reservation, rest) =
+        (next()?, next()?, next()?, next()?, next()?, next()?);
+    // A comment may hold the separator; a reason does where there is no comment.
+    let (comment, reason) = match rest.strip_prefix("(null)|") {
+        Some(reason) => ("", reason),
+        None => rest.rsplit_once('|').unwrap_or((rest, "")),
+    };
     let reservation = if reservation == "(null)" || reservation == "N/A" { "" } else { reservation };
-    let token = comment.strip_prefix("amore:").map(str::to_owned);
-    Some((job.to_owned(), Seen { token, ..seen(state, "", nodes, partition, reservation, reason) }))
+    let tokens = tokens_in(comment);
+    Some((job.to_owned(), Seen { tokens, ..seen(state, "", nodes, partition, reservation, reason) }))
 }
 
 fn seen(state: &str, exit: &str, nodes: &str, partition: &str, reservation: &str, reason: &str) -> Seen {
@@ -146,7 +256,7 @@ fn seen(state: &str, exit: &str, nodes: &str, partition: &str, reservation: &str
         nodes: nodes.to_owned(),
         partition: partition.to_owned(),
         reservation: reservation.to_owned(),
-        token: None,
+        tokens: Vec::new(),
         end: end_of(state, exit, reason, reservation),
     }
 }
@@ -197,16 +307,67 @@ fn user_name(uid: u32) -> String {
     user.map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
-/// A line of `sacct -P -o JobID,State,ExitCode,NodeList,Partition,Reservation,Reason,SubmitLine`.
-pub fn parse_accounting(line: &str) -> Option<(String, Seen)> {
-    let mut parts = line.splitn(8, '|');
-    let mut next = || parts.next().map(str::trim);
-    let (job, state, exit, nodes, partition, reservation, reason, submitted) =
-        (next()?, next()?, next()?, next()?, next()?, next()?, next()?, next()?);
-    let nodes = if nodes == "None assigned" { "" } else { nodes };
-    let token = submitted.split_whitespace().find_map(|word| word.strip_prefix("--comment=amore:"));
-    let token = token.map(str::to_owned);
-    Some((job.to_owned(), Seen { token, ..seen(state, exit, nodes, partition, reservation, reason) }))
+/// What accounting is asked for. The command line comes last: it may hold the separator.
+pub const ACCOUNTED: [&str; 8] =
+    ["JobID", "State", "ExitCode", "NodeList", "Partition", "Reservation", "Reason", "SubmitLine"];
+
+/// A line of `sacct -P -o FIELDS`. A field that is not among them is one that this version of Slurm does not have.
+pub fn parse_accounting(line: &str, fields: &[&str]) -> Option<(String, Seen)> {
+    let parts: Vec<&str> = line.splitn(fields.len(), '|').map(str::trim).collect();
+    if parts.len() < fields.len() {
+        return None;
+    }
+    let value = |name: &str| fields.iter().position(|field| *field == name).map_or("", |at| parts[at]);
+    let nodes = Some(value("NodeList")).filter(|nodes| *nodes != "None assigned").unwrap_or_default();
+    let seen = seen(
+        value("State"),
+        value("ExitCode"),
+        nodes,
+        value("Partition"),
+        value("Reservation"),
+        value("Reason"),
+    );
+    let tokens = tokens_in(value("SubmitLine"));
+    Some((value("JobID").to_owned(), Seen { tokens, ..seen }))
+}
+
+/// The field that this version of sacct does not have, if that is what it says.
+pub fn unknown_field(words: &str) -> Option<&str> {
+    let (_, rest) = words.split_once("Invalid field requested: \"")?;
+    Some(rest.split_once('"')?.0)
+}
+
+/// A line of `scontrol -o show job NUMBER`: how the controller itself says that a job stands.
+pub fn parse_shown(line: &str) -> Option<(String, Seen)> {
+    let line = format!(" {line}");
+    let value = |name: &str| {
+        let (_, rest) = line.split_once(&format!(" {name}="))?;
+        Some(rest.split(' ').next().unwrap_or_default().to_owned())
+    };
+    let none = |text: String| if text == "(null)" { String::new() } else { text };
+    let state = value("JobState")?;
+    let (nodes, partition) =
+        (none(value("NodeList").unwrap_or_default()), value("Partition").unwrap_or_default());
+    let (reservation, exit) =
+        (none(value("Reservation").unwrap_or_default()), value("ExitCode").unwrap_or_default());
+    let seen = seen(&state, &exit, &nodes, &partition, &reservation, &value("Reason").unwrap_or_default());
+    let tokens = line.split_once(" Comment=").map(|(_, rest)| tokens_in(rest)).unwrap_or_default();
+    Some((value("JobId")?, Seen { tokens, ..seen }))
+}
+
+/// How a job ended, from what Slurm itself writes into its log: `*** JOB 17 ON n1 CANCELLED AT 2026-11-28T14:00:00 DUE TO TIME
+/// LIMIT ***`. The last word counts: a job that was requeued has several.
+pub fn end_in_log(log: &str) -> Option<JobEnd> {
+    let line = log.lines().rev().find(|line| line.contains("*** JOB ") && line.contains(" CANCELLED AT "))?;
+    let upper = line.to_uppercase();
+    let due_to = |what: &str| upper.contains(&format!("DUE TO {what}"));
+    Some(match () {
+        () if due_to("TIME LIMIT") => JobEnd::TimeLimit,
+        () if due_to("PREEMPTION") => JobEnd::Preempted,
+        () if due_to("NODE FAILURE") => JobEnd::NodeFailed,
+        () if due_to("JOB REQUEUE") => return None,
+        () => JobEnd::Cancelled { by: None },
+    })
 }
 
 /// A line of `squeue -O 'JobArrayID:|,exit_code:|'`: job, exit code and signal. squeue prints the status as wait(2) gives it
@@ -272,6 +433,12 @@ pub mod tests {
     }
 
     #[test]
+    fn a_controller_that_was_not_reached_has_taken_nothing() {
+        assert!(is_not_reached("Unable to contact slurm controller (connect failure)"));
+        assert!(!is_not_reached("Socket timed out on send/recv operation"));
+    }
+
+    #[test]
     fn jobs_of_the_accounting_end_as_their_states_say() {
         for (version, text) in recorded("sacct.txt") {
             let mut ends = Vec::new();
@@ -332,7 +499,7 @@ pub mod tests {
         let kept = |comment: &str| {
             let line =
                 format!("12|FAILED|0:1|n1|main||None|sbatch --parsable --comment={comment} --chdir=/a|b");
-            parse_accounting(&line).unwrap().1
+            parse_accounting(&line, &ACCOUNTED).unwrap().1
         };
         assert!(kept("amore:b-1").is_of_another("a-1") && !kept("amore:a-1").is_of_another("a-1"));
         // A site may write comments of its own.
@@ -387,11 +554,11 @@ pub mod tests {
     #[test]
     fn a_script_that_was_killed_is_no_launch_failure() {
         let line = "29|FAILED|0:9|n1|main||JobLaunchFailure|sbatch";
-        let (_, seen) = parse_accounting(line).unwrap();
+        let (_, seen) = parse_accounting(line, &ACCOUNTED).unwrap();
         assert_eq!(seen.end, Some(JobEnd::Failed { code: (0, 9), launch: false }));
         let line = "30|FAILED|0:53|n1|main||None|sbatch";
         assert_eq!(
-            parse_accounting(line).unwrap().1.end,
+            parse_accounting(line, &ACCOUNTED).unwrap().1.end,
             Some(JobEnd::Failed { code: (0, 53), launch: true })
         );
     }
@@ -419,21 +586,113 @@ pub mod tests {
     fn a_job_is_of_the_cluster_that_took_it() {
         let lab = Clusters::of(Some("lab"));
         let two = Clusters::of(Some("lab,maxwell"));
-        let job = |cluster: Option<&str>| Some(JobId::on(cluster, 17));
+        let said = |cluster: Option<&str>| Number::Said(JobId::on(cluster, 17));
         for (answer, clusters, found) in [
-            ("17", &Clusters::Ours, job(None)),
+            ("17", &Clusters::Ours, said(None)),
             // A federation says it unasked.
-            ("17;lab", &Clusters::Ours, job(None)),
-            ("17;lab", &lab, job(Some("lab"))),
-            ("17", &lab, job(Some("lab"))),
-            ("17;maxwell", &two, job(Some("maxwell"))),
+            ("17;lab", &Clusters::Ours, said(None)),
+            ("17;lab", &lab, said(Some("lab"))),
+            ("17", &lab, said(Some("lab"))),
+            ("17;maxwell", &two, said(Some("maxwell"))),
             // It is looked up by its token.
-            ("17", &two, None),
-            ("", &lab, None),
-            ("Submitted batch job 17", &Clusters::Ours, None),
+            ("17", &two, Number::Unclear),
+            ("", &lab, Number::Unclear),
+            ("Submitted batch job 17", &Clusters::Ours, said(None)),
+            ("Submitted batch job 17 on cluster maxwell\n", &two, said(Some("maxwell"))),
         ] {
-            assert_eq!(parse_submitted(answer, clusters), found, "{answer:?} {clusters:?}");
+            assert_eq!(parse_submitted(answer, "", clusters), found, "{answer:?} {clusters:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_told_from_what_a_site_prints_around_it() {
+        let of = |answer: &str| parse_submitted(answer, "", &Clusters::Ours);
+        let (said, likely) = (Number::Said(JobId::on(None, 4201)), Number::Likely(JobId::on(None, 4201)));
+        assert_eq!(of("\n  Hello at the machine of 2031\n--> queue ... OK\n4201\n"), likely);
+        assert_eq!(of("4201\nYou have 17.5 hours left\n"), likely);
+        assert_eq!(of("4201;lab\r\n17 nodes are down\r\n"), likely);
+        assert_eq!(of("\u{1b}[1m4201\u{1b}[0m\n"), said);
+        assert_eq!(of("\u{1b}[32mSubmitted batch job 4201\u{1b}[0m, 17 are before it\n2031\n"), said);
+        assert_eq!(parse_submitted("", "sbatch: Submitted batch job 4201", &Clusters::Ours), said);
+        for unclear in ["2031\n4201\n", "job 4201 of 17", "4201@lab", "17.5", "Submitted batch job\n", ""] {
+            assert_eq!(of(unclear), Number::Unclear, "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_word_of_a_comment() {
+        for comment in [
+            "amore:18a-1-1",
+            "amore:18a-1-1;wg=7",
+            "amore:18a-1-1|wg=7",
+            "wg=7|amore:18a-1-1",
+            "wg=7 amore:18a-1-1 checked",
+            "\"amore:18a-1-1\"",
+            "'amore:18a-1-1',x",
+            "amore:18a-1-1_wg7",
+            "amore:18a-1-2 amore:18a-1-1",
+        ] {
+            let line = format!("12|RUNNING|n1|main|(null)|{comment}|None");
+            let (_, seen) = parse_queue(&line).unwrap();
+            assert!(seen.is_of("18a-1-1") && !seen.is_of_another("18a-1-1"), "{comment}");
+            assert_eq!((seen.state.as_str(), seen.reason.as_str()), ("RUNNING", "None"), "{comment}");
+        }
+        for other in ["amore:18a-1-12", "amore:18a-1-1-2", "amore:18a-1", "wg=7;amore:18a-1-2;x"] {
+            let (_, seen) = parse_queue(&format!("12|RUNNING|n1|main|(null)|{other}|None")).unwrap();
+            assert!(!seen.is_of("18a-1-1") && seen.is_of_another("18a-1-1"), "{other}");
+        }
+        // What no Amore writes says nothing.
+        for nothing in ["amore:18a-1-1-wg7", "notamore:18a-1-1", "amore:", "amore", "amore:18a--1", "amore:x"]
+        {
+            assert_eq!(tokens_in(nothing), Vec::<String>::new(), "{nothing}");
+        }
+        // A comment with a line break in it: what follows is no job.
+        assert!(parse_queue("12|RUNNING|n1|main|(null)|amore:18a-1-1").unwrap().1.is_of("18a-1-1"));
+    }
+
+    #[test]
+    fn a_field_that_sacct_does_not_know_is_named() {
+        for words in [
+            "fatal: Invalid field requested: \"SubmitLine\"",
+            "Invalid field requested: \"SubmitLine\"; more",
+        ] {
+            assert_eq!(unknown_field(words), Some("SubmitLine"));
+        }
+        assert_eq!(unknown_field("Slurm accounting storage is disabled"), None);
+        let fields: Vec<&str> = ACCOUNTED.iter().copied().filter(|name| *name != "SubmitLine").collect();
+        let (job, seen) = parse_accounting("17|CANCELLED by 0|0:0|n1|main||None", &fields).unwrap();
+        assert_eq!((job.as_str(), seen.end), ("17", Some(JobEnd::Cancelled { by: Some("root".to_owned()) })));
+        assert_eq!(seen.tokens, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_controller_says_how_one_job_stands() {
+        for (version, text) in recorded("scontrol-show-job.txt") {
+            let shown: Vec<(String, Seen)> = text.lines().filter_map(parse_shown).collect();
+            assert!(shown.len() > 5, "{version}");
+            assert!(
+                shown.iter().any(|(_, seen)| seen.state == "RUNNING" && !seen.nodes.is_empty()),
+                "{version}"
+            );
+            assert!(shown.iter().any(|(_, seen)| seen.waits() && seen.nodes.is_empty()), "{version}");
+            assert!(shown.iter().all(|(job, _)| job.parse::<u64>().is_ok()), "{version}");
+        }
+        let line = "JobId=7 JobName=x JobState=CANCELLED Reason=None ExitCode=0:15 Partition=main NodeList=n1 Comment=wg=7 amore:a-1 WorkDir=/";
+        let (_, seen) = parse_shown(line).unwrap();
+        assert_eq!((seen.is_of("a-1"), seen.end), (true, Some(JobEnd::Cancelled { by: None })));
+    }
+
+    #[test]
+    fn what_slurm_wrote_into_the_log_tells_how_the_job_ended() {
+        let line = |rest: &str| {
+            format!("x\nslurmstepd: error: *** JOB 17 ON n1 CANCELLED AT 2026-11-28T14:00:00{rest} ***\ny\n")
+        };
+        assert_eq!(end_in_log(&line("")), Some(JobEnd::Cancelled { by: None }));
+        assert_eq!(end_in_log(&line(" DUE to SIGNAL Terminated")), Some(JobEnd::Cancelled { by: None }));
+        assert_eq!(end_in_log(&line(" DUE TO TIME LIMIT")), Some(JobEnd::TimeLimit));
+        assert_eq!(end_in_log(&line(" DUE TO PREEMPTION")), Some(JobEnd::Preempted));
+        assert_eq!(end_in_log(&line(" DUE TO JOB REQUEUE")), None);
+        assert_eq!(end_in_log("a user prints CANCELLED AT once"), None);
     }
 
     #[test]
@@ -448,7 +707,9 @@ pub mod tests {
     proptest! {
         #[test]
         fn no_line_is_too_odd(line in "\\PC{0,80}") {
-            let _ = (parse_queue(&line), parse_accounting(&line), parse_exit_code(&line), words_of(&line));
+            let _ = (parse_queue(&line), parse_accounting(&line, &ACCOUNTED), parse_shown(&line), end_in_log(&line));
+            let _ = (parse_exit_code(&line), words_of(&line), tokens_in(&line));
+            let _ = parse_submitted(&line, &line, &Clusters::Ours);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Asking Slurm: its own commands, in machine form, in bulk, with a clean environment.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     env,
     ffi::OsString,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,11 +14,14 @@ use amore_model::JobId;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use super::{
-    answers::{self, Seen, parse_accounting, parse_exit_code, parse_queue, parse_submitted},
+    answers::{
+        self, ACCOUNTED, Number, Seen, comment_of, parse_accounting, parse_exit_code, parse_queue,
+        parse_shown, parse_submitted, tokens_in,
+    },
     clusters::Clusters,
     environment,
     refused::{self, Reading, Refused},
-    script,
+    script, states,
 };
 
 /// How long a command may take. Slurm's own limit (MessageTimeout, 10 s if not set) ends it earlier.
@@ -80,11 +84,25 @@ pub enum Submitted {
     },
     /// Slurm does not want it.
     Refused(Refused),
-    /// The answer was lost: it may have it.
+    /// Whether it has it, or under which number, is not known.
     Unsure {
         /// What was said instead.
         words: String,
+        /// What may have happened.
+        doubt: Doubt,
     },
+}
+
+/// What is not known of a submission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Doubt {
+    /// The controller was not reached: it cannot have the job, as far as is known.
+    NotReached,
+    /// The answer was lost, or nobody was there to hear it.
+    #[default]
+    Unanswered,
+    /// sbatch says that the job was taken, and not in a way that tells its number.
+    Unnumbered,
 }
 
 /// Is there a job with a token?
@@ -252,7 +270,7 @@ pub fn arguments(asked: &JobAsked, token: &str) -> Vec<String> {
         .collect();
     let mut add = |name: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{name}={value}"));
     add("job-name", &asked.name);
-    add("comment", &format!("amore:{token}"));
+    add("comment", &comment_of(token));
     add("chdir", &asked.directory.display());
     add("output", &asked.log);
     for (name, value) in [
@@ -300,24 +318,49 @@ pub async fn submit(asked: &JobAsked, token: &str) -> Submitted {
     };
     let output = match run("sbatch", &arguments(asked, token), Some(&script)).await {
         Ok(output) => output,
-        Err(NoAnswer::Silent(words)) => return Submitted::Unsure { words },
+        Err(NoAnswer::Silent(words)) => return Submitted::Unsure { words, doubt: Doubt::Unanswered },
         Err(NoAnswer::NotExecuted(words)) => return Submitted::Refused(Refused::not_executed(words)),
     };
-    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let (answer, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() {
-        return match parse_submitted(&answer, &Clusters::of(asked.clusters.as_deref())) {
-            Some(job) => Submitted::Accepted { job },
-            None => Submitted::Unsure { words: format!("sbatch said {answer:?}") },
+        let clusters = Clusters::of(asked.clusters.as_deref());
+        let words = format!("sbatch said {:?}", shortened(answers::plain(&answer).trim()));
+        let unclear = Submitted::Unsure { words, doubt: Doubt::Unnumbered };
+        return match parse_submitted(&answer, &said, &clusters) {
+            Number::Said(job) => Submitted::Accepted { job },
+            Number::Likely(job) => match checked(job, token).await {
+                Some(job) => Submitted::Accepted { job },
+                None => unclear,
+            },
+            Number::Unclear => unclear,
         };
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = answers::plain(&said);
+    let unsure = |words: String| {
+        let doubt = if answers::is_not_reached(&words) { Doubt::NotReached } else { Doubt::Unanswered };
+        Submitted::Unsure { words, doubt }
+    };
     match refused::read(&said, asked.reservation.is_some(), environment::site_refusals()) {
-        Reading::Silence { words } => Submitted::Unsure { words },
-        Reading::Refused(Refused { words, .. }) if output.status.code().is_none() => {
-            Submitted::Unsure { words }
-        }
+        Reading::Silence { words } => unsure(words),
+        Reading::Refused(Refused { words, .. }) if output.status.code().is_none() => unsure(words),
         Reading::Refused(refused) => Submitted::Refused(refused),
     }
+}
+
+/// As much of a text as a message has room for.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The job that was submitted just now, where its number stood among other words: the queue has it under its token. If the
+/// queue shows no token of ours, the number is believed when it is one of the user's jobs.
+async fn checked(likely: JobId, token: &str) -> Option<JobId> {
+    let queue = queue(likely.cluster.as_deref()).await.ok()?;
+    let by_token = queue.iter().find(|(_, seen)| seen.is_of(token)).map(|(job, _)| job.clone());
+    by_token.or_else(|| queue.get(&likely).is_some_and(|seen| seen.tokens.is_empty()).then_some(likely))
 }
 
 fn me() -> String {
@@ -345,7 +388,7 @@ pub async fn lines(
     if !output.status.success() {
         return Err(SlurmSilent(answers::words_of(&String::from_utf8_lossy(&output.stderr))));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(answers::plain(&String::from_utf8_lossy(&output.stdout)).lines().map(str::to_owned).collect())
 }
 
 /// The names of the clusters that are meant; `None`: the one that is asked by itself.
@@ -369,9 +412,18 @@ pub async fn known_clusters() -> Result<Vec<String>, SlurmSilent> {
     lines("sacctmgr", None, &["-nP", "show", "cluster", "format=cluster"]).await
 }
 
-/// Lines of a cluster by the jobs that they are about. Those about elements of job arrays are none of ours.
+/// Lines of a cluster by the jobs that they are about. Those about elements of job arrays are none of ours, and what a
+/// site's wrapper prints is no line about a job.
 fn by_job<T>(cluster: Option<&str>, lines: impl Iterator<Item = (String, T)>) -> HashMap<JobId, T> {
-    lines.filter_map(|(job, what)| Some((JobId::on(cluster, job.parse().ok()?), what))).collect()
+    lines
+        .filter_map(|(job, what)| match job.parse() {
+            Ok(number) => Some((JobId::on(cluster, number), what)),
+            Err(_) => {
+                tracing::debug!(job, "a line of Slurm's that is about none of our jobs");
+                None
+            }
+        })
+        .collect()
 }
 
 /// All jobs of this user that the controller of a cluster knows, by id.
@@ -398,6 +450,57 @@ pub async fn exit_codes(cluster: Option<&str>) -> Result<HashMap<JobId, (i32, i3
     Ok(by_job(cluster, lines.iter().filter_map(|line| parse_exit_code(line))))
 }
 
+/// How the controller itself says that a job stands; `None`: it knows no such job.
+///
+/// # Errors
+/// It does not answer.
+pub async fn show(job: &JobId) -> Result<Option<Seen>, SlurmSilent> {
+    let number = job.number.to_string();
+    match lines("scontrol", job.cluster.as_deref(), &["-o", "show", "job", &number]).await {
+        Ok(lines) => match lines.iter().filter_map(|line| parse_shown(line)).find(|(id, _)| *id == number) {
+            Some((_, seen)) => Ok(Some(seen)),
+            None => Err(SlurmSilent(format!("scontrol shows nothing of job {job}"))),
+        },
+        Err(SlurmSilent(words)) if answers::is_unknown_job(&words) => Ok(None),
+        Err(silent) => Err(silent),
+    }
+}
+
+/// Fields that the installed sacct does not have, as it has said itself: not asked for again.
+static NO_FIELDS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Which of these fields does the installed sacct not have, as far as is known?
+pub fn unknown_fields(fields: &[&str]) -> Vec<String> {
+    let unknown = NO_FIELDS.lock().unwrap_or_else(PoisonError::into_inner);
+    fields.iter().filter(|field| unknown.contains(**field)).map(|field| (*field).to_owned()).collect()
+}
+
+/// Asks accounting for those of these fields that it has, without steps and headings; gives which they are, and the lines.
+async fn sacct<'a>(
+    cluster: Option<&str>,
+    arguments: &[&str],
+    fields: &[&'a str],
+) -> Result<(Vec<&'a str>, Vec<String>), SlurmSilent> {
+    loop {
+        let unknown = unknown_fields(fields);
+        let known: Vec<&str> =
+            fields.iter().copied().filter(|field| !unknown.iter().any(|no| no == field)).collect();
+        let list = known.join(",");
+        let arguments: Vec<&str> =
+            ["-X", "-n", "-P"].into_iter().chain(arguments.iter().copied()).chain(["-o", &list]).collect();
+        match lines("sacct", cluster, &arguments).await {
+            Ok(lines) => return Ok((known, lines)),
+            Err(SlurmSilent(words)) => match answers::unknown_field(&words) {
+                Some(field) if known.contains(&field) => {
+                    tracing::info!(field, "sacct of this version does not have a field");
+                    NO_FIELDS.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned());
+                }
+                _ => return Err(SlurmSilent(words)),
+            },
+        }
+    }
+}
+
 /// What accounting knows of these jobs of a cluster.
 ///
 /// # Errors
@@ -406,23 +509,39 @@ pub async fn accounting(cluster: Option<&str>, jobs: &[JobId]) -> Result<HashMap
     let mut found = HashMap::new();
     let numbers: Vec<String> = jobs.iter().map(|job| job.number.to_string()).collect();
     for some in numbers.chunks(500) {
-        // The command line comes last: it may hold the separator.
-        let fields = "JobID,State,ExitCode,NodeList,Partition,Reservation,Reason,SubmitLine";
-        let answer =
-            lines("sacct", cluster, &["-X", "-n", "-P", "-j", &some.join(","), "-o", fields]).await?;
-        found.extend(by_job(cluster, answer.iter().filter_map(|line| parse_accounting(line))));
+        let (fields, answer) = sacct(cluster, &["-j", &some.join(",")], &ACCOUNTED).await?;
+        found.extend(by_job(cluster, answer.iter().filter_map(|line| parse_accounting(line, &fields))));
     }
     Ok(found)
+}
+
+/// What accounting keeps of the user's latest jobs to find a token in: the command line, or where its version keeps none
+/// (before 21.08) the comment.
+///
+/// # Errors
+/// There is none, or it does not answer.
+pub async fn kept_tokens(cluster: Option<&str>) -> Result<Vec<(u64, Vec<String>)>, SlurmSilent> {
+    let me = me();
+    let latest = ["-u", me.as_str(), "-S", "now-2days"];
+    let (fields, mut answer) = sacct(cluster, &latest, &["JobID", "SubmitLine"]).await?;
+    if fields == ["JobID"] {
+        (_, answer) = sacct(cluster, &latest, &["JobID", "Comment"]).await?;
+    }
+    let of_line = |line: &String| {
+        let (job, text) = line.split_once('|')?;
+        Some((job.parse().ok()?, tokens_in(text)))
+    };
+    Ok(answer.iter().filter_map(of_line).collect())
 }
 
 /// Looks a token up on each of the clusters that it may have gone to.
 ///
 /// # Errors
 /// The controller of one of them does not answer, and no other has it.
-pub async fn find(token: &str, clusters: &Clusters) -> Result<Found, SlurmSilent> {
+pub async fn find(token: &str, name: &str, clusters: &Clusters) -> Result<Found, SlurmSilent> {
     let mut answer = Ok(Found::Nothing);
     for cluster in names(clusters).await? {
-        match find_on(token, cluster.as_deref()).await {
+        match find_on(token, name, cluster.as_deref()).await {
             Ok(Found::Nothing) => {}
             Ok(found) => return Ok(found),
             Err(silent) => answer = Err(silent),
@@ -431,57 +550,111 @@ pub async fn find(token: &str, clusters: &Clusters) -> Result<Found, SlurmSilent
     answer
 }
 
-/// Looks a token up: in the queue, and in what accounting keeps of command lines.
-async fn find_on(token: &str, cluster: Option<&str>) -> Result<Found, SlurmSilent> {
-    let comment = format!("amore:{token}");
+/// Scripts that are looked into for one token.
+const SCRIPTS: usize = 20;
+
+/// Looks a token up: in the queue, in what accounting keeps, and where comments are not kept as they were given in the
+/// scripts of jobs of that name.
+async fn find_on(token: &str, name: &str, cluster: Option<&str>) -> Result<Found, SlurmSilent> {
     let me = me();
-    let queue = ["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%k"];
-    for line in lines("squeue", cluster, &queue).await? {
+    let is_it = |tokens: &[String]| tokens.iter().any(|other| other == token);
+    for line in lines("squeue", cluster, &["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%k"]).await? {
         if let Some((job, text)) = line.split_once('|')
-            && text.trim() == comment
-            && let Ok(number) = job.parse()
+            && is_it(&tokens_in(text))
+            && let Ok(number) = job.trim().parse()
         {
             return Ok(Found::Job(JobId::on(cluster, number)));
         }
     }
     // Without accounting the queue has to be enough.
-    let kept = ["-X", "-n", "-P", "-u", &me, "-S", "now-2days", "-o", "JobID,SubmitLine"];
-    for line in lines("sacct", cluster, &kept).await.unwrap_or_default() {
-        if let Some((job, text)) = line.split_once('|')
-            && text.split_whitespace().any(|word| word == format!("--comment={comment}"))
-            && let Ok(number) = job.parse()
-        {
+    for (number, tokens) in kept_tokens(cluster).await.unwrap_or_default() {
+        if is_it(&tokens) {
+            return Ok(Found::Job(JobId::on(cluster, number)));
+        }
+    }
+    let named =
+        lines("squeue", cluster, &["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%j|%k"]).await?;
+    let candidates = named.iter().filter_map(|line| {
+        let (job, rest) = line.split_once('|')?;
+        let comment = rest.strip_prefix(name)?.strip_prefix('|')?;
+        tokens_in(comment).is_empty().then(|| job.trim().parse::<u64>().ok())?
+    });
+    for number in candidates.take(SCRIPTS) {
+        let script = lines("scontrol", cluster, &["write", "batch_script", &number.to_string(), "-"]).await;
+        // The name of the sheet is in it.
+        let sheet = format!("/{token}.json");
+        if script.is_ok_and(|script| script.iter().any(|line| line.contains(&sheet))) {
             return Ok(Found::Job(JobId::on(cluster, number)));
         }
     }
     Ok(Found::Nothing)
 }
 
-/// Ends a job, if it still is the one of this token: a number may be another's by now.
-///
-/// # Errors
-/// What Slurm says.
-pub async fn cancel(job: &JobId, token: &str) -> Result<(), String> {
+/// What came of telling Slurm to end a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It has ended, or ends: the controller says so.
+    Over,
+    /// Slurm was told, and still shows it as if it went on.
+    NotYet {
+        /// Slurm's word.
+        state: String,
+    },
+    /// Slurm was not told, or does not say.
+    Failed {
+        /// What is said instead.
+        words: String,
+    },
+}
+
+/// How often it is looked whether a job that Slurm was told to end has ended, and how long it is waited between.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
+
+/// Ends a job, if it still is the one of this token (a number may be another's by now), and looks whether it has.
+pub async fn cancel(job: &JobId, token: &str) -> Cancelled {
     let said = |output: &Output| answers::words_of(&String::from_utf8_lossy(&output.stderr));
     let number = job.number.to_string();
     let cluster = job.cluster.as_deref();
-    let ours = on_cluster(cluster, &["-h", "-a", "-t", "all", "-j", &number, "-o", "%k"]);
-    match run("squeue", &ours, None).await {
+    let ask = |fields: &str| on_cluster(cluster, &["-h", "-a", "-t", "all", "-j", &number, "-o", fields]);
+    match run("squeue", &ask("%k"), None).await {
         Ok(output) if output.status.success() => {
-            let comment = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            if comment.strip_prefix("amore:").is_some_and(|other| other != token) {
-                return Ok(());
+            let tokens = tokens_in(&answers::plain(&String::from_utf8_lossy(&output.stdout)));
+            if !tokens.is_empty() && !tokens.iter().any(|own| own == token) {
+                return Cancelled::Over;
             }
         }
-        Ok(output) if answers::is_unknown_job(&said(&output)) => return Ok(()),
-        Ok(output) => return Err(said(&output)),
-        Err(no_answer) => return Err(SlurmSilent::from(no_answer).0),
+        Ok(output) if answers::is_unknown_job(&said(&output)) => return Cancelled::Over,
+        Ok(output) => return Cancelled::Failed { words: said(&output) },
+        Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
     }
     match run("scancel", &on_cluster(cluster, &[&number]), None).await {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(said(&output)),
-        Err(no_answer) => Err(SlurmSilent::from(no_answer).0),
+        Ok(output) if output.status.success() => {}
+        // One that has ended meanwhile is shown as such.
+        Ok(output) if answers::is_unknown_job(&said(&output)) => {}
+        Ok(output) => return Cancelled::Failed { words: said(&output) },
+        Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
     }
+    let mut state = String::new();
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        match run("squeue", &ask("%i|%T"), None).await {
+            Ok(output) if output.status.success() => {
+                let text = answers::plain(&String::from_utf8_lossy(&output.stdout));
+                let shown = text.lines().filter_map(|line| line.split_once('|'));
+                match shown.filter(|(id, _)| id.trim() == number).map(|(_, state)| state.trim()).next() {
+                    Some(now) if !states::is_final(now) && now != "COMPLETING" => state = now.to_owned(),
+                    _ => return Cancelled::Over,
+                }
+            }
+            Ok(output) if answers::is_unknown_job(&said(&output)) => return Cancelled::Over,
+            Ok(output) => return Cancelled::Failed { words: said(&output) },
+            Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
+        }
+    }
+    Cancelled::NotYet { state }
 }
 
 /// The pattern of a job's log in `folder`; see `DatabaseDir::slurm_log`.
@@ -490,6 +663,12 @@ pub fn log_pattern(folder: &Path, name: &str, mark: Option<&str>) -> String {
     let folder = folder.display().to_string().replace('%', "%%");
     let mark = mark.map(|mark| format!(".{mark}")).unwrap_or_default();
     format!("{folder}/{name}-%j{mark}.out")
+}
+
+/// The log of a job, from its pattern.
+pub fn log_of(pattern: &str, job: &JobId) -> PathBuf {
+    let number = job.number.to_string();
+    PathBuf::from(pattern.replace("%%", "\0").replace("%j", &number).replace('\0', "%"))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use amore_model::JobId;
-use amore_wire::sheet;
+use amore_wire::{sheet, task::FromWorker};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{JoinHandle, JoinSet},
@@ -19,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    client::{self, Found, SlurmSilent, Submitted},
+    answers::end_in_log,
+    cancelling::{Cancelling, Step},
+    client::{self, Cancelled, Doubt, Found, SlurmSilent, Submitted},
     clusters::Clusters,
     followed::{Followed, Over},
     look::{Poll, poll},
@@ -28,6 +31,7 @@ use super::{
     refused::Refused,
     site_facts::{self, Remark},
 };
+use crate::coordinate::after_job::JobEnd;
 
 /// How often the files of the workers are looked at, while there are few.
 const NEWS_POLL: Duration = Duration::from_millis(40);
@@ -55,6 +59,9 @@ enum Command {
         token: String,
         directory: PathBuf,
         job: Option<JobId>,
+        /// Its name, and the pattern of its log.
+        name: String,
+        log: String,
         /// Where it was submitted to.
         clusters: Clusters,
     },
@@ -62,7 +69,7 @@ enum Command {
     Forget {
         token: String,
     },
-    /// As `Forget`, and the job is to end.
+    /// The job is to end: it is followed until Slurm shows that it has.
     Cancel {
         token: String,
     },
@@ -75,15 +82,40 @@ struct OfJob {
     sheet: PathBuf,
     events: PathBuf,
     news: News,
+    /// Its name, and the pattern of its log.
+    name: String,
+    log: String,
+    /// Its end is wanted.
+    cancelling: Option<Cancelling>,
 }
 
 /// Background work that has come to its end.
 #[derive(Debug)]
 enum Done {
-    Submitted { token: String, result: Submitted, remarks: Vec<Remark> },
-    LookedUp { token: String, round: u32, result: Result<Found, SlurmSilent> },
-    Polled { cluster: Option<String>, result: Result<Poll, SlurmSilent>, took: Duration },
-    Cancelled { job: JobId, problem: Option<String> },
+    Submitted {
+        token: String,
+        result: Submitted,
+        remarks: Vec<Remark>,
+    },
+    LookedUp {
+        token: String,
+        round: u32,
+        result: Result<Found, SlurmSilent>,
+    },
+    Polled {
+        cluster: Option<String>,
+        result: Result<Poll, SlurmSilent>,
+        took: Duration,
+    },
+    Cancelled {
+        token: String,
+        answer: Cancelled,
+    },
+    /// One that was given up, and would stay in the queue.
+    Removed {
+        job: JobId,
+        answer: Cancelled,
+    },
 }
 
 /// When a cluster is asked. Each has its own beat: one that does not answer holds up no other.
@@ -129,8 +161,15 @@ impl Lane {
     }
 
     /// Follows a job of an earlier owner; `None`: it is not known whether there is one, on any of `clusters`.
-    pub fn adopt(&self, token: String, directory: PathBuf, job: Option<JobId>, clusters: Clusters) {
-        let _ = self.commands.send(Command::Adopt { token, directory, job, clusters });
+    pub fn adopt(
+        &self,
+        token: String,
+        directory: PathBuf,
+        job: Option<JobId>,
+        (name, log): (String, String),
+        clusters: Clusters,
+    ) {
+        let _ = self.commands.send(Command::Adopt { token, directory, job, name, log, clusters });
     }
 
     /// Nothing more is wanted of this job: it finds its sheet gone, should it still run.
@@ -138,7 +177,7 @@ impl Lane {
         let _ = self.commands.send(Command::Forget { token });
     }
 
-    /// Ends a job.
+    /// Ends a job; [`LaneEvent::Cancelled`] says when Slurm shows that it has.
     pub fn cancel(&self, token: String) {
         let _ = self.commands.send(Command::Cancel { token });
     }
@@ -196,6 +235,7 @@ impl Loop {
                     }
                     self.hear_workers();
                     self.report_ended();
+                    self.cancel_what_is_due();
                     self.poll_if_due();
                 }
             }
@@ -217,8 +257,8 @@ impl Loop {
                 let at = self.waiting.partition_point(|other| other.urgency <= order.urgency);
                 self.waiting.insert(at, *order);
             }
-            Command::Adopt { token, directory, job, clusters } => {
-                self.follow(&token, &directory, clusters);
+            Command::Adopt { token, directory, job, name, log, clusters } => {
+                self.follow(&token, &directory, (name, log), clusters);
                 match job {
                     Some(job) => {
                         self.ask_soon(job.cluster.clone(), Duration::ZERO);
@@ -230,27 +270,69 @@ impl Loop {
                 }
             }
             Command::Forget { token } => self.forget(&token),
-            Command::Cancel { token } => {
-                let job = self.jobs.get(&token).and_then(|of| of.followed.job().cloned());
-                self.forget(&token);
-                if let Some(job) = job {
-                    self.cancel(job, token);
+            Command::Cancel { token } => match self.jobs.get_mut(&token) {
+                Some(of) => {
+                    of.cancelling.get_or_insert_with(|| Cancelling::new(Instant::now()));
+                    // A job that begins before its number is known finds nothing to do.
+                    if of.followed.job().is_none() {
+                        let _ = fs::remove_file(&of.sheet);
+                    }
+                    self.cancel_what_is_due();
                 }
-            }
+                // It was not submitted yet, or is over.
+                None => {
+                    self.forget(&token);
+                    self.tell(LaneEvent::Cancelled { token, job: None });
+                }
+            },
         }
     }
 
-    fn cancel(&mut self, job: JobId, token: String) {
+    /// Tells Slurm to end what is to be cancelled, and says what has become of it.
+    fn cancel_what_is_due(&mut self) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        for (token, of) in &mut self.jobs {
+            let Some(cancelling) = &mut of.cancelling else { continue };
+            let job = of.followed.job().cloned();
+            let silent = !of.followed.speaks(now) || of.followed.has_said_its_end();
+            match (cancelling.step(job.is_some(), silent, now), job) {
+                (Step::Ask, Some(job)) => {
+                    self.cancelling += 1;
+                    let token = token.clone();
+                    self.work.spawn(async move {
+                        let answer = client::cancel(&job, &token).await;
+                        Done::Cancelled { token, answer }
+                    });
+                }
+                (Step::Over, job) => over.push((token.clone(), job)),
+                (Step::Tell(words), job) => {
+                    let token = token.clone();
+                    let _ = self.outbox.send(LaneEvent::NotCancelled { token, job, words });
+                }
+                (Step::Ask | Step::Wait, _) => {}
+            }
+        }
+        for (token, job) in over {
+            self.forget(&token);
+            self.tell(LaneEvent::Cancelled { token, job });
+        }
+    }
+
+    fn remove(&mut self, job: JobId, token: String) {
         self.cancelling += 1;
         self.work.spawn(async move {
-            let problem = client::cancel(&job, &token).await.err();
-            Done::Cancelled { job, problem }
+            let answer = client::cancel(&job, &token).await;
+            Done::Removed { job, answer }
         });
     }
 
-    fn follow(&mut self, token: &str, directory: &Path, clusters: Clusters) {
+    fn follow(&mut self, token: &str, directory: &Path, (name, log): (String, String), clusters: Clusters) {
         let events = sheet::events(directory, token);
         let of = OfJob {
+            name,
+            log,
+            cancelling: None,
             followed: Followed::new(token, clusters, Instant::now()),
             sheet: sheet::sheet(directory, token),
             news: News::of(&events),
@@ -280,7 +362,8 @@ impl Loop {
                 self.tell(LaneEvent::Refused { token, why: Refused::for_now(words) });
                 continue;
             }
-            self.follow(&token, &directory, Clusters::of(asked.clusters.as_deref()));
+            let named = (asked.name.clone(), asked.log.clone());
+            self.follow(&token, &directory, named, Clusters::of(asked.clusters.as_deref()));
             self.submitting += 1;
             self.work.spawn(async move {
                 let (asked, remarks) = site_facts::settle(asked).await;
@@ -291,10 +374,11 @@ impl Loop {
     }
 
     fn look_up(&mut self, token: String, round: u32) {
-        let Some(clusters) = self.jobs.get(&token).map(|of| of.followed.clusters().clone()) else { return };
+        let Some(of) = self.jobs.get(&token) else { return };
+        let (clusters, name) = (of.followed.clusters().clone(), of.name.clone());
         self.work.spawn(async move {
             sleep(LOOK_UP * round.min(10)).await;
-            let result = client::find(&token, &clusters).await;
+            let result = client::find(&token, &name, &clusters).await;
             Done::LookedUp { token, round, result }
         });
     }
@@ -314,19 +398,36 @@ impl Loop {
                         self.forget(&token);
                         self.tell(LaneEvent::Refused { token, why });
                     }
-                    Submitted::Unsure { words } => {
-                        self.on_silence_about(&token, &words);
-                        self.look_up(token, 1);
+                    Submitted::Unsure { words, doubt } => {
+                        if let Some(of) = self.jobs.get_mut(&token) {
+                            of.followed.on_doubt(doubt);
+                            if of.followed.job().is_some() {
+                                // Its worker has said it meanwhile.
+                                return;
+                            }
+                        }
+                        if doubt == Doubt::Unnumbered {
+                            tracing::info!(token, words, "the number of a job is looked for");
+                            self.look_up(token, 0);
+                        } else {
+                            self.on_silence_about(&token, &words);
+                            self.look_up(token, 1);
+                        }
                     }
                 }
             }
             Done::LookedUp { token, round, result } => {
                 let Some(of) = self.jobs.get_mut(&token) else { return };
+                if of.followed.job().is_some() {
+                    // Its worker has said it meanwhile.
+                    return;
+                }
                 match result {
                     Ok(Found::Job(job)) => self.accepted(token, job),
                     Ok(Found::Nothing) if of.followed.on_not_found(Instant::now()) => {
+                        let doubt = of.followed.doubt();
                         self.forget(&token);
-                        self.tell(LaneEvent::NotThere { token });
+                        self.tell(LaneEvent::NotThere { token, doubt });
                     }
                     Ok(Found::Nothing) => self.look_up(token, round + 1),
                     Err(SlurmSilent(words)) => {
@@ -354,18 +455,36 @@ impl Loop {
                     Err(SlurmSilent(words)) => self.on_silence(asked, &words),
                 }
             }
-            Done::Cancelled { job, problem } => {
+            Done::Cancelled { token, answer } => {
                 self.cancelling -= 1;
-                if let Some(problem) = problem {
-                    let message = format!("warning: job {job} could not be cancelled: {problem}");
-                    self.tell(LaneEvent::Notice { message });
+                if let Some(of) = self.jobs.get_mut(&token)
+                    && let Some(cancelling) = &mut of.cancelling
+                {
+                    // One that cannot be ended otherwise ends by itself when its sheet is gone.
+                    let _ = fs::remove_file(&of.sheet);
+                    cancelling.on_answer(answer, Instant::now());
                 }
+            }
+            Done::Removed { job, answer } => {
+                self.cancelling -= 1;
+                let words = match answer {
+                    Cancelled::Over => return,
+                    Cancelled::NotYet { state } => format!("Slurm was told, and shows it as {state}"),
+                    Cancelled::Failed { words } => words,
+                };
+                let message = format!("warning: job {job} could not be cancelled: {words}");
+                self.tell(LaneEvent::Notice { message });
             }
         }
     }
 
     fn accepted(&mut self, token: String, job: JobId) {
         if let Some(OfJob { followed, .. }) = self.jobs.get_mut(&token) {
+            if let Some(known) = followed.job() {
+                // Its worker was faster, and knows better than words that a site's wrapper may have written.
+                tracing::debug!(%known, %job, "the number of a job was known already");
+                return;
+            }
             followed.on_job(job.clone(), Instant::now());
             let clusters = followed.clusters().clone();
             // Of one cluster the next look at its queue says it as well.
@@ -407,12 +526,27 @@ impl Loop {
     }
 
     fn hear_workers(&mut self) {
+        let now = Instant::now();
         let mut heard = Vec::new();
+        let mut placed = Vec::new();
         for (token, of) in &mut self.jobs {
             for message in of.news.read() {
-                of.followed.on_worker(&message);
-                heard.push(LaneEvent::Worker { token: token.clone(), message });
+                if let Some(job) = of.followed.on_worker(&message, now) {
+                    placed.push(job.clone());
+                    heard.push(LaneEvent::Accepted { token: token.clone(), job });
+                }
+                if of.followed.has_said_its_end()
+                    && let Some(cancelling) = &mut of.cancelling
+                {
+                    cancelling.on_over(now);
+                }
+                if message != FromWorker::Alive {
+                    heard.push(LaneEvent::Worker { token: token.clone(), message });
+                }
             }
+        }
+        for job in placed {
+            self.ask_soon(job.cluster, YOUNG_POLL);
         }
         for event in heard {
             self.tell(event);
@@ -427,9 +561,16 @@ impl Loop {
             .iter()
             .filter_map(|(token, of)| of.followed.over(now).map(|over| (token.clone(), over)))
             .collect();
-        for (token, Over { job, end, lingers }) in over {
+        for (token, Over { job, end, lingers, concluded }) in over {
+            let Some(of) = self.jobs.get_mut(&token) else { continue };
+            if let Some(cancelling) = &mut of.cancelling {
+                cancelling.on_over(now);
+                continue;
+            }
+            // What nobody says Slurm may have written down.
+            let end = if concluded { logged_end(&of.log, &job).unwrap_or(end) } else { end };
             if lingers {
-                self.cancel(job.clone(), token.clone());
+                self.remove(job.clone(), token.clone());
             }
             self.forget(&token);
             self.tell(LaneEvent::Ended { token, end, job: Some(job) });
@@ -437,19 +578,24 @@ impl Loop {
     }
 
     fn poll_if_due(&mut self) {
-        let mut by_cluster: HashMap<Option<String>, Vec<JobId>> = HashMap::new();
-        for job in self.jobs.values().filter_map(|of| of.followed.open_job().cloned()) {
-            by_cluster.entry(job.cluster.clone()).or_default().push(job);
-        }
         let now = Instant::now();
-        for (cluster, jobs) in by_cluster {
+        let mut by_cluster: HashMap<Option<String>, (Vec<JobId>, Vec<JobId>)> = HashMap::new();
+        for followed in self.jobs.values().map(|of| &of.followed) {
+            let Some(job) = followed.open_job() else { continue };
+            let (jobs, doubtful) = by_cluster.entry(job.cluster.clone()).or_default();
+            jobs.push(job.clone());
+            if followed.is_doubtful(now) {
+                doubtful.push(job.clone());
+            }
+        }
+        for (cluster, (jobs, doubtful)) in by_cluster {
             let beat = self.beats.entry(cluster.clone()).or_insert(Beat { asking: false, next: now });
             if beat.asking || now < beat.next {
                 continue;
             }
             beat.asking = true;
             self.work.spawn(async move {
-                let result = poll(cluster.as_deref(), &jobs).await;
+                let result = poll(cluster.as_deref(), &jobs, &doubtful).await;
                 Done::Polled { cluster, result, took: now.elapsed() }
             });
         }
@@ -463,7 +609,9 @@ impl Loop {
             else {
                 continue;
             };
-            if let Some(seen) = followed.on_look(poll.queue.get(&job), poll.accounting.get(&job), now) {
+            let denied = poll.unknown.contains(&job);
+            let (queue, accounting) = (poll.queue.get(&job), poll.accounting.get(&job));
+            if let Some(seen) = followed.on_look(queue, accounting, denied, now) {
                 news.push(LaneEvent::Changed { token: token.clone(), seen: seen.clone() });
             }
         }
@@ -471,6 +619,20 @@ impl Loop {
             self.tell(event);
         }
     }
+}
+
+/// As much of a log is looked through for Slurm's own words.
+const LOG_TAIL: u64 = 16 * 1024;
+
+/// How a job ended, as far as Slurm has written that into its log.
+fn logged_end(pattern: &str, job: &JobId) -> Option<JobEnd> {
+    let path = client::log_of(pattern, job);
+    let mut file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
+    end_in_log(&String::from_utf8_lossy(&bytes))
 }
 
 /// Which Slurm, for the user; nothing where there is one.
@@ -504,13 +666,12 @@ mod tests {
         };
         let both = Clusters::of(Some("lab,maxwell"));
         for (token, cluster) in [("a-1", "lab"), ("b-1", "maxwell")] {
-            lane.follow(token, Path::new("/nowhere"), both.clone());
+            lane.follow(token, Path::new("/nowhere"), (String::new(), String::new()), both.clone());
             lane.accepted(token.to_owned(), JobId::on(Some(cluster), 7));
         }
         // The same number on both; the cluster that answers does not have the other's token.
         let (_, seen) = parse_queue("7|CANCELLED||main|(null)|amore:a-1|None").unwrap();
-        let poll =
-            Poll { queue: HashMap::from([(JobId::on(Some("lab"), 7), seen)]), accounting: HashMap::new() };
+        let poll = Poll { queue: HashMap::from([(JobId::on(Some("lab"), 7), seen)]), ..Poll::default() };
         lane.on_poll(Some("lab"), &poll);
         assert_eq!(lane.jobs["a-1"].followed.open_job(), None);
         assert!(lane.jobs["b-1"].followed.open_job().is_some());

@@ -1,6 +1,6 @@
 //! One look at the jobs of a cluster: what its queue says, and accounting where the queue is not enough.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use amore_model::JobId;
 
@@ -12,13 +12,19 @@ use super::{
 use crate::coordinate::after_job::JobEnd;
 
 /// One look at everything that a cluster has.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Poll {
     /// The user's jobs that the controller knows.
     pub queue: HashMap<JobId, Seen>,
     /// Of those that it does not, or not well enough, what accounting says.
     pub accounting: HashMap<JobId, Seen>,
+    /// Those that the controller says not to know when it is asked for them by number. What `squeue` shows may come from a
+    /// site's cache, or through its filter.
+    pub unknown: HashSet<JobId>,
 }
+
+/// Jobs that are asked for one by one in a look; the others have their turn in the next.
+const ONE_BY_ONE: usize = 20;
 
 /// Who knows more of a job: accounting, once it knows the end (it tells who cancelled, and the exit code); else the queue.
 ///
@@ -33,11 +39,11 @@ pub fn best<'a>(queue: Option<&'a Seen>, accounting: Option<&'a Seen>) -> Option
     }
 }
 
-/// Looks.
+/// Looks at `jobs`; the queue did not show the `doubtful` ones for a while.
 ///
 /// # Errors
 /// The controller does not answer. Accounting may be silent.
-pub async fn poll(cluster: Option<&str>, jobs: &[JobId]) -> Result<Poll, SlurmSilent> {
+pub async fn poll(cluster: Option<&str>, jobs: &[JobId], doubtful: &[JobId]) -> Result<Poll, SlurmSilent> {
     let mut queue = client::queue(cluster).await?;
     let wants_more = |job: &&JobId| match queue.get(*job) {
         None => true,
@@ -68,7 +74,22 @@ pub async fn poll(cluster: Option<&str>, jobs: &[JobId]) -> Result<Poll, SlurmSi
             }
         }
     }
-    Ok(Poll { queue, accounting })
+    let (mut unknown, mut shown) = (HashSet::new(), HashMap::new());
+    let over = |job: &JobId| accounting.get(job).is_some_and(|seen| seen.end.is_some());
+    for job in doubtful.iter().filter(|job| !queue.contains_key(*job) && !over(job)).take(ONE_BY_ONE) {
+        match client::show(job).await {
+            Ok(Some(seen)) => {
+                shown.insert(job.clone(), seen);
+            }
+            Ok(None) => {
+                unknown.insert(job.clone());
+            }
+            // Not found and could not ask are different answers.
+            Err(SlurmSilent(words)) => tracing::debug!(%job, words, "the controller does not say"),
+        }
+    }
+    queue.extend(shown);
+    Ok(Poll { queue, accounting, unknown })
 }
 
 /// Did its script fail? What the queue says of a job that never began (`LAUNCH_FAILED`) is enough.
@@ -80,13 +101,14 @@ fn failed(seen: &Seen) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::slurm::answers::{parse_accounting, parse_queue};
+    use crate::dispatch::slurm::answers::{ACCOUNTED, parse_accounting, parse_queue};
 
     #[test]
     fn a_job_that_only_accounting_holds_to_be_running_is_missing() {
         let queue = |state: &str| parse_queue(&format!("44|{state}|n1|main|||None")).map(|(_, seen)| seen);
         let accounting = |state: &str| {
-            parse_accounting(&format!("44|{state}|0:0|n1|main||None|sbatch")).map(|(_, seen)| seen)
+            parse_accounting(&format!("44|{state}|0:0|n1|main||None|sbatch"), &ACCOUNTED)
+                .map(|(_, seen)| seen)
         };
         assert_eq!(best(None, accounting("RUNNING").as_ref()), None);
         assert_eq!(best(None, accounting("PENDING").as_ref()), None);

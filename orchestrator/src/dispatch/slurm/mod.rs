@@ -8,6 +8,7 @@
 
 pub mod answers;
 pub mod asked;
+pub mod cancelling;
 pub mod client;
 pub mod clusters;
 pub mod destination;

@@ -13,7 +13,11 @@ use amore_wire::{
     task::FromWorker,
 };
 
-use super::{answers::Seen, client::JobAsked, refused::Refused};
+use super::{
+    answers::Seen,
+    client::{Doubt, JobAsked},
+    refused::Refused,
+};
 use crate::coordinate::after_job::JobEnd;
 
 /// A job to submit.
@@ -48,10 +52,28 @@ pub enum LaneEvent {
         /// Why.
         why: Refused,
     },
-    /// It was never taken: the answer had been lost, and by now it is known that there is no such job.
+    /// It was never taken, or cannot be found: the answer had been lost, and by now it is known that there is no such job.
     NotThere {
         /// Which.
         token: String,
+        /// What was not known of its submission.
+        doubt: Doubt,
+    },
+    /// It was to be cancelled, and Slurm shows that it is.
+    Cancelled {
+        /// Which.
+        token: String,
+        /// Its id, if it had one.
+        job: Option<JobId>,
+    },
+    /// It was to be cancelled, and is not yet: it is tried again.
+    NotCancelled {
+        /// Which.
+        token: String,
+        /// Its id, if it is known.
+        job: Option<JobId>,
+        /// Why not.
+        words: String,
     },
     /// The worker in the job says something.
     Worker {
