@@ -264,8 +264,8 @@ exec "$REAL/scontrol" "$@" """,
         assert database.executions() == {"begin-1": 1} and calls(database, "sbatch") == 1
     else:
         database.cluster.end(database.job(1), "PREEMPTED")
-        database.touch("go-1")
         wait_until(lambda: len(database.jobs(1)) == 2, "another job", lambda: command.said)
+        database.touch("go-1")
         assert "(PREEMPTED)" in command.ends()
         assert database.rows(1) == {"long": 10}
 
