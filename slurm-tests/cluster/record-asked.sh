@@ -62,6 +62,10 @@ queue squeue
 record squeue-exit-codes squeue -h -a -r -t all -u "$alice" -O 'JobArrayID:|,exit_code:|' </dev/null
 record squeue-tokens squeue -h -a -r -t all -u "$alice" -o '%i|%k' </dev/null
 record squeue-token-of-job squeue -h -a -t all -j "$running" -o %k </dev/null
+record squeue-state-of-job squeue -h -a -t all -j "$running" -o '%i|%T' </dev/null
+record squeue-names squeue -h -a -r -t all -u "$alice" -o '%i|%j|%k' </dev/null
+record scontrol-show-one-job scontrol -o show job "$running" </dev/null
+record scontrol-script-of-job scontrol write batch_script "$running" - </dev/null
 accounting sacct "$completed,$failed,$killed,$launch,$running,$cancelled,$waiting,$taken_back"
 record sacct-tokens sacct -X -n -P -u "$alice" -S now-2days -o JobID,SubmitLine </dev/null
 record scontrol-show-partition scontrol -a show partition -o </dev/null

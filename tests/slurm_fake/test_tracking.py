@@ -84,6 +84,9 @@ def test_a_longer_token_is_a_foreign_one(database: Database, other: str) -> None
     [
         ("squeue", 'echo "Welcome to the machine of 2031"; echo "|---|---|"; "$REAL/squeue" "$@"; echo "17 nodes are down"'),
         ("sacct", 'echo "17|accounting of 2031|is slow"; exec "$REAL/sacct" "$@"'),
+        ("scontrol", 'echo "Welcome, 17 nodes are down"; "$REAL/scontrol" "$@"; code=$?; echo "bye | 2031"; exit $code'),
+        ("sinfo", 'echo "Welcome, 17 nodes are down"; "$REAL/sinfo" "$@"; echo "bye | 2031"'),
+        ("sacctmgr", 'echo "Welcome, 17 nodes are down"; "$REAL/sacctmgr" "$@"; echo "bye"'),
     ],
 )
 def test_a_wrapper_that_prints_more_around_the_answers(database: Database, program: str, script: str) -> None:

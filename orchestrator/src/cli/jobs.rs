@@ -37,6 +37,14 @@ struct Line {
     variables: Vec<String>,
     job: Option<JobId>,
     seen: Option<Seen>,
+    /// Its end is wanted.
+    cancelling: bool,
+}
+
+impl Line {
+    fn phase(&self) -> &'static str {
+        if self.cancelling { "cancelling" } else { self.task.phase.word() }
+    }
 }
 
 /// Prints them.
@@ -60,7 +68,8 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
     let tasks =
         ledger.open_tasks(&ledger_place::scope(dir)).await.map_err(|error| ledger_place::failed(&error))?;
     // Without Slurm's word the ledger's is shown.
-    let job = |task: &TaskRow| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job;
+    let facts = |task: &TaskRow| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok();
+    let job = |task: &TaskRow| facts(task)?.job;
     let clusters: BTreeSet<Option<String>> = tasks.iter().filter_map(job).map(|job| job.cluster).collect();
     let mut queue = HashMap::new();
     for cluster in clusters {
@@ -82,7 +91,8 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
                 .map(|spec| spec.planned.names())
                 .unwrap_or_default();
             let seen = job.as_ref().and_then(|job| queue.get(job)).cloned();
-            Line { task, variables, job, seen }
+            let cancelling = facts(&task).is_some_and(|facts| facts.journey.cancelled);
+            Line { task, variables, job, seen, cancelling }
         })
         .collect())
 }
@@ -90,7 +100,7 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
 fn as_json(line: &Line) -> serde_json::Value {
     json!({
         "proposal": line.task.proposal, "run": line.task.run, "task": line.task.id,
-        "urgency": Urgency::of_priority(line.task.priority).word(), "phase": line.task.phase.word(), "attempt": line.task.attempt, "variables": line.variables,
+        "urgency": Urgency::of_priority(line.task.priority).word(), "phase": line.phase(), "attempt": line.task.attempt, "variables": line.variables,
         "job": line.job.as_ref().map(|job| job.number.to_string()),
         "cluster": line.job.as_ref().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| &seen.state),
         "reason": line.seen.as_ref().map(|seen| &seen.reason),
@@ -118,7 +128,7 @@ fn as_table(lines: &[Line]) -> String {
         table.add_row([
             line.task.run.to_string(),
             variables,
-            line.task.phase.word().to_owned(),
+            line.phase().to_owned(),
             line.job.as_ref().map(ToString::to_string).unwrap_or_default(),
             state,
             place,
