@@ -18,7 +18,7 @@ from fake_slurm.submit import user
 from fake_slurm.texts import REFUSALS
 
 RECORDED = Path(__file__).resolve().parents[2] / "slurm-tests/recorded"
-VERSIONS = [path.name for path in sorted(RECORDED.iterdir())]
+VERSIONS = [path.name for path in sorted(RECORDED.glob("*-compose"))]
 END = ["--time=5", "--nodes=1", "--ntasks=1"]
 ALWAYS = ["--parsable", "--export=ALL", "--open-mode=append", "--no-requeue", *END]
 SLEEP = "#!/bin/sh\nsleep 300\n"
