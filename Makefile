@@ -44,7 +44,7 @@ test-python: examples ## Run the tests of the Python package and of the whole pi
 test-peer: examples ## Compare with DAMNIT 0.4.0, which reads our files
 	@scripts/setup.sh peer
 	@scripts/setup.sh test
-	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q tests/peer tests/table
+	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q tests/peer tests/table tests/real
 	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/peer/bin/python -m pytest -q tests/files
 
 lint: build ## Check formatting, lints, dependencies and the directions between crates

@@ -1,5 +1,6 @@
 """The two programs under test, driven alike: make a database directory, process runs."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,17 @@ class Amore:
     context_python: Path
     data_root: Path
     proposal: int
+    #: Folder with the commands of a Slurm, which is used then.
+    slurm: Path | None = None
 
     def amore(self, directory: Path, *words) -> str:
         """Call the command in the database directory; what it printed."""
         # Slurm has tests of its own; a machine that has it must not change what these find.
-        env = {**data_roots(self.data_root), "MPLBACKEND": "agg", "AMORE_NO_SLURM": "1"}
+        env = {**data_roots(self.data_root), "MPLBACKEND": "agg"}
+        if self.slurm is None:
+            env["AMORE_NO_SLURM"] = "1"
+        else:
+            env["PATH"] = f"{self.slurm}:{os.environ['PATH']}"
         return run([self.folder / "amore", *words], cwd=directory, env=env).stdout
 
     def prepare(self, directory: Path, context: Path) -> None:

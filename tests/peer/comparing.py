@@ -25,7 +25,10 @@ BLOCK = 5
 RELATIVE = 1e-6
 
 MADE_NUMBERS = ("summary", "max_diff", "value", "table")
+#: Variables whose errors the program itself finds, by the beginning of their names, and the words in which the peer
+#: says that a dependency has no value.
 OWN_WORDS = ("refused_", "after_")
+PEER_WORDS = ("Skipped due to missing dependency", "Dependencies returned no data")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,29 @@ def without_better(tree: dict) -> dict:
             column.pop("values", None)
             column.pop("dtype", None)
     return tree
+
+
+def without(dump: Dump, names: frozenset[str]) -> Dump:
+    """A dump without all that belongs to some variables, by their names and titles."""
+    return Dump(pruned(dump.tree, names), dump.arrays)
+
+
+def pruned(tree, names: frozenset[str]):
+    """A tree without the keys, items and columns that are named so; rows have the variable's name as their last word."""
+    if isinstance(tree, dict):
+        return {key: pruned(value, names) for key, value in tree.items() if key.split(" ", 2)[-1] not in names}
+    if isinstance(tree, list):
+        return [pruned(item, names) for item in tree if name_of(item) not in names]
+    return tree
+
+
+def name_of(item) -> str | None:
+    """What an item of a list is about: a name or title itself, a column, or a pair of variable and tag."""
+    if isinstance(item, dict):
+        return name_of(item.get("name"))
+    if isinstance(item, list) and len(item) == 2:
+        return name_of(item[0])
+    return item if isinstance(item, str) else None
 
 
 def differences(ours: Dump, theirs: Dump) -> list[str]:
@@ -140,7 +166,7 @@ class Walk:
         """Compare what the table says of an error."""
         self.both(ours["error_cls"], theirs["error_cls"], (*way, "error_cls"))
         variable = re.split(r"[ .]", str(way[-2]))[-1]
-        if not variable.startswith(OWN_WORDS):
+        if not variable.startswith(OWN_WORDS) and not words_of(theirs).startswith(PEER_WORDS):
             self.both(ours["error"], theirs["error"], (*way, "error"))
             return
         # The peer names the class of the array that NumPy made, not of what the function returned.
@@ -185,6 +211,12 @@ def names_in(words: str) -> set[str]:
     return {name for name in found if "__missing__" not in name}
 
 
+def words_of(error: dict) -> str:
+    """What the table says of an error, empty if it says nothing."""
+    words = error.get("error")
+    return words if isinstance(words, str) else ""
+
+
 def is_made(way: tuple) -> bool:
     """Was this number made from the value, rather than being the value?"""
     return any(part in MADE_NUMBERS for part in way)
@@ -192,7 +224,8 @@ def is_made(way: tuple) -> bool:
 
 def is_picture(way: tuple, array: np.ndarray) -> bool:
     """Is it a figure that was drawn, rather than an array that a function returned?"""
-    return array.dtype == np.uint8 and array.ndim == 3 and any(str(part).startswith("figure") for part in way)
+    drawn = any(str(part).startswith("figure") or str(part).endswith("_plot") for part in way)
+    return array.dtype == np.uint8 and array.ndim == 3 and drawn
 
 
 def same(one: np.ndarray, other: np.ndarray, *, exact: bool) -> bool:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from comparing import Dump, differences, names_in
+from comparing import Dump, differences, names_in, without
 
 
 def sample() -> Dump:
@@ -222,3 +222,16 @@ def test_allows_what_it_says():
 def test_names_in_the_words_of_an_error():
     words = "Skipped:\n└ (linked.broken) failed: ValueError: x\n- 'error_value', 'half.__missing__.back'"
     assert names_in(words) == {"linked.broken", "error_value"}
+
+
+def test_leaves_variables_out_of_a_dump():
+    """Wherever they are named, and nothing else."""
+    changed = copy.deepcopy(sample())
+    rows(changed)["p1 r1 y"] = {"value": None}
+    changed.tree["tags"] = [["y", "beam"]]
+    changed.tree["table"] = {"columns": [{"name": "y", "values": []}]}
+    changed.tree["runs"]["1"]["keys"] = ["x"]
+    expected = sample()
+    expected.tree["tags"], expected.tree["table"] = [], {"columns": []}
+    assert differences(without(changed, frozenset({"y"})), without(expected, frozenset({"y"}))) == []
+    assert "p1 r1 x" in without(changed, frozenset({"y"})).tree["database"]["run_variables"]
