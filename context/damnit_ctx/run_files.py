@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from . import report
+
 
 def open_run(proposal: int, run: int, data: str, mock: bool = False) -> Any:
     """The run as ``extra_data.open_run`` gives it, or a stand-in.
@@ -43,12 +45,15 @@ def is_data_collection(run: Any) -> bool:
 
 
 def start_time(run: Any) -> float:
-    """Time stamp of the first train, in seconds since 1970. Files of old runs have none: then the time at which the
-    first file (raw, if there is one) was last written."""
-    stamp = run.select_trains(np.s_[:1]).train_timestamps()[0]
-    if not np.isnat(stamp):
-        moment = np.datetime64(stamp, "us").item()
-        return float(moment.replace(tzinfo=timezone.utc).timestamp())
+    """Time stamp of the first train, in seconds since 1970. Files of old runs have none, nor has a run without trains,
+    and damaged files may not give it: then the time at which the first file (raw, if there is one) was last written."""
+    try:
+        stamps = run.select_trains(np.s_[:1]).train_timestamps()
+        if len(stamps) > 0 and not np.isnat(stamps[0]):
+            moment = np.datetime64(stamps[0], "us").item()
+            return float(moment.replace(tzinfo=timezone.utc).timestamp())
+    except Exception as error:
+        report.log(f"the first train's time cannot be read, the file's is taken: {type(error).__name__}: {error}")
     names = sorted(file.filename for file in run.files)
     raw = [name for name in names if "raw" in name]
     return os.stat((raw or names)[0]).st_mtime

@@ -52,6 +52,7 @@ pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicB
             cut_short = match stop {
                 Stop::OutOfMemory { variable } => Some(CutShort::OutOfMemory { variable }),
                 Stop::Cancelled if job.is_some() => Some(CutShort::ToldToEnd),
+                Stop::Storage(results::ResultsError::NoSpace { .. }) => Some(CutShort::NoSpace),
                 _ => None,
             };
             Some(words)
@@ -100,12 +101,18 @@ fn execute(
         let message = format!("{message} (in {})", job.place());
         return Err(Stop::CannotStart { class: class.clone(), message, more: more.clone() });
     }
+    if let (Err(Stop::CannotStart { class, message, more }), None) = (ended.as_ref(), job) {
+        note_failure_to_start((class, message, more), &mut progress, &mut fragments, task)?;
+    }
     if let Err(Stop::Storage(error)) = &ended {
         for name in fragments.lost() {
             // The log may be on the same disk.
             log_line::write(&log, &task.log, &format!("{name} could not be stored: {error}"));
-            let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
-            report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+            // A full disk ends the command, which says so once.
+            if job.is_some() || !matches!(error, results::ResultsError::NoSpace { .. }) {
+                let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
+                report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+            }
         }
     }
     ended
@@ -212,6 +219,32 @@ fn fail_all(
         unless_about_its_name(fragments.error(&name, class, &message, call))?;
         let outcome = Outcome::Error { class: class.to_owned(), message: message.clone() };
         report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+    }
+    fragments.flush()?;
+    Ok(())
+}
+
+/// Stores why a run could not be opened, or the file not be executed for it, with each variable that has no value of an
+/// earlier command: what could not be read today says nothing against what was read yesterday. The task's end tells it.
+fn note_failure_to_start(
+    (class, message, more): (&str, &str, &str),
+    progress: &mut TaskProgress,
+    fragments: &mut Fragments<'_>,
+    task: &Task,
+) -> Result<(), Stop> {
+    let any = amore_model::PlanStamp { epoch: 0, micros: 0 };
+    let stored = results::answered(&fragments.extracted_data(), task.proposal, task.run, any)?;
+    let has_value = |name: &String| {
+        stored.get(name).is_some_and(|answer| answer.outcome == results::StoredOutcome::Value)
+    };
+    let how = Ended::Error { class: class.to_owned(), message: message.to_owned() };
+    for name in progress.give_up(&how) {
+        let transient = progress.step(&name).is_some_and(|step| step.transient);
+        if !transient && !has_value(&name) {
+            let traceback = Some(more.trim().to_owned()).filter(|text| !text.is_empty());
+            let call = Call { started_at: unix_now(), traceback, ..Call::default() };
+            unless_about_its_name(fragments.error(&name, class, message, call))?;
+        }
     }
     fragments.flush()?;
     Ok(())

@@ -202,6 +202,8 @@ pub enum CutShort {
     },
     /// Slurm told the job to end, or its sheet was taken away. Slurm knows why.
     ToldToEnd,
+    /// There is no space left for results.
+    NoSpace,
 }
 
 /// Worker → coordinator.

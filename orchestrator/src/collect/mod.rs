@@ -27,6 +27,9 @@ pub use rows::about_table;
 /// How long a fragment may wait for others of its task: each collection rewrites the run's file.
 const GATHER: Duration = Duration::from_millis(80);
 
+/// What to do about a disk that is full.
+pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+
 /// What the collector is told.
 #[derive(Debug)]
 enum Order {
@@ -213,13 +216,9 @@ async fn collect(
                         ));
                         None
                     }
-                    // Another run may be smaller; and what is stored is stored.
+                    // Nothing more can be stored of any run, so that computing goes on for nothing.
                     Err(error @ MergeError::Results(ResultsError::NoSpace { .. })) => {
-                        problem = Some(format!(
-                            "{}; its new results wait in extracted_data/ and are collected by the next command once there is",
-                            Failure::from_error(&error).message
-                        ));
-                        None
+                        return Err(Failure::from_error(&error).hint(NO_SPACE));
                     }
                     Err(error) => {
                         return Err(Failure::from_error(&error).hint(

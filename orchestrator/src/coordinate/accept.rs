@@ -8,7 +8,7 @@ use std::{
 };
 
 use amore_model::{Proposal, Run, Urgency};
-use amore_plan::{Availability, Dag, Place, Plan, Request, plan};
+use amore_plan::{Availability, Dag, LeftOut, LeftOutReason, Place, Plan, Request, plan};
 use amore_wire::task::ContextSource;
 
 use super::{
@@ -209,6 +209,10 @@ impl<'a> Session<'a> {
             for notice in notices(plan) {
                 listener.tell(&Event::Notice { message: notice });
             }
+        }
+        let asked_for_some = !request.matches.is_empty() || !request.names.is_empty();
+        for message in why_left_out(&plans, asked_for_some) {
+            listener.tell(&Event::Notice { message });
         }
         for message in self.left_behind.drain(..) {
             listener.tell(&Event::Notice { message });
@@ -426,6 +430,50 @@ fn why_no_slurm() -> &'static str {
     } else {
         "there is no Slurm here (no sbatch on PATH)"
     }
+}
+
+/// Why nothing is computed for some runs; of variables that were asked for, why not for others too. That some variables of a
+/// file need data which a run has not is nothing to tell of.
+fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<String> {
+    let mut runs_by_why: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+    for ((_, run), plan) in plans {
+        let nothing = plan.tasks.is_empty();
+        if !nothing && (!asked_for_some || plan.left_out.is_empty()) {
+            continue;
+        }
+        let names_by = |raw: bool| {
+            let is_raw = |left: &&LeftOut| matches!(left.reason, LeftOutReason::NoRawData) == raw;
+            plan.left_out.iter().filter(is_raw).map(|left| left.name.as_str()).collect::<Vec<_>>()
+        };
+        let mut why = Vec::new();
+        for (names, what) in [(names_by(true), "raw"), (names_by(false), "proc")] {
+            match names.as_slice() {
+                [] => {}
+                [only] => why.push(format!("{only} needs {what} data, which the run has not")),
+                [first, second] => {
+                    why.push(format!("{first} and {second} need {what} data, which the run has not"))
+                }
+                [first, ..] => why.push(format!(
+                    "{first} and {} need {what} data, which the run has not",
+                    count(names.len() - 1, "other variable")
+                )),
+            }
+        }
+        if why.is_empty() {
+            why.push(if plan.unmatched.is_empty() {
+                "the context file has no variables".to_owned()
+            } else {
+                "no variable was meant".to_owned()
+            });
+        }
+        let begin = if nothing { "nothing to compute" } else { "left out" };
+        runs_by_why.entry(format!("{begin}: {}", why.join("; "))).or_default().push(*run);
+    }
+    let words = |(why, runs): (String, Vec<Run>)| match runs.as_slice() {
+        [run] => format!("note: run {run}: {why}"),
+        runs => format!("note: {}, run {} the first: {why}", count(runs.len(), "run"), runs[0]),
+    };
+    runs_by_why.into_iter().map(words).collect()
 }
 
 /// What the user should know of a plan before it runs.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use amore_model::{Proposal, Run};
-use amore_wire::task::{FromWorker, NOT_STORED, Outcome};
+use amore_wire::task::{CutShort, FromWorker, NOT_STORED, Outcome};
 
 use super::{
     describe,
@@ -12,7 +12,7 @@ use super::{
     tracker::{TaskMove, TaskState},
 };
 use crate::{
-    collect::{Collected, FragmentNote},
+    collect::{Collected, FragmentNote, NO_SPACE},
     dispatch::local::LocalWorker,
     failure::Failure,
 };
@@ -56,6 +56,10 @@ impl Session<'_> {
             FromWorker::CommandEnded { id, outcome } => self.on_command_ended(&id, *outcome),
             FromWorker::Fragment { proposal, run, path, .. } => {
                 self.collect(FragmentNote { proposal, run, path })
+            }
+            FromWorker::TaskEnded { problem, cut_short: Some(CutShort::NoSpace), .. } => {
+                return Err(Failure::new(problem.unwrap_or_else(|| "no space left for results".to_owned()))
+                    .hint(NO_SPACE));
             }
             FromWorker::TaskEnded { id, problem, cut_short: _ } => {
                 if let Some(&position) = self.by_id.get(&id) {
