@@ -1,0 +1,297 @@
+"""What one function does to state: its statements and expressions."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable
+from typing import Any, Optional
+
+from . import state_knowledge as known
+from .functions import FUNCTIONS
+from .state_arguments import Arguments
+from .state_names import Names
+from .state_pieces import EMPTY_CELL, NOTHING, Refs, content_of, holding
+
+_LAMBDA = "<lambda>"
+
+
+class Frame(Arguments):
+    """One function that is followed, with what its names may be."""
+
+    # --- Binding ------------------------------------------------------------------------------------------------------
+
+    def bind_cells(self, func: Any) -> None:
+        """The names of a function that are those of the function around it."""
+        for name, cell in zip(func.__code__.co_freevars, func.__closure__ or ()):
+            content = content_of(cell)
+            state = self._state
+            key = (id(cell), name)
+            if key not in state.bindings:
+                state.objects[id(cell)] = cell
+                outer = func.__qualname__.partition(".<locals>")[0]
+                state.bindings[key] = state.unique(f"{name} in {outer}")
+            label = state.bindings[key]
+            self._cells[name] = label
+            refs = {("part", label)}
+            if content is not None and content is not EMPTY_CELL:
+                if not known.is_plain(content):
+                    state.label_object(content, label)
+                refs.add(state.known_object(content))
+            self._values[name] = Refs(refs)
+
+    def bind(self, definition: Any, args: list[Refs], words: dict[str, Refs], func: Any = None) -> None:
+        """Gives the arguments their values."""
+        spec = definition.args
+        names = [argument.arg for argument in (*spec.posonlyargs, *spec.args)]
+        for name in [*names, *(argument.arg for argument in spec.kwonlyargs)]:
+            self._values[name] = words.get(name, NOTHING)
+        for name, refs in zip(names, args):
+            self._values[name] = self._values[name] | refs
+        for extra in (spec.vararg, spec.kwarg):
+            if extra is not None:
+                self._values[extra.arg] = Refs().union(*args[len(names) :], *words.values())
+        if func is None:
+            return
+        given = dict(zip(reversed(names), reversed(func.__defaults__ or ())))
+        for name, value in {**given, **(func.__kwdefaults__ or {})}.items():
+            if not known.is_plain(value) and not isinstance(value, tuple):
+                self._state.label_object(value, f"{func.__qualname__}({name}=…)")
+                self._values[name] = self._values[name] | {self._state.known_object(value)}
+
+    def run(self, definition: Any) -> Refs:
+        """Follows a function's body."""
+        if isinstance(definition, ast.Lambda):
+            return self._value(definition.body)
+        self._declare(definition.body)
+        self._block(definition.body)
+        if any(self._values.values()):
+            # Names may be used above where they get what is followed: in a loop.
+            self._block(definition.body)
+        return self._returned
+
+    def _declare(self, body: list[ast.stmt]) -> None:
+        """Finds the names that are the function's own."""
+        pending: list[ast.AST] = list(body)
+        stored: dict[str, int] = {}
+        texts: dict[str, ast.expr] = {}
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Global):
+                self._globals.update(node.names)
+            elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+                stored[node.name] = 2
+                continue
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                for alias in node.names:
+                    stored[alias.asname or alias.name.partition(".")[0]] = 2
+            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                stored[node.id] = stored.get(node.id, 0) + 1
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                stored[node.name] = 2
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                texts[node.targets[0].id] = node.value
+            if not isinstance(node, ast.Lambda):
+                pending.extend(ast.iter_child_nodes(node))
+        for name in stored:
+            if name not in self._globals and name not in self._cells:
+                self._values.setdefault(name, NOTHING)
+        for name, value in texts.items():
+            if stored.get(name) == 1 and name in self._values and not self._values[name]:
+                self._texts[name] = self._constant(value)
+
+    # --- Statements ---------------------------------------------------------------------------------------------------
+
+    def _block(self, body: Iterable[ast.stmt]) -> None:
+        for statement in body:
+            self._statement(statement)
+
+    def _statement(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Assign):
+            refs = self._value(node.value, False)
+            for target in node.targets:
+                self._store(target, refs, node.value)
+        elif isinstance(node, ast.AnnAssign):
+            if node.value is not None:
+                self._store(node.target, self._value(node.value, False), node.value)
+        elif isinstance(node, ast.AugAssign):
+            self._value(node.value)
+            self._add_to(node.target)
+        elif isinstance(node, ast.Delete):
+            for target in node.targets:
+                self._store(target, NOTHING, None)
+        elif isinstance(node, (ast.For, ast.AsyncFor)):
+            self._store(node.target, self._elements(self._value(node.iter)), None)
+            self._block([*node.body, *node.orelse])
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in node.items:
+                refs = self._value(item.context_expr, False, context=True)
+                if item.optional_vars is not None:
+                    self._store(item.optional_vars, refs, None)
+            self._block(node.body)
+        elif isinstance(node, ast.Return):
+            if node.value is not None:
+                # What is returned may be read by whoever called.
+                self._returned |= self._value(node.value)
+        elif isinstance(node, ast.Expr):
+            if isinstance(node.value, ast.Call):
+                self._call(node.value, unused=True)
+            else:
+                self._value(node.value)
+        elif isinstance(node, FUNCTIONS):
+            self._local_function(node.name, node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            self._import(node)
+        elif isinstance(node, (ast.Global, ast.Nonlocal, ast.Pass)):
+            pass
+        else:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    self._value(child)
+                else:
+                    self._statement(child)
+
+    def _local_function(self, name: str, node: Any) -> Refs:
+        """A function inside of the function. It is taken to be called somehow."""
+        state = self._state
+        state.local_functions[id(node)] = (node, self)
+        refs = Refs({("local", id(node))})
+        if name != _LAMBDA:
+            self._values[name] = self._values.get(name, NOTHING) | refs
+        self._call_local(node, self, [], {})
+        return refs
+
+    def _call_local(self, node: Any, home: Names, args: list[Refs], words: dict[str, Refs]) -> Refs:
+        if getattr(node, "_followed", 0) > 3:
+            return NOTHING
+        node._followed = getattr(node, "_followed", 0) + 1
+        try:
+            inner = Frame(self._state, home._namespace, home._path, self._uses)
+            inner._values = dict(home._values)
+            inner._globals, inner._cells, inner._texts = set(home._globals), dict(home._cells), dict(home._texts)
+            inner.bind(node, args, words)
+            return inner.run(node)
+        finally:
+            node._followed -= 1
+
+    def _import(self, node: Any) -> None:
+        for alias in node.names:
+            name = alias.asname or alias.name.partition(".")[0]
+            if isinstance(node, ast.Import):
+                module = sys.modules.get(alias.name if alias.asname else name)
+                value = module
+            else:
+                module = sys.modules.get(node.module or "")
+                value = getattr(module, alias.name, None) if module is not None else None
+            if value is not None:
+                self._values[name] = Refs({self._state.known_object(value)})
+
+    def _store(self, target: ast.expr, refs: Refs, value: Optional[ast.expr]) -> None:
+        if isinstance(target, ast.Name):
+            if target.id in self._globals:
+                self.note(self._state.label_binding(self._namespace, target.id), target, changes=True)
+            elif target.id in self._cells:
+                self.note(self._cells[target.id], target, changes=True)
+            else:
+                self._values[target.id] = self._values.get(target.id, NOTHING) | refs
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for inner in target.elts:
+                self._store(inner, self._elements(refs) | refs, None)
+        elif isinstance(target, ast.Starred):
+            self._store(target.value, refs, None)
+        elif isinstance(target, ast.Subscript):
+            self._value(target.slice)
+            base = self._value(target.value, False)
+            if _is_call_of(target.value, "globals") and isinstance(target.slice, ast.Constant):
+                self.note(self._state.label_binding(self._namespace, str(target.slice.value)), target, changes=True)
+                return
+            for ref in base:
+                owner = self._state.object_of(ref)
+                if not self._dunder(owner, ref, "__setitem__", [NOTHING, refs]):
+                    self._change([ref], target)
+        elif isinstance(target, ast.Attribute):
+            self._store_attribute(self._value(target.value, False), target.attr, target)
+
+    def _add_to(self, target: ast.expr) -> None:
+        """``target += …``"""
+        if isinstance(target, ast.Name):
+            if target.id in self._globals:
+                label = self._state.label_binding(self._namespace, target.id)
+                self.note(label, target, changes=True, reads=True)
+                refs = self._value(ast.copy_location(ast.Name(target.id, ast.Load()), target), False)
+            else:
+                if target.id in self._cells:
+                    self.note(self._cells[target.id], target, changes=True, reads=True)
+                refs = self._values.get(target.id, NOTHING)
+            objects = [ref for ref in refs if ref[0] == "object"]
+            self._change((ref for ref in objects if not known.is_plain(self._state.object_of(ref))), target, True)
+            return
+        if isinstance(target, (ast.Subscript, ast.Attribute)):
+            reading = type(target)(**{**dict(ast.iter_fields(target)), "ctx": ast.Load()})
+            self._value(ast.copy_location(reading, target))
+            self._store(target, NOTHING, None)
+
+    # --- Expressions --------------------------------------------------------------------------------------------------
+
+    def _value(self, node: ast.AST, use: bool = True, context: bool = False) -> Refs:
+        """What an expression may be. ``use``: its content is looked at, and not only handed on."""
+        if isinstance(node, ast.Name):
+            refs = self._name(node, use)
+        elif isinstance(node, ast.Attribute):
+            refs = self._attribute(node, use)
+        elif isinstance(node, ast.Subscript):
+            self._value(node.slice)
+            base = self._value(node.value, False)
+            refs = self._elements(base)
+            for ref in base:
+                owner = self._state.object_of(ref)
+                if not self._dunder(owner, ref, "__getitem__", [NOTHING]):
+                    self._read(Refs({ref}), node)
+            if use:
+                self._read(refs, node)
+        elif isinstance(node, ast.Call):
+            refs = self._call(node, context=context)
+        elif isinstance(node, ast.Lambda):
+            refs = self._local_function(_LAMBDA, node)
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
+            for part in node.generators:
+                self._store(part.target, self._elements(self._value(part.iter)), None)
+                for test in part.ifs:
+                    self._value(test)
+            if isinstance(node, ast.DictComp):
+                self._value(node.key)
+                refs = self._value(node.value, False)
+            else:
+                refs = self._value(node.elt, False)
+            self._read(refs, node)
+        elif isinstance(node, ast.NamedExpr):
+            refs = self._value(node.value, use)
+            self._store(node.target, refs, node.value)
+        elif isinstance(node, ast.IfExp):
+            self._value(node.test)
+            refs = self._value(node.body, use) | self._value(node.orelse, use)
+        elif isinstance(node, ast.BoolOp):
+            refs = Refs().union(*(self._value(value) for value in node.values))
+        elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            refs = holding(Refs().union(*(self._value(element) for element in node.elts)))
+        elif isinstance(node, ast.Starred):
+            refs = self._elements(self._value(node.value))
+        elif isinstance(node, (ast.Await, ast.YieldFrom, ast.Yield)):
+            refs = self._value(node.value, use) if node.value is not None else NOTHING
+        else:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    self._value(child)
+            refs = NOTHING
+        return refs
+
+    def _attribute(self, node: ast.Attribute, use: bool) -> Refs:
+        base = self._value(node.value, False)
+        refs: Refs = NOTHING
+        for ref in base:
+            refs |= self._attribute_of(ref, node.attr, node, use)
+        return refs
+
+
+def _is_call_of(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
