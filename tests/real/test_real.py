@@ -104,7 +104,7 @@ def test_in_jobs(by_peer, ours, slurm, name):
     assert_same(ours(EXPERIMENTS[name], slurm=slurm), by_peer(name))
 
 
-@pytest.mark.parametrize("name", ["SPB"])
+@each
 def test_after_the_death_of_a_neighbour(by_peer, ours, tmp_path, name):
     """It costs its own value, and no other."""
     experiment = EXPERIMENTS[name]
