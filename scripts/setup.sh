@@ -36,7 +36,8 @@ venv() {
     local name=$1
     shift
     local dir=$venvs/$name stamp
-    stamp=$(printf '%s\n' "$($python -c 'import sys; print(sys.version)')" "$@" | sha256sum | cut -c1-16)
+    # What a list of requirements says counts, not only its name.
+    stamp=$({ printf '%s\n' "$($python -c 'import sys; print(sys.version)')" "$@"; [ "$1" != -r ] || cat "$2"; } | sha256sum | cut -c1-16)
     [ -f "$dir/.amore-$stamp" ] && return
     if ! $python -c 'import ensurepip, venv' 2>/dev/null; then
         say "installing python3-venv from Debian's packages"
@@ -63,7 +64,11 @@ case ${1:-} in
         compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian initdb postgresql
         ;;
     demo) venv demo extra_data pyyaml requests ;;
-    test) venv test -r tests/requirements.txt ;;
+    test)
+        # Access control lists of files: a test sets some.
+        debian setfacl acl
+        venv test -r tests/requirements.txt
+        ;;
     peer) venv peer 'damnit[backend]==0.4.0' netCDF4 pyarrow plotly pytest pytest-timeout ;;
     lint)
         venv lint 'ruff==0.14.5' 'mypy==1.18.2'
