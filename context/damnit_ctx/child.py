@@ -225,6 +225,7 @@ def _state(name: str, use: Any) -> Message:
         "changes": use.changes,
         "reads": use.reads,
         "together": use.together,
+        **({"adds": True} if use.adds else {}),
         "line": use.line,
         **({} if use.file is None else {"file": use.file}),
     }
@@ -390,7 +391,10 @@ class _Task:
                 self._leave({"name": writer}, facts, values, tell=False)
 
     def _find_writers(self) -> dict[str, list[str]]:
-        """For each variable those before it that change state that it reads, in order."""
+        """For each variable those before it that change state that it reads, in order.
+
+        Who only adds to a file is among them after one that writes it afresh: the file stays.
+        """
         from .shared_state import SharedState
 
         context = self._request["context"]
@@ -402,6 +406,7 @@ class _Task:
             if self._variables[name].cluster or not cluster.isdisjoint(needs[name]):
                 cluster.add(name)
         changers: dict[str, list[str]] = {}
+        files_written: set[str] = set()
         found: dict[str, list[str]] = {}
         order = execution_order(needs, cluster)
         place = {name: number for number, name in enumerate(order)}
@@ -415,8 +420,10 @@ class _Task:
             }
             found[name] = sorted(before, key=place.__getitem__)
             for piece, use in shared[name].items():
-                if use.changes:
+                if use.changes and (not use.adds or piece in files_written):
                     changers.setdefault(piece, []).append(name)
+                if use.changes and not use.adds and not self._is_deadly(name):
+                    files_written.add(piece)
         return found
 
     def _is_deadly(self, name: str) -> bool:

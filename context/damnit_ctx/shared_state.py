@@ -53,6 +53,10 @@ class SharedState(FollowedCalls):
             first = made or drawn
             use.add(first.line, first.file, changes=True, reads=not made)
         for piece, use in uses.items():
-            if use.overwrites and piece.startswith(("file ", known.NUMPYS_RANDOM, known.PYTHONS_RANDOM)):
+            is_file = piece.startswith("file ")
+            if use.overwrites and (
+                (is_file and not use.adds) or piece.startswith((known.NUMPYS_RANDOM, known.PYTHONS_RANDOM))
+            ):
                 use.reads = False
+            use.adds &= is_file
         return uses

@@ -11,7 +11,7 @@ import types
 from typing import Any, Optional
 
 from . import state_knowledge as known
-from .scratch_files import APPENDS, READS, WRITES, file_uses
+from .scratch_files import APPENDS, READS, TAKES, UPDATES, WRITES, file_uses
 from .state_names import Names
 from .state_pieces import NOTHING, Refs, holding, settings_of
 
@@ -183,9 +183,11 @@ class Arguments(Names):
                 self.note(label, node, reads=True, together=True)
             elif how == WRITES:
                 self.note(label, node, changes=True, together=True, overwrites=True)
-            elif how == APPENDS:
-                # It stands on the disk: nothing is executed again for it.
-                self.note(label, node, changes=True, together=True, overwrites=True)
+            elif how == TAKES:
+                self.note(label, node, changes=True, reads=True, together=True)
+            elif how in (APPENDS, UPDATES):
+                # It stays on the disk: executed again, it would get the same twice.
+                self.note(label, node, changes=True, reads=how == UPDATES, together=True, adds=True)
 
     def _constant(self, node: Any) -> Optional[str]:
         """The text of an expression that is the same for every run, None of any other."""

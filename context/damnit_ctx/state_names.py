@@ -58,7 +58,7 @@ class Names:
             return
         for piece, use in list(uses.items()):
             mine = self._uses.setdefault(piece, Use())
-            mine.add(use.line, use.file, use.changes, use.reads, use.together, use.overwrites)
+            mine.add(use.line, use.file, use.changes, use.reads, use.together, use.overwrites, use.adds)
 
     def _read(self, refs: Refs, node: ast.AST) -> None:
         for ref in refs:

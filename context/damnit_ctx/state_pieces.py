@@ -18,12 +18,15 @@ NOTHING: Refs = frozenset()
 
 
 class Use:
-    """How a function uses one piece of state; where it changes it, or else reads it."""
+    """How a function uses one piece of state; where it changes it, or else reads it.
 
-    __slots__ = ("changes", "file", "line", "line_of_change", "overwrites", "reads", "together")
+    Of files: ``overwrites`` where it is written afresh, ``adds`` where what it becomes depends on what it was.
+    """
+
+    __slots__ = ("adds", "changes", "file", "line", "line_of_change", "overwrites", "reads", "together")
 
     def __init__(self) -> None:
-        self.changes = self.reads = self.together = self.line_of_change = self.overwrites = False
+        self.changes = self.reads = self.together = self.line_of_change = self.overwrites = self.adds = False
         self.line: Optional[int] = None
         self.file: Optional[str] = None
 
@@ -35,8 +38,11 @@ class Use:
         reads: bool = False,
         together: bool = False,
         overwrites: bool = False,
+        adds: bool = False,
     ) -> None:
         """One more place where it is used."""
+        # What is read and then written is updated.
+        self.adds |= adds or (overwrites and self.reads and not self.overwrites)
         if self.line is None or (changes and not self.line_of_change):
             self.line, self.file, self.line_of_change = line, file, changes
         self.changes |= changes

@@ -25,7 +25,7 @@ def shared(text, path="/nowhere/context.py"):
     found = SharedState(SourceTree(ast.parse(text), path), loaded.namespace).of(loaded.variables)
 
     def letters(use):
-        return "C" * use.changes + "R" * use.reads + "T" * use.together
+        return "C" * use.changes + "R" * use.reads + "T" * use.together + "A" * use.adds
 
     return {name: {piece: letters(use) for piece, use in uses.items()} for name, uses in found.items()}
 
@@ -186,6 +186,46 @@ def test_helpers_beside_the_file(tmp_path, monkeypatch):
     assert two("import st_helper", "st_helper.bump()", "return st_helper.X", path=path) == {"st_helper.X"}
     assert two("import st_helper", "st_helper.X = 5", "return st_helper.X", path=path) == {"st_helper.X"}
     assert two("import st_helper", "import st_helper as h; h.fill()", "return st_helper.CACHE", path=path)
+
+
+@pytest.mark.parametrize(
+    "change, how",
+    [
+        ("open('x.txt', 'w').write('1')", "CT"),
+        ("open('x.txt', mode='wb').write(b'1')", "CT"),
+        ("open('x.txt', 'w+').write('1')", "CT"),
+        ("np.save('x.txt', 1)", "CT"),
+        ("open('x.txt', 'w').write('1'); return open('x.txt').read()", "CT"),
+        ("open('x.txt', 'w').write('1'); open('x.txt', 'a').write('1')", "CTA"),
+        ("open('x.txt', 'a').write('1')", "CTA"),
+        ("open('x.txt', 'ab').write(b'1')", "CTA"),
+        ("open('x.txt', 'x').write('1')", "CTA"),
+        ("from pathlib import Path; Path('x.txt').open('a').write('1')", "CTA"),
+        ("from pathlib import Path; Path('x.txt').touch()", "CTA"),
+        ("run.to_csv('x.txt')", "CT"),
+        ("run.to_csv('x.txt', mode='a')", "CTA"),
+        ("run.to_hdf('x.txt', key='a')", "CRTA"),
+        ("open('x.txt', 'r+').write('1')", "CRTA"),
+        ("open('x.txt', mode=run.mode).write('1')", "CRTA"),
+        ("h5py.File('x.txt', 'a')['a'] = 1", "CRTA"),
+        ("h5py.File('x.txt', 'r+')['a'] = 1", "CRTA"),
+        ("h5py.File('x.txt', 'w-')['a'] = 1", "CTA"),
+        ("np.memmap('x.txt', 'u1')[0] = 1", "CRTA"),
+        ("sqlite3.connect('x.txt').execute('create table t (x)')", "CRTA"),
+        ("import shelve; shelve.open('x.txt')['a'] = 1", "CRTA"),
+        ("import shelve; shelve.open('x.txt', 'n')['a'] = 1", "CT"),
+        ("n = int(open('x.txt').read()); open('x.txt', 'w').write(str(n + 1))", "CRTA"),
+        ("import os; os.rename('x.txt', 'y.txt')", "CRT"),
+        ("import os; os.replace('y.txt', 'x.txt')", "CT"),
+        ("import shutil; shutil.copy('y.txt', 'x.txt')", "CT"),
+    ],
+)
+def test_a_file_that_is_written_afresh_and_one_that_is_added_to(change, how):
+    text = "import numpy as np\nfrom damnit_ctx import Variable\n"
+    text += f"@Variable\ndef change(run):\n    {change}\n"
+    text += "@Variable\ndef read(run):\n    return open('x.txt').read(), open('y.txt').read()\n"
+    text += "@Variable\ndef first(run):\n    open('y.txt', 'w').write('1')\n"
+    assert shared(text)["change"]["file x.txt"] == how
 
 
 def test_caches_keep_together_and_are_not_executed_again_for():

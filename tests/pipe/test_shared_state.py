@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 from typing import Any
 
 import pytest
 
 from conftest import Database
+from state_kinds import ADDING, KINDS, Kinds, one_of_each
 
 
 def warnings(database: Database) -> list[dict[str, Any]]:
@@ -158,121 +157,11 @@ def last(run): return str(COUNTS)
     assert database.executions() == {"deadly": 1}
 
 
-# What is shared: the file's text, and the value of `last` in one process.
-KINDS = {
-    "a global": ("X = 1", "global X; X = 5", "X", 5),
-    "an item": ("T = {}", "T['a'] = 5", "T.get('a')", 5),
-    "a deleted item": ("T = {'a': 1}", "del T['a']", "len(T)", 0),
-    "an added number": ("N = [1, 2]", "N[0] += 4", "N[0]", 5),
-    "an attribute": ("class C: pass\nc = C()", "c.x = 5", "getattr(c, 'x', 0)", 5),
-    "an attribute of a class": ("class C: x = 0", "C.x = 5", "C.x", 5),
-    "a method": (
-        "class C:\n    def __init__(self): self.n = 0\n    def add(self): self.n += 5\nc = C()",
-        "c.add()",
-        "c.n",
-        5,
-    ),
-    "a dataclass": (
-        "from dataclasses import dataclass, field\n@dataclass\nclass C:\n    items: list = field(default_factory=list)\nc = C()",
-        "c.items.append(5)",
-        "len(c.items)",
-        1,
-    ),
-    "an attribute of a function": ("def f(): pass\nf.n = 0", "f.n = 5", "f.n", 5),
-    "an argument's default": ("def f(x=[]):\n    x.append(1)\n    return len(x)", "f()", "f()", 2),
-    "a closure": (
-        "def counter():\n    n = 0\n    def add():\n        nonlocal n\n        n += 1\n        return n\n    return add\nadd = counter()",  # noqa: E501
-        "add()",
-        "add()",
-        2,
-    ),
-    "an iterator": ("it = iter(range(10))", "next(it)", "next(it)", 1),
-    "a generator": ("def g():\n    yield from range(9)\nit = g()", "next(it)", "list(it)[0]", 1),
-    "a deque": ("from collections import deque\nq = deque([1, 2])", "q.popleft()", "q[0]", 2),
-    "a counter": ("from collections import defaultdict\nd = defaultdict(int)", "d['a'] += 5", "d['a']", 5),
-    "an array": ("a = np.zeros(3)", "a[:] = 5", "float(a[1])", 5),
-    "a view of an array": ("a = np.zeros(3)", "row = a[1:]; row += 5", "float(a[1])", 5),
-    "an alias": ("T = []", "t = T; t.append(1)", "len(T)", 1),
-    "a helper's argument": ("T = []\ndef put(t): t.append(1)", "put(T)", "len(T)", 1),
-    "a helper's result": ("T = {}\ndef table(): return T", "table()['a'] = 5", "T.get('a')", 5),
-    "a helper's helper": ("T = []\ndef a(): b()\ndef b(): T.append(1)", "a()", "len(T)", 1),
-    "a function that is handed on": ("T = []\ndef put(x): T.append(x)", "list(map(put, [1, 2]))", "len(T)", 2),
-    "a lambda": ("T = []\nput = lambda x: T.append(x)", "put(1)", "len(T)", 1),
-    "a bound method": ("T = []\nput = T.append", "put(1)", "len(T)", 1),
-    "a partial": ("import functools\nT = []\nput = functools.partial(T.append, 1)", "put()", "len(T)", 1),
-    "setattr": ("class C: x = 0\nc = C()", "setattr(c, 'x', 5)", "c.x", 5),
-    "globals": ("X = 1", "globals()['X'] = 5", "X", 5),
-    "in a list in a dictionary": ("T = {'a': []}", "T['a'].append(1)", "len(T['a'])", 1),
-    "setdefault": ("T = {}", "T.setdefault('a', []).append(1)", "len(T)", 1),
-    "shuffled": ("a = np.arange(9)[::-1].copy()", "np.ndarray.sort(a)", "int(a[0])", 0),
-    "out=": ("a = np.zeros(3)", "np.add(1, 2, out=a)", "float(a[0])", 3),
-    "a generator of random numbers": ("rng = np.random.default_rng(1)", "rng.random()", "round(rng.random(), 6)", 0.950464),
-    "seeded random numbers": (
-        "np.random.seed(1)",
-        "np.random.random()",
-        "round(float(np.random.random()), 6)",
-        0.720324,
-    ),
-    "Python's seeded random numbers": (
-        "import random\nrandom.seed(1)",
-        "random.random()",
-        "round(random.random(), 6)",
-        0.847434,
-    ),
-    "a wrapped function": (
-        "import functools\ndef remember(f):\n    known = {}\n    @functools.wraps(f)\n    def inner(k):\n        known.setdefault(k, len(known))\n        return known[k]\n    return inner\n@remember\ndef f(k): pass",  # noqa: E501
-        "f('a')",
-        "f('b')",
-        1,
-    ),
-    "a file": (
-        "",
-        "open('scratch.txt', 'w').write('5')",
-        "int(open('scratch.txt').read()) if os.path.exists('scratch.txt') else 0",
-        5,
-    ),
-    "a file by a constant": (
-        "from pathlib import Path\nHERE = Path('.')\nSCRATCH = HERE / 'scratch.npy'",
-        "np.save(SCRATCH, [5])",
-        "int(np.load(SCRATCH)[0]) if SCRATCH.exists() else 0",
-        5,
-    ),
-    "a database in memory": (
-        "import sqlite3\ndb = sqlite3.connect(':memory:')\ndb.execute('create table t (x)')",
-        "db.execute('insert into t values (5)')",
-        "db.execute('select count(*) from t').fetchone()[0]",
-        1,
-    ),
-}
-
-
-def one_of_each(between: str = "") -> str:
-    """A file with all kinds side by side: for each a variable that changes the state and one that reads it."""
-    setups, changes, readers = [], [], []
-    for number, (setup, change, read, _) in enumerate(KINDS.values()):
-        names = set()
-        for node in ast.parse(setup).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                names.add(node.name)
-            elif isinstance(node, ast.Assign):
-                names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-
-        def own(text: str, names: set[str] = names, number: int = number) -> str:
-            for name in names:
-                text = re.sub(rf"(?<![.\w]){name}\b", f"{name}_{number}", text)
-            return text.replace("scratch", f"scratch{number}")
-
-        setups.append(own(setup))
-        changes.append(f"@Variable\ndef change_{number}(run):\n    {own(change)}\n    return 1\n")
-        readers.append(f"@Variable\ndef last_{number}(run):\n    return {own(read)}\n")
-    return "\n".join([*setups, *changes, between, *readers])
-
-
-def last_values(database: Database, run: int) -> dict[str, object]:
+def last_values(database: Database, run: int, kinds: Kinds = KINDS) -> dict[str, object]:
     """By kind, what the variables have that read."""
     rows = database.rows(run)
     found = {}
-    for number, (kind, (*_, expected)) in enumerate(KINDS.items()):
+    for number, (kind, (*_, expected)) in enumerate(kinds.items()):
         value = rows.get(f"last_{number}")
         found[kind] = round(value, 6) if isinstance(expected, float) and isinstance(value, float) else value
     return found
@@ -292,17 +181,65 @@ def test_every_kind_of_state(database: Database) -> None:
 
 
 def test_every_kind_of_state_after_a_death(database: Database) -> None:
-    database.context(one_of_each("@Variable\ndef dies(run): os.abort()\n"))
+    database.context(one_of_each(between="@Variable\ndef dies(run): os.abort()\n"))
     database.amore("reprocess", "2")
     assert last_values(database, 2) == EXPECTED
 
 
 def test_every_kind_of_state_for_those_who_read_alone(database: Database) -> None:
-    database.context(one_of_each())
-    names = [f"--var=last_{number}" for number in range(len(KINDS))]
+    kinds = {kind: KINDS[kind] for kind in KINDS if kind not in ADDING}
+    database.context(one_of_each(kinds))
+    names = [f"--var=last_{number}" for number in range(len(kinds))]
     database.amore("reprocess", "3", *names)
-    assert last_values(database, 3) == EXPECTED
-    assert len(database.rows(3)) == len(KINDS)
+    assert last_values(database, 3, kinds) == {kind: EXPECTED[kind] for kind in kinds}
+    assert len(database.rows(3)) == len(kinds)
+
+
+def test_what_is_added_to_a_file_stays_and_is_not_added_twice(database: Database) -> None:
+    kinds = {kind: KINDS[kind] for kind in sorted(ADDING)}
+    expected = {kind: EXPECTED[kind] for kind in kinds}
+    database.context(one_of_each(kinds, between="@Variable\ndef dies(run): os.abort()\n"))
+    database.amore("reprocess", "1")
+    assert last_values(database, 1, kinds) == expected
+    names = [f"--var=last_{number}" for number in range(len(kinds))]
+    database.amore("reprocess", "1", *names)
+    assert last_values(database, 1, kinds) == expected
+    # In DAMNIT, too, the file has the text of both times.
+    database.amore("reprocess", "1", "--var=change_1", "--var=last_1")
+    assert list(last_values(database, 1, kinds).values())[1] == "55"
+
+
+FRESH_AND_ADDED = """
+@Variable
+def header(run):
+    effect("header")
+    with open("table.txt", "w") as file: file.write("h")
+    return 1
+@Variable
+def one(run):
+    effect("one")
+    with open("table.txt", "a") as file: file.write("1")
+    return 1
+@Variable
+def dies(run, _: "var#one"): os.abort()
+@Variable
+def two(run, _: "var#dies" = None):
+    effect("two")
+    with open("table.txt", "a") as file: file.write("2")
+    return 1
+@Variable
+def text(run, _: "var#two"): return open("table.txt").read()
+"""
+
+
+def test_a_file_that_is_begun_again_gets_again_what_was_added(database: Database) -> None:
+    database.context(FRESH_AND_ADDED)
+    database.amore("reprocess", "1")
+    assert database.rows(1)["text"] == "h12"
+    database.amore("reprocess", "1", "--var", "text")
+    assert database.rows(1)["text"] == "h12"
+    # Both times the process ended under `dies`.
+    assert database.executions() == {"header": 4, "one": 4, "two": 2}
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,46 @@ def read_in_a_job(run): return "".join(SEEN)
     database.context(DEVICE)
     database.amore("reprocess", "2")
     assert database.rows(2) == {"opened": 10, "drawn_here": 45, "drawn_in_a_job": 45, "undeclared": 45}
+
+
+FILES = """
+@Variable
+def begun(run):
+    effect("begun")
+    with open("begun.txt", "w") as file: file.write("h")
+    time.sleep(0.2)
+    return 1
+
+@Variable
+def only(run):
+    effect("only")
+    time.sleep(0.2)
+    with open("only.txt", "a") as file: file.write("1")
+    return 1
+
+@Variable
+def added(run):
+    effect("added")
+    with open("begun.txt", "a") as file: file.write("1")
+    return 1
+
+@Variable
+def seen_here(run):
+    time.sleep(0.5)
+    return open("begun.txt").read() + open("only.txt").read()
+
+@Variable(cluster=True)
+def seen(run): return open("begun.txt").read()
+
+@Variable(cluster=True, cpus=2)
+def seen_too(run): return open("only.txt").read()
+"""
+
+
+def test_files_of_a_fixed_name(database: Database) -> None:
+    database.context("import time\n" + FILES)
+    database.amore("reprocess", "1")
+    rows = database.rows(1)
+    # What only adds is not executed again for the job, which waits for it.
+    assert rows == {"begun": 1, "added": 1, "only": 1, "seen_here": "h11", "seen": "h1", "seen_too": "1"}
+    assert database.executions() == {"begun": 2, "added": 2, "only": 1}

@@ -295,7 +295,10 @@ impl TaskProgress {
         let mut something = false;
         for (position, step) in self.steps.iter().enumerate().rev() {
             let leaves = !self.deadly.contains(&position)
-                && step.changes.iter().any(|state| read.contains(state.as_str()));
+                && step.changes.iter().any(|state| {
+                    read.contains(state.as_str())
+                        && (!step.adds.contains(state) || self.is_written_afresh(state, position))
+                });
             let execute = match &self.states[position] {
                 State::Todo if step.again => leaves || used[position],
                 State::Todo if step.transient => leaves || used[position] || self.never_needed(position),
@@ -336,6 +339,13 @@ impl TaskProgress {
             }
         }
         something.then_some(remaining)
+    }
+
+    /// Does a step before this one write the file afresh, and so is executed again if this one is?
+    fn is_written_afresh(&self, file: &String, before: usize) -> bool {
+        self.steps[..before].iter().enumerate().any(|(position, step)| {
+            !self.deadly.contains(&position) && step.changes.contains(file) && !step.adds.contains(file)
+        })
     }
 
     /// A transient step that nothing else in the task needs is asked for by itself (a user may want its side effect).
@@ -563,6 +573,32 @@ mod tests {
         assert_eq!(names(&task.remaining().unwrap()), ["last"]);
         task.on_answered("last", None);
         assert_eq!(task.remaining(), None);
+    }
+
+    #[test]
+    fn what_is_added_to_a_file_is_not_added_twice() {
+        let adding = |name: &str| Step { adds: vec!["LIST".to_owned()], ..sharing(name, &[]) };
+        let dead = |steps: Vec<Step>| {
+            let mut task = TaskProgress::new(steps);
+            let names: Vec<String> = task.steps.iter().map(|step| step.name.clone()).collect();
+            let (_, before) = names.split_last().unwrap();
+            let (crash, before) = before.split_last().unwrap();
+            store(&mut task, &before.iter().map(String::as_str).collect::<Vec<_>>());
+            die_under(&mut task, crash);
+            task
+        };
+        let crash = || step("crash", &[], false);
+        let alone = dead(vec![adding("x"), adding("x2"), crash(), sharing("r", &[])]);
+        assert_eq!(names(&alone.remaining().unwrap()), ["r"]);
+        // After a fresh start of the file what came then comes again, and what came before need not.
+        let afresh = dead(vec![adding("x"), sharing("w", &[]), adding("x2"), crash(), sharing("r", &[])]);
+        assert_eq!(names(&afresh.remaining().unwrap()), ["w", "x2", "r"]);
+        // The one that would write it afresh has ended a process: the file stays as it is.
+        let mut deadly = TaskProgress::new(vec![sharing("w", &[]), adding("x"), crash(), sharing("r", &[])]);
+        die_under(&mut deadly, "w");
+        store(&mut deadly, &["x"]);
+        die_under(&mut deadly, "crash");
+        assert_eq!(names(&deadly.remaining().unwrap()), ["r"]);
     }
 
     #[test]

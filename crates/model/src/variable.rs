@@ -75,6 +75,9 @@ pub struct StateUse {
     /// (a cache, which fills itself again).
     #[serde(default)]
     pub together: bool,
+    /// A file to which it adds, or which it updates: executed a second time, it would add a second time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adds: bool,
     /// Where it is changed, or else read (line from 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,

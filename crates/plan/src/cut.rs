@@ -127,10 +127,11 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
                 .map(|&command| task_of[command as usize] as usize),
         });
     }
-    for (task, given) in tasks.iter_mut().zip(&mut given) {
+    let after = apart_in_time(&shared, &task_of, tasks.len());
+    for ((task, given), after) in tasks.iter_mut().zip(&mut given).zip(after) {
         given.sort_unstable();
         given.dedup();
-        task.waits_for = given.iter().map(|&need| task_of[need as usize] as usize).collect();
+        task.waits_for = given.iter().map(|&need| task_of[need as usize] as usize).chain(after).collect();
         task.waits_for.sort_unstable();
         task.waits_for.dedup();
         task.given = names(dag, given.iter().copied().filter(|&need| need < first_command));
@@ -180,6 +181,19 @@ fn again(
         }
     }
     found
+}
+
+/// For each task those that have to be over before, as they use the same file: what it executes again for it would
+/// write the file while another one reads it, and what only adds to it is not executed again.
+fn apart_in_time(shared: &Shared, task_of: &[u32], tasks: usize) -> Vec<Vec<usize>> {
+    let mut after = vec![Vec::new(); tasks];
+    for &(from, to) in shared.exclusions() {
+        let (from, to) = (task_of[from as usize], task_of[to as usize]);
+        if from != NOWHERE && to != NOWHERE && from != to {
+            after[to as usize].push(from as usize);
+        }
+    }
+    after
 }
 
 /// State that several steps of a task use.
@@ -330,6 +344,7 @@ fn step(dag: &Dag, shared: &Shared, place: u32, first_command: u32) -> PlannedSt
         again: false,
         changes: shared.changes(place),
         reads: shared.reads(place),
+        adds: shared.adds(place),
     }
 }
 

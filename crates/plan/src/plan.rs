@@ -233,6 +233,9 @@ pub struct PlannedStep {
     /// State that it reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<String>,
+    /// Of what it changes, files to which it adds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adds: Vec<String>,
 }
 
 impl PlannedStep {

@@ -10,6 +10,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use amore_model::StateUse;
+
 use crate::{
     Dag,
     dag::{Graph, Neighbours},
@@ -22,6 +24,7 @@ pub(crate) struct Touch {
     pub(crate) changes: bool,
     pub(crate) reads: bool,
     together: bool,
+    adds: bool,
 }
 
 impl Touch {
@@ -38,6 +41,8 @@ pub(crate) struct Shared {
     names: Vec<String>,
     /// From a variable to one that comes after it in one process.
     links: Vec<(u32, u32)>,
+    /// Of these, between users of a file, which are not executed at the same time in whatever tasks they are.
+    exclusions: Vec<(u32, u32)>,
     /// Does something light read what something in the cluster has changed before?
     pub(crate) apart: bool,
 }
@@ -65,8 +70,8 @@ impl Shared {
                     users.push(Vec::new());
                 }
                 if runs[place as usize] || (used.changes && may_run(place)) {
-                    let (changes, reads, together) = (used.changes, used.reads, used.together);
-                    users[piece as usize].push((place, Touch { piece, changes, reads, together }));
+                    let StateUse { changes, reads, together, adds, .. } = *used;
+                    users[piece as usize].push((place, Touch { piece, changes, reads, together, adds }));
                 }
             }
         }
@@ -74,8 +79,13 @@ impl Shared {
         for (name, id) in ids {
             name.clone_into(&mut names[id as usize]);
         }
-        let mut shared =
-            Shared { touches: vec![Vec::new(); variables.len()], names, links: Vec::new(), apart: false };
+        let mut shared = Shared {
+            touches: vec![Vec::new(); variables.len()],
+            names,
+            links: Vec::new(),
+            exclusions: Vec::new(),
+            apart: false,
+        };
         for users in users.iter().filter(|users| matters(users)) {
             for &(place, touch) in users {
                 shared.touches[place as usize].push(touch);
@@ -88,6 +98,7 @@ impl Shared {
             touches
                 .sort_unstable_by(|a, b| shared.names[a.piece as usize].cmp(&shared.names[b.piece as usize]));
         }
+        shared.links.extend_from_slice(&shared.exclusions);
         shared.links.sort_unstable();
         shared.links.dedup();
         shared
@@ -100,7 +111,10 @@ impl Shared {
             users.iter().copied().filter(|(place, _)| dag.needs_cluster(*place)).collect();
         self.links.extend(in_a_row(light.iter().filter(|(_, touch)| touch.together)));
         // Jobs are apart for a reason, and a cache fills itself again.
-        self.links.extend(in_a_row(heavy.iter().filter(|(_, touch)| touch.excludes())));
+        self.exclusions.extend(in_a_row(heavy.iter().filter(|(_, touch)| touch.excludes())));
+        // What is light is over before.
+        let all = in_a_row(users.iter().filter(|(_, touch)| touch.excludes()));
+        self.exclusions.extend(all.into_iter().filter(|&(_, to)| dag.needs_cluster(to)));
         self.links.extend(after_changes(&light));
         // In a job, what is light is seen too.
         self.links.extend(after_changes(users).into_iter().filter(|&(_, to)| dag.needs_cluster(to)));
@@ -127,6 +141,16 @@ impl Shared {
     /// Names of the pieces that it reads.
     pub(crate) fn reads(&self, place: u32) -> Vec<String> {
         self.names_of(place, |touch| touch.reads)
+    }
+
+    /// Names of the files to which it adds.
+    pub(crate) fn adds(&self, place: u32) -> Vec<String> {
+        self.names_of(place, |touch| touch.changes && touch.adds)
+    }
+
+    /// Pairs of users of a file: the second one after the first, in whatever tasks they are.
+    pub(crate) fn exclusions(&self) -> &[(u32, u32)] {
+        &self.exclusions
     }
 
     fn names_of(&self, place: u32, wanted: impl Fn(&Touch) -> bool) -> Vec<String> {
@@ -165,7 +189,8 @@ impl Shared {
     }
 
     /// What a task with these members has to execute again: whatever changes what they read and is not among them, and what
-    /// that needs.
+    /// that needs. What only adds to a file, is only if that file is written afresh in the task before: the file stays, and
+    /// would get the same twice.
     pub(crate) fn again(
         &self,
         dag: &Dag,
@@ -176,13 +201,20 @@ impl Shared {
         let mut again = Again::default();
         let mut wanted: HashSet<u32> = HashSet::new();
         let mut values: HashSet<u32> = HashSet::new();
+        let seen = |place: u32| {
+            (runs[place as usize] || may_run(place)) && (in_cluster || !dag.needs_cluster(place))
+        };
+        let after_afresh = self.after_afresh(dag, |place| members.contains(&place) || seen(place));
         for &place in dag.order().iter().rev() {
             let touches = self.touches(place);
             if !members.contains(&place) {
                 let runs_here = runs[place as usize];
-                let seen = (runs_here || may_run(place)) && (in_cluster || !dag.needs_cluster(place));
-                let leaves = touches.iter().any(|touch| touch.changes && wanted.contains(&touch.piece));
-                if !(seen && leaves || values.contains(&place)) {
+                let leaves = touches.iter().any(|touch| {
+                    touch.changes
+                        && wanted.contains(&touch.piece)
+                        && (!touch.adds || after_afresh.contains(&(place, touch.piece)))
+                });
+                if !(seen(place) && leaves || values.contains(&place)) {
                     continue;
                 }
                 again.places.push(place);
@@ -197,6 +229,24 @@ impl Shared {
             wanted.extend(touches.iter().filter(|touch| touch.reads).map(|touch| touch.piece));
         }
         again
+    }
+
+    /// Who adds to a file that one before it, of these, writes afresh.
+    fn after_afresh(&self, dag: &Dag, is_there: impl Fn(u32) -> bool) -> HashSet<(u32, u32)> {
+        let mut afresh: HashSet<u32> = HashSet::new();
+        let mut found = HashSet::new();
+        for &place in dag.order() {
+            for touch in self.touches(place).iter().filter(|touch| touch.changes) {
+                if !touch.adds {
+                    if is_there(place) {
+                        afresh.insert(touch.piece);
+                    }
+                } else if afresh.contains(&touch.piece) {
+                    found.insert((place, touch.piece));
+                }
+            }
+        }
+        found
     }
 }
 

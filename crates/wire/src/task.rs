@@ -50,6 +50,9 @@ pub struct Step {
     /// State that it reads: steps before it that change it are executed in the same process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<String>,
+    /// Of `changes`, files to which it adds: it is executed again for them only after a step that writes them afresh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adds: Vec<String>,
 }
 
 /// Bounds on what a variable may use.

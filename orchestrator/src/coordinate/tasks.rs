@@ -174,6 +174,7 @@ impl TaskRecord {
                 again: again.contains(step.name.as_str()),
                 changes: step.changes.clone(),
                 reads: step.reads.clone(),
+                adds: step.adds.clone(),
             })
             .collect();
         Some(Task { steps, given, ended, ..self.wire_of(common, attempt) })

@@ -14,6 +14,7 @@ fn used(name: &str, how: &str) -> StateUse {
         changes: how.contains('C'),
         reads: how.contains('R'),
         together: how.contains('T'),
+        adds: how.contains('A'),
         line: Some(7),
         file: None,
     }
@@ -86,6 +87,37 @@ fn writers_are_executed_again_where_readers_are_alone() {
 }
 
 #[test]
+fn what_adds_to_a_file_is_executed_again_only_after_what_writes_it_afresh() {
+    let reader = || sharing(variable("read").cpus(4), &[("file a", "RT")]);
+    let added = dag(vec![
+        sharing(variable("add"), &[("file a", "CRTA")]),
+        sharing(variable("look"), &[("file a", "RT")]),
+        reader(),
+    ]);
+    let plan_of = |dag: &Dag| plan(dag, &everything(true, 8)).unwrap();
+    let one = plan_of(&added);
+    assert_eq!(tasks(&one), ["add look", "read"]);
+    // It needs no value of that task, but the file.
+    assert_eq!((one.tasks[1].waits_for.as_slice(), one.tasks[1].given.len()), (&[0][..], 0));
+
+    let afresh = dag(vec![
+        sharing(variable("before"), &[("file a", "CRTA")]),
+        sharing(variable("write"), &[("file a", "CT")]),
+        sharing(variable("add"), &[("file a", "CRTA")]),
+        reader(),
+    ]);
+    let two = plan_of(&afresh);
+    assert_eq!(tasks(&two), ["before write add", "write* add* read"]);
+    assert_eq!(two.tasks[1].waits_for, [0]);
+    assert_eq!(two.tasks[0].steps[2].adds, ["file a"]);
+
+    let alone = Selection { names: vec!["read".to_owned()], ..Selection::default() };
+    let request = Request { selection: alone, ..everything(false, 1) };
+    assert_eq!(tasks(&plan(&added, &request).unwrap()), ["read"]);
+    assert_eq!(tasks(&plan(&afresh, &request).unwrap()), ["write* add* read"]);
+}
+
+#[test]
 fn a_writer_without_its_data_is_not_executed() {
     let dag = dag(vec![
         sharing(variable("fill").data(RunData::Proc), &[("TABLE", "C")]),
@@ -133,7 +165,7 @@ fn one_warning_for_each_piece_that_is_not_declared() {
 
 /// Files without cycles whose variables share three pieces.
 fn file() -> impl Strategy<Value = Vec<VariableSpec>> {
-    let one = (vec(any::<Index>(), 0..3), 0..5_u8, 0..6_u8, 0..4_u8, vec((0..3_u8, 0..4_u8), 0..3));
+    let one = (vec(any::<Index>(), 0..3), 0..5_u8, 0..6_u8, 0..4_u8, vec((0..3_u8, 0..6_u8), 0..3));
     (vec(one, 1..16), any::<u64>()).prop_map(|(drawn, seed)| {
         let mut variables: Vec<VariableSpec> = Vec::new();
         for (at, (needs, cluster, transient, cpus, state)) in drawn.iter().enumerate() {
@@ -148,7 +180,8 @@ fn file() -> impl Strategy<Value = Vec<VariableSpec>> {
             one.resources.cpus = (*cpus > 1).then_some(u32::from(*cpus));
             let mut seen = HashSet::new();
             for (piece, how) in state.iter().filter(|(piece, _)| seen.insert(*piece)) {
-                one.state.push(used(&format!("S{piece}"), ["C", "R", "CR", "T"][usize::from(*how)]));
+                one.state
+                    .push(used(&format!("S{piece}"), ["C", "R", "CR", "T", "CT", "RT"][usize::from(*how)]));
             }
             variables.push(one);
         }
