@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Database
+from conftest import REPOSITORY, Database
 from state_kinds import ADDING, KINDS, Kinds, one_of_each
 
 
@@ -393,3 +393,27 @@ def lines(run, figure: "var#drawing", _: "var#breaks" = None): return len(figure
     )
     database.amore("reprocess", "1")
     assert database.rows(1)["lines"] == 1
+
+
+@pytest.mark.parametrize("file", ["bench/contexts/realistic.py", "demo/context.py"])
+def test_files_that_share_nothing_run_in_as_many_parts_as_ever(database: Database, file: str) -> None:
+    (database.path / "context.py").write_text((REPOSITORY / file).read_text())
+
+    def local_tasks(processes: int) -> list[dict[str, Any]]:
+        plan = database.amore("plan", "1", "--mock", "--json", "--concurrent-jobs", str(processes)).stdout
+        tasks: list[dict[str, Any]] = json.loads(plan)["runs"][0]["tasks"]
+        return [task for task in tasks if task["place"] == "local"]
+
+    (together,) = local_tasks(1)
+    # Variables that need one another's values, and no others, stay together.
+    part = {step["name"]: {step["name"]} for step in together["steps"]}
+    for step in together["steps"]:
+        for need in step["needs"]:
+            joined = part[step["name"]] | part[need]
+            part.update(dict.fromkeys(joined, joined))
+    parts = {frozenset(names) for names in part.values()}
+    assert len(parts) > 5
+    tasks = local_tasks(100)
+    assert {frozenset(step["name"] for step in task["steps"]) for task in tasks} == parts
+    assert [len(local_tasks(processes)) for processes in (2, 4)] == [2, 4]
+    assert not any(task.get("shares") for task in tasks)

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// As for a fake run, which has everything.
     #[arg(long)]
     mock: bool,
+    /// Spread each run's independent variables over up to this many processes, as reprocess does.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    concurrent_jobs: usize,
     /// Proposal number or database directory to work in.
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
@@ -131,7 +134,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             availability: Availability { raw: on_disk.raw, proc: on_disk.proc },
             cluster_available,
             noncluster_job: settings.noncluster_job(),
-            parts: 1,
+            parts: arguments.concurrent_jobs.max(1),
             stored: stored.get(&(proposal, run)).cloned().unwrap_or_default(),
         };
         let plan = amore_plan::plan(&dag, &wanted).map_err(|error| {
