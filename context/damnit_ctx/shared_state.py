@@ -8,10 +8,11 @@ something is changed, it is taken to be.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from . import state_knowledge as known
-from .state_calls import FollowedCalls
+from .state_calls import RECURSION, FollowedCalls
 from .state_frame import Frame
 from .state_pieces import Use, Uses
 from .variable import Variable
@@ -22,7 +23,12 @@ class SharedState(FollowedCalls):
 
     def of(self, variables: Mapping[str, Variable]) -> dict[str, Uses]:
         """For each variable the pieces of state that it shares with others."""
-        found = {name: self._of_one(variable) for name, variable in variables.items()}
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, RECURSION))
+        try:
+            found = {name: self._of_one(variable) for name, variable in variables.items()}
+        finally:
+            sys.setrecursionlimit(limit)
         changed: set[str] = set()
         read: set[str] = set()
         users: dict[str, int] = {}

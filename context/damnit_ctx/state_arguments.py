@@ -103,10 +103,10 @@ class Arguments(Names):
                 seeds = name in ("seed", "setstate", "set_state")
                 self.note(label, node, changes=True, reads=not seeds, overwrites=seeds)
                 if name == "shuffle" and args:
-                    self._change(args[0], node, True)
+                    self.change(args[0], node, True)
                 continue
             if value is not None and known.is_random(value) and name == "shuffle" and args:
-                self._change(args[0], node, True)
+                self.change(args[0], node, True)
             reads = not (changes and name in known.PUTTING and getattr(self, "_unused", False))
             self.note(label, node, changes=changes, reads=reads)
             if name in ("get", "setdefault", "pop", "popitem", "popleft", "__getitem__"):
@@ -137,7 +137,7 @@ class Arguments(Names):
             if isinstance(attribute, ast.Constant) and args:
                 self._store_attribute(args[0], str(attribute.value), node or attribute)
             elif args:
-                self._change(args[0], node)
+                self.change(args[0], node)
         elif func is getattr and node is not None and len(node.args) > 1 and args:
             attribute = node.args[1]
             if isinstance(attribute, ast.Constant):
@@ -147,11 +147,11 @@ class Arguments(Names):
         if name == "seed" and (getattr(func, "__module__", None) or "").startswith("numpy.random"):
             self.note(known.NUMPYS_RANDOM, node, changes=True, overwrites=True)
         if known.changes_first(name) and args:
-            self._change(args[0], node, True)
+            self.change(args[0], node, True)
         if "out" in words:
-            self._change(words["out"], node)
+            self.change(words["out"], node)
         for refs in args:
-            self._change(
+            self.change(
                 (ref for ref in refs if ref[0] == "object" and known.is_random(state.object_of(ref))), node, True
             )
         self._hand_over(args, words, node)

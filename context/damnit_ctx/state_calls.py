@@ -13,6 +13,12 @@ from .state_frame import Frame
 from .state_names import Names
 from .state_pieces import NOTHING, Pieces, Refs, Uses, content_of
 
+# Ways of calling a function that are told apart; then it is taken to get all at once that it ever gets.
+_WAYS = 32
+# Functions in functions that are followed, for which `RECURSION` frames suffice.
+_DEPTH = 150
+RECURSION = 6000
+
 
 class FollowedCalls(Pieces):
     """Follows calls of known objects. A function is followed once for each combination of what it is given."""
@@ -20,6 +26,10 @@ class FollowedCalls(Pieces):
     def __init__(self, source: SourceTree, namespace: dict[str, Any]) -> None:
         super().__init__(source, namespace)
         self._done: dict[Any, tuple[Uses, Refs]] = {}
+        # By function, in how many ways it is called, and all that it was given.
+        self._ways: dict[int, int] = {}
+        self._given: dict[int, tuple[list[Refs], dict[str, Refs]]] = {}
+        self._depth = 0
         # Functions inside of functions, with the frame that they stand in.
         self.local_functions: dict[int, tuple[Any, Names]] = {}
 
@@ -82,8 +92,17 @@ class FollowedCalls(Pieces):
         code = func.__code__
         source = self.source(code.co_filename)
         assert source is not None
-        key = (id(func), tuple(args), tuple(sorted(words.items(), key=lambda item: item[0])))
+        key = _key(func, args, words)
         if key not in self._done:
+            args, words = self._widened(func, args, words)
+            key = _key(func, args, words)
+        if key not in self._done:
+            if self._depth >= _DEPTH:
+                # As if it could not be followed.
+                for refs in (*args, *words.values()):
+                    caller.change(refs, None, True)
+                return NOTHING
+            self._depth += 1
             self.objects[id(func)] = func
             uses: Uses = Uses()
             # A function that calls itself adds nothing by that.
@@ -95,6 +114,23 @@ class FollowedCalls(Pieces):
                 frame.bind(definition, args, words, func)
                 returned |= frame.run(definition)
             self._done[key] = (uses, returned)
+            self._depth -= 1
         uses, returned = self._done[key]
         caller.join(uses)
         return returned
+
+    def _widened(self, func: Any, args: list[Refs], words: dict[str, Refs]) -> tuple[list[Refs], dict[str, Refs]]:
+        self._ways[id(func)] = ways = self._ways.get(id(func), 0) + 1
+        before, words_before = self._given.get(id(func), ([], {}))
+        count = max(len(before), len(args))
+        filled, more = [[*refs, *[NOTHING] * (count - len(refs))] for refs in (before, args)]
+        all_args = [first | second for first, second in zip(filled, more)]
+        all_words = {
+            name: words_before.get(name, NOTHING) | words.get(name, NOTHING) for name in {**words_before, **words}
+        }
+        self._given[id(func)] = (all_args, all_words)
+        return (all_args, all_words) if ways > _WAYS else (args, words)
+
+
+def _key(func: Any, args: list[Refs], words: dict[str, Refs]) -> Any:
+    return (id(func), tuple(args), tuple(sorted(words.items(), key=lambda item: item[0])))

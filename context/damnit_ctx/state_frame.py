@@ -208,7 +208,7 @@ class Frame(Arguments):
             for ref in base:
                 owner = self._state.object_of(ref)
                 if not self._dunder(owner, ref, "__setitem__", [NOTHING, refs]):
-                    self._change([ref], target)
+                    self.change([ref], target)
         elif isinstance(target, ast.Attribute):
             self._store_attribute(self._value(target.value, False), target.attr, target)
 
@@ -224,7 +224,7 @@ class Frame(Arguments):
                     self.note(self._cells[target.id], target, changes=True, reads=True)
                 refs = self._values.get(target.id, NOTHING)
             objects = [ref for ref in refs if ref[0] == "object"]
-            self._change((ref for ref in objects if not known.is_plain(self._state.object_of(ref))), target, True)
+            self.change((ref for ref in objects if not known.is_plain(self._state.object_of(ref))), target, True)
             return
         if isinstance(target, (ast.Subscript, ast.Attribute)):
             reading = type(target)(**{**dict(ast.iter_fields(target)), "ctx": ast.Load()})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from . import state_knowledge as known
 from .group import is_group
-from .state_pieces import NOTHING, Refs, Use, Uses, settings_of
+from .state_pieces import NOTHING, Refs, Use, Uses, attribute_of, settings_of
 from .variable import GroupVariable, Variable
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Names:
             uses_up = value is not None and (known.is_iterator(value))
             self.note(self._state.label_of(ref), node, reads=True, changes=uses_up)
 
-    def _change(self, refs: Iterable[Any], node: Optional[ast.AST], reads: bool = False) -> None:
+    def change(self, refs: Iterable[Any], node: Optional[ast.AST], reads: bool = False) -> None:
+        """All of these are changed."""
         for ref in refs:
             self.note(self._state.label_of(ref), node, changes=True, reads=reads)
 
@@ -74,7 +75,7 @@ class Names:
         for ref in base:
             owner = self._state.object_of(ref)
             if owner is None:
-                self._change([ref], node)
+                self.change([ref], node)
             elif isinstance(owner, types.ModuleType) and not self._is_user_module(owner):
                 self.note(settings_of(owner.__name__), node, changes=True)
             elif isinstance(owner, types.ModuleType):
@@ -86,7 +87,7 @@ class Names:
                 else:
                     self.note(self._state.label_attribute(self._holder(owner, name), name), node, changes=True)
             else:
-                self._change([ref], node)
+                self.change([ref], node)
 
     def _name(self, node: ast.Name, use: bool) -> Refs:
         name = node.id
@@ -155,7 +156,7 @@ class Names:
             if isinstance(static, (types.FunctionType, classmethod, staticmethod)):
                 return Refs({("method", ref, name)})
             if isinstance(static, (types.MethodDescriptorType, types.WrapperDescriptorType)):
-                return Refs({("attribute", ref, name)})
+                return Refs({attribute_of(ref, name)})
             label = state.label_attribute(self._holder(owner, name), name)
             if use or static is None or known.is_plain(static):
                 self.note(label, node, reads=True)
@@ -173,8 +174,8 @@ class Names:
         if use:
             self._read(Refs({ref}), node)
         if owner is not None and known.is_array(owner) and name in known.VIEWS and not use:
-            return Refs({ref, ("attribute", ref, name)})
-        return Refs({("attribute", ref, name)})
+            return Refs({ref, attribute_of(ref, name)})
+        return Refs({attribute_of(ref, name)})
 
     def _attribute_of_new(self, ref: Any, name: str, node: ast.AST, use: bool) -> Refs:
         """Of an object that the function has made: its methods, and what it has in common with others of its class."""

@@ -159,8 +159,23 @@ class Pieces(UserFiles):
 
 
 def holding(refs: Refs) -> Refs:
-    """A new container with these in it."""
-    return Refs({("new", refs)}) if refs else NOTHING
+    """A new container with these in it. Of containers in containers two are told apart, so that a function that calls
+    itself with what it was given in a new one comes to an end."""
+    return Refs({("new", Refs(_flattened(ref) for ref in refs))}) if refs else NOTHING
+
+
+def _flattened(ref: Any) -> Any:
+    if ref[0] != "new" or all(inner[0] != "new" for inner in ref[1]):
+        return ref
+    return ("new", Refs().union(*(inner[1] if inner[0] == "new" else Refs({inner}) for inner in ref[1])))
+
+
+def attribute_of(ref: Any, name: str) -> Any:
+    """An attribute of something, which is a part of it; of a long chain the first and the last are told apart."""
+    if ref[0] == "attribute" and ref[1][0] == "attribute":
+        while ref[0] == "attribute":
+            ref = ref[1]
+    return ("attribute", ref, name)
 
 
 def settings_of(module: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import time
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -226,6 +227,30 @@ def test_a_file_that_is_written_afresh_and_one_that_is_added_to(change, how):
     text += "@Variable\ndef read(run):\n    return open('x.txt').read(), open('y.txt').read()\n"
     text += "@Variable\ndef first(run):\n    open('y.txt', 'w').write('1')\n"
     assert shared(text)["change"]["file x.txt"] == how
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [
+        "def f(x, n=0):\n    x.append(1)\n    return f([x]) if n else x",
+        "def f(x): return f({'a': x, 'b': [x]})['a']",
+        "def f(x):\n    f(x.next)\n    x.append(1)",
+        "def f(x):\n    for y in x.children: f(y.parent)",
+        "def f(x, y=()):\n    f(y, x)\n    f(x, [y])\n    f((x, y), x)\n    x.append(1)",
+        "\n".join(f"def h{i}(x, y): h{i + 1}(x, y); h{i + 1}(y, x); h{i + 1}(x, [y])" for i in range(60))
+        + "\ndef h60(x, y): x.append(y)\ndef f(x): h0(x, [x])",
+        "\n".join(f"def h{i}(x):\n    for k in range(2):\n        if k: h{i + 1}(x)" for i in range(400))
+        + "\ndef h400(x): x.append(1)\ndef f(x): h0(x)",
+    ],
+)
+def test_functions_that_call_themselves_and_long_chains_come_to_an_end(helper):
+    start = time.process_time()
+    found = shared(
+        f"from damnit_ctx import Variable\nT = []\n{helper}\n"
+        "@Variable\ndef change(run):\n    f(T); T.append(1)\n@Variable\ndef read(run): return len(T)\n"
+    )
+    assert "C" in found["change"]["T"]
+    assert time.process_time() - start < 10
 
 
 def test_caches_keep_together_and_are_not_executed_again_for():
