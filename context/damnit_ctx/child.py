@@ -35,7 +35,7 @@ from . import (
 )
 from .channel import Lines, Message, SharedMemory, WorkerGone
 from .context_file import Execution, LoadedContext, offer_to_other_processes
-from .errors import Failure, GroupError, Skip, clean, text_of
+from .errors import DependencyError, Failure, GroupError, Skip, clean, text_of
 from .fingerprint import Fingerprints
 from .functions import SourceTree
 from .order import execution_order
@@ -336,7 +336,9 @@ class _Task:
             return lambda: self._read_back(name, path, facts, values)
 
         for name, path in self._request["given"].items():
-            values.offer(name, fetch(name, path))
+            # What failed now may have a value of an earlier command in the run's file: it is not this one's.
+            if name not in self._request["ended"]:
+                values.offer(name, fetch(name, path))
         for name, how in self._request["ended"].items():
             if how["how"] == "error":
                 values.failures[name] = Failure(how["class"], how["message"])
@@ -347,12 +349,19 @@ class _Task:
         try:
             try:
                 return stored.read(path, name)
-            except OSError:
+            except OSError as error:
                 # A fragment that was collected meanwhile: the run's file has it. HDF5 has more than one error for a
                 # file that goes away while it is opened.
                 if os.path.exists(path):
-                    raise
+                    raise _unreadable(name, path, error) from error
+            try:
                 return stored.read(self._run_file(), name)
+            except (OSError, execute.NoValue) as error:
+                # It had a value, so that this is none of a variable that returned nothing.
+                raise _unreadable(name, path, error) from None
+        except stored.Failed as failed:
+            values.failures[name] = failed.how
+            raise
         except stored.NotAsReturned as reason:
             report.log(f"{name} is computed again: {reason}")
         return self._compute_again(name, facts, values)
@@ -578,6 +587,15 @@ class _Task:
             if preload.is_installed(origin) and not report.is_ours(origin):
                 found.append(name)
         return found
+
+
+def _unreadable(name: str, path: str, error: Exception) -> DependencyError:
+    """Why a value that others need cannot be read. Not as if it were none: an argument's default would hide it."""
+    if os.path.exists(path):
+        why = f"it cannot be read from {path}: {error}"
+    else:
+        why = f"it could not be stored, or what was stored is gone: it is neither in {path} nor in the run's file"
+    return DependencyError([(name, Failure("StorageError", why))])
 
 
 def _received(outcomes: Mapping[str, Message]) -> dict[str, Any]:

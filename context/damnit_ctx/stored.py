@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 from . import plain_values, returned, sources
+from .errors import Failure
 from .execute import NoValue
 from .returned import NotAsReturned
 
-__all__ = ["NotAsReturned", "read"]
+__all__ = ["Failed", "NotAsReturned", "read"]
+
+
+class Failed(NoValue):
+    """A variable that has no value because it failed, or skipped the run, as its file says."""
+
+    def __init__(self, name: str, how: Failure) -> None:
+        super().__init__(name)
+        self.how = how
 
 
 def read(path: str, name: str) -> Any:
     """The value of a variable from an HDF5 file.
 
     Raises:
+        Failed: the file holds its error.
         NoValue: the file holds no data of it.
         NotAsReturned: what is stored is not, or not surely, what was returned.
         OSError: the file cannot be read.
@@ -25,7 +35,8 @@ def read(path: str, name: str) -> Any:
 
     with h5py.File(path, "r") as file:
         if name not in file:
-            raise NoValue(name)
+            how = _failure(file, name)
+            raise NoValue(name) if how is None else Failed(name, how)
         group = file[name]
         try:
             return _value(group)
@@ -34,6 +45,13 @@ def read(path: str, name: str) -> Any:
         except Exception as error:
             # Another version of a library than the one that was there when it was stored.
             raise NotAsReturned(f"it cannot be read back: {type(error).__name__}: {error}") from error
+
+
+def _failure(file: Any, name: str) -> Optional[Failure]:
+    errors = file.get(".errors")
+    if errors is None or name not in errors:
+        return None
+    return Failure(str(errors[name].attrs.get("type", "RuntimeError")), str(errors[name].asstr()[()]))
 
 
 def _value(group: Any) -> Any:

@@ -81,7 +81,8 @@ def dimension_ids(path):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_plain_values(driver, large):
-    names = [n for n in PLAIN if not large or PLAIN[n].ndim]
+    # A truth value that is missing could not be told from one that is there: not in a file of its own.
+    names = [n for n in PLAIN if not large or (PLAIN[n].ndim and PLAIN[n].dtype != bool)]
     path = driver.write(*(value(n, plain(PLAIN[n], large=large)) for n in names))
     driver.merge(path)
     for file in (path, driver.run_file):

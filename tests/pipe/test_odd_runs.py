@@ -60,6 +60,25 @@ def without_trains(made: Path, run: int) -> Path:
     return path
 
 
+def with_calibrated_data_only(database: Database, run: int) -> None:
+    """A run whose raw data are in the archive."""
+    proc = database.path.parents[2] / f"proc/r{run:04d}"
+    proc.mkdir(parents=True)
+    for file in (database.path.parents[2] / "raw/r0001").iterdir():
+        (proc / file.name.replace("RAW-R0001", f"CORR-R{run:04d}")).symlink_to(file.resolve())
+
+
+def with_a_damaged_file(database: Database, run: int) -> Path:
+    """A run of which one file was cut off."""
+    raw = folder(database, run)
+    files = sorted((raw.parent / "r0001").iterdir())
+    for file in files:
+        (raw / file.name.replace("R0001", f"R{run:04d}")).symlink_to(file.resolve())
+    bad = raw / f"RAW-R{run:04d}-DA99-S00000.h5"
+    bad.write_bytes(files[0].read_bytes()[:1000])
+    return bad
+
+
 def test_a_run_without_trains(database: Database) -> None:
     path = without_trains(folder(database, 7), 7)
     database.context(CONTEXT)
@@ -97,8 +116,56 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     without_trains(made, 7)
     database.amore("reprocess", "7")
     (made / "RAW-R0007-DA01-S00000.h5").write_bytes(b"")
-    database.amore("reprocess", "7", code=3)
-    assert database.rows(7)["trains"] == 0
+    said = database.amore("reprocess", "7", code=3).stderr
+    rows = database.rows(7)
+    assert (rows["trains"], rows["number"]) == (0, 7)
+    # The error that an earlier command had stored is that of this one now.
+    assert rows["first_train"][0] != "IndexError"
+    assert "run 7 could not be processed" in said and "the earlier values stay" in said, said
+    for command in (["explain", "7"], ["explain", "7", "trains"], ["log", "7"]):
+        told = database.amore(*command).stdout
+        assert "nothing was computed" in told and "earlier values stay of trains" in told, told
+    # Until they are computed again.
+    without_trains(made, 7)
+    database.amore("reprocess", "7")
+    assert "nothing was computed" not in database.amore("explain", "7", "trains").stdout
+
+
+def test_a_run_with_calibrated_data_only(database: Database) -> None:
+    """The values that can be had; an error where a source is missing; what was computed of the raw data stays."""
+    raw = folder(database, 8)
+    without_trains(raw, 8)
+    database.context(CONTEXT)
+    database.amore("reprocess", "8")
+    assert database.rows(8)["trains"] == 0
+    shutil.rmtree(raw)
+    with_calibrated_data_only(database, 8)
+    with_calibrated_data_only(database, 9)
+    database.context(CONTEXT + '\n@Variable\ndef xgm(run): return run["NOT/IN/PROC"].keys()\n')
+    said = database.amore("reprocess", "9")
+    rows = database.rows(9)
+    assert rows["trains"] > 0 and rows["agipd"] == 5 and rows["number"] == 9
+    assert rows["xgm"][0] == "SourceNameError" and "raw data" not in said.stderr, said.stderr
+    for what in (["8"], ["all"]):
+        said = database.amore("reprocess", *what)
+        assert "need raw data, which the run has not" in said.stderr, said.stderr
+        rows = database.rows(8)
+        assert (rows["trains"], rows["number"], rows["agipd"]) == (0, 8, 5)
+    assert "unexpected argument '--proc'" in database.amore("reprocess", "8", "--proc", code=2).stderr
+
+
+def test_one_damaged_file_among_good_ones(database: Database) -> None:
+    bad = with_a_damaged_file(database, 9)
+    database.context(CONTEXT)
+    said = database.amore("reprocess", "9")
+    assert f"{bad.name} could not be read and was left out" in said.stderr, said.stderr
+    assert database.rows(9)["trains"] > 0
+
+
+def test_all_on_an_empty_table(database: Database) -> None:
+    database.context(CONTEXT)
+    said = database.amore("reprocess", "all")
+    assert "this database has no runs yet" in said.stderr, said
 
 
 def test_a_command_that_computes_nothing_says_why(database: Database) -> None:

@@ -15,6 +15,7 @@ mod job;
 mod job_memory;
 mod lines;
 mod log_line;
+mod not_computed;
 mod report;
 mod run_task;
 mod serve;

@@ -23,6 +23,7 @@ use crate::{
     hosts::{Host, HostError, Hosts, NoHost},
     in_job::InJob,
     log_line,
+    not_computed::{Cause, not_computed},
     report::Report,
     shared_memory::{SLOT_BYTES, SLOTS},
     stop::Stop,
@@ -84,8 +85,11 @@ fn execute(
                 && !error.killed
             {
                 let mut fragments = Fragments::new(task, report, "", "");
-                let how = (NO_PYTHON, error.message.as_str());
-                fail_all(how, job, &mut progress, &mut fragments, task, report)?;
+                let message = in_job_words(NO_PYTHON, &error.message, job);
+                let cause = Cause { class: NO_PYTHON, message: &message, traceback: "" };
+                let stay = not_computed(cause, &mut progress, &mut fragments, task, &log)?;
+                let error = HostError { message: format!("{}{stay}", error.message), ..error.clone() };
+                return Err(Stop::Host(error));
             }
             return Err(none.into());
         }
@@ -95,14 +99,13 @@ fn execute(
         fragments.stands_in(name, answer.path.clone());
     }
     let ended = call_steps(task, hosts, report, (cancelled, job), &log, host, &mut progress, &mut fragments);
-    if let (Err(Stop::CannotStart { class, message, more }), Some(job)) = (ended.as_ref(), job) {
-        let how = (class.as_str(), message.as_str());
-        fail_all(how, job, &mut progress, &mut fragments, task, report)?;
-        let message = format!("{message} (in {})", job.place());
+    if let Err(Stop::CannotStart { class, message, more }) = &ended {
+        let in_job = job.map(|job| in_job_words(class, message, job));
+        let cause = Cause { class, message: in_job.as_ref().unwrap_or(message), traceback: more };
+        let stay = not_computed(cause, &mut progress, &mut fragments, task, &log)?;
+        let place = job.map(|job| format!(" (in {})", job.place())).unwrap_or_default();
+        let message = format!("{message}{place}{stay}");
         return Err(Stop::CannotStart { class: class.clone(), message, more: more.clone() });
-    }
-    if let (Err(Stop::CannotStart { class, message, more }), None) = (ended.as_ref(), job) {
-        note_failure_to_start((class, message, more), &mut progress, &mut fragments, task)?;
     }
     if let Err(Stop::Storage(error)) = &ended {
         for name in fragments.lost() {
@@ -197,15 +200,8 @@ fn bury(
     Ok(())
 }
 
-/// In a job nobody is there to see that the file could not be executed: its variables say so, with where that was.
-fn fail_all(
-    (class, message): (&str, &str),
-    job: &InJob,
-    progress: &mut TaskProgress,
-    fragments: &mut Fragments<'_>,
-    task: &Task,
-    report: &Report,
-) -> Result<(), Stop> {
+/// What is said of a task that could not start in a job: where that was, as nobody is there to see it.
+fn in_job_words(class: &str, message: &str, job: &InJob) -> String {
     let mut message = format!("{message}\nin {}, where the context file could not be executed", job.place());
     if class == "ModuleNotFoundError" {
         message.push_str(&match job.environment.get(PYTHONPATH) {
@@ -213,41 +209,7 @@ fn fail_all(
             None => "; PYTHONPATH was not set where it was submitted, so it is not set there".to_owned(),
         });
     }
-    let how = Ended::Error { class: class.to_owned(), message: message.clone() };
-    for name in progress.give_up(&how) {
-        let call = Call { started_at: unix_now(), ..Call::default() };
-        unless_about_its_name(fragments.error(&name, class, &message, call))?;
-        let outcome = Outcome::Error { class: class.to_owned(), message: message.clone() };
-        report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
-    }
-    fragments.flush()?;
-    Ok(())
-}
-
-/// Stores why a run could not be opened, or the file not be executed for it, with each variable that has no value of an
-/// earlier command: what could not be read today says nothing against what was read yesterday. The task's end tells it.
-fn note_failure_to_start(
-    (class, message, more): (&str, &str, &str),
-    progress: &mut TaskProgress,
-    fragments: &mut Fragments<'_>,
-    task: &Task,
-) -> Result<(), Stop> {
-    let any = amore_model::PlanStamp { epoch: 0, micros: 0 };
-    let stored = results::answered(&fragments.extracted_data(), task.proposal, task.run, any)?;
-    let has_value = |name: &String| {
-        stored.get(name).is_some_and(|answer| answer.outcome == results::StoredOutcome::Value)
-    };
-    let how = Ended::Error { class: class.to_owned(), message: message.to_owned() };
-    for name in progress.give_up(&how) {
-        let transient = progress.step(&name).is_some_and(|step| step.transient);
-        if !transient && !has_value(&name) {
-            let traceback = Some(more.trim().to_owned()).filter(|text| !text.is_empty());
-            let call = Call { started_at: unix_now(), traceback, ..Call::default() };
-            unless_about_its_name(fragments.error(&name, class, message, call))?;
-        }
-    }
-    fragments.flush()?;
-    Ok(())
+    message
 }
 
 /// What earlier workers have stored for this plan.
@@ -353,7 +315,12 @@ fn child_task(task: &Task, remaining: Remaining, fragments: &Fragments<'_>) -> C
     ChildTask {
         proposal: task.proposal.0,
         run: task.run.0,
-        data: if task.data == RunData::Raw { "raw" } else { "all" }.to_owned(),
+        data: match task.data {
+            RunData::Raw => "raw",
+            RunData::Proc => "proc",
+            RunData::All => "all",
+        }
+        .to_owned(),
         mock: task.mock,
         directory: task.directory.display().to_string(),
         context: task.context.clone(),

@@ -35,7 +35,7 @@ impl Default for Selection {
 /// Which data of the run stands on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Availability {
-    /// A raw directory; without it nothing can run.
+    /// A raw directory. Without it variables of raw data keep what was computed of them.
     pub raw: bool,
     /// A proc directory.
     pub proc: bool,
@@ -315,7 +315,7 @@ pub struct LeftOut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum LeftOutReason {
-    /// The run has no raw data.
+    /// The run has no raw data, and it has been computed when it had, or depends on what has.
     NoRawData,
     /// The run has no proc data.
     NoProcData {
@@ -329,7 +329,7 @@ pub enum LeftOutReason {
 /// # Errors
 /// Names of the selection that no variable has.
 pub fn plan(dag: &Dag, request: &Request) -> Result<Plan, SelectError> {
-    let chosen = select(dag, &request.selection, request.availability)?;
+    let chosen = select(dag, &request.selection, request.availability, &request.stored)?;
     let (tasks, variables) = cut(dag, &chosen, request);
     let mut seen = HashSet::new();
     let forget = request
@@ -340,7 +340,11 @@ pub fn plan(dag: &Dag, request: &Request) -> Result<Plan, SelectError> {
         .cloned()
         .collect();
     Ok(Plan {
-        data: if request.has_proc() { RunData::All } else { RunData::Raw },
+        data: match (request.availability.raw, request.has_proc()) {
+            (_, false) => RunData::Raw,
+            (true, true) => RunData::All,
+            (false, true) => RunData::Proc,
+        },
         tasks,
         variables,
         left_out: chosen.left_out,

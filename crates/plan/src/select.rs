@@ -1,6 +1,6 @@
 //! Which variables run: what was asked for, less what the run has no data for, plus dependencies.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use amore_model::RunData;
 use thiserror::Error;
@@ -59,6 +59,7 @@ pub(crate) fn select(
     dag: &Dag,
     selection: &Selection,
     availability: Availability,
+    stored: &[String],
 ) -> Result<Chosen, SelectError> {
     let count = dag.variables().len();
     let (mut wanted, unmatched) = if !selection.names.is_empty() {
@@ -69,6 +70,11 @@ pub(crate) fn select(
         (vec![true; count], Vec::new())
     };
     let mut left_out = Vec::new();
+    let needs_raw = match (availability.raw, availability.proc && selection.run_data != RunData::Raw) {
+        (true, _) => vec![false; count],
+        (false, true) => needs_raw(dag, stored),
+        (false, false) => vec![true; count],
+    };
     for (at, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
         let place = at as u32;
         let proc = dag.promotion.proc[at];
@@ -85,7 +91,7 @@ pub(crate) fn select(
             continue;
         }
         let reason = match proc {
-            _ if !availability.raw => LeftOutReason::NoRawData,
+            _ if needs_raw[at] => LeftOutReason::NoRawData,
             Some(origin) if !availability.proc => {
                 LeftOutReason::NoProcData { declared_by: dag.name(origin).to_owned() }
             }
@@ -105,6 +111,19 @@ pub(crate) fn select(
         }
     }
     Ok(Chosen { wanted, runs, left_out, unmatched })
+}
+
+/// What is not computed for a run of which only calibrated data are left: variables of raw data that have been computed
+/// before, as what they have would be replaced by less; and what depends on them. Others may find what they need.
+fn needs_raw(dag: &Dag, stored: &[String]) -> Vec<bool> {
+    let stored: HashSet<&str> = stored.iter().map(String::as_str).collect();
+    let mut needs = vec![false; dag.variables().len()];
+    for &place in dag.order() {
+        let at = place as usize;
+        needs[at] = (dag.promotion.proc[at].is_none() && stored.contains(dag.name(place)))
+            || dag.needs(place).iter().any(|&need| needs[need as usize]);
+    }
+    needs
 }
 
 fn named(dag: &Dag, names: &[String]) -> Result<Vec<bool>, SelectError> {

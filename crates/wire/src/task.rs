@@ -172,6 +172,37 @@ pub enum ToWorker {
 /// said before that it has a value: it is durable only some moments later.
 pub const NOT_STORED: &str = "StorageError";
 
+/// What the log of a run has of a command that could compute nothing, where values of earlier ones stay: nothing else of
+/// it is stored, so that `amore explain` reads it there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotComputed {
+    /// Unix time.
+    pub at: f64,
+    /// Class and message of the error.
+    pub why: String,
+    /// The variables that keep a value.
+    pub kept: Vec<String>,
+}
+
+impl NotComputed {
+    const HEAD: &'static str = "nothing was computed (Unix time ";
+    const KEPT: &'static str = "; earlier values stay of ";
+
+    /// One line.
+    pub fn to_line(&self) -> String {
+        let why = self.why.lines().next().unwrap_or_default();
+        format!("{}{:.3}): {why}{}{}", Self::HEAD, self.at, Self::KEPT, self.kept.join(", "))
+    }
+
+    /// From a line of a log, if it is such a one.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let (at, rest) = line.strip_prefix(Self::HEAD)?.split_once("): ")?;
+        let (why, kept) = rest.rsplit_once(Self::KEPT)?;
+        let kept = kept.trim_end().split(", ").map(str::to_owned).collect();
+        Some(NotComputed { at: at.parse().ok()?, why: why.to_owned(), kept })
+    }
+}
+
 /// How one variable ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -311,4 +342,21 @@ pub enum FromWorker {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut_short: Option<CutShort>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NotComputed;
+
+    #[test]
+    fn a_line_of_the_log_says_what_was_not_computed() {
+        let note =
+            NotComputed { at: 12.5, why: "E: a; b\nmore".to_owned(), kept: vec!["a".into(), "µ.b".into()] };
+        let line = note.to_line();
+        assert_eq!(line, "nothing was computed (Unix time 12.500): E: a; b; earlier values stay of a, µ.b");
+        let read = NotComputed::from_line(&line).unwrap();
+        assert_eq!(read, NotComputed { why: "E: a; b".to_owned(), ..note });
+        assert_eq!(NotComputed::from_line("nothing was computed (Unix time soon): E"), None);
+        assert_eq!(NotComputed::from_line("12:00:00 a computed"), None);
+    }
 }

@@ -9,9 +9,10 @@ use std::{
 use amore_ledger::{Phase, TaskRow};
 use amore_model::{JobId, Proposal, Run};
 use amore_run_table::{Cell, TableFilter};
+use amore_wire::task::NotComputed;
 use serde_json::json;
 
-use super::{open, output, variable_name};
+use super::{log::last_not_computed, open, output, variable_name};
 use crate::{
     coordinate::{
         ledger_place,
@@ -91,6 +92,13 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             _ => {}
         }
     }
+    if let Some(note) = last_not_computed(&dir, proposal, arguments.run) {
+        links.extend(why_not_computed(
+            note,
+            &dir.run_file(proposal, arguments.run),
+            arguments.variable.as_ref(),
+        ));
+    }
     let log = dir.run_log(proposal, arguments.run);
     if links.is_empty() {
         let known = table.computed_variables().await.map_err(|error| Failure::from_error(&error))?;
@@ -133,6 +141,24 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why values are of an earlier command than the last, if so.
+fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -> Option<Link> {
+    // What cannot be read is told by `amore verify`.
+    let rows = amore_results::read_reduced(file).ok()?.rows;
+    let is_older = |name: &String| {
+        let row = rows.iter().find(|row| row.name == *name);
+        // What another program has stored has no time.
+        row.is_some_and(|row| row.provenance.as_ref().is_none_or(|stored| stored.started_at < note.at))
+    };
+    let meant = |name: &String| variable.is_none_or(|wanted| wanted == name);
+    let kept: Vec<String> = note.kept.iter().filter(|name| meant(name) && is_older(name)).cloned().collect();
+    if kept.is_empty() {
+        return None;
+    }
+    let words = format!("nothing was computed: {}\nearlier values stay of {}", note.why, kept.join(", "));
+    Some(Link { at: Some(note.at), kind: "error".to_owned(), words })
 }
 
 /// Why dependents of a value in other processes do not read it from the file, if so.

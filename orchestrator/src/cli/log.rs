@@ -10,6 +10,7 @@ use std::{
 };
 
 use amore_model::{Proposal, Run};
+use amore_wire::task::NotComputed;
 use serde::Serialize;
 
 use super::{open, output};
@@ -17,6 +18,9 @@ use crate::{coordinate::ledger_place, database_dir::DatabaseDir, failure::Failur
 
 /// How often `-f` looks for more.
 const POLL: Duration = Duration::from_millis(300);
+
+/// Lines at a log's end in which a note of ours is looked for.
+const NOTES_ARE_IN: usize = 2000;
 
 /// Show what the variables of a run printed, and their errors: here, and in its Slurm jobs.
 #[derive(Debug, clap::Args)]
@@ -166,6 +170,16 @@ fn logs(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<(Option<WrittenB
     commands.sort();
     let own = own.into_iter().chain(commands).map(|path| (None, path));
     own.chain(jobs.into_iter().map(|(job, path)| (Some(job), path))).collect()
+}
+
+/// The last command that could compute nothing of the run, where values of earlier ones stay.
+pub(super) fn last_not_computed(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Option<NotComputed> {
+    let of = |path: &Path| {
+        let lines = last_lines(&File::open(path).ok()?, NOTES_ARE_IN).ok()?;
+        lines.iter().rev().find_map(|line| NotComputed::from_line(&String::from_utf8_lossy(line)))
+    };
+    let found = logs(dir, proposal, run).into_iter().filter_map(|(_, path)| of(&path));
+    found.max_by(|a, b| a.at.total_cmp(&b.at))
 }
 
 fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {

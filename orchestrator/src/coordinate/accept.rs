@@ -432,13 +432,14 @@ fn why_no_slurm() -> &'static str {
     }
 }
 
-/// Why nothing is computed for some runs; of variables that were asked for, why not for others too. That some variables of a
+/// Why nothing is computed for some runs, and what stays of raw data that are gone; of variables that were asked for, why not for others too. That some variables of a
 /// file need data which a run has not is nothing to tell of.
 fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<String> {
     let mut runs_by_why: BTreeMap<String, Vec<Run>> = BTreeMap::new();
     for ((_, run), plan) in plans {
         let nothing = plan.tasks.is_empty();
-        if !nothing && (!asked_for_some || plan.left_out.is_empty()) {
+        let no_raw = plan.left_out.iter().any(|left| left.reason == LeftOutReason::NoRawData);
+        if !nothing && !no_raw && (!asked_for_some || plan.left_out.is_empty()) {
             continue;
         }
         let names_by = |raw: bool| {

@@ -388,10 +388,29 @@ fn what_the_run_has_no_data_for_is_left_out() {
     assert!(proc_only.tasks.is_empty());
     assert_eq!(proc_only.left_out.len(), 2);
 
+    let nothing = of(RunData::All, false, false);
+    assert!(nothing.tasks.is_empty());
+    assert!(nothing.left_out.iter().all(|left| left.reason == LeftOutReason::NoRawData));
+    assert_eq!(nothing.left_out.len(), 4);
+
     let no_raw = of(RunData::All, false, true);
-    assert!(no_raw.tasks.is_empty());
-    assert!(no_raw.left_out.iter().all(|left| left.reason == LeftOutReason::NoRawData));
-    assert_eq!(no_raw.left_out.len(), 4);
+    assert_eq!(no_raw.data, RunData::Proc);
+    assert!(no_raw.left_out.is_empty());
+    assert_eq!(runs(&no_raw).len(), 4);
+}
+
+#[test]
+fn what_was_computed_of_raw_data_stays_without_them() {
+    let request = Request {
+        availability: Availability { raw: false, proc: true },
+        stored: vec!["raw".to_owned(), "proc".to_owned()],
+        ..Request::default()
+    };
+    let plan = plan(&mixed(), &request).unwrap();
+    assert_eq!(runs(&plan), ["proc", "other_raw"]);
+    let left: Vec<_> = plan.left_out.iter().map(|left| (left.name.as_str(), &left.reason)).collect();
+    let reason = LeftOutReason::NoRawData;
+    assert_eq!(left, [("raw", &reason), ("both", &reason)]);
 }
 
 #[test]
