@@ -166,6 +166,9 @@ def main(arguments: list[str]) -> int:
     if not getattr(sys.flags, "safe_path", False) and sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]
     _choose_backend()
+    from . import job_variables
+
+    job_variables.make_readable()
     # Imports make much and throw little away; children turn it on again.
     gc.disable()
     context = arguments[arguments.index("--context") + 1] if "--context" in arguments else None

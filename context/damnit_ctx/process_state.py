@@ -22,7 +22,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
-from . import _core
+from . import _core, job_variables
 from .report import log
 
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
@@ -118,6 +118,7 @@ class ProcessState:
                     os.environb[name] = value
             if now.get(b"TZ") != self._environment.get(b"TZ"):
                 time.tzset()
+        job_variables.put_back()
         if locale.setlocale(locale.LC_ALL) != self._locale:
             locale.setlocale(locale.LC_ALL, self._locale)
 

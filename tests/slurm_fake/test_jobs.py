@@ -104,7 +104,8 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     assert database.rows(1)["where"] == "none short"
     database.amore("db-config", "slurm_reservation", "upex_001234")
     database.amore("reprocess", "1")
-    assert database.rows(1)["where"] == "upex_001234 main"
+    # Its nodes, and the partition that is set.
+    assert database.rows(1)["where"] == "upex_001234 short"
     assert database.jobs(1)[-1]["nodes"] == ["n2"]
     # Over, or another's: the setting is not changed, and the run is not lost.
     database.cluster.reserve("upex_001234", "n2", accounts=("chemistry",))

@@ -168,18 +168,36 @@ def test_options_that_a_site_does_not_take_can_be_left_out(database: Database) -
 
 
 NESTED = '''
-import json
+import json, subprocess, sys
+
+def of(environment):
+    return {name: value for name, value in environment.items() if name.startswith(("SLURM", "SBATCH"))}
 
 @Variable(cluster=True, mem="500M", cpus=2)
 def seen(run):
-    return json.dumps({name: value for name, value in os.environ.items() if name.startswith(("SLURM", "SBATCH"))})
+    os.environ["SLURM_CPUS_PER_TASK"] = "7"
+    return json.dumps(of(os.environ))
+
+@Variable(cluster=True, mem="500M", cpus=2)
+def inherited(run, seen: "var#seen"):
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    one = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    other = os.popen(f"{sys.executable} -c '{program}'").read()
+    return json.dumps([of(json.loads(one)), of(json.loads(other)), of(os.environ)])
 '''
 
 
-def test_a_variable_does_not_see_the_options_of_its_job(database: Database) -> None:
+def test_programs_that_a_variable_starts_do_not_inherit_the_options_of_its_job(database: Database) -> None:
     database.context(NESTED)
     database.begin("reprocess", "1").ends()
-    seen = json.loads(database.rows(1)["seen"])
-    assert seen["SLURM_JOB_ID"] == "4201" and "SLURM_JOB_NODELIST" in seen
-    assert not {name for name in seen if name.startswith(("SLURM_MEM", "SBATCH", "SLURM_CPUS_PER_TASK"))}
+    values = database.rows(1)
+    *inherited, seen = json.loads(values["inherited"])
+    for environment in (*inherited, seen):
+        assert environment["SLURM_JOB_ID"] == "4201" and "SLURM_JOB_NODELIST" in environment
+    for environment in inherited:
+        options = ("SLURM_MEM", "SBATCH", "SLURM_CPUS_PER_TASK")
+        assert not {name for name in environment if name.startswith(options)}
+    # What says how large the job is can be read, and is put back after each variable.
+    assert (seen["SLURM_CPUS_PER_TASK"], seen["SLURM_MEM_PER_NODE"]) == ("2", "500")
+    assert not {name for name in seen if name.startswith("SBATCH")}
     wait_until(lambda: database.cluster.job("4201")["state"] == "COMPLETED", "its end")

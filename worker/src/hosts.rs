@@ -37,6 +37,8 @@ use crate::{
     slurm_environment,
 };
 
+/// Hands the host what functions may read and programs that they start do not inherit (`damnit_ctx/job_variables.py`).
+const JOB_VARIABLES: &str = "AMORE_JOB_VARIABLES";
 /// How long a Python may take to import what a context file imports (a cold network file system is slow).
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often a host is started that is killed before it is ready.
@@ -226,8 +228,10 @@ pub struct Hosts {
     purpose: Purpose,
     /// What the Pythons are given beside our own environment.
     environment: BTreeMap<String, String>,
-    /// Variables of our environment that they are not given.
+    /// Variables of our environment that they do not inherit.
     without: Vec<String>,
+    /// Those of them that functions may read all the same.
+    readable: BTreeMap<String, String>,
     /// Locked for a moment only: a Python may take minutes to start.
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
@@ -235,12 +239,24 @@ pub struct Hosts {
 impl Hosts {
     /// None is started yet.
     pub fn new(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
-        Hosts { purpose, environment, without: Vec::new(), slots: Mutex::default() }
+        Hosts {
+            purpose,
+            environment,
+            without: Vec::new(),
+            readable: BTreeMap::new(),
+            slots: Mutex::default(),
+        }
     }
 
-    /// The same, in a Slurm job: what Slurm's commands would read there as options is taken away.
+    /// The same, in a Slurm job: what Slurm's commands would read there as options can be read, and is not inherited.
     pub fn in_job(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
-        Hosts { without: slurm_environment::taken_away_here(false), ..Hosts::new(purpose, environment) }
+        let without = slurm_environment::taken_away_here(false);
+        let readable = without
+            .iter()
+            .filter(|name| slurm_environment::is_readable(name))
+            .filter_map(|name| Some((name.clone(), env::var(name).ok()?)))
+            .collect();
+        Hosts { without, readable, ..Hosts::new(purpose, environment) }
     }
 
     /// The warm host for this Python and context file, started if need be. Several that need the same one wait for one
@@ -255,8 +271,9 @@ impl Hosts {
         cancelled: &AtomicBool,
     ) -> Result<Arc<Host>, NoHost> {
         let (purpose, environment, without) = (self.purpose, self.environment.clone(), self.without.clone());
+        let readable = self.readable.clone();
         self.get_by(python, context, cancelled, move |python, context| {
-            start(python, context, purpose, &environment, &without)
+            start(python, context, purpose, &environment, &without, &readable)
         })
     }
 
@@ -345,6 +362,7 @@ fn start(
     purpose: Purpose,
     environment: &BTreeMap<String, String>,
     without: &[String],
+    readable: &BTreeMap<String, String>,
 ) -> Result<Host, HostError> {
     let unusable = |what: String| HostError {
         message: format!("the Python {} cannot be used: {what}", python.display()),
@@ -380,6 +398,9 @@ fn start(
         .process_group(0);
     for name in LEFT_OUT.into_iter().chain(without.iter().map(String::as_str)) {
         command.env_remove(name);
+    }
+    if !readable.is_empty() {
+        command.env(JOB_VARIABLES, serde_json::json!(readable).to_string());
     }
     let raw = theirs.as_raw_fd();
     // SAFETY: between fork and exec only fcntl and pthread_sigmask are called, which are async-signal-safe.

@@ -1,4 +1,4 @@
-//! Of what Slurm puts into a job's environment: what the processes of variables are not given.
+//! Of what Slurm puts into a job's environment: what programs that variables start do not inherit.
 //!
 //! Slurm's commands read such variables as options. In a job that a variable submits they would be those of the job that it
 //! runs in, and contradict its own: `srun` ends with "SLURM_MEM_PER_CPU, SLURM_MEM_PER_GPU, and SLURM_MEM_PER_NODE are mutually
@@ -50,6 +50,11 @@ pub fn taken_away(given: &[(String, String)], command: bool) -> Vec<String> {
         .filter(|name| begins(name, &ALWAYS) || (!keeps_layout && begins(name, &LAYOUT)))
         .cloned()
         .collect()
+}
+
+/// May a function read it all the same? What says how large the job is; not options that were given to commands.
+pub fn is_readable(name: &str) -> bool {
+    name.starts_with("SLURM_") && !matches!(name, "SLURM_EXPORT_ENV" | "SLURM_GET_USER_ENV")
 }
 
 /// The same of this process's environment.
