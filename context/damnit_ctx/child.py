@@ -152,7 +152,9 @@ def describe(context: Mapping[str, Any]) -> Message:
         answer["variables"].append(_spec(variable, line, file, prints))
     from .shared_state import SharedState  # for describing alone
 
-    shared = SharedState(prints.source, loaded.namespace).of(loaded.variables)
+    state = SharedState(prints.source, loaded.namespace)
+    shared = state.of(loaded.variables)
+    found.extend(problems.value_changed(name, of, use.line, use.file) for name, of, use in state.values_changed)
     for spec, uses in zip(answer["variables"], shared.values()):
         if uses:
             spec["state"] = [_state(name, use) for name, use in uses.items()]

@@ -31,6 +31,21 @@ def problem(kind: str, message: str, *, severity: str = "error", **facts: Any) -
     }
 
 
+def value_changed(name: str, of: str, line: Optional[int], file: Optional[str]) -> Problem:
+    """Of a function that changes what another variable returned."""
+    place = ", ".join([*([file] if file else []), *([f"line {line}"] if line else [])])
+    return problem(
+        "shared-state",
+        f"{name} changes the value of {of} in place{f' ({place})' if place else ''}: variables that come later get it "
+        f"changed, what is stored for {of} is what its function returned",
+        severity="warning",
+        hint=f"change a copy of it, and return that for others to use with var#{name}",
+        line=line,
+        file=file,
+        variables=[name, of],
+    )
+
+
 def of_syntax(error: Exception) -> Problem:
     """Of text that is not Python."""
     if not isinstance(error, SyntaxError):  # NUL characters

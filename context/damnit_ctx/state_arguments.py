@@ -12,11 +12,13 @@ from typing import Any, Optional
 
 from . import state_knowledge as known
 from .scratch_files import APPENDS, READS, TAKES, UPDATES, WRITES, file_uses
+from .state_by_name import ByName
 from .state_names import Names
 from .state_pieces import NOTHING, Refs, holding, settings_of
+from .state_values import function_changes, is_value, method_changes, method_shares
 
 
-class Arguments(Names):
+class Arguments(ByName):
     """Calls in one function that is followed."""
 
     def _value(self, node: ast.AST, use: bool = True, context: bool = False) -> Refs:
@@ -80,9 +82,15 @@ class Arguments(Names):
         call = node if node is not None else ast.Call(ast.Name(name, ast.Load()), [], [])
         found: Refs = NOTHING
         self._hand_over(args, words, node)
+        if "out" in words:
+            self.change(words["out"], node)
         for ref in owner:
             value = state.object_of(ref)
             label = state.label_of(ref)
+            owner_of_names = self._table_of_names(ref)
+            if owner_of_names is not None:
+                found |= self._method_of_names(owner_of_names, name, call)
+                continue
             if ref[0] == "attribute":
                 value = None
             if value is None:
@@ -92,7 +100,12 @@ class Arguments(Names):
                         found |= state.call(func, self, node, [Refs({ref}), *args], words)
                     self.note(label, node, reads=True)
                     continue
-                changes = known.changes_anything(name) or any(word.arg == "inplace" for word in call.keywords)
+                if is_value(ref):
+                    changes = method_changes(name, call, getattr(self, "_unused", False))
+                    if method_shares(name, call):
+                        found |= Refs({ref})
+                else:
+                    changes = known.changes_anything(name) or any(word.arg == "inplace" for word in call.keywords)
             elif known.is_plain(value):
                 continue
             elif known.is_iterator(value):
@@ -134,14 +147,17 @@ class Arguments(Names):
                     self.note("figure made" if makes else "figure drawn", node)
         if func is setattr or func is delattr:
             attribute = node.args[1] if node is not None and len(node.args) > 1 else None
-            if isinstance(attribute, ast.Constant) and args:
-                self._store_attribute(args[0], str(attribute.value), node or attribute)
-            elif args:
-                self.change(args[0], node)
-        elif func is getattr and node is not None and len(node.args) > 1 and args:
+            if node is not None and args:
+                for ref in args[0]:
+                    self._set_attribute_by_name(ref, self._constant(attribute), node)
+        elif func is globals:
+            return self._names_in(self._namespace)
+        elif func is vars and args:
+            return Refs().union(*(self._names_of(ref) for ref in args[0]))
+        elif (func is getattr or func is hasattr) and node is not None and len(node.args) > 1 and args:
             attribute = node.args[1]
-            if isinstance(attribute, ast.Constant):
-                return Refs().union(*(self._attribute_of(ref, str(attribute.value), node, True) for ref in args[0]))
+            name_of = self._constant(attribute)
+            return Refs().union(*(self._get_attribute_by_name(ref, name_of, node) for ref in args[0]))
         elif package == "functools" and name in ("reduce", "partial"):
             pass
         if name == "seed" and (getattr(func, "__module__", None) or "").startswith("numpy.random"):
@@ -150,6 +166,8 @@ class Arguments(Names):
             self.change(args[0], node, True)
         if "out" in words:
             self.change(words["out"], node)
+        if node is not None:
+            self.change((ref for ref in function_changes(func, args, node) if is_value(ref)), node, True)
         for refs in args:
             self.change(
                 (ref for ref in refs if ref[0] == "object" and known.is_random(state.object_of(ref))), node, True
@@ -158,6 +176,8 @@ class Arguments(Names):
         if name in known.PASSING and (package == "builtins" or func in (getattr(builtins, name, None),)):
             inside = Refs().union(*(self._elements(refs) for refs in args))
             return inside if name in ("next", "min", "max") else holding(inside)
+        if name == "DataArray" and args:  # shares the array's memory
+            return Refs(ref for ref in args[0] if is_value(ref))
         if package == "numpy" and name in known.VIEWS and args:
             return args[0]
         return NOTHING

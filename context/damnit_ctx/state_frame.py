@@ -12,8 +12,10 @@ from .functions import FUNCTIONS
 from .state_arguments import Arguments
 from .state_names import Names
 from .state_pieces import EMPTY_CELL, NOTHING, Refs, content_of, holding
+from .state_values import copies, is_followed, is_value, without_followed
 
 _LAMBDA = "<lambda>"
+_CASES = tuple(getattr(ast, name) for name in ("match_case",) if hasattr(ast, name))  # from Python 3.10
 
 
 class Frame(Arguments):
@@ -64,9 +66,13 @@ class Frame(Arguments):
         if isinstance(definition, ast.Lambda):
             return self._value(definition.body)
         self._declare(definition.body)
+        given = dict(self._values)
         self._block(definition.body)
-        if any(self._values.values()):
+        if any(not all(is_followed(ref) for ref in refs) for refs in self._values.values()):
             # Names may be used above where they get what is followed: in a loop.
+            for name, refs in self._values.items():
+                followed = Refs(ref for ref in given.get(name, NOTHING) if is_followed(ref))
+                self._values[name] = without_followed(refs) | followed
             self._block(definition.body)
         return self._returned
 
@@ -121,8 +127,23 @@ class Frame(Arguments):
             for target in node.targets:
                 self._store(target, NOTHING, None)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
-            self._store(node.target, self._elements(self._value(node.iter)), None)
-            self._block([*node.body, *node.orelse])
+            elements = self._elements(self._value(node.iter))
+            before = dict(self._values)
+            self._store(node.target, elements, None)
+            self._repeat(node.body, before)
+            self._block(node.orelse)
+        elif isinstance(node, ast.While):
+            self._value(node.test)
+            self._repeat(node.body, dict(self._values))
+            self._value(node.test)
+            self._block(node.orelse)
+        elif isinstance(node, ast.If):
+            self._value(node.test)
+            before = dict(self._values)
+            self._block(node.body)
+            after, self._values = self._values, before
+            self._block(node.orelse)
+            self._join(after)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
                 refs = self._value(item.context_expr, False, context=True)
@@ -145,11 +166,33 @@ class Frame(Arguments):
         elif isinstance(node, (ast.Global, ast.Nonlocal, ast.Pass)):
             pass
         else:
-            for child in ast.iter_child_nodes(node):
-                if isinstance(child, ast.expr):
-                    self._value(child)
-                else:
-                    self._statement(child)
+            # `try`, `match`: any of its parts may be what is executed.
+            for _, part in ast.iter_fields(node):
+                before = dict(self._values)
+                for child in part if isinstance(part, list) else [part]:
+                    if isinstance(child, ast.expr):
+                        self._value(child)
+                    elif isinstance(child, ast.AST):
+                        self._statement(child)
+                    if isinstance(child, (ast.ExceptHandler, *_CASES)):
+                        self._join(before)
+                self._join(before)
+
+    def _join(self, others: dict[str, Refs]) -> None:
+        """Names may be what they are now, or these."""
+        for name, refs in others.items():
+            self._values[name] = self._values.get(name, NOTHING) | refs
+
+    def _repeat(self, body: list[ast.stmt], before: dict[str, Refs]) -> None:
+        """The body of a loop. Names may have at its start what they get in it."""
+        start = dict(self._values)
+        self._block(body)
+        self._join(start)
+        if any(refs - start.get(name, NOTHING) for name, refs in self._values.items()):
+            again = dict(self._values)
+            self._block(body)
+            self._join(again)
+        self._join(before)
 
     def _local_function(self, name: str, node: Any) -> Refs:
         """A function inside of the function. It is taken to be called somehow."""
@@ -193,7 +236,8 @@ class Frame(Arguments):
             elif target.id in self._cells:
                 self.note(self._cells[target.id], target, changes=True)
             else:
-                self._values[target.id] = self._values.get(target.id, NOTHING) | refs
+                # Of what is followed by its name alone, nothing remains in a name that is bound again.
+                self._values[target.id] = without_followed(self._values.get(target.id, NOTHING)) | refs
         elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
                 self._store(inner, self._elements(refs) | refs, None)
@@ -202,10 +246,11 @@ class Frame(Arguments):
         elif isinstance(target, ast.Subscript):
             self._value(target.slice)
             base = self._value(target.value, False)
-            if _is_call_of(target.value, "globals") and isinstance(target.slice, ast.Constant):
-                self.note(self._state.label_binding(self._namespace, str(target.slice.value)), target, changes=True)
-                return
             for ref in base:
+                owner_of_names = self._table_of_names(ref)
+                if owner_of_names is not None:
+                    self._set_name(owner_of_names, self._constant(target.slice), target)
+                    continue
                 owner = self._state.object_of(ref)
                 if not self._dunder(owner, ref, "__setitem__", [NOTHING, refs]):
                     self.change([ref], target)
@@ -225,10 +270,12 @@ class Frame(Arguments):
                 refs = self._values.get(target.id, NOTHING)
             objects = [ref for ref in refs if ref[0] == "object"]
             self.change((ref for ref in objects if not known.is_plain(self._state.object_of(ref))), target, True)
+            self.change((ref for ref in refs if is_value(ref)), target, True)
             return
         if isinstance(target, (ast.Subscript, ast.Attribute)):
             reading = type(target)(**{**dict(ast.iter_fields(target)), "ctx": ast.Load()})
-            self._value(ast.copy_location(reading, target))
+            refs = self._value(ast.copy_location(reading, target))
+            self.change((ref for ref in refs if is_value(ref)), target, True)
             self._store(target, NOTHING, None)
 
     # --- Expressions --------------------------------------------------------------------------------------------------
@@ -240,10 +287,19 @@ class Frame(Arguments):
         elif isinstance(node, ast.Attribute):
             refs = self._attribute(node, use)
         elif isinstance(node, ast.Subscript):
+            loaded = self._loaded_module(node)
+            if loaded is not None:
+                return loaded
             self._value(node.slice)
             base = self._value(node.value, False)
             refs = self._elements(base)
+            if copies(node.slice):
+                refs = Refs(ref for ref in refs if not is_value(ref))
             for ref in base:
+                owner_of_names = self._table_of_names(ref)
+                if owner_of_names is not None:
+                    refs |= self._get_name(owner_of_names, self._constant(node.slice), node)
+                    continue
                 owner = self._state.object_of(ref)
                 if not self._dunder(owner, ref, "__getitem__", [NOTHING]):
                     self._read(Refs({ref}), node)
@@ -254,6 +310,7 @@ class Frame(Arguments):
         elif isinstance(node, ast.Lambda):
             refs = self._local_function(_LAMBDA, node)
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
+            before = dict(self._values)
             for part in node.generators:
                 self._store(part.target, self._elements(self._value(part.iter)), None)
                 for test in part.ifs:
@@ -264,6 +321,8 @@ class Frame(Arguments):
             else:
                 refs = self._value(node.elt, False)
             self._read(refs, node)
+            refs = holding(refs)
+            self._join(before)
         elif isinstance(node, ast.NamedExpr):
             refs = self._value(node.value, use)
             self._store(node.target, refs, node.value)
@@ -272,6 +331,14 @@ class Frame(Arguments):
             refs = self._value(node.body, use) | self._value(node.orelse, use)
         elif isinstance(node, ast.BoolOp):
             refs = Refs().union(*(self._value(value) for value in node.values))
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            self._value(node.left)
+            for other in node.comparators:
+                for ref in self._value(other):
+                    owner_of_names = self._table_of_names(ref)
+                    if owner_of_names is not None:
+                        self._get_name(owner_of_names, self._constant(node.left), node)
+            refs = NOTHING
         elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
             refs = holding(Refs().union(*(self._value(element) for element in node.elts)))
         elif isinstance(node, ast.Starred):
@@ -291,7 +358,3 @@ class Frame(Arguments):
         for ref in base:
             refs |= self._attribute_of(ref, node.attr, node, use)
         return refs
-
-
-def _is_call_of(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name

@@ -52,7 +52,8 @@ VIEWS = names(
 # Functions that change their first argument.
 _CHANGING_FIRST = names(
     "copyto put place putmask put_along_axis fill_diagonal shuffle heappush heappop heapify heapreplace",
-    "heappushpop insort insort_left insort_right setitem delitem iadd seed_everything",
+    "heappushpop insort insort_left insort_right setitem delitem iadd isub imul itruediv ifloordiv imod ipow iand",
+    "ior ixor iconcat imatmul ilshift irshift seed_everything",
 )
 # Functions that set something for a whole package.
 _SETTING = names(

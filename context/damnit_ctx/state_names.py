@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from . import state_knowledge as known
 from .group import is_group
-from .state_pieces import NOTHING, Refs, Use, Uses, attribute_of, settings_of
+from .state_pieces import NOTHING, RUN, Refs, Use, Uses, attribute_of, settings_of
+from .state_values import PLAIN_ATTRIBUTES, is_value
 from .variable import GroupVariable, Variable
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Names:
 
     def foreign(self, func: Any, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]) -> Refs:
         """A call of a function whose source is not the user's."""
+        raise NotImplementedError
+
+    def _names_of(self, ref: Any) -> Refs:
+        """The dictionary of an owner's names."""
         raise NotImplementedError
 
     def note(self, piece: Optional[str], node: Optional[ast.AST], **how: bool) -> None:
@@ -74,7 +79,9 @@ class Names:
     def _store_attribute(self, base: Refs, name: str, node: ast.AST) -> None:
         for ref in base:
             owner = self._state.object_of(ref)
-            if owner is None:
+            if ref == RUN:
+                self.note(self._state.label_run(name, sets=True), node, changes=True)
+            elif owner is None:
                 self.change([ref], node)
             elif isinstance(owner, types.ModuleType) and not self._is_user_module(owner):
                 self.note(settings_of(owner.__name__), node, changes=True)
@@ -106,8 +113,12 @@ class Names:
             if use:
                 self.note(label, node, reads=True)
             return Refs({("part", label)})
-        value = getattr(builtins, name, None)
-        return NOTHING if value is None else Refs({self._state.known_object(value)})
+        if hasattr(builtins, name):
+            return Refs({self._state.known_object(getattr(builtins, name))})
+        # Not there when the file has been executed: some function may set it.
+        label = self._state.label_binding(self._namespace, name)
+        self.note(label, node, reads=True)
+        return Refs({("part", label)})
 
     def _of_module(self, namespace: dict[str, Any], name: str, node: ast.AST, use: bool, path: str) -> Refs:
         """A name at the top level of a module of the user's."""
@@ -132,10 +143,24 @@ class Names:
         state = self._state
         if ref[0] == "instance":
             return self._attribute_of_new(ref, name, node, use)
+        if name == "__dict__":
+            names = self._names_of(ref)
+            if names:
+                return names
+        if ref == RUN:
+            label = state.label_run(name)
+            self.note(label, node, reads=True)
+            return Refs({("part", label)})
+        if is_value(ref) and name in PLAIN_ATTRIBUTES:
+            return NOTHING
         owner = state.object_of(ref)
         if isinstance(owner, types.ModuleType):
             if name not in vars(owner):
-                return NOTHING
+                if not self._is_user_module(owner):
+                    return NOTHING
+                label = state.label_binding(vars(owner), name)
+                self.note(label, node, reads=True)
+                return Refs({("part", label)})
             if self._is_user_module(owner):
                 return self._of_module(vars(owner), name, node, use, owner.__file__ or "")
             value = vars(owner)[name]

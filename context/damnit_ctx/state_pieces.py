@@ -15,6 +15,8 @@ from .variable import GroupVariable, Variable
 # A value, as far as it is followed: the things that it may be, or be a part of.
 Refs = frozenset
 NOTHING: Refs = frozenset()
+# The first argument of each variable's function: one object in a process.
+RUN = ("run", "")
 
 
 class Use:
@@ -71,6 +73,10 @@ class Pieces(UserFiles):
         self._taken: set[str] = set()
         self._prefixes: dict[int, str] = {id(namespace): ""}
         self._classes: list[type] = []
+        # Names that are not known, by their owner, and attributes of the run: name → piece of state.
+        self._every: dict[Any, str] = {}
+        self._of_run: dict[str, str] = {}
+        self._set_on_run: set[str] = set()
         self._register()
 
     def _register(self) -> None:
@@ -133,6 +139,25 @@ class Pieces(UserFiles):
                 label = getattr(owner, "__qualname__", None) or type(owner).__qualname__
             self.bindings[key] = self.unique(f"{label}.{name}")
         return self.bindings[key]
+
+    def is_namespace(self, value: Any) -> bool:
+        """Is it the dictionary of a module of the user's?"""
+        return type(value) is dict and id(value) in self._prefixes
+
+    def label_every(self, owner: Any) -> str:
+        """The piece of state that stands for each name of a module or of the run."""
+        if owner not in self._every:
+            prefix = "run." if owner == "run" else self._prefixes.get(owner, "")
+            self._every[owner] = self.unique(f"any name of {prefix.rstrip('.') or 'the file'}")
+        return self._every[owner]
+
+    def label_run(self, name: str, sets: bool = False) -> str:
+        """The piece of state that an attribute of the run is. Only those count that some function sets."""
+        if sets:
+            self._set_on_run.add(name)
+        if name not in self._of_run:
+            self._of_run[name] = self.unique(f"run.{name}")
+        return self._of_run[name]
 
     def label_object(self, value: Any, label: str) -> None:
         """Names an object, unless it has a name."""

@@ -67,6 +67,11 @@ class UserFiles:
                 for node in ast.walk(source.tree):
                     if isinstance(node, ast.Global):
                         self._rebound[path].update(node.names)
+                    elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                        # globals()["name"] = …
+                        key = node.slice if isinstance(node.value, ast.Call) else None
+                        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                            self._rebound[path].add(key.value)
         return self._rebound[path]
 
     def is_ours(self, func: Any) -> bool:

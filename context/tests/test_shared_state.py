@@ -288,3 +288,229 @@ def test_the_order_is_that_of_graphlib():
                 cluster.add(name)
         light = {name: others for name, others in needs.items() if name not in cluster}
         assert [name for name in execution_order(needs, cluster) if name in light] == execution_order(light)
+
+
+NAMED = "import sys\nMODULE = sys.modules[__name__]\nX = 1\ndef put(where, key, value): where[key] = value"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "globals()['LATE'] = 3",
+        "g = globals(); g['LATE'] = 3",
+        "put(globals(), 'LATE', 3)",
+        "globals().update(LATE=3)",
+        "globals().update({'LATE': 3})",
+        "globals().setdefault('LATE', 3)",
+        "globals()[str(run)] = 3",
+        "vars(sys.modules[__name__])['LATE'] = 3",
+        "sys.modules[__name__].LATE = 3",
+        "sys.modules[__name__].__dict__['LATE'] = 3",
+        "setattr(sys.modules[__name__], 'LATE', 3)",
+        "setattr(sys.modules[__name__], str(run), 3)",
+        "setattr(MODULE, 'LATE', 3)",
+        "global LATE; LATE = 3",
+    ],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        "return globals().get('LATE')",
+        "return globals()['LATE']",
+        "return 'LATE' in globals()",
+        "return LATE",
+        "return getattr(MODULE, 'LATE', None)",
+        "return hasattr(sys.modules[__name__], 'LATE')",
+        "return vars(MODULE).get('LATE')",
+        "return globals().get(str(run))",
+        "key = 'LATE'; return globals()[key]",
+    ],
+)
+def test_names_of_the_module_by_their_text(change, read):
+    assert two(NAMED, change, read)
+
+
+def test_other_names_of_the_module_are_not_shared():
+    assert not two(NAMED, "globals()['LATE'] = 3", "return globals()['X']")
+    assert not two(NAMED, "globals()['LATE'] = 3", "return X")
+    assert two(NAMED, "globals()[str(run)] = 3", "return X") == {"X"}
+
+
+ON_THE_RUN = "def note(r): r.my_note = []\ndef noted(r): return getattr(r, 'my_note', None)\nclass C: pass"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "run.my_note = 5",
+        "setattr(run, 'my_note', 5)",
+        "run.__dict__['my_note'] = 5",
+        "vars(run)['my_note'] = 5",
+        "note(run)",
+        "r = run; r.my_note = 5",
+        "setattr(run, f'{run}', 5)",
+        "run.__dict__.update(my_note=5)",
+    ],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        "return run.my_note",
+        "return getattr(run, 'my_note', None)",
+        "return noted(run)",
+        "return hasattr(run, 'my_note')",
+        "return vars(run).get('my_note')",
+        "return 'my_note' in run.__dict__",
+        "run.my_note.append(1); return len(run.my_note)",
+    ],
+)
+def test_attributes_of_the_run(change, read):
+    assert two(ON_THE_RUN, change, read) == {"run.my_note"}
+
+
+@pytest.mark.parametrize(
+    "change, read",
+    [
+        ("return len(run.train_ids)", "return run.train_ids[0]"),
+        ("run.my_note = 5", "return len(run.train_ids)"),
+        ("run.files.append(1)", "return run.files"),
+        ("run = C(); run.my_note = 5", "return getattr(run, 'my_note', None)"),
+        ("c = C(); c.my_note = 5", "return run.my_note"),
+    ],
+)
+def test_attributes_that_no_function_sets_are_not_shared(change, read):
+    assert not two(ON_THE_RUN, change, read)
+
+
+def test_what_is_appended_to_an_attribute_of_the_run():
+    text = "from damnit_ctx import Variable\n@Variable\ndef a(run): run.seen = []\n@Variable\ndef b(run): run.seen.append(1)\n"
+    text += "@Variable\ndef c(run): return len(run.seen)\n@Variable\ndef d(run): return run.train_ids\n"
+    found = shared(text)
+    assert found == {"a": {"run.seen": "C"}, "b": {"run.seen": "CR"}, "c": {"run.seen": "R"}, "d": {}}
+
+
+def changed_in_place(body, argument='img: "var#image"', setup="", returned="return np.array([1., 2., 3.])"):
+    """Does `norm` change the value of `image` that `other` gets?"""
+    text = f"import numpy as np\nfrom damnit_ctx import Variable\n{setup}\n"
+    text += f"@Variable\ndef image(run): {returned}\n"
+    text += f"@Variable\ndef norm(run, {argument}):\n    {body}\n    return 1\n"
+    text += '@Variable\ndef other(run, img: "var#image", n: "var#norm"): return img\n'
+    text += '@Variable\ndef apart(run, n: "var#norm"): return n\n'
+    found = shared(text)
+    assert not found["image"] and not found["apart"]
+    if not found["norm"]:
+        return False
+    assert found == {
+        "image": {},
+        "norm": {"the value of image": "CR"},
+        "other": {"the value of image": "R"},
+        "apart": {},
+    }
+    return True
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "img -= 1",
+        "img[...] = 0",
+        "img[0] -= 1",
+        "img[0][1] = 5",
+        "img.sort()",
+        "np.add(img, 1, out=img)",
+        "np.add(img, 1, img)",
+        "np.nan_to_num(img, copy=False)",
+        "img.clip(0, 1, out=img)",
+        "img.attrs['a'] = 1",
+        "img.attrs.update(a=1)",
+        "img.values[0] = 1",
+        "img.data -= 1",
+        "img.loc[0] = 1",
+        "img.drop(columns='a', inplace=True)",
+        "img.append(1)",
+        "x = img.pop('a')",
+        "img.name = 'a'",
+        "del img['a']",
+        "np.asarray(img)[0] = 1",
+        "view = img.reshape(-1); view *= 2",
+        "view = img[1:]; view += 1",
+        "view = img.T; view += 1",
+        "for row in img: row -= 1",
+        "for number in range(2): x = img; x -= 1",
+        "np.copyto(img, 0)",
+        "np.random.shuffle(img)",
+        "change(img)",
+        "change(where=img)",
+        "(lambda a: a.sort())(img)",
+        "def inner(): img.sort()\n    inner()",
+        "if run: img = img.copy()\n    img -= 1",
+        "img = img if run else None; img -= 1",
+        "for i in range(2):\n        img -= 1\n        img = img.copy()",
+        "try:\n        img = img.copy()\n    except OSError:\n        pass\n    img -= 1",
+        "img, n = img, 1; img -= 1",
+        "[row.sort() for row in img]",
+        "img = np.asarray(img); img -= 1",
+        "img.a = 1",
+        "setattr(img, 'a', 1)",
+        "import operator; operator.isub(img, 1)",
+        "next(img)",
+    ],
+)
+def test_a_dependent_that_changes_the_value_it_gets(body):
+    assert changed_in_place(body, setup="def change(where): where -= 1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "pass",
+        "img = img - 1; img -= 1",
+        "img = img.copy(); img -= 1",
+        "img = img.astype(float); img[0] = 1",
+        "img = np.array(img); img.sort()",
+        "import copy; img = copy.deepcopy(img); img.append(1)",
+        "x = img.sum(); x += 1",
+        "x = img.shape[0]; x += 1",
+        "x = img[img > 0]; x -= 1",
+        "x = img.add(1)",
+        "x = [a for a in img]; x.append(1)",
+        "x = list(img); x.append(1)",
+        "x = np.sort(img); x -= 1",
+        "x = {**img}; x['a'] = 1",
+        "img = img.drop(columns='a', inplace=False)",
+        "img = img.sort_values('a')",
+        "total = 0\n    for x in img: total += x",
+        "for i in range(2):\n        img = img.copy()\n        img -= 1",
+        "if run: img = img.copy()\n    else: img = img + 1\n    img -= 1",
+        "with np.errstate(all='ignore'): img = img / 2\n    img *= 2",
+        "img = unchanged(img); img -= 1",
+        "import pandas as pd; frame = pd.DataFrame(img); frame['a'] = 1",
+        "[img for img in range(3)]",
+        "run.something(img)",
+        "out = np.empty(3); np.subtract(img, 1, out=out)",
+        "out = np.empty(3); out[:] = img; out -= 1",
+    ],
+)
+def test_a_dependent_that_changes_a_copy(body):
+    assert not changed_in_place(body, setup="def unchanged(a): return a - 1")
+
+
+def test_values_by_wildcard_and_values_that_cannot_be_changed():
+    assert changed_in_place("for each in all.values(): each -= 1", argument='all: "var#im*"')
+    assert changed_in_place("all['image'] -= 1", argument='all: "var#im*"')
+    assert not changed_in_place("all['new'] = 1", argument='all: "var#im*"')
+    assert not changed_in_place("all['image'] -= 1", argument='all: "var#nothing*"')
+    for returned in ("return 'abc'", "return f'{run}'", "return str(run) if run else None"):
+        assert not changed_in_place("img += 'x'", returned=returned)
+    # Dependents get numbers as arrays without dimensions.
+    for returned in ("return len('abc')", "return 1.5"):
+        assert changed_in_place("img += 1", returned=returned)
+
+
+def test_a_helper_that_many_variables_give_their_values_to():
+    text = "from damnit_ctx import Variable\ndef change(a): a -= 1\n"
+    for n in range(50):
+        text += f'@Variable\ndef v{n}(run): return [{n}]\n@Variable\ndef c{n}(run, x: "var#v{n}"): change(x)\n'
+    text += '@Variable\ndef last(run, x: "var#v49", y: "var#c49"): return x\n'
+    found = shared(text)
+    assert {name for name, uses in found.items() if uses} == {"c49", "last"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import h5py
 import pytest
 
 from conftest import REPOSITORY, Database
@@ -417,3 +418,117 @@ def test_files_that_share_nothing_run_in_as_many_parts_as_ever(database: Databas
     assert {frozenset(step["name"] for step in task["steps"]) for task in tasks} == parts
     assert [len(local_tasks(processes)) for processes in (2, 4)] == [2, 4]
     assert not any(task.get("shares") for task in tasks)
+
+
+# A dependent that changes what it is given: the others that come later get it changed.
+IN_PLACE = """
+@Variable
+def image(run):
+    effect("image")
+    return np.array([1., 2., 3.])
+
+@Variable
+def norm(run, img: "var#image"):
+    effect("norm")
+    img -= 1
+    return float(img.sum())
+
+@Variable
+def crashes(run, img: "var#image", _: "var#norm"): BREAKS
+
+@Variable
+def other(run, img: "var#image", n: "var#norm", _: "var#crashes" = None):
+    return repr([*img.tolist(), float(n)])
+
+@Variable
+def any_of(run, all: "var#im*", _: "var#other"): return float(all["image"][0])
+
+@Variable
+def apart(run): return 1
+"""
+
+
+def stored_image(database: Database, run: int) -> list[float]:
+    with h5py.File(database.run_file(run)) as file:
+        return file["image/data"][:].tolist()
+
+
+@pytest.mark.parametrize("runs", [["1"], ["1-3"]])
+def test_a_value_that_a_dependent_changes(database: Database, runs: list[str]) -> None:
+    database.context(IN_PLACE.replace("BREAKS", "return 1"))
+    database.amore("reprocess", *runs)
+    for run in range(1, 4 if runs == ["1-3"] else 2):
+        rows = database.rows(run)
+        assert rows["norm"] == 3 and rows["any_of"] == 0
+        assert rows["other"] == "[0.0, 1.0, 2.0, 3.0]" and stored_image(database, run) == [1, 2, 3]
+    said = database.amore("check").stdout
+    assert "norm changes the value of image in place (line" in said
+
+
+def test_a_value_that_a_dependent_changes_for_one_variable_alone(database: Database) -> None:
+    database.context(IN_PLACE.replace("BREAKS", "return 1"))
+    database.amore("reprocess", "1", "--var", "other")
+    assert database.rows(1)["other"] == "[0.0, 1.0, 2.0, 3.0]"
+    database.amore("reprocess", "1")
+    database.amore("reprocess", "1", "--var", "other")
+    assert database.rows(1)["other"] == "[0.0, 1.0, 2.0, 3.0]" and stored_image(database, 1) == [1, 2, 3]
+    database.amore("reprocess", "1", "--var", "any_of")
+    assert database.rows(1)["any_of"] == 0
+
+
+def test_a_value_that_a_dependent_changes_after_a_death(database: Database) -> None:
+    database.context(IN_PLACE.replace("BREAKS", "os.abort()"))
+    database.amore("reprocess", "1")
+    assert database.rows(1)["other"] == "[0.0, 1.0, 2.0, 3.0]" and stored_image(database, 1) == [1, 2, 3]
+    assert database.rows(1)["any_of"] == 0 and database.executions() == {"image": 1, "norm": 2}
+
+
+# Attributes of the run, and names of the module by their text.
+BY_NAME = """
+def note(where): where.noted = ["a"]
+
+@Variable
+def first(run):
+    run.my_note = 5
+    setattr(run, "other_note", 6)
+    note(run)
+    globals()["LATE"] = 3
+    setattr(sys.modules[__name__], "LATER", 4)
+    return 1
+
+@Variable
+def dies(run, _: "var#first"): BREAKS
+
+@Variable
+def attributes(run, _: "var#dies" = None):
+    return repr([getattr(run, "my_note", None), run.other_note, getattr(run, "noted", None)])
+
+@Variable
+def names(run): return repr([globals().get("LATE"), "LATER" in globals(), vars().get("x")])
+
+@Variable
+def plain(run, _: "var#dies" = None): return LATE + LATER
+
+@Variable
+def apart(run): return len(run.train_ids) > 0
+"""
+BY_NAME_RIGHT = {"first": 1, "attributes": "[5, 6, ['a']]", "names": "[3, True, None]", "plain": 7, "apart": True}
+
+
+@pytest.mark.parametrize("runs, breaks", [("1", "return 1"), ("1-3", "return 1"), ("1", "os.abort()")])
+def test_attributes_of_the_run_and_names_by_their_text(database: Database, runs: str, breaks: str) -> None:
+    database.context("import sys\n" + BY_NAME.replace("BREAKS", breaks))
+    database.amore("reprocess", runs)
+    for run in range(1, 4 if runs == "1-3" else 2):
+        rows = database.rows(run)
+        del rows["dies"]
+        assert rows == BY_NAME_RIGHT
+
+
+def test_attributes_of_the_run_for_those_who_read_alone(database: Database) -> None:
+    database.context("import sys\n" + BY_NAME.replace("BREAKS", "return 1"))
+    for name in ("attributes", "names", "plain"):
+        database.amore("reprocess", "1", "--var", name)
+        assert database.rows(1)[name] == BY_NAME_RIGHT[name]
+    task = json.loads(database.amore("plan", "1", "--var", "apart", "--json").stdout)["runs"][0]["tasks"][0]
+    assert [step["name"] for step in task["steps"]] == ["apart"]

@@ -176,3 +176,34 @@ def test_files_of_a_fixed_name(database: Database) -> None:
     # What only adds is not executed again for the job, which waits for it.
     assert rows == {"begun": 1, "added": 1, "only": 1, "seen_here": "h11", "seen": "h1", "seen_too": "1"}
     assert database.executions() == {"begun": 2, "added": 2, "only": 1}
+
+
+CHANGED_IN_PLACE = """
+import numpy as np
+
+@Variable
+def image(run):
+    effect("image")
+    return np.array([1., 2., 3.])
+
+@Variable
+def norm(run, img: "var#image"):
+    effect("norm")
+    img -= 1
+    return 1
+
+@Variable(cluster=True)
+def in_a_job(run, img: "var#image", n: "var#norm"): return float(img[2])
+
+@Variable
+def beside(run, img: "var#image", n: "var#norm"): return float(img[2])
+"""
+
+
+def test_a_value_that_a_dependent_changes_is_changed_again_in_the_job(database: Database) -> None:
+    database.context(CHANGED_IN_PLACE)
+    database.amore("reprocess", "1-2")
+    for run in (1, 2):
+        rows = database.rows(run)
+        assert (rows["in_a_job"], rows["beside"]) == (2, 2)
+    assert database.executions() == {"image": 2, "norm": 4}
