@@ -47,6 +47,34 @@ def test_what_goes_on_at_the_first_missing_value(database: Database) -> None:
     assert [job["mem"] for job in database.jobs(4)] == ["200M", "400M"]
 
 
+LOADS_LONG = """
+if "SLURM_JOB_ID" in os.environ and first_time("loading"):
+    wait_for("never")
+
+@Variable(cluster=True)
+def v(run):
+    return 1
+"""
+
+
+def test_a_job_that_ends_while_its_python_starts_says_nothing_of_the_python(database: Database) -> None:
+    """Slurm tells all processes at once, and the Python may be the first to obey."""
+    database.context(LOADS_LONG)
+    loading = database.path / "loading.once"
+    for run, how in enumerate(("PREEMPTED", "TIMEOUT"), start=1):
+        command = database.begin("reprocess", str(run))
+        wait_until(loading.exists, "the context file", lambda command=command: command.said)
+        database.cluster.end(database.job(run), how)
+        assert f"({how})" in command.ends()
+        assert database.rows(run) == {"v": 1} and len(database.jobs(run)) == 2
+        loading.unlink()
+    command = database.begin("reprocess", "3")
+    wait_until(loading.exists, "the context file", lambda: command.said)
+    assert "1 task cancelled" in database.amore("cancel", "3").stderr
+    command.ends(3)
+    assert database.rows(3) == {} and len(database.jobs(3)) == 1
+
+
 def test_a_job_that_its_user_cancels_is_not_tried_again(database: Database) -> None:
     """By Slurm's command and by ours, while they run and while they wait."""
     database.context(TWO)

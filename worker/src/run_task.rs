@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use amore_model::{RunData, python_environment::PYTHONPATH};
@@ -81,6 +84,7 @@ fn execute(
     let host = match hosts.get(&task.python, &task.context, cancelled) {
         Ok(host) => host,
         Err(none) => {
+            let none = unless_told_to_end(none, job, cancelled);
             if let (NoHost::Unusable(error), Some(job)) = (&none, job)
                 && !error.killed
             {
@@ -121,6 +125,18 @@ fn execute(
     ended
 }
 
+/// Slurm tells all processes of a job to end at once: a Python that was just starting may be the first to obey, and that
+/// says nothing against it.
+fn unless_told_to_end(none: NoHost, job: Option<&InJob>, cancelled: &AtomicBool) -> NoHost {
+    if let (NoHost::Unusable(_), Some(job)) = (&none, job) {
+        job.wait_whether_told_to_end(cancelled);
+        if cancelled.load(Ordering::Relaxed) {
+            return NoHost::Cancelled;
+        }
+    }
+    none
+}
+
 /// Has one child after the other call the steps, until none is left.
 #[expect(clippy::too_many_arguments, reason = "they are what a task is executed with")]
 fn call_steps<'a>(
@@ -140,7 +156,9 @@ fn call_steps<'a>(
     while let Some(remaining) = progress.remaining() {
         let host = match host.take() {
             Some(host) => host,
-            None => hosts.get(&task.python, &task.context, cancelled)?,
+            None => hosts
+                .get(&task.python, &task.context, cancelled)
+                .map_err(|none| unless_told_to_end(none, job, cancelled))?,
         };
         // What earlier children stored must be readable before the next one starts.
         fragments.flush()?;
