@@ -18,6 +18,8 @@ def log(text: str) -> None:
     """A line in the run's log, behind everything printed so far. A function that closed or replaced the standard
     streams loses its own output by that, and nothing else."""
     flush()
+    # A message that would draw over the beginning of its line, as a progress bar does, is not to bury what that says.
+    text = text.replace("\r\n", "\n").replace("\r", "\\r")
     line = f"{time.strftime('%H:%M:%S')} {text}\n"
     if _line_is_open():
         line = "\n" + line

@@ -110,6 +110,19 @@ def test_a_terminal_is_given_no_orders(database: Database) -> None:
     assert r"\x1b[2J" in at_a_terminal(database, "log", "1", "-f", for_s=3)
 
 
+def test_a_message_that_would_draw_over_its_line_buries_nothing(database: Database) -> None:
+    database.context(
+        "from damnit_ctx import Skip\n"
+        "@Variable\ndef dark(run):\n    raise Skip('no beam\\r in this run')\n"
+        "@Variable\ndef broken(run):\n    raise ValueError('75 %\\r100 % of the\\r\\nframes are empty')\n"
+    )
+    database.amore("reprocess", "1")
+    shown = at_a_terminal(database, "log", "1")
+    assert re.search(rf"{CLOCK} dark skipped: no beam\\r in this run", shown), shown
+    assert r"ValueError: 75 %\r100 % of the" in shown, shown
+    assert "frames are empty" in shown, shown
+
+
 def test_a_watched_run_and_a_followed_log_give_no_orders_either(database: Database) -> None:
     database.context(TALKING)
     shown = at_a_terminal(database, "reprocess", "1", "--watch")
