@@ -98,9 +98,15 @@ impl Seen {
     }
 }
 
-/// A line without the formula before it: `sbatch: error: `, `sbatch: fatal: `, `slurm_load_jobs error: `, `sbatch: `.
+/// A line without the formula before it: `sbatch: error: `, `sbatch: fatal: `, `slurm_load_jobs error: `, `sbatch: `. A
+/// wrapper may write its name or the time before the formula of sbatch.
 pub fn bare(line: &str) -> &str {
     let line = line.trim();
+    for formula in ["sbatch: error: ", "sbatch: fatal: "] {
+        if let Some((_, words)) = line.split_once(formula) {
+            return words.trim();
+        }
+    }
     for mark in ["error: ", "fatal: "] {
         if let Some((program, words)) = line.split_once(mark)
             && !program.trim_end().contains(' ')

@@ -379,6 +379,14 @@ mod tests {
             let passes = format!("sbatch: error: {line}\n{}", code("Resource temporarily unavailable"));
             assert_eq!(of(&passes, false).about, About::Passes, "{line}");
         }
+        // What a wrapper writes before each line hides neither a rule nor a limit.
+        for before in ["slurmtools: ", "2026-11-28 15:20:01 [gateway] "] {
+            let rule = format!("{before}{}", code("Invalid qos specification"));
+            let refused = of(&rule, false);
+            assert_eq!((refused.about, refused.words.as_str()), (About::Rule, "Invalid qos specification"));
+            let limit = format!("{before}sbatch: error: QOSMaxSubmitJobPerUserLimit\n{before}{POLICY}");
+            assert_eq!(of(&limit, false).about, About::Limit);
+        }
         // A greeting hides no limit.
         let greeted = format!(
             "sbatch: error: Welcome to the cluster\nsbatch: error: QOSMaxSubmitJobPerUserLimit\n{POLICY}"
