@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from clusters import Site
+from clusters import CommandFailed, Site, wait_until
 from databases import Database
 
 ONE = '''
@@ -31,7 +31,19 @@ def partition(site: Site, name: str, *settings: str) -> Iterator[None]:
     finally:
         for other in OTHERS:
             site.scontrol("update", f"PartitionName={other}", "Nodes=n1,n2,n3")
+        # A job that has just ended may still be completing there.
+        wait_until(lambda: deleted(site, name), 60, f"the end of the partition {name}")
+
+
+def deleted(site: Site, name: str) -> bool:
+    """Deletes a partition, if nothing is in it any more."""
+    try:
         site.scontrol("delete", f"PartitionName={name}")
+    except CommandFailed as failed:
+        if "Partition is in use" not in str(failed):
+            raise
+        return False
+    return True
 
 
 def test_a_reservation_on_nodes_of_a_partition_for_reservations(database: Database) -> None:

@@ -368,6 +368,22 @@ class _Task:
             report.log(f"{name} is computed again: {reason}")
         return self._compute_again(name, facts, values)
 
+    def _stored_or(self, data: Any, name: str) -> Any:
+        """The stored value of a variable that was executed again, or ``data`` where it is not stored as returned."""
+        path = self._request["given"][name]
+        try:
+            try:
+                return stored.read(path, name)
+            except OSError as error:
+                # A fragment that was collected meanwhile, as above.
+                if os.path.exists(path):
+                    raise _unreadable(name, path, error) from error
+            return stored.read(self._run_file(), name)
+        except stored.NotAsReturned:
+            if data is None:
+                raise execute.NoValue(name) from None
+            return data
+
     def _run_file(self) -> str:
         request = self._request
         name = f"p{request['proposal']}_r{request['run']}.h5"
@@ -475,8 +491,10 @@ class _Task:
                     self._end_copy(None)
                     seconds = time.perf_counter() - begun
                     report.log(f"{name} executed again for what it leaves in the module, in {seconds:.3f} s")
-                    # If it has failed before, that is what its dependents hear.
-                    if name not in values.failures:
+                    # If it has failed before, that is what its dependents hear; if it is stored, what the table shows.
+                    if name in self._request["given"]:
+                        values.offer(name, lambda: self._stored_or(data, name))
+                    elif name not in values.failures:
                         values.put(name, data)
         except WorkerGone:
             raise

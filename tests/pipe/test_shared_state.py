@@ -532,3 +532,28 @@ def test_attributes_of_the_run_for_those_who_read_alone(database: Database) -> N
         assert database.rows(1)[name] == BY_NAME_RIGHT[name]
     task = json.loads(database.amore("plan", "1", "--var", "apart", "--json").stdout)["runs"][0]["tasks"][0]
     assert [step["name"] for step in task["steps"]] == ["apart"]
+
+
+def test_a_dependent_sees_the_value_in_the_table_though_its_function_was_executed_again(database: Database) -> None:
+    """The function draws another number each time; what is executed again is executed for the module alone."""
+    database.context("""
+N = 0
+
+@Variable
+def drawn(run):
+    global N
+    N += 1
+    effect("drawn")
+    return int.from_bytes(os.urandom(4), "big")
+
+@Variable
+def dies(run, drawn: "var#drawn"): os.abort()
+
+@Variable
+def after(run, drawn: "var#drawn", _: "var#dies" = None):
+    return f"{N} {int(drawn)}"
+""")
+    database.amore("reprocess", "1", code=None)
+    values = database.rows(1)
+    assert values["after"] == f"1 {values['drawn']}"
+    assert database.executions()["drawn"] == 2

@@ -17,7 +17,7 @@ from pipe.conftest import programs
 
 # A machine may be slow, and busy with other things. Nothing that is waited for here takes more than a minute or so by
 # itself.
-PATIENCE_S = 120
+PATIENCE_S = 240
 # Each variable appends to a file: what was executed, and how often, is part of what is tested. A job is given nothing of
 # the environment: the files are beside the context file.
 HEAD = '''

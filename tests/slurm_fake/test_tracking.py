@@ -180,11 +180,12 @@ def test_a_job_that_speaks_says_its_number(database: Database) -> None:
 def test_a_job_of_which_nothing_can_be_found_out(database: Database) -> None:
     """Its worker never speaks, and nobody knows it: told, and tried again a bounded number of times."""
     database.context(LONG)
-    database.cluster.wrap("sbatch", 'cat >/dev/null; echo "socket: Socket timed out on send/recv operation" >&2; exit 1')
+    words = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    database.cluster.wrap("sbatch", f'cat >/dev/null; echo "{words}" >&2; exit 1')
     command = database.begin("reprocess", "1")
     said = command.ends()
     kind, message = database.rows(1)["long"]
-    assert kind == "JobFailed" and "no worker has begun, 3 times" in message
+    assert kind == "JobFailed" and "no worker has begun, 3 times" in message, (kind, message, said)
     assert "submitted again" in said and "given up" in said
     assert not database.cluster.jobs() and database.executions() == {}
 
