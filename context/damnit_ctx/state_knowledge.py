@@ -8,6 +8,7 @@ import decimal
 import enum
 import fractions
 import logging
+import os
 import pathlib
 import random
 import re
@@ -103,11 +104,17 @@ CURRENT_FIGURE = "the current figure of pyplot"
 
 
 def is_plain(value: Any) -> bool:
-    """Can nothing be changed in it?"""
-    if isinstance(value, _PLAIN):
+    """Can nothing be changed in it that another variable would find?"""
+    if isinstance(value, _PLAIN) or is_of_the_process(value):
         return True
     kind = type(value)
     return kind.__module__ == "numpy" and kind.__name__ != "ndarray" and not hasattr(value, "__setitem__")
+
+
+def is_of_the_process(value: Any) -> bool:
+    """Is it put back after each variable (process_state.py), or a stream that is only written to?"""
+    streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    return any(value is other for other in (os.environ, os.environb, *streams) if other is not None)
 
 
 def is_iterator(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import random
-import time
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -155,6 +154,11 @@ def test_what_one_changes_and_another_reads(setup, change, read):
         ("import threading\nlock = threading.Lock()", "with lock: pass", "with lock: return 1"),
         ("from enum import Enum\nclass E(Enum):\n    A = 1", "return E.A.value", "return E['A']"),
         ("S = 'A/B:output.key'", "return run[S]", "return run[S, 'x']"),
+        # Put back after each variable, or only written to.
+        ("import os", "os.environ['A'] = '1'", "return os.environ.get('A')"),
+        ("from os import environ", "environ.update(A='1')", "return environ.get('A')"),
+        ("import os", "return os.environ.get('A')", "return os.environ.get('B')"),
+        ("import sys", "sys.stdout.write('x')", "sys.stdout.flush(); print(1, file=sys.stderr)"),
     ],
 )
 def test_what_is_not_shared(setup, change, read):
@@ -244,13 +248,11 @@ def test_a_file_that_is_written_afresh_and_one_that_is_added_to(change, how):
     ],
 )
 def test_functions_that_call_themselves_and_long_chains_come_to_an_end(helper):
-    start = time.process_time()
     found = shared(
         f"from damnit_ctx import Variable\nT = []\n{helper}\n"
         "@Variable\ndef change(run):\n    f(T); T.append(1)\n@Variable\ndef read(run): return len(T)\n"
     )
     assert "C" in found["change"]["T"]
-    assert time.process_time() - start < 10
 
 
 def test_caches_keep_together_and_are_not_executed_again_for():
