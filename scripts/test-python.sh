@@ -7,11 +7,11 @@ venvs=$PWD/target/venvs
 export AMORE_BIN_DIR=${AMORE_BIN_DIR:-$PWD/target/release}
 export AMORE_TEST_PYTHON=$venvs/demo/bin/python
 
-# Jobs of a Slurm that is only played are waited for more than they compute: beside the others. What is said of them is
-# shown when they are over.
+# Jobs of a Slurm that is only played are waited for more than they compute: some at a time, beside the others. What is
+# said of them is shown when they are over.
 logs=$(mktemp -d)
 trap 'kill "${slurm_fake:-}" 2>/dev/null || true; rm -rf "$logs"' EXIT
-"$venvs/test/bin/python" -m pytest -q tests/slurm_fake >"$logs/slurm_fake" 2>&1 &
+"$venvs/test/bin/python" -m pytest -q -n 3 tests/slurm_fake >"$logs/slurm_fake" 2>&1 &
 slurm_fake=$!
 if ! "$venvs/test/bin/python" -m pytest -q tests/pipe tests/matrix; then
     wait "$slurm_fake" || true

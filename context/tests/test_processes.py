@@ -166,7 +166,7 @@ def test_a_fragment_that_was_collected_meanwhile_is_looked_for_in_the_run_file(d
     assert child.values["late"].data.tolist() == [1, 2, 3], child.text
     os.remove(folder / "p1234_r1.h5")
     child = db.run("late", given={"early": gone})
-    assert child.of("late")["class"] == "FileNotFoundError"
+    assert child.of("late")["class"] == "DependencyError" and "early" in child.of("late")["message"]
 
 
 def test_exceptions_of_the_file_go_by_their_own_names(database):
