@@ -464,7 +464,7 @@ fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<
             why.push(if plan.unmatched.is_empty() {
                 "the context file has no variables".to_owned()
             } else {
-                "no variable was meant".to_owned()
+                "no variable matches".to_owned()
             });
         }
         let begin = if nothing { "nothing to compute" } else { "left out" };
