@@ -33,6 +33,13 @@ def gated(database: Database) -> str:
     return "import time\n" + SLOW.replace("    time.sleep(0.05)\n", hold)
 
 
+def held_open(database: Database, factor: int = 1000) -> str:
+    """The same, but the last variable of run 4 waits for the file `go`: the command is not over before the test has acted."""
+    hold = f"    while r == 4 and not os.path.exists({str(database.path / 'go')!r}):\n        time.sleep(0.02)\n"
+    begun, before, last = SLOW.rpartition("    time.sleep(0.05)\n")
+    return ("import time\n" + begun + before + hold + last).replace("1000 * r", f"{factor} * r")
+
+
 def calls(database: Database) -> int:
     """How many variables were begun."""
     return sum(database.executions().values())
@@ -50,7 +57,7 @@ def check_values(database: Database, runs: range) -> None:
 
 @pytest.mark.parametrize("role", ["host", "worker"])
 def test_a_killed_helper_is_replaced_within_the_same_command(database: Database, role: str) -> None:
-    database.context("import time\n" + SLOW)
+    database.context(held_open(database))
     process = database.start("reprocess", "1-4")
     killed: set[int] = set()
     for begun in (2, 8):
@@ -64,6 +71,7 @@ def test_a_killed_helper_is_replaced_within_the_same_command(database: Database,
         killed.add(pid)
         # Whoever does the rest is another one.
         wait_for(f"another {role}", living, process)
+    (database.path / "go").touch()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     check_values(database, range(1, 5))
@@ -72,7 +80,7 @@ def test_a_killed_helper_is_replaced_within_the_same_command(database: Database,
 
 @pytest.mark.parametrize("begun", [1, 4, 8, 12, 17])
 def test_kill_9_of_everything_at_any_instant(database: Database, begun: int) -> None:
-    database.context("import time\n" + SLOW)
+    database.context(held_open(database))
     rng = random.Random(begun)
     database.amore("reprocess", "1-2")
     before = calls(database)
@@ -85,6 +93,7 @@ def test_kill_9_of_everything_at_any_instant(database: Database, begun: int) -> 
     assert process.returncode == -signal.SIGKILL, "it was over before it was killed"
     # What was there before is whole: old or new, never mixed.
     check_values(database, range(1, 3))
+    (database.path / "go").touch()
     database.amore("reprocess", "1-4")
     check_values(database, range(1, 5))
     assert database.leftovers() == []
@@ -154,7 +163,7 @@ def stop_outside_a_transaction(database: Database, pid: int) -> None:
 
 
 def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> None:
-    database.context("import time\n" + SLOW)
+    database.context(held_open(database))
     first = database.start("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
     # It has begun to collect.
     while not (database.path / "extracted_data/.collect.lock").exists():
@@ -162,7 +171,8 @@ def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> No
         time.sleep(0.05)
     stop_outside_a_transaction(database, first.pid)
     wait_for("its term is over", lambda: (database.owner() or (0, 0.0))[1] < time.time())
-    database.context("import time\n" + SLOW.replace("1000 * r", "5000 * r"))
+    (database.path / "go").touch()
+    database.context(held_open(database, 5000))
     database.amore("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
     os.kill(first.pid, signal.SIGCONT)
     _, words = first.communicate(timeout=120)
@@ -175,10 +185,8 @@ def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> No
 
 
 def test_ctrl_c_keeps_what_is_computed(database: Database) -> None:
-    database.context("import time\n" + SLOW)
+    database.context(held_open(database))
     process = database.start("reprocess", "1-4")
-    while not any(name.endswith("-1") for name in database.executions()):
-        time.sleep(0.05)
     wait_for("a row", lambda: any(database.rows(run) for run in range(1, 5)), process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
@@ -186,6 +194,7 @@ def test_ctrl_c_keeps_what_is_computed(database: Database) -> None:
     assert "stopped before the end" in out
     assert database.leftovers() == []
     assert sum(len(database.rows(run)) for run in range(1, 5)) > 0
+    (database.path / "go").touch()
     database.amore("reprocess", "1-4")
     check_values(database, range(1, 5))
 
