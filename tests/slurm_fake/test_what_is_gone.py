@@ -23,7 +23,7 @@ def a(run, r: "meta#run_number"):
 def between(run, a: "var#a"): return a + 1
 @Variable
 def b(run, a: "var#a"):
-    effect("b of the first a" if np.ndim(a) == 0 else "b of the large a")
+    effect("b-of-first-a" if np.ndim(a) == 0 else "b-of-large-a")
     return 10 * a
 @Variable
 def lenient(run, a: "var#a" = None):
@@ -62,7 +62,7 @@ def test_a_dependency_that_could_not_be_stored(database: Database) -> None:
         assert "Unable to" not in said, said
         rows = database.rows(1)
         # Nothing is computed from the value that a had before. (It may be from the new one, before the disk is found full.)
-        assert database.executions()["b of the first a"] == 1
+        assert database.executions()["b-of-first-a"] == 1
         if isinstance(rows["b"], tuple):
             assert "(a) failed: StorageError: no space left" in rows["b"][1], rows
     database.amore("reprocess", "1", "--mock")
