@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use amore_model::{Problem, Severity};
+use amore_model::Problem;
 
 use crate::failure::{Exit, Failure};
 
@@ -25,11 +25,7 @@ pub fn problems_in_words(file: &Path, problems: &[Problem]) -> String {
                 let _ = write!(place, ":{column}");
             }
         }
-        let severity = match problem.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        let _ = writeln!(words, "{place}: {severity}: {}", problem.message);
+        let _ = writeln!(words, "{place}: {}: {}", problem.severity, problem.message);
         for line in problem.traceback.iter().flat_map(|traceback| traceback.trim_end().lines()) {
             let _ = writeln!(words, "    {line}");
         }

@@ -2,15 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Errors refuse the file; warnings are shown and do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The file cannot be used.
-    Error,
-    /// The file can be used; its author may want to know.
-    Warning,
-}
+use crate::Severity;
 
 /// What sort of problem it is; stable words for editors and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,7 +54,7 @@ pub enum ProblemKind {
 /// One problem of a context file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Does it refuse the file?
+    /// An error refuses the file; the rest is shown and does not.
     pub severity: Severity,
     /// What sort of problem.
     pub kind: ProblemKind,

@@ -61,7 +61,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         match collector.next().await {
             Ok(collected) => {
                 done += collected.fragments;
-                collected.notices.iter().for_each(|notice| output::warn(&notice.message));
+                collected.notices.iter().for_each(|notice| output::tell(&notice.notice));
             }
             Err(failure) => {
                 result = Err(failure);

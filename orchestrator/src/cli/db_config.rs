@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use amore_model::Notice;
 use amore_run_table::SettingValue;
 use serde_json::{Map, Value, json};
 
@@ -132,7 +133,8 @@ async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<
     open::set_setting(&table, key, value).await?;
     if let Some(unknown) = amore_run_table::unknown_settings([key]).first() {
         let near = unknown.nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        output::warn(format!("warning: {key} is set, but no setting of that name does anything{near}"));
+        let words = format!("{key} is set, but no setting of that name does anything{near}");
+        output::tell(&Notice::warning(words));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use amore_model::Notice;
+
 use super::{
     foreground::{Foreground, exit_code},
     progress::Display,
@@ -29,7 +31,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     dir.must_have_run_table()?;
     let mut display = Display::new(arguments.json);
     if !ledger_place::exists(&dir) {
-        display.show(&Event::Notice { message: "nothing is under way".to_owned() });
+        display.show(&Event::Notice(Notice::info("nothing is under way")));
         return Ok(ExitCode::SUCCESS);
     }
     let summary = Foreground::new(dir).serve(None, &mut display).await?;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use amore_model::Notice;
 use amore_run_table::RunTable;
 
 use super::{open, progress::Display};
@@ -125,14 +126,14 @@ impl Foreground {
                         let message = format!(
                             "{by} works in this directory and follows what is under way; this command waits for its end"
                         );
-                        display.show(&Event::Notice { message });
+                        display.show(&Event::Notice(Notice::info(message)));
                         owner_is_gone(dir, &mut signals).await?;
                         // What it has left is ours now.
                         continue;
                     };
-                    display.show(&Event::Notice {
-                        message: format!("{by} works in this directory; it is asked to do this too"),
-                    });
+                    display.show(&Event::Notice(Notice::info(format!(
+                        "{by} works in this directory; it is asked to do this too"
+                    ))));
                     if let Some(summary) = through_owner(dir, request, display, &mut signals).await? {
                         return Ok(summary);
                     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use amore_ledger::TaskRow;
-use amore_model::{JobId, Urgency};
+use amore_model::{JobId, Notice, Urgency};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
@@ -77,9 +77,9 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
             Ok(found) => queue.extend(found),
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();
-                output::warn(format!(
-                    "note: Slurm{which} does not answer ({silent}): how its jobs stand is not known now"
-                ));
+                output::tell(&Notice::note(format!(
+                    "Slurm{which} does not answer ({silent}): how its jobs stand is not known now"
+                )));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use amore_model::{Proposal, Run};
+use amore_model::{Notice, Proposal, Run};
 use amore_run_table::{OpenOptions, RunTable, RunTableError, SettingValue};
 use amore_wire::task::Limits;
 
@@ -43,9 +43,9 @@ pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
 /// Something waits for others who have the table locked.
 fn tell_of_lock(error: &RunTableError) {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    output::warn(format!(
-        "note: {error}; what is computed meanwhile waits in extracted_data/, and is stored as soon as that ends{hint}"
-    ));
+    output::tell(&Notice::note(format!(
+        "{error}; what is computed meanwhile waits in extracted_data/, and is stored as soon as that ends{hint}"
+    )));
 }
 
 /// Makes a blank table.
@@ -106,9 +106,9 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
             if let SettingValue::Text(path) = value
                 && !expanded(path)?.is_file()
             {
-                output::warn(format!(
-                    "warning: there is no file {path} here; context_python must be the path of a Python"
-                ));
+                output::tell(&Notice::warning(format!(
+                    "there is no file {path} here; context_python must be the path of a Python"
+                )));
             }
             Ok(())
         }

@@ -6,6 +6,7 @@ use std::{
     io::{IsTerminal, Write},
 };
 
+use amore_model::Notice;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -20,7 +21,7 @@ pub fn say(text: impl AsRef<str>) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         // A full disk: half a table must not look like a whole one.
         Err(error) => {
-            warn(format!("error: the output cannot be written: {error}"));
+            tell(&Notice::error(format!("the output cannot be written: {error}")));
             std::process::exit(1);
         }
     }
@@ -29,6 +30,11 @@ pub fn say(text: impl AsRef<str>) {
 /// Prints a line (or several) on standard error.
 pub fn warn(text: impl AsRef<str>) {
     say_if_possible(std::io::stderr(), text.as_ref());
+}
+
+/// Prints a notice on standard error.
+pub fn tell(notice: &Notice) {
+    warn(notice.to_string());
 }
 
 /// Prints a line of a command whose work must go on although nobody can read it any more.

@@ -256,7 +256,7 @@ fn in_words(answer: &Answer) -> String {
         for job in &answer.jobs {
             let _ = write!(text, "\n  {}\n    {}", job.variables.join(", "), job.destination.in_words());
             for remark in &job.destination.remarks {
-                let _ = write!(text, "\n    {}", remark.replace('\n', "\n    "));
+                let _ = write!(text, "\n    {}", remark.to_string().replace('\n', "\n    "));
             }
         }
         if let Some(last) = words.last_mut() {

@@ -128,7 +128,7 @@ impl Bar {
                     }
                 };
             }
-            Event::Notice { .. } | Event::Refused { .. } => {}
+            Event::Notice(_) | Event::Refused { .. } => {}
         }
         self.bar.set_message(self.message());
     }
@@ -162,7 +162,7 @@ fn line_of(event: &Event, failures: &mut usize) -> Option<String> {
         Event::Planned { missing, .. } if !missing.is_empty() => {
             Some(format!("warning: left out {}: {}", missing_words(missing.len()), in_ranges(missing)))
         }
-        Event::Notice { message } => Some(message.clone()),
+        Event::Notice(notice) => Some(notice.to_string()),
         Event::VariableEnded { run, name, outcome: Outcome::Error { class, message }, .. } => {
             *failures += 1;
             match (*failures).cmp(&MAX_FAILURES_SHOWN) {

@@ -29,7 +29,7 @@ pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
             owner.release().await;
             let changes = written?;
             for notice in about_table(&changes.refused, changes.truncated.as_ref()) {
-                output::warn(&notice.message);
+                output::tell(&notice.notice);
             }
         }
         TakenOwner::Held { by } => {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use amore_model::{Proposal, Run, parse_runs};
+use amore_model::{Notice, Proposal, Run, parse_runs};
 use serde::Serialize;
 
 use super::{open, output};
@@ -96,7 +96,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Of runs that were asked for by number somebody expects a file.
     let asked = !arguments.run.is_empty() && !without.is_empty();
     if asked {
-        output::warn(format!("warning: no results are stored for run {}", without.join(", ")));
+        let words = format!("no results are stored for run {}", without.join(", "));
+        output::tell(&Notice::warning(words));
     }
     Ok(match (problems == 0, asked) {
         (false, _) => ExitCode::FAILURE,

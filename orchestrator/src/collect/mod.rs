@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amore_model::{PlanStamp, Proposal, Run};
+use amore_model::{Notice, PlanStamp, Proposal, Run};
 use amore_results::{MergeError, MergeReport, ResultsError};
 use amore_run_table::{Ownership, RunTable};
 use tokio::{
@@ -85,9 +85,9 @@ impl FragmentNote {
 
 /// Something the user should know about what was collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// In a sentence.
-    pub message: String,
+pub struct CollectedNotice {
+    /// What it says.
+    pub notice: Notice,
     /// It is about the `runs` view, and true until further notice.
     pub about_view: bool,
 }
@@ -104,7 +104,7 @@ pub struct Collected {
     /// Variables whose outcome now stands in the run's file, and the plan it came from.
     pub stored: Vec<(String, PlanStamp)>,
     /// For the user.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<CollectedNotice>,
     /// Why the results could not be put into the run's file: they wait where they are.
     pub problem: Option<String>,
 }

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use amore_model::{Proposal, Run};
+use amore_model::{Notice, Proposal, Run};
 use amore_results::{MergeReport, ReducedRow, ReducedValue};
 use amore_run_table::{
     CellKind, CellUpdate, CellValue, Ownership, Refused, RunTable, RunTableError, RunUpdate, SqlValue,
     ViewTruncated,
 };
 
-use super::Notice;
+use super::CollectedNotice;
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
 /// Writes what the merges found, all runs in one transaction.
@@ -18,7 +18,7 @@ pub async fn store(
     table: &RunTable,
     ownership: &Ownership,
     reports: &[(Proposal, Run, &MergeReport)],
-) -> Result<Vec<Notice>, Failure> {
+) -> Result<Vec<CollectedNotice>, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let updates: Vec<RunUpdate> =
         reports.iter().map(|(proposal, run, report)| update(*proposal, *run, report, now)).collect();
@@ -43,11 +43,12 @@ pub async fn store(
 }
 
 /// What the user should know of a change of the table.
-pub fn about_table(refused: &[Refused], truncated: Option<&ViewTruncated>) -> Vec<Notice> {
-    let refused =
-        refused.iter().map(|refused| Notice { message: format!("warning: {refused}"), about_view: false });
-    let truncated =
-        truncated.map(|truncated| Notice { message: format!("note: {truncated}"), about_view: true });
+pub fn about_table(refused: &[Refused], truncated: Option<&ViewTruncated>) -> Vec<CollectedNotice> {
+    let refused = refused
+        .iter()
+        .map(|refused| CollectedNotice { notice: Notice::warning(refused.to_string()), about_view: false });
+    let truncated = truncated
+        .map(|truncated| CollectedNotice { notice: Notice::note(truncated.to_string()), about_view: true });
     refused.chain(truncated).collect()
 }
 
@@ -105,23 +106,19 @@ struct ErrorAttributes {
 }
 
 /// What the user should know of a merge.
-pub fn notices(report: &MergeReport, run: Run) -> Vec<Notice> {
+pub fn notices(report: &MergeReport, run: Run) -> Vec<CollectedNotice> {
     let aside = report.set_aside.iter().map(|(path, why)| {
-        format!(
-            "warning: results of run {run} could not be read and were set aside as {}: {why}",
-            path.display()
-        )
+        format!("results of run {run} could not be read and were set aside as {}: {why}", path.display())
     });
-    let waiting = report
-        .waiting
-        .iter()
-        .map(|(path, why)| format!("warning: {} waits to be collected: {why}", path.display()));
+    let waiting =
+        report.waiting.iter().map(|(path, why)| format!("{} waits to be collected: {why}", path.display()));
     let fewer = report.fewer_readers.iter().map(|fewer| {
         format!(
-            "warning: fewer people than before can read the run file of run {run}: its array file {} is {}; ask its owner to change that (chmod), then run `chmod` on the run file",
+            "fewer people than before can read the run file of run {run}: its array file {} is {}; ask its owner to change that (chmod), then run `chmod` on the run file",
             fewer.path.display(),
             fewer.rights
         )
     });
-    aside.chain(waiting).chain(fewer).map(|message| Notice { message, about_view: false }).collect()
+    let warning = |message| CollectedNotice { notice: Notice::warning(message), about_view: false };
+    aside.chain(waiting).chain(fewer).map(warning).collect()
 }

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use amore_model::{Proposal, Run, Urgency};
+use amore_model::{Notice, Proposal, Run, Urgency};
 use amore_plan::{Availability, Dag, LeftOut, LeftOutReason, Place, Plan, Request, plan};
 use amore_wire::task::ContextSource;
 
@@ -21,7 +21,7 @@ use super::{
     tracker::TaskState,
 };
 use crate::{
-    collect::{Notice, about_table},
+    collect::{CollectedNotice, about_table},
     context_file,
     dispatch::slurm::{
         asked::SlurmSettings,
@@ -57,7 +57,7 @@ struct Planned {
     missing: Vec<Run>,
     /// The database knows no run, and none was named.
     none_known: bool,
-    about_table: Vec<Notice>,
+    about_table: Vec<CollectedNotice>,
 }
 
 impl<'a> Session<'a> {
@@ -190,8 +190,8 @@ impl<'a> Session<'a> {
         let Some(Incoming { mut listener, .. }) = self.incoming.pop_front() else { return Ok(()) };
         let Planned { request, context, plans, missing, none_known, about_table } = planned;
         if none_known {
-            let message = "note: this database has no runs yet: name those that you want, for instance 1-10";
-            listener.tell(&Event::Notice { message: message.to_owned() });
+            let message = "this database has no runs yet: name those that you want, for instance 1-10";
+            listener.tell(&Event::Notice(Notice::note(message)));
         }
         let urgency = request.urgency(plans.len());
         let variables = plans
@@ -201,21 +201,21 @@ impl<'a> Session<'a> {
         listener.tell(&Event::Planned { runs: plans.len(), variables, missing: missing.clone() });
         for notice in about_table {
             if !(notice.about_view && self.warned_of_view) {
-                listener.tell(&Event::Notice { message: notice.message });
+                listener.tell(&Event::Notice(notice.notice));
             }
             self.warned_of_view |= notice.about_view;
         }
         if let Some((_, plan)) = plans.first() {
             for notice in notices(plan) {
-                listener.tell(&Event::Notice { message: notice });
+                listener.tell(&Event::Notice(notice));
             }
         }
         let asked_for_some = !request.matches.is_empty() || !request.names.is_empty();
-        for message in why_left_out(&plans, asked_for_some) {
-            listener.tell(&Event::Notice { message });
+        for notice in why_left_out(&plans, asked_for_some) {
+            listener.tell(&Event::Notice(notice));
         }
-        for message in self.left_behind.drain(..) {
-            listener.tell(&Event::Notice { message });
+        for notice in self.left_behind.drain(..) {
+            listener.tell(&Event::Notice(notice));
         }
         let index = self.requests.len();
         let common = Common {
@@ -265,8 +265,8 @@ impl<'a> Session<'a> {
         if let Err(failure) = self.record_request(index, &request).await {
             match &mut self.requests[index].listener {
                 Listener::Elsewhere(taken) => {
-                    let message = format!("warning: jobs are not remembered: {}", failure.message);
-                    taken.tell(&Event::Notice { message });
+                    let message = format!("jobs are not remembered: {}", failure.message);
+                    taken.tell(&Event::Notice(Notice::warning(message)));
                 }
                 Listener::Here(_) | Listener::Nobody => return Err(failure),
             }
@@ -434,7 +434,7 @@ fn why_no_slurm() -> &'static str {
 
 /// Why nothing is computed for some runs, and what stays of raw data that are gone; of variables that were asked for, why not for others too. That some variables of a
 /// file need data which a run has not is nothing to tell of.
-fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<String> {
+fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<Notice> {
     let mut runs_by_why: BTreeMap<String, Vec<Run>> = BTreeMap::new();
     for ((_, run), plan) in plans {
         let nothing = plan.tasks.is_empty();
@@ -471,35 +471,35 @@ fn why_left_out(plans: &[((Proposal, Run), Plan)], asked_for_some: bool) -> Vec<
         runs_by_why.entry(format!("{begin}: {}", why.join("; "))).or_default().push(*run);
     }
     let words = |(why, runs): (String, Vec<Run>)| match runs.as_slice() {
-        [run] => format!("note: run {run}: {why}"),
-        runs => format!("note: {}, run {} the first: {why}", count(runs.len(), "run"), runs[0]),
+        [run] => Notice::note(format!("run {run}: {why}")),
+        runs => Notice::note(format!("{}, run {} the first: {why}", count(runs.len(), "run"), runs[0])),
     };
     runs_by_why.into_iter().map(words).collect()
 }
 
 /// What the user should know of a plan before it runs.
-fn notices(plan: &Plan) -> Vec<String> {
-    let mut notices: Vec<String> =
-        plan.unmatched.iter().map(|text| format!("warning: no variable has {text:?} in its title")).collect();
+fn notices(plan: &Plan) -> Vec<Notice> {
+    let unmatched = |text| Notice::warning(format!("no variable has {text:?} in its title"));
+    let mut notices: Vec<Notice> = plan.unmatched.iter().map(unmatched).collect();
     let without_slurm = plan
         .variables
         .iter()
         .filter(|variable| matches!(variable.place_reason, amore_plan::PlaceReason::NoSlurm { .. }))
         .count();
     if without_slurm > 0 {
-        notices.push(format!(
-            "note: {} with cluster=True; {}, so that they are computed on this machine",
+        notices.push(Notice::note(format!(
+            "{} with cluster=True; {}, so that they are computed on this machine",
             count(without_slurm, "variable"),
             why_no_slurm()
-        ));
+        )));
     }
     let commands = plan.tasks.iter().filter(|task| task.job.is_some() && task.place == Place::Local).count();
     if commands > 0 {
-        notices.push(format!(
-            "note: {} with a Slurm job of their own; {}, so that the commands are executed on this machine",
+        notices.push(Notice::note(format!(
+            "{} with a Slurm job of their own; {}, so that the commands are executed on this machine",
             count(commands, "variable"),
             why_no_slurm()
-        ));
+        )));
     }
     notices
 }

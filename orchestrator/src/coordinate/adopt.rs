@@ -7,7 +7,7 @@ use std::{
 };
 
 use amore_ledger::{Phase, TaskRow};
-use amore_model::Run;
+use amore_model::{Notice, Run};
 use amore_results::StoredOutcome;
 use amore_run_table::SettingValue;
 use amore_wire::task::Outcome;
@@ -121,16 +121,16 @@ impl<'a> Session<'a> {
                 number => format!(", and {} that depend on them given up", count(number, "task")),
             };
             let message = format!(
-                "warning: {} of earlier commands cannot be read, because another version wrote the ledger: not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
+                "{} of earlier commands cannot be read, because another version wrote the ledger: not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
                 count(unreadable.len(), "task"),
                 runs.join(" ")
             );
-            display(&Event::Notice { message });
+            display(&Event::Notice(Notice::warning(message)));
         }
         if taken > 0 {
             let are = if taken == 1 { "is" } else { "are" };
-            let message = format!("note: {} of earlier commands {are} taken up again", count(taken, "task"));
-            display(&Event::Notice { message });
+            let message = format!("{} of earlier commands {are} taken up again", count(taken, "task"));
+            display(&Event::Notice(Notice::note(message)));
         }
         Ok(())
     }
@@ -315,8 +315,8 @@ impl<'a> Session<'a> {
                 Err(error) if error.is_temporary() => {
                     if !std::mem::replace(&mut self.memory_silent, true) {
                         let message =
-                            format!("note: the ledger does not answer ({error}); jobs wait until it does");
-                        let event = Event::Notice { message };
+                            format!("the ledger does not answer ({error}); jobs wait until it does");
+                        let event = Event::Notice(Notice::note(message));
                         self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
                     }
                     return Ok(());

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use amore_model::{JobId, Run};
+use amore_model::{JobId, Notice, Run};
 
 use super::{
     events::{Event, count},
@@ -207,7 +207,7 @@ impl Session<'_> {
         let which = job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}"));
         let message = format!("run {run}: {which} could not be cancelled in Slurm yet: {words}");
         self.story(position, "not cancelled", message.clone());
-        self.tell_once(position, format!("warning: {message}; it is tried again"));
+        self.tell_once(position, Notice::warning(format!("{message}; it is tried again")));
         let (waiting, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
             .into_iter()
             .partition(|cancellation| cancellation.waits_for.contains(token));
@@ -232,7 +232,8 @@ impl Session<'_> {
                 self.fail_request(Some(request), Failure::new(words));
                 continue;
             }
-            self.requests[request].listener.tell(&Event::Notice { message: cancellation.in_words() });
+            let done = Notice::info(cancellation.in_words());
+            self.requests[request].listener.tell(&Event::Notice(done));
             self.finish_if_done(request);
         }
     }

@@ -1,6 +1,6 @@
 //! What happens while runs are processed, for the display, for `--json`, and for a process that waits elsewhere.
 
-use amore_model::{Proposal, Run};
+use amore_model::{Notice, Proposal, Run};
 use amore_wire::task::Outcome;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +18,7 @@ pub enum Event {
         missing: Vec<Run>,
     },
     /// Something the user should know; the work goes on.
-    Notice {
-        /// In a sentence.
-        message: String,
-    },
+    Notice(Notice),
     /// The first variable of a run is being computed.
     RunStarted {
         /// The proposal.

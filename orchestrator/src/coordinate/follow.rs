@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use amore_model::{Proposal, Run};
+use amore_model::{Notice, Proposal, Run};
 use amore_wire::task::{CutShort, FromWorker, NOT_STORED, Outcome};
 
 use super::{
@@ -36,7 +36,7 @@ impl Session<'_> {
                 }
                 // The task's end says the message; the hint would be lost.
                 if let Some(hint) = hint {
-                    let event = Event::Notice { message: format!("{message}\n  hint: {hint}") };
+                    let event = Event::Notice(Notice::info(format!("{message}\n  hint: {hint}")));
                     self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
                 }
             }
@@ -45,7 +45,7 @@ impl Session<'_> {
                     let index = self.tasks[position].request;
                     let request = &mut self.requests[index];
                     if request.told.insert(message.clone()) {
-                        request.listener.tell(&Event::Notice { message });
+                        request.listener.tell(&Event::Notice(Notice::info(message)));
                     }
                 }
             }
@@ -223,13 +223,14 @@ impl Session<'_> {
             }
             if !shown {
                 // Left by an earlier command.
-                self.left_behind.push(format!("warning: run {}: {problem}", collected.run));
+                let words = format!("run {}: {problem}", collected.run);
+                self.left_behind.push(Notice::warning(words));
             }
         }
         for notice in collected.notices {
             let of_view = notice.about_view;
             if !(of_view && self.warned_of_view) {
-                let event = Event::Notice { message: notice.message };
+                let event = Event::Notice(notice.notice);
                 self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
             }
             self.warned_of_view |= of_view;

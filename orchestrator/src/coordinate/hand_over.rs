@@ -265,6 +265,8 @@ pub fn clean(dir: &DatabaseDir, now: SystemTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amore_model::Notice;
+
     use crate::trigger::user_request::Runs;
 
     fn request() -> UserRequest {
@@ -279,7 +281,7 @@ mod tests {
     }
 
     fn notice(message: &str) -> Event {
-        Event::Notice { message: message.to_owned() }
+        Event::Notice(Notice::info(message))
     }
 
     fn handed_over(id: &str) -> (tempfile::TempDir, DatabaseDir, HandedOver) {
@@ -345,8 +347,9 @@ mod tests {
         file.write_all(b"{\"ev\":\"of another version\"}\n{\"event\":\"unheard_of\"}\n\xff\n\n").unwrap();
         taken[0].tell(&notice("two"));
         // As the version before wrote it.
-        file.write_all(b"{\"event\":\"notice\",\"message\":\"three\"}\n").unwrap();
-        assert_eq!(asked.news().unwrap(), [notice("one"), notice("two"), notice("three")]);
+        file.write_all(b"{\"event\":\"notice\",\"message\":\"warning: three\"}\n").unwrap();
+        let three = Event::Notice(Notice::warning("three"));
+        assert_eq!(asked.news().unwrap(), [notice("one"), notice("two"), three]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A Slurm job that is over before its task was: what was stored is collected, then the rules of [`after_job`] are applied.
 
-use amore_model::JobId;
+use amore_model::{JobId, Notice};
 use amore_wire::ended::Ended;
 
 use super::{
@@ -97,7 +97,10 @@ impl Session<'_> {
                 };
                 self.tell_once(
                     position,
-                    format!("note: run {run}: {words}; {} again{with}", count(left.len(), "variable")),
+                    Notice::note(format!(
+                        "run {run}: {words}; {} again{with}",
+                        count(left.len(), "variable")
+                    )),
                 );
                 self.advance(position, TaskMove::JobOver);
                 self.line_up(position);
@@ -130,7 +133,7 @@ impl Session<'_> {
                     format!("its log: slurm_logs/{}", log.file_name().unwrap_or_default().display())
                 };
                 let message = format!("{words}, after {} tries\n{look}", tries.faults.max(tries.misfortunes));
-                self.tell_once(position, format!("error: run {run}: {words}; given up"));
+                self.tell_once(position, Notice::error(format!("run {run}: {words}; given up")));
                 self.advance(position, TaskMove::JobOver);
                 self.give_up_rest(position, class, &message);
             }
@@ -173,7 +176,7 @@ impl Session<'_> {
         let run = self.tasks[position].run;
         self.tell_once(
             position,
-            format!("note: run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"),
+            Notice::note(format!("run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed")),
         );
         let how = Ended::Error { class: "MemoryError".to_owned(), message };
         self.tasks[position].journey.give_up.insert(name, how);

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amore_model::{Argument, Dependency, JobId, JobOutcome, Piece, Proposal, Run, pieces};
+use amore_model::{Argument, Dependency, JobId, JobOutcome, Notice, Piece, Proposal, Run, pieces};
 use amore_plan::{Pattern, PlannedJob};
 use amore_results::{Answer, Scalar, StoredOutcome, answered, read_scalar};
 use amore_wire::{
@@ -292,7 +292,7 @@ impl Session<'_> {
                 task.journey.leave_reservation |= leave_reservation;
                 let words = format!("{} {end}; the command is submitted again", named(job));
                 self.story(position, "job over", words.clone());
-                self.tell_once(position, format!("note: run {run}: {words}"));
+                self.tell_once(position, Notice::note(format!("run {run}: {words}")));
                 self.advance(position, TaskMove::JobOver);
                 self.line_up(position);
             }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use amore_model::{JobId, PlanStamp, Urgency};
+use amore_model::{JobId, Notice, PlanStamp, Urgency};
 use amore_plan::Place;
 use amore_results::StoredOutcome;
 use amore_wire::{
@@ -157,8 +157,8 @@ impl Session<'_> {
     /// Takes what Slurm or a worker in a job says.
     pub(super) fn on_lane(&mut self, event: LaneEvent) -> Result<(), Failure> {
         match event {
-            LaneEvent::Notice { message } => {
-                let event = Event::Notice { message };
+            LaneEvent::Notice(notice) => {
+                let event = Event::Notice(notice);
                 self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
             }
             LaneEvent::Accepted { token, job } => {
@@ -239,13 +239,13 @@ impl Session<'_> {
             };
             self.story(position, "not found", words.to_owned());
             if self.tasks[position].journey.tries.faults >= MAX_FAULTS {
-                self.tell_once(position, format!("error: run {run}: {words}; given up"));
+                self.tell_once(position, Notice::error(format!("run {run}: {words}; given up")));
                 let message =
                     format!("{words}, {MAX_FAULTS} times\n`amore doctor` asks Slurm's commands one by one");
                 self.give_up_rest(position, "JobFailed", &message);
                 return;
             }
-            self.tell_once(position, format!("note: run {run}: {words}; submitted again"));
+            self.tell_once(position, Notice::note(format!("run {run}: {words}; submitted again")));
         }
         self.line_up(position);
     }
@@ -344,9 +344,9 @@ impl Session<'_> {
             self.tasks[position].journey.reservation_alone = true;
             self.tell_once(
                 position,
-                format!(
-                    "note: Slurm does not take jobs in the reservation and in the partition together ({words}); they go into the reservation alone"
-                ),
+                Notice::note(format!(
+                    "Slurm does not take jobs in the reservation and in the partition together ({words}); they go into the reservation alone"
+                )),
             );
             self.line_up(position);
             return;
@@ -356,10 +356,10 @@ impl Session<'_> {
             self.tasks[position].journey.leave_reservation = true;
             self.tell_once(
                 position,
-                format!(
-                    "warning: Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
+                Notice::warning(format!(
+                    "Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
                     why.hint
-                ),
+                )),
             );
             self.line_up(position);
             return;
@@ -380,7 +380,7 @@ impl Session<'_> {
             self.tell_first(
                 position,
                 format!("{} {words} {told}", why.about == About::Unknown),
-                format!("note: Slurm {what} ({words}){long}; {}", tried_again(&why)),
+                Notice::note(format!("Slurm {what} ({words}){long}; {}", tried_again(&why))),
             );
             self.jobs.later.push((Instant::now() + delay, position));
             return;
@@ -388,11 +388,11 @@ impl Session<'_> {
         self.jobs.refusals.remove(&position);
         let refused = match why.about {
             About::NotExecuted => {
-                format!("error: run {run} was not submitted: {words}\n  hint: {}", why.hint)
+                format!("run {run} was not submitted: {words}\n  hint: {}", why.hint)
             }
-            _ => format!("error: Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
+            _ => format!("Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
         };
-        self.tell_once(position, refused);
+        self.tell_once(position, Notice::error(refused));
         if self.has_earlier_values(position) {
             let problem = match why.about {
                 About::NotExecuted => format!("{words}; the earlier values stay"),
@@ -443,7 +443,7 @@ impl Session<'_> {
             self.tell_first(
                 position,
                 format!("{} {} in {} {}", seen.state, seen.reason, seen.partition, seen.reservation),
-                format!("note: job {job} (run {run}) {}\n  hint: {}", advice.what, advice.hint),
+                Notice::note(format!("job {job} (run {run}) {}\n  hint: {}", advice.what, advice.hint)),
             );
         }
         if let Some(memory) = &mut self.memory {
@@ -480,15 +480,15 @@ impl Session<'_> {
     }
 
     /// Tells the user of a task's request, unless it was told before.
-    pub(super) fn tell_once(&mut self, position: usize, message: String) {
-        self.tell_first(position, message.clone(), message);
+    pub(super) fn tell_once(&mut self, position: usize, notice: Notice) {
+        self.tell_first(position, notice.message.clone(), notice);
     }
 
     /// The same, unless something about this was told before.
-    fn tell_first(&mut self, position: usize, about: String, message: String) {
+    fn tell_first(&mut self, position: usize, about: String, notice: Notice) {
         let request = &mut self.requests[self.tasks[position].request];
         if request.told.insert(about) {
-            request.listener.tell(&Event::Notice { message });
+            request.listener.tell(&Event::Notice(notice));
         }
     }
 }

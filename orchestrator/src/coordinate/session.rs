@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use amore_model::{Proposal, Run, Urgency};
+use amore_model::{Notice, Proposal, Run, Urgency};
 use amore_wire::task::{Limits, ToWorker};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -152,7 +152,7 @@ pub struct Session<'a> {
     /// The ledger does not answer, and the user was told.
     pub(super) memory_silent: bool,
     /// What could not be collected of earlier commands' results, for the user.
-    pub(super) left_behind: Vec<String>,
+    pub(super) left_behind: Vec<Notice>,
     /// What is to be cancelled, and is not yet.
     pub(super) cancellations: Vec<Cancellation>,
     /// Why the request of this process was not served to its end.

@@ -1,7 +1,7 @@
 //! Where a job would go, and why: what `amore plan` says of it before there is a job.
 
-use amore_model::Resources;
-use serde::Serialize;
+use amore_model::{Notice, Resources};
+use serde::{Serialize, Serializer};
 
 use super::{
     client::{JobAsked, SlurmSilent},
@@ -34,7 +34,8 @@ pub struct Destination {
     /// Why there, and where it was said.
     pub because: String,
     /// What is not as it was asked for, or will not work.
-    pub remarks: Vec<String>,
+    #[serde(serialize_with = "as_words")]
+    pub remarks: Vec<Notice>,
 }
 
 impl Destination {
@@ -75,7 +76,7 @@ pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -
         qos: settled.qos.clone(),
         time_minutes: settled.time_minutes,
         because: String::new(),
-        remarks: remarks.into_iter().map(|remark| remark.words).collect(),
+        remarks: remarks.into_iter().map(|remark| remark.notice).collect(),
     };
     found.because = because(&first, &settled, &mut found, resources, settings, facts.as_deref());
     (settled, found)
@@ -105,11 +106,13 @@ fn because(
             match facts.judge(name, &wanted) {
                 Some(Verdict::Usable { .. }) => {}
                 Some(verdict) => {
-                    found.remarks.push(format!("warning: the partition {name} cannot be used: {verdict}"))
+                    let words = format!("the partition {name} cannot be used: {verdict}");
+                    found.remarks.push(Notice::warning(words));
                 }
-                None => found
-                    .remarks
-                    .push(format!("warning: there is no partition {name}: Slurm will refuse the job")),
+                None => {
+                    let words = format!("there is no partition {name}: Slurm will refuse the job");
+                    found.remarks.push(Notice::warning(words));
+                }
             }
         }
         return reserved
@@ -127,10 +130,15 @@ fn because(
         None => {
             let each: String =
                 choice.considered.iter().map(|(name, verdict)| format!("\n  {name}: {verdict}")).collect();
-            found.remarks.push(format!("warning: you may use no partition for this{each}"));
+            found.remarks.push(Notice::warning(format!("you may use no partition for this{each}")));
             "none is named to it".to_owned()
         }
     }
+}
+
+/// In JSON as people read them.
+fn as_words<S: Serializer>(remarks: &[Notice], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(remarks.iter().map(Notice::to_string))
 }
 
 /// Who named it.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::JobId;
+use amore_model::{JobId, Notice};
 use amore_wire::{sheet, task::FromWorker};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -387,9 +387,9 @@ impl Loop {
         match done {
             Done::Submitted { token, result, remarks } => {
                 self.submitting -= 1;
-                for Remark { about, words } in remarks {
+                for Remark { about, notice } in remarks {
                     if self.remarked.insert(about) {
-                        self.tell(LaneEvent::Notice { message: words });
+                        self.tell(LaneEvent::Notice(notice));
                     }
                 }
                 match result {
@@ -472,8 +472,8 @@ impl Loop {
                     Cancelled::NotYet { state } => format!("Slurm was told, and shows it as {state}"),
                     Cancelled::Failed { words } => words,
                 };
-                let message = format!("warning: job {job} could not be cancelled: {words}");
-                self.tell(LaneEvent::Notice { message });
+                let message = format!("job {job} could not be cancelled: {words}");
+                self.tell(LaneEvent::Notice(Notice::warning(message)));
             }
         }
     }
@@ -506,17 +506,17 @@ impl Loop {
 
     fn on_answer(&mut self, from: &Clusters) {
         if self.silent.remove(from) {
-            self.tell(LaneEvent::Notice { message: format!("Slurm{} answers again", place(from)) });
+            let message = format!("Slurm{} answers again", place(from));
+            self.tell(LaneEvent::Notice(Notice::info(message)));
         }
     }
 
     fn on_silence(&mut self, from: Clusters, words: &str) {
         if !self.silent.contains(&from) {
             let place = place(&from);
-            let message =
-                format!("note: Slurm{place} does not answer ({words}); jobs go on, and nothing is lost");
+            let message = format!("Slurm{place} does not answer ({words}); jobs go on, and nothing is lost");
             self.silent.insert(from);
-            self.tell(LaneEvent::Notice { message });
+            self.tell(LaneEvent::Notice(Notice::note(message)));
         }
     }
 
@@ -681,8 +681,8 @@ mod tests {
         lane.on_answer(&Clusters::One("maxwell".to_owned()));
         let mut words = Vec::new();
         while let Ok(event) = told.try_recv() {
-            if let LaneEvent::Notice { message } = event {
-                words.push(message);
+            if let LaneEvent::Notice(notice) = event {
+                words.push(notice.to_string());
             }
         }
         assert_eq!(

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amore_model::{JobId, Urgency};
+use amore_model::{JobId, Notice, Urgency};
 use amore_wire::{
     sheet::{self, JobSheet},
     task::FromWorker,
@@ -99,10 +99,7 @@ pub enum LaneEvent {
         job: Option<JobId>,
     },
     /// For the user.
-    Notice {
-        /// In a sentence.
-        message: String,
-    },
+    Notice(Notice),
 }
 
 /// Durable before the job is submitted: a job that finds no sheet has nothing to do.

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use amore_model::Notice;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -241,8 +242,8 @@ pub fn now() -> i64 {
 pub struct Remark {
     /// What it is about.
     pub about: String,
-    /// The words.
-    pub words: String,
+    /// What is said.
+    pub notice: Notice,
 }
 
 /// What a partition must let a job have.
@@ -268,10 +269,10 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
     if clusters.leave_it_to_slurm() {
         remarks.push(Remark {
             about: "several clusters".to_owned(),
-            words: format!(
-                "note: Slurm chooses the cluster ({}): partition and reservation are not looked at before",
+            notice: Notice::note(format!(
+                "Slurm chooses the cluster ({}): partition and reservation are not looked at before",
                 asked.clusters.as_deref().unwrap_or_default()
-            ),
+            )),
         });
         // A node has its name on one cluster only; on another the job would be refused for it.
         asked.exclude.clear();
@@ -303,10 +304,9 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
     {
         remarks.push(Remark {
             about: format!("partition {names} without reservation"),
-            words: format!(
-                "warning: the partition {names} takes jobs with a reservation only, and there is none; jobs go to another\n  hint: \
+            notice: Notice::warning(format!("the partition {names} takes jobs with a reservation only, and there is none; jobs go to another\n  hint: \
                  amore-proto db-config slurm_reservation NAME, or slurm_partition NAME"
-            ),
+            )),
         });
         asked.partition = None;
     }
@@ -323,7 +323,10 @@ pub async fn settle(mut asked: JobAsked) -> (JobAsked, Vec<Remark>) {
     {
         remarks.push(Remark {
             about: format!("partition {}: {why}", chosen.name),
-            words: format!("note: jobs go to the partition {}: {why}; {}", chosen.name, chosen.because),
+            notice: Notice::note(format!(
+                "jobs go to the partition {}: {why}; {}",
+                chosen.name, chosen.because
+            )),
         });
         asked.partition = Some(chosen.name.clone());
     }
@@ -364,10 +367,10 @@ fn keep_usable(names: &str, standing: impl Fn(&str) -> Standing, now: i64) -> (O
         let hint = found.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         remarks.push(Remark {
             about: format!("reservation {name}"),
-            words: format!(
-                "warning: the reservation {name} {}; jobs go to a partition instead{hint}",
+            notice: Notice::warning(format!(
+                "the reservation {name} {}; jobs go to a partition instead{hint}",
                 found.words(now)
-            ),
+            )),
         });
     }
     ((!kept.is_empty()).then(|| kept.join(",")), remarks)
@@ -452,11 +455,11 @@ mod tests {
         assert_eq!(kept.as_deref(), Some("now,soon"));
         assert_eq!(remarks.len(), 1);
         assert!(
-            remarks[0].words.starts_with(
+            remarks[0].notice.to_string().starts_with(
                 "warning: the reservation over ended 10 min ago; jobs go to a partition instead\n  hint: "
             ),
             "{}",
-            remarks[0].words
+            remarks[0].notice
         );
         assert_eq!(keep_usable("gone", stands, 1000).0, None);
     }
