@@ -33,12 +33,13 @@ mod statement;
 mod task;
 
 pub use address::without_secret;
+pub use amore_model::lease::{Claim, Holder, LeaseState};
 pub use attempt::AttemptRow;
 pub use changes::{Changes, TaskMove};
 pub use error::{LedgerError, Mismatch};
 pub use event::{EventRow, NewEvent};
 pub use forget::Pruned;
-pub use lease::{Acquired, Claim, Holder, Lease, LeaseRow};
+pub use lease::{Acquired, Lease};
 pub use migrate::SCHEMA_VERSION;
 pub use open::{FILE_NAME, Ledger, OpenOptions};
 pub use phase::{Phase, UnknownWord};

@@ -6,6 +6,7 @@ mod identifier;
 mod ids;
 mod job;
 mod job_id;
+pub mod lease;
 mod notice;
 mod problem;
 pub mod python_environment;

@@ -6,7 +6,7 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use amore_model::{Proposal, Run};
 use amore_run_table::{
-    Acquired, CellKind, CellUpdate, CellValue, Owner, RunTable, RunUpdate, SqlValue, VariableRow,
+    Acquired, CellKind, CellUpdate, CellValue, Holder, RunTable, RunUpdate, SqlValue, VariableRow,
 };
 
 fn value(name: &str, value: SqlValue, summary_type: Option<&str>, attributes: Option<&str>) -> CellUpdate {
@@ -75,7 +75,7 @@ fn run(proposal: u32, run: u32) -> RunUpdate {
 async fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::args_os().nth(1).map(PathBuf::from).ok_or("a directory is needed")?;
     let table = RunTable::create(&dir, Proposal(1234), [1; 20], &[]).await?;
-    let me = Owner {
+    let me = Holder {
         host: "here".into(),
         pid: std::process::id(),
         token: "example".into(),

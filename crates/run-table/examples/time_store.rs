@@ -14,7 +14,7 @@ use std::{
 
 use amore_model::{Proposal, Run};
 use amore_run_table::{
-    Acquired, CellKind, CellUpdate, CellValue, Owner, Ownership, RunTable, RunUpdate, SqlValue, TableFilter,
+    Acquired, CellKind, CellUpdate, CellValue, Holder, Ownership, RunTable, RunUpdate, SqlValue, TableFilter,
 };
 
 const VARIABLES: usize = 100;
@@ -47,7 +47,7 @@ fn milliseconds(mut times: Vec<Duration>) -> f64 {
 }
 
 async fn open(dir: &Path) -> Result<(RunTable, Ownership), Box<dyn Error>> {
-    let me = Owner {
+    let me = Holder {
         host: "here".into(),
         pid: std::process::id(),
         token: "measure".into(),
@@ -57,7 +57,7 @@ async fn open(dir: &Path) -> Result<(RunTable, Ownership), Box<dyn Error>> {
     let table = RunTable::open(dir).await?;
     match table.acquire(&me, 0.0, Duration::from_secs(60), None).await? {
         Acquired::Mine(mine) => Ok((table, mine)),
-        Acquired::HeldBy(claim) => Err(format!("held by {}", claim.owner).into()),
+        Acquired::HeldBy(claim) => Err(format!("held by {}", claim.holder).into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    Owner, SCHEMA_VERSION,
+    Holder, SCHEMA_VERSION,
     holders::{LockHolder, advice},
 };
 
@@ -129,7 +129,7 @@ pub enum RunTableError {
     #[error("this process no longer owns the run table: {}", deposed_words(.by.as_deref(), *.epoch))]
     Deposed {
         /// Who owns it now; `None` if it was released.
-        by: Option<Box<Owner>>,
+        by: Option<Box<Holder>>,
         /// The epoch that the table has now.
         epoch: u64,
     },
@@ -177,7 +177,7 @@ pub enum RunTableError {
     },
 }
 
-fn deposed_words(by: Option<&Owner>, epoch: u64) -> String {
+fn deposed_words(by: Option<&Holder>, epoch: u64) -> String {
     match by {
         Some(owner) => format!("{owner} took it over (epoch {epoch})"),
         None => format!("the right to write was given up (epoch {epoch})"),

@@ -1,18 +1,17 @@
-//! The owner's row in `runs.sqlite`: taking, keeping and giving up the right to write.
+//! The owner's row in `runs.sqlite`: taking, keeping and giving up the right to write. The rule: [`amore_model::lease`].
 
 use std::time::Duration;
 
+use amore_model::lease::{Claim, Decision, Epochs, Holder, LeaseState, decide};
 use sqlx::{Row, sqlite::SqliteConnection};
 
-use crate::{
-    Claim, Decision, Owner, OwnerRow, RunTable, RunTableError, decide, patience::Patience, sql, value::Stored,
-};
+use crate::{RunTable, RunTableError, patience::Patience, sql, value::Stored};
 
 /// The right to write results, good as long as nobody has taken the table over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
     /// This process. A changed address is written at the next [`RunTable::renew`].
-    pub owner: Owner,
+    pub holder: Holder,
     /// The term.
     pub epoch: u64,
 }
@@ -29,16 +28,16 @@ pub enum Acquired {
 impl RunTable {
     /// Takes the table for `term` from `now` (seconds since 1970), if the rule ([`decide`]) allows it.
     ///
-    /// `dead`: the owner that the caller knows to be dead, for example because there is no such process on this host.
+    /// `dead`: the holder that the caller knows to be dead, for example because there is no such process on this host.
     ///
     /// # Errors
     /// The table cannot be written. That somebody holds it is not an error.
     pub async fn acquire(
         &self,
-        me: &Owner,
+        me: &Holder,
         now: f64,
         term: Duration,
-        dead: Option<&Owner>,
+        dead: Option<&Holder>,
     ) -> Result<Acquired, RunTableError> {
         let mut patience = Patience::new();
         loop {
@@ -52,17 +51,17 @@ impl RunTable {
 
     async fn acquire_once(
         &self,
-        me: &Owner,
+        me: &Holder,
         now: f64,
         term: Duration,
-        dead: Option<&Owner>,
+        dead: Option<&Holder>,
     ) -> Result<Acquired, RunTableError> {
         const DOING: &str = "take the run table";
         let mut connection = self.connection.lock().await;
         let mut transaction = self.begin(&mut connection, DOING).await?;
         let done = async {
             let row = read_row(&mut transaction).await?;
-            match decide(&row, me, now, dead) {
+            match decide(&row, me, now, dead, Epochs::FromClock) {
                 Decision::Held(claim) => {
                     transaction.rollback().await?;
                     Ok(Acquired::HeldBy(claim))
@@ -72,7 +71,7 @@ impl RunTable {
                     sqlx::raw_sql(create).execute(&mut *transaction).await?;
                     write(&mut transaction, me, epoch, now + term.as_secs_f64()).await?;
                     transaction.commit().await?;
-                    Ok(Acquired::Mine(Ownership { owner: me.clone(), epoch }))
+                    Ok(Acquired::Mine(Ownership { holder: me.clone(), epoch }))
                 }
             }
         };
@@ -89,7 +88,7 @@ impl RunTable {
         let mut transaction = self.begin(&mut connection, DOING).await?;
         self.check(&mut transaction, mine).await?;
         let done = async {
-            write(&mut transaction, &mine.owner, mine.epoch, now + term.as_secs_f64()).await?;
+            write(&mut transaction, &mine.holder, mine.epoch, now + term.as_secs_f64()).await?;
             transaction.commit().await
         };
         done.await.map_err(|e| self.explain(DOING, e))
@@ -115,7 +114,7 @@ impl RunTable {
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn owner(&self) -> Result<OwnerRow, RunTableError> {
+    pub async fn owner(&self) -> Result<LeaseState, RunTableError> {
         let mut connection = self.connection.lock().await;
         read_row(&mut connection).await.map_err(|e| self.explain("read the owner", e))
     }
@@ -127,23 +126,19 @@ impl RunTable {
         mine: &Ownership,
     ) -> Result<(), RunTableError> {
         let row = read_row(connection).await.map_err(|e| self.explain("read the owner", e))?;
-        match row.claim {
-            Some(claim) if row.epoch == mine.epoch && claim.owner.is_same_process(&mine.owner) => Ok(()),
-            claim => {
-                let by = claim.map(|claim| Box::new(claim.owner));
-                Err(RunTableError::Deposed { by, epoch: row.epoch })
-            }
-        }
+        let epoch = row.epoch;
+        row.check(&mine.holder, mine.epoch)
+            .map_err(|by| RunTableError::Deposed { by: by.map(Box::new), epoch })
     }
 }
 
-async fn read_row(connection: &mut SqliteConnection) -> Result<OwnerRow, sqlx::Error> {
+async fn read_row(connection: &mut SqliteConnection) -> Result<LeaseState, sqlx::Error> {
     let exists: i64 = sqlx::query(sql::OWNER_TABLE_EXISTS).fetch_one(&mut *connection).await?.try_get(0)?;
     if exists == 0 {
-        return Ok(OwnerRow::default());
+        return Ok(LeaseState::default());
     }
     let Some(row) = sqlx::query(sql::READ_OWNER).fetch_optional(connection).await? else {
-        return Ok(OwnerRow::default());
+        return Ok(LeaseState::default());
     };
     let epoch: i64 = row.try_get(0)?;
     let pid: Option<i64> = row.try_get(2)?;
@@ -151,7 +146,7 @@ async fn read_row(connection: &mut SqliteConnection) -> Result<OwnerRow, sqlx::E
     let claim = match (text(1)?, pid.and_then(|pid| u32::try_from(pid).ok()), Stored::get(&row, 6)?.number())
     {
         (Some(host), Some(pid), Some(until)) => Some(Claim {
-            owner: Owner {
+            holder: Holder {
                 host,
                 pid,
                 token: text(3)?.unwrap_or_default(),
@@ -162,23 +157,23 @@ async fn read_row(connection: &mut SqliteConnection) -> Result<OwnerRow, sqlx::E
         }),
         _ => None,
     };
-    Ok(OwnerRow { epoch: epoch.max(0) as u64, claim })
+    Ok(LeaseState { epoch: epoch.max(0) as u64, claim })
 }
 
 async fn write(
     connection: &mut SqliteConnection,
-    owner: &Owner,
+    holder: &Holder,
     epoch: u64,
     until: f64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(sql::WRITE_OWNER)
         // The rule keeps epochs within SQLite's integers.
         .bind(epoch as i64)
-        .bind(&owner.host)
-        .bind(i64::from(owner.pid))
-        .bind(&owner.token)
-        .bind(&owner.user)
-        .bind(&owner.address)
+        .bind(&holder.host)
+        .bind(i64::from(holder.pid))
+        .bind(&holder.token)
+        .bind(&holder.user)
+        .bind(&holder.address)
         .bind(until)
         .execute(connection)
         .await

@@ -314,13 +314,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Acquired, Owner};
+    use crate::{Acquired, Holder};
 
     #[tokio::test]
     async fn a_full_disk_is_said_and_leaves_no_half_of_a_batch() {
         let dir = tempfile::tempdir().unwrap();
         let table = RunTable::create(dir.path(), Proposal(1), [1; 20], &[]).await.unwrap();
-        let me = Owner { host: "h".into(), pid: 1, token: "t".into(), user: "u".into(), address: None };
+        let me = Holder { host: "h".into(), pid: 1, token: "t".into(), user: "u".into(), address: None };
         let got = table.acquire(&me, 0.0, Duration::from_secs(60), None).await.unwrap();
         let Acquired::Mine(mine) = got else { panic!("{got:?}") };
         let value = |bytes| CellValue {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use amore_model::lease::Holder;
 use serde::{Deserialize, Serialize};
 
-use super::owner::{Owner, process_token};
+use super::owner::{process_token, this_process};
 
 /// A process of another host shows every minute that it waits; after an hour without that it is gone.
 const SILENT: Duration = Duration::from_secs(3600);
@@ -25,7 +26,7 @@ pub struct Asker {
 impl Asker {
     /// This process.
     pub fn this_process() -> Self {
-        let amore_ledger::Holder { host, pid, token, .. } = Owner::holder();
+        let Holder { host, pid, token, .. } = this_process();
         Asker { host, pid, token }
     }
 

@@ -16,7 +16,7 @@ use super::{
     events::{Event, Summary, count},
     ledger_place,
     memory::{Memory, RequestDetail, TaskFacts, TaskSpec},
-    owner::Owner,
+    owner::this_process,
     session::{Listener, RequestRecord, Session},
     tasks::TaskRecord,
     tracker::{TaskMove, TaskResults, TaskState},
@@ -298,7 +298,7 @@ impl<'a> Session<'a> {
             });
             let (begun, term) = (self.owner.term_begun(), self.owner.term());
             let id = id.unwrap_or_default();
-            let taken = Memory::take(&self.setup.dir, Owner::holder(), begun, term, &id).await?;
+            let taken = Memory::take(&self.setup.dir, this_process(), begun, term, &id).await?;
             self.owner.keep_ledger(taken.lease());
             self.memory = Some(taken);
         }

@@ -6,10 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use amore_model::{PlanStamp, Proposal, Run, VariableSpec};
-use amore_run_table::{
-    Acquired, Owner as Holder, Ownership, RunTable, RunTableError, VariableChanges, VariableRow,
-};
+use amore_model::{PlanStamp, Proposal, Run, VariableSpec, lease::Holder};
+use amore_run_table::{Acquired, Ownership, RunTable, RunTableError, VariableChanges, VariableRow};
 
 use super::keeper::{Held, Keeper, seconds};
 use crate::{database_dir::DatabaseDir, failure::Failure};
@@ -60,7 +58,8 @@ fn term() -> Duration {
         .unwrap_or(TERM)
 }
 
-fn myself() -> Holder {
+/// This process, as it holds leases.
+pub(super) fn this_process() -> Holder {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let pid = std::process::id();
     let uid = nix::unistd::getuid();
@@ -85,7 +84,7 @@ pub(super) fn process_token(pid: u32) -> Option<String> {
 
 /// Is the holder a process of this host that is gone?
 fn known_dead(holder: &Holder) -> bool {
-    let mine = myself();
+    let mine = this_process();
     holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
 }
 
@@ -101,7 +100,7 @@ pub(super) fn failed(error: &RunTableError) -> Failure {
 async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), Failure> {
     let run_out = async || {
         let row = table.owner().await.map_err(|e| failed(&e))?;
-        Ok::<_, Failure>(row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.owner)))
+        Ok::<_, Failure>(row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.holder)))
     };
     let until = tokio::time::Instant::now() + grace;
     while run_out().await? && tokio::time::Instant::now() < until {
@@ -120,18 +119,20 @@ impl Owner {
         leave_time_to_renew(&table, GRACE.min(term / 2)).await?;
         let mut begun = SystemTime::now();
         let mut acquired =
-            table.acquire(&myself(), seconds(begun), term, None).await.map_err(|e| failed(&e))?;
+            table.acquire(&this_process(), seconds(begun), term, None).await.map_err(|e| failed(&e))?;
         if let Acquired::HeldBy(claim) = &acquired
-            && known_dead(&claim.owner)
+            && known_dead(&claim.holder)
         {
-            let dead = claim.owner.clone();
+            let dead = claim.holder.clone();
             begun = SystemTime::now();
-            acquired =
-                table.acquire(&myself(), seconds(begun), term, Some(&dead)).await.map_err(|e| failed(&e))?;
+            acquired = table
+                .acquire(&this_process(), seconds(begun), term, Some(&dead))
+                .await
+                .map_err(|e| failed(&e))?;
         }
         let ownership = match acquired {
             Acquired::Mine(ownership) => ownership,
-            Acquired::HeldBy(claim) => return Ok(TakenOwner::Held { by: claim.owner.to_string() }),
+            Acquired::HeldBy(claim) => return Ok(TakenOwner::Held { by: claim.holder.to_string() }),
         };
         let keeper = Keeper::start(Held { dir: dir.clone(), ownership: ownership.clone(), term, begun })?;
         let table = Arc::new(table);
@@ -146,7 +147,7 @@ impl Owner {
         let table = RunTable::open_read_only(dir.path()).await.map_err(|e| failed(&e))?;
         let row = table.owner().await.map_err(|e| failed(&e))?;
         let grace = GRACE.min(term() / 2).as_secs_f64();
-        Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.owner)))
+        Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.holder)))
     }
 
     /// The table.
@@ -163,12 +164,6 @@ impl Owner {
     /// later: whoever finds the directory free must not find the rest held.
     pub fn term_begun(&self) -> f64 {
         seconds(self.keeper.begun())
-    }
-
-    /// This process, as the ledger calls it.
-    pub fn holder() -> amore_ledger::Holder {
-        let Holder { host, pid, token, user, address } = myself();
-        amore_ledger::Holder { host, pid, token, user, address }
     }
 
     /// The proof that goes with every write.

@@ -66,11 +66,11 @@ async fn epochs_rise_also_after_a_release() {
 #[tokio::test]
 async fn a_dead_owner_need_not_be_waited_for() {
     let (_dir, table, mine) = owned().await;
-    let got = table.acquire(&owner(2), 1.0, TERM, Some(&mine.owner)).await.unwrap();
+    let got = table.acquire(&owner(2), 1.0, TERM, Some(&mine.holder)).await.unwrap();
     assert!(matches!(got, Acquired::Mine(ref theirs) if theirs.epoch > mine.epoch));
     // The one who knew it of the first owner only may not take it from the second.
-    let got = table.acquire(&owner(3), 1.0, TERM, Some(&mine.owner)).await.unwrap();
-    assert!(matches!(got, Acquired::HeldBy(ref claim) if claim.owner.pid == 2));
+    let got = table.acquire(&owner(3), 1.0, TERM, Some(&mine.holder)).await.unwrap();
+    assert!(matches!(got, Acquired::HeldBy(ref claim) if claim.holder.pid == 2));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use amore_model::{Proposal, Run};
 use amore_run_table::{
-    Acquired, CellKind, CellUpdate, CellValue, OpenOptions, Owner, Ownership, RunTable, RunUpdate, SqlValue,
+    Acquired, CellKind, CellUpdate, CellValue, Holder, OpenOptions, Ownership, RunTable, RunUpdate, SqlValue,
 };
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Row,
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 pub const TERM: Duration = Duration::from_secs(60);
 
-pub fn owner(pid: u32) -> Owner {
-    Owner {
+pub fn owner(pid: u32) -> Holder {
+    Holder {
         host: "max-exfl001".into(),
         pid,
         token: format!("t{pid}"),

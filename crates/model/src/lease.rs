@@ -1,0 +1,206 @@
+//! The rule of a lease: who may take the right to write over, and when. Two stores keep leases by it, the run table and
+//! the ledger. No I/O, no clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A process that holds, or wants to hold, a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Holder {
+    /// Host name.
+    pub host: String,
+    /// Process number on that host.
+    pub pid: u32,
+    /// The boot of the host and the clock tick at which the process started: tells it from a later process with the same
+    /// number.
+    pub token: String,
+    /// User name, for messages.
+    pub user: String,
+    /// Where it takes requests (`http://host:port`), if it does.
+    pub address: Option<String>,
+}
+
+impl Holder {
+    /// The same process? (Its address may have become known since.)
+    pub fn is_same_process(&self, other: &Holder) -> bool {
+        self.host == other.host && self.pid == other.pid && self.token == other.token
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} of {} on {}", self.pid, self.user, self.host)
+    }
+}
+
+/// A lease that somebody holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Who.
+    pub holder: Holder,
+    /// Until when, in seconds since 1970. Past it others may take over; until they do, it still holds.
+    pub until: f64,
+}
+
+/// A lease as a store keeps it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeaseState {
+    /// The last epoch given away; 0 if none ever was. Kept when the holder releases.
+    pub epoch: u64,
+    /// Who holds it now, if anybody.
+    pub claim: Option<Claim>,
+}
+
+impl LeaseState {
+    /// Does this process still hold the lease that it was given under this epoch? If not: who holds it now, if anybody.
+    ///
+    /// # Errors
+    /// It was released, or somebody else has taken it.
+    pub fn check(self, holder: &Holder, epoch: u64) -> Result<(), Option<Holder>> {
+        match self.claim {
+            Some(claim) if self.epoch == epoch && claim.holder.is_same_process(holder) => Ok(()),
+            claim => Err(claim.map(|claim| claim.holder)),
+        }
+    }
+}
+
+/// How a store numbers its terms. Either way no epoch is given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epochs {
+    /// The last one plus one.
+    Counted,
+    /// The present second, or the last one plus one if that is more: they rise even when the store is deleted and made
+    /// afresh beside results that remember the old ones.
+    FromClock,
+}
+
+/// What the rule says to one who wants a lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Take it, with this epoch.
+    Take {
+        /// Greater than every epoch before it.
+        epoch: u64,
+    },
+    /// It is held.
+    Held(Claim),
+}
+
+/// May `me` take the lease at `now` (seconds since 1970)?
+///
+/// Yes if nobody holds it, if its term is over, if `me` holds it already (under an older epoch then), or if the caller
+/// knows that its holder is dead. `dead` names the process that was found dead: if somebody else holds the lease by now,
+/// it is not taken from that one.
+pub fn decide(state: &LeaseState, me: &Holder, now: f64, dead: Option<&Holder>, epochs: Epochs) -> Decision {
+    if let Some(claim) = &state.claim {
+        let over = claim.until <= now
+            || claim.holder.is_same_process(me)
+            || dead.is_some_and(|dead| claim.holder.is_same_process(dead));
+        if !over {
+            return Decision::Held(claim.clone());
+        }
+    }
+    let counted = state.epoch + 1;
+    let epoch = match epochs {
+        Epochs::Counted => counted,
+        // Clocks that are negative or no number become 0. Stores keep epochs as signed integers.
+        Epochs::FromClock => (now as u64).min(i64::MAX as u64 - 1).max(counted),
+    };
+    Decision::Take { epoch }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn holder(pid: u32) -> Holder {
+        Holder {
+            host: "max-exfl001".into(),
+            pid,
+            token: format!("t{pid}"),
+            user: "xuser".into(),
+            address: None,
+        }
+    }
+
+    fn held(pid: u32, epoch: u64, until: f64) -> LeaseState {
+        LeaseState { epoch, claim: Some(Claim { holder: holder(pid), until }) }
+    }
+
+    fn decide_counted(state: &LeaseState, me: u32, now: f64, dead: Option<&Holder>) -> Decision {
+        decide(state, &holder(me), now, dead, Epochs::Counted)
+    }
+
+    #[test]
+    fn a_running_term_is_respected_and_one_that_is_over_is_not() {
+        let state = held(1, 700, 100.0);
+        assert_eq!(decide_counted(&state, 2, 99.9, None), Decision::Held(state.claim.clone().unwrap()));
+        assert_eq!(decide_counted(&state, 2, 100.0, None), Decision::Take { epoch: 701 });
+        assert_eq!(decide_counted(&state, 1, 5.0, None), Decision::Take { epoch: 701 });
+        assert_eq!(decide_counted(&LeaseState::default(), 1, 5.0, None), Decision::Take { epoch: 1 });
+    }
+
+    #[test]
+    fn epochs_may_follow_the_clock_so_that_a_new_store_starts_above_the_old_one() {
+        let take = |state: &LeaseState, now| decide(state, &holder(2), now, None, Epochs::FromClock);
+        assert_eq!(take(&LeaseState::default(), 1.8e9), Decision::Take { epoch: 1_800_000_000 });
+        assert_eq!(take(&held(1, 1_800_000_000, 5.0), 1.8e9), Decision::Take { epoch: 1_800_000_001 });
+        assert_eq!(take(&held(1, 700, -9.0), -5.0), Decision::Take { epoch: 701 });
+    }
+
+    #[test]
+    fn death_counts_for_the_process_that_died_only() {
+        let state = held(1, 7, 100.0);
+        assert_eq!(decide_counted(&state, 2, 5.0, Some(&holder(1))), Decision::Take { epoch: 8 });
+        assert!(matches!(decide_counted(&state, 2, 5.0, Some(&holder(3))), Decision::Held(_)));
+        let reborn = Holder { token: "another".into(), ..holder(1) };
+        assert!(matches!(decide_counted(&state, 2, 5.0, Some(&reborn)), Decision::Held(_)));
+    }
+
+    #[test]
+    fn a_lease_is_kept_under_its_epoch_by_its_process_alone() {
+        assert_eq!(held(1, 7, 100.0).check(&holder(1), 7), Ok(()));
+        let moved = Holder { address: Some("http://there:1".into()), ..holder(1) };
+        assert_eq!(held(1, 7, 100.0).check(&moved, 7), Ok(()));
+        assert_eq!(held(1, 8, 100.0).check(&holder(1), 7), Err(Some(holder(1))));
+        assert_eq!(held(2, 7, 100.0).check(&holder(1), 7), Err(Some(holder(2))));
+        assert_eq!(LeaseState { epoch: 7, claim: None }.check(&holder(1), 7), Err(None));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_epochs_rise_and_running_terms_hold(
+            steps in prop::collection::vec((1u32..4, -5.0..50.0f64, prop::bool::ANY, prop::bool::ANY), 1..60),
+            epochs in prop_oneof![Just(Epochs::Counted), Just(Epochs::FromClock)],
+        ) {
+            let mut state = LeaseState::default();
+            let mut now = 0.0;
+            for (who, passes, release, dead) in steps {
+                now += passes;
+                let before = state.clone();
+                let dead = if dead { before.claim.as_ref().map(|claim| claim.holder.clone()) } else { None };
+                match decide(&state, &holder(who), now, dead.as_ref(), epochs) {
+                    Decision::Take { epoch } => {
+                        prop_assert!(epoch > before.epoch);
+                        if let Some(claim) = &before.claim {
+                            prop_assert!(claim.until <= now || claim.holder.pid == who || dead.is_some());
+                            prop_assert!(before.clone().check(&claim.holder, epoch).is_err());
+                        }
+                        state = held(who, epoch, now + 10.0);
+                        prop_assert_eq!(state.clone().check(&holder(who), epoch), Ok(()));
+                        if release {
+                            state.claim = None;
+                        }
+                    }
+                    Decision::Held(claim) => {
+                        prop_assert!(claim.until > now && claim.holder.pid != who);
+                        prop_assert_eq!(&state, &before);
+                    }
+                }
+            }
+        }
+    }
+}
