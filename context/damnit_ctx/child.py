@@ -343,7 +343,7 @@ class _Task:
                 values.offer(name, fetch(name, path))
         for name, how in self._request["ended"].items():
             if how["how"] == "error":
-                values.failures[name] = Failure(how["class"], how["message"])
+                values.failures[name] = Failure.received(how)
         return values
 
     def _read_back(self, name: str, path: str, facts: execute.RunFacts, values: execute.Values) -> Any:
@@ -522,8 +522,9 @@ class _Task:
 
         def failed(failure: Failure, traceback: Optional[str]) -> None:
             values.failures[name] = failure
-            message = {"ev": "failed", "name": name, "class": failure.class_name, "message": clean(failure.message)}
-            self._lines.send({**message, "traceback": traceback, "seconds": time.perf_counter() - begun})
+            message = {"ev": "failed", "name": name, "class": failure.class_name, "skipped": failure.skipped}
+            message.update(message=clean(failure.message), traceback=traceback)
+            self._lines.send({**message, "seconds": time.perf_counter() - begun})
 
         variable = self._variables.get(name)
         try:
@@ -544,7 +545,7 @@ class _Task:
         except Skip as skip:
             self._end_copy(skip)
             report.log(f"{name} skipped: {clean(text_of(skip))}")
-            failed(Failure("Skip", text_of(skip)), None)
+            failed(Failure.skip(text_of(skip)), None)
             return
         except BaseException as error:
             self._end_copy(error)

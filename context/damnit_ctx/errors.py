@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: What is stored as the class of a skip, by DAMNIT too.
+SKIP = "Skip"
 
 
 class Skip(Exception):
@@ -22,38 +26,50 @@ class ContextFileErrors(RuntimeError):
 
 
 class Failure:
-    """How a variable ended without a value: class and message of its exception.
+    """How a variable ended without a value: it failed, with class and message of its exception, or it was skipped.
 
     Only the words are kept, not the exception: it may have been raised in another process.
     """
 
-    __slots__ = ("class_name", "message")
+    __slots__ = ("class_name", "message", "skipped")
 
-    def __init__(self, class_name: str, message: str) -> None:
+    def __init__(self, class_name: str, message: str, skipped: bool = False) -> None:
         self.class_name = class_name
         self.message = message
+        self.skipped = skipped
+
+    @classmethod
+    def skip(cls, message: str) -> Failure:
+        """The variable chose not to run, or what it depends on did."""
+        return cls(SKIP, message, skipped=True)
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """The failure that an exception stands for."""
-        return cls(class_name(error), text_of(error))
+        return cls(class_name(error), text_of(error), isinstance(error, Skip))
+
+    @classmethod
+    def received(cls, how: Mapping[str, Any]) -> Failure:
+        """From a message of the worker; an older one knows a skip by the name of its class."""
+        name = how["class"]
+        return cls(name, how["message"], how.get("skipped", name == SKIP))
 
     @property
     def is_harmless(self) -> bool:
         """Did the variable choose not to run, or lacks the run its source?"""
-        return self.class_name in ("Skip", "SourceNameError")
+        return self.skipped or self.class_name == "SourceNameError"
 
 
 def class_name(error: BaseException) -> str:
     """The name under which an exception is told and stored.
 
-    Some names mean something wherever they are read, in DAMNIT too: ``Skip`` is a skip. A skip goes by that name
+    Some names mean something to those who read what is stored: to DAMNIT, ``Skip`` is a skip. A skip goes by that name
     whatever its class is called, and a class of the user's that only has such a name is told with its module.
     """
     if isinstance(error, Skip):
-        return "Skip"
+        return SKIP
     cls = type(error)
-    meant = {"DependencyError": "damnit_ctx.errors", "SourceNameError": "extra_data", "StorageError": "", "Skip": ""}
+    meant = {"DependencyError": "damnit_ctx.errors", "SourceNameError": "extra_data", "StorageError": "", SKIP: ""}
     home = meant.get(cls.__name__)
     if home is None or (home and f"{cls.__module__}.".startswith(home + ".")):
         return cls.__name__
@@ -111,6 +127,8 @@ def missing_dependencies(names: list[str], failures: dict[str, Failure]) -> Fail
     """
     failed = [(name, failures[name]) for name in names if name in failures]
     if not failed:
-        return Failure("Skip", "Dependencies returned no data:" + "".join(f"\n- {name!r}" for name in names))
-    kind = "Skip" if all(failure.is_harmless for _, failure in failed) else "DependencyError"
-    return Failure(kind, str(DependencyError(failed)))
+        return Failure.skip("Dependencies returned no data:" + "".join(f"\n- {name!r}" for name in names))
+    words = str(DependencyError(failed))
+    if all(failure.is_harmless for _, failure in failed):
+        return Failure.skip(words)
+    return Failure("DependencyError", words)

@@ -147,7 +147,7 @@ def arguments(variable: Variable, facts: RunFacts, values: Values, names: Mappin
             if what in facts.parameters:
                 kwargs[argument] = facts.parameters[what]
             elif not optional:
-                return Failure("Skip", f"no value was given for the parameter {what!r} (argument {argument!r})")
+                return Failure.skip(f"no value was given for the parameter {what!r} (argument {argument!r})")
         elif kind == "mymdc":
             if not optional:
                 return Failure(
@@ -167,7 +167,7 @@ def arguments(variable: Variable, facts: RunFacts, values: Values, names: Mappin
     if missing:
         return missing_dependencies(missing, values.failures)
     if variable.job is not None and outcome is None:
-        return Failure("Skip", _NO_JOB_FOR_MOCK if facts.mock else _NO_JOB)
+        return Failure.skip(_NO_JOB_FOR_MOCK if facts.mock else _NO_JOB)
     return kwargs
 
 
@@ -234,7 +234,7 @@ def execute_all(variables: Variables, facts: RunFacts, label: str) -> Results:
 
 
 def _as_exception(failure: Failure) -> Exception:
-    if failure.class_name == "Skip":
+    if failure.skipped:
         return Skip(failure.message)
     if failure.class_name == "DependencyError":
         error = DependencyError([])

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import numpy as np
 
 from . import plain_values, returned, sources
-from .errors import Failure
+from .errors import SKIP, Failure
 from .execute import NoValue
 from .returned import NotAsReturned
 
@@ -51,7 +51,9 @@ def _failure(file: Any, name: str) -> Optional[Failure]:
     errors = file.get(".errors")
     if errors is None or name not in errors:
         return None
-    return Failure(str(errors[name].attrs.get("type", "RuntimeError")), str(errors[name].asstr()[()]))
+    cls = str(errors[name].attrs.get("type", "RuntimeError"))
+    # In files a skip is known by this name alone, as DAMNIT writes them.
+    return Failure(cls, str(errors[name].asstr()[()]), skipped=cls == SKIP)
 
 
 def _value(group: Any) -> Any:

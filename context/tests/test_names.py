@@ -116,6 +116,25 @@ def test_a_skip_is_what_its_class_says(database):
         "after_dependency": "DependencyError",
     }
     assert "first" in child.of("after_dependency")["message"]
+    skipped = {event["name"]: event["skipped"] for event in child.events if event["ev"] == "failed"}
+    assert skipped == {name: name in ("skip", "after_skip") for name in classes}
+
+
+def test_how_dependencies_ended_is_told_by_a_field_and_was_by_the_name_of_the_class(database):
+    text = "from damnit_ctx import Variable\n" + "".join(
+        f"@Variable\ndef {name}(run): raise RuntimeError('computed again')\n"
+        f"@Variable\ndef after_{name}(run, x: 'var#{name}'): return 1\n"
+        for name in ("skip", "own", "before")
+    )
+    error = {"how": "error", "class": "Skip", "message": "no beam"}
+    ended = {"skip": {**error, "skipped": True}, "own": {**error, "skipped": False}, "before": error}
+    child = database(text).run("after_skip", "after_own", "after_before", ended=ended)
+    classes = {event["name"]: (event["class"], event["skipped"]) for event in child.events if event["ev"] == "failed"}
+    assert classes == {
+        "after_skip": ("Skip", True),
+        "after_own": ("DependencyError", False),
+        "after_before": ("Skip", True),
+    }
 
 
 def test_identifiers_are_compared_as_python_does(database):

@@ -55,7 +55,7 @@ pub fn run_command(
     cancelled: &AtomicBool,
     job: Option<&InJob>,
 ) {
-    report.say(&FromWorker::VariableStarted { id: task.id.clone(), name: command.variable.clone() });
+    report.say(&FromWorker::VariableStarted { of: task.attempt_id(), name: command.variable.clone() });
     let since = Instant::now();
     let mut problem = None;
     let mut cut_short = None;
@@ -71,7 +71,7 @@ pub fn run_command(
                 let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
                 job.exit_code.store(code as u8, Ordering::Relaxed);
             }
-            report.say(&FromWorker::CommandEnded { id: task.id.clone(), outcome: Box::new(outcome) });
+            report.say(&FromWorker::CommandEnded { of: task.attempt_id(), outcome: Box::new(outcome) });
         }
         Err(error) => {
             if let Some(job) = job {
@@ -89,10 +89,10 @@ pub fn run_command(
                 elapsed: 0.0,
                 tail: String::new(),
             };
-            report.say(&FromWorker::CommandEnded { id: task.id.clone(), outcome: Box::new(outcome) });
+            report.say(&FromWorker::CommandEnded { of: task.attempt_id(), outcome: Box::new(outcome) });
         }
     }
-    report.say(&FromWorker::TaskEnded { id: task.id.clone(), problem, cut_short });
+    report.say(&FromWorker::TaskEnded { of: task.attempt_id(), problem, cut_short });
 }
 
 /// Gives also where its output begins in the log.

@@ -124,7 +124,7 @@ impl Conversation<'_, '_> {
                             "run {}: {file} could not be read and was left out; values are of the other files",
                             self.task.run
                         );
-                        self.report.say(&FromWorker::Notice { id: self.task.id.clone(), message });
+                        self.report.say(&FromWorker::Notice { of: self.task.attempt_id(), message });
                     }
                     self.fragments.set_start_time(start_time);
                 }
@@ -142,7 +142,7 @@ impl Conversation<'_, '_> {
                     if self.progress.is_again(&name) {
                         continue;
                     }
-                    self.report.say(&FromWorker::VariableStarted { id: self.task.id.clone(), name });
+                    self.report.say(&FromWorker::VariableStarted { of: self.task.attempt_id(), name });
                 }
                 FromChild::Value(value) => {
                     let started_at = running.as_ref().map_or_else(unix_now, |running| running.started_at);
@@ -172,24 +172,19 @@ impl Conversation<'_, '_> {
                 FromChild::Nothing { name, seconds } => {
                     let call = self.call(running.take(), seconds, None);
                     if !self.is_transient(&name) {
-                        unless_about_its_name(self.fragments.nothing(&name, call))?;
+                        unless_about_its_name(self.fragments.without_value(&name, &Ended::Nothing, call))?;
                     }
                     self.progress.on_ended(&name, Ended::Nothing).map_err(io::Error::other)?;
                     self.ended(name, Outcome::Nothing, seconds);
                 }
-                FromChild::Failed { name, class, message, traceback, seconds } => {
+                FromChild::Failed { name, class, skipped, message, traceback, seconds } => {
                     let call = self.call(running.take(), seconds, traceback);
+                    let how = Ended::from_failure(class, message, skipped);
                     if !self.is_transient(&name) {
-                        unless_about_its_name(self.fragments.error(&name, &class, &message, call))?;
+                        unless_about_its_name(self.fragments.without_value(&name, &how, call))?;
                     }
-                    let how = Ended::Error { class: class.clone(), message: message.clone() };
-                    self.progress.on_ended(&name, how).map_err(io::Error::other)?;
-                    let outcome = if class == "Skip" {
-                        Outcome::Skipped { message }
-                    } else {
-                        Outcome::Error { class, message }
-                    };
-                    self.ended(name, outcome, seconds);
+                    self.progress.on_ended(&name, how.clone()).map_err(io::Error::other)?;
+                    self.ended(name, how.into(), seconds);
                 }
                 FromChild::Done { imported } => {
                     if !imported.is_empty() {
@@ -239,7 +234,7 @@ impl Conversation<'_, '_> {
     }
 
     fn ended(&self, name: String, outcome: Outcome, seconds: f64) {
-        self.report.say(&FromWorker::VariableEnded { id: self.task.id.clone(), name, outcome, seconds });
+        self.report.say(&FromWorker::VariableEnded { of: self.task.attempt_id(), name, outcome, seconds });
     }
 
     #[expect(clippy::unused_self, reason = "reads like its neighbours")]

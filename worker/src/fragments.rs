@@ -8,7 +8,10 @@ use std::{
 };
 
 use amore_results::{self as results, FragmentWriter, Provenance, StoredOutcome};
-use amore_wire::task::{FromWorker, Task};
+use amore_wire::{
+    ended::Ended,
+    task::{FromWorker, Task},
+};
 
 use crate::report::Report;
 
@@ -175,16 +178,30 @@ impl<'a> Fragments<'a> {
         Ok(())
     }
 
-    /// `None` was returned.
+    /// How a variable ended that has no value.
     ///
     /// # Errors
     /// The file's.
-    pub fn nothing(&mut self, name: &str, call: Call) -> Result<(), results::ResultsError> {
-        let provenance = self.provenance(name, StoredOutcome::Nothing, call);
-        self.writer()?.nothing(name, &provenance)
+    pub fn without_value(
+        &mut self,
+        name: &str,
+        how: &Ended,
+        call: Call,
+    ) -> Result<(), results::ResultsError> {
+        match how {
+            Ended::Nothing => {
+                let provenance = self.provenance(name, StoredOutcome::Nothing, call);
+                self.writer()?.nothing(name, &provenance)
+            }
+            Ended::Error { class, message } => self.error(name, class, message, call),
+            Ended::Skipped { message } => {
+                let provenance = self.provenance(name, StoredOutcome::Skipped, call);
+                self.writer()?.skipped(name, message, &provenance)
+            }
+        }
     }
 
-    /// An error or a skip (class "Skip").
+    /// An error.
     ///
     /// # Errors
     /// The file's.
@@ -195,8 +212,7 @@ impl<'a> Fragments<'a> {
         message: &str,
         call: Call,
     ) -> Result<(), results::ResultsError> {
-        let outcome = if class == "Skip" { StoredOutcome::Skipped } else { StoredOutcome::Error };
-        let provenance = self.provenance(name, outcome, call);
+        let provenance = self.provenance(name, StoredOutcome::Error, call);
         self.writer()?.error(name, class, message, &provenance)
     }
 
@@ -234,7 +250,7 @@ impl<'a> Fragments<'a> {
             self.places.insert(name, path.clone());
         }
         self.report.say(&FromWorker::Fragment {
-            id: self.task.id.clone(),
+            of: self.task.attempt_id(),
             proposal: self.task.proposal,
             run: self.task.run,
             path,

@@ -22,6 +22,7 @@ use amore_model::python_environment::{LEFT_OUT, PYTHONPATH, absolute_search_path
 use amore_wire::{
     VERSION,
     host::{FromHost, ToHost},
+    is_understood,
     task::ContextSource,
 };
 use nix::{
@@ -451,10 +452,14 @@ fn start(
         }
     };
     let (version, python_version, environment) = ready;
-    if version != VERSION {
+    if !is_understood(version) {
         let _ = process.kill();
         let _ = process.wait();
-        return Err(unusable(format!("its damnit_ctx speaks version {version}, this worker {VERSION}")));
+        let words = format!(
+            "the messages of its damnit_ctx are of version {version}, and this worker knows version {VERSION}"
+        );
+        let hint = "install damnit_ctx in this Python from the build of amore-worker";
+        return Err(HostError { hint: Some(hint.to_owned()), ..unusable(words) });
     }
     let children = Arc::new(Mutex::new(HashMap::new()));
     let gone = Arc::new(Mutex::new(false));

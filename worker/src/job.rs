@@ -13,7 +13,7 @@ use std::{
 };
 
 use amore_wire::{
-    VERSION,
+    VERSION, is_understood,
     sheet::{self, JobSheet},
     task::{FromWorker, Task},
 };
@@ -42,8 +42,11 @@ pub enum JobError {
     /// Not a sheet.
     #[error("the job's sheet {0} is none: {1}")]
     Sheet(PathBuf, #[source] serde_json::Error),
-    /// The coordinator is of another version.
-    #[error("the sheet is of version {0}, this worker of version {VERSION}: install both from one build")]
+    /// The coordinator is of a version that this worker does not understand.
+    #[error(
+        "the job's sheet is of version {0}, and this worker knows version {VERSION}: install amore and amore-worker from \
+         one build, on the nodes too"
+    )]
     Version(u32),
     /// Where it should write what happens.
     #[error("{0} cannot be written: {1}")]
@@ -71,7 +74,7 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     };
     let sheet: JobSheet =
         serde_json::from_slice(&text).map_err(|error| JobError::Sheet(sheet_path.to_owned(), error))?;
-    if sheet.version != VERSION {
+    if !is_understood(sheet.version) {
         return Err(JobError::Version(sheet.version));
     }
     if let Some(other) = claimed_by_another(sheet_path)? {

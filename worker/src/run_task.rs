@@ -38,7 +38,7 @@ const NO_PYTHON: &str = "PythonUnusable";
 
 /// Runs a task and reports its end. `job` tells of the Slurm job that we are in, if any.
 pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicBool, job: Option<&InJob>) {
-    report.say(&FromWorker::Started { id: task.id.clone() });
+    report.say(&FromWorker::Started { of: task.attempt_id() });
     if let Some(command) = &task.command {
         run_command(task, command, report, cancelled, job);
         return;
@@ -48,7 +48,7 @@ pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicB
         Ok(()) => None,
         Err(Stop::Host(error)) => {
             let HostError { message, hint, .. } = error;
-            report.say(&FromWorker::HostFailed { id: task.id.clone(), message: message.clone(), hint });
+            report.say(&FromWorker::HostFailed { of: task.attempt_id(), message: message.clone(), hint });
             Some(message)
         }
         Err(stop) => {
@@ -62,7 +62,7 @@ pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicB
             Some(words)
         }
     };
-    report.say(&FromWorker::TaskEnded { id: task.id.clone(), problem, cut_short });
+    report.say(&FromWorker::TaskEnded { of: task.attempt_id(), problem, cut_short });
 }
 
 fn execute(
@@ -118,7 +118,7 @@ fn execute(
             // A full disk ends the command, which says so once.
             if job.is_some() || !matches!(error, results::ResultsError::NoSpace { .. }) {
                 let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
-                report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+                report.say(&FromWorker::VariableEnded { of: task.attempt_id(), name, outcome, seconds: 0.0 });
             }
         }
     }
@@ -213,7 +213,7 @@ fn bury(
             unless_about_its_name(fragments.error(&name, class, message, call))?;
         }
         let outcome = Outcome::Error { class: class.clone(), message: message.clone() };
-        report.say(&FromWorker::VariableEnded { id: task.id.clone(), name, outcome, seconds: 0.0 });
+        report.say(&FromWorker::VariableEnded { of: task.attempt_id(), name, outcome, seconds: 0.0 });
     }
     Ok(())
 }
@@ -253,7 +253,7 @@ fn take_answers(
         .collect();
     for path in fragments {
         report.say(&FromWorker::Fragment {
-            id: task.id.clone(),
+            of: task.attempt_id(),
             proposal: task.proposal,
             run: task.run,
             path: path.clone(),
@@ -261,23 +261,15 @@ fn take_answers(
     }
     for (name, answer) in answers {
         let (class, message) = answer.error.clone().unwrap_or_default();
-        let (ended, outcome) = match answer.outcome {
-            results::StoredOutcome::Value => (None, Outcome::Value),
-            results::StoredOutcome::Nothing | results::StoredOutcome::Removed => {
-                (Some(Ended::Nothing), Outcome::Nothing)
-            }
-            results::StoredOutcome::Skipped => (
-                Some(Ended::Error { class: "Skip".to_owned(), message: message.clone() }),
-                Outcome::Skipped { message },
-            ),
-            results::StoredOutcome::Error => (
-                Some(Ended::Error { class: class.clone(), message: message.clone() }),
-                Outcome::Error { class, message },
-            ),
+        let outcome = match answer.outcome {
+            results::StoredOutcome::Value => Outcome::Value,
+            results::StoredOutcome::Nothing | results::StoredOutcome::Removed => Outcome::Nothing,
+            results::StoredOutcome::Skipped => Outcome::Skipped { message },
+            results::StoredOutcome::Error => Outcome::Error { class, message },
         };
-        progress.on_answered(name, ended);
-        let (id, name) = (task.id.clone(), name.clone());
-        report.say(&FromWorker::VariableEnded { id, name, outcome, seconds: 0.0 });
+        progress.on_answered(name, outcome.without_value());
+        let (of, name) = (task.attempt_id(), name.clone());
+        report.say(&FromWorker::VariableEnded { of, name, outcome, seconds: 0.0 });
     }
 }
 
@@ -289,19 +281,15 @@ fn give_up(
     report: &Report,
 ) -> Result<(), Stop> {
     for (name, how) in &task.give_up {
-        let Ended::Error { class, message } = how else { continue };
-        if progress.step(name).is_none_or(|step| step.transient) {
+        if *how == Ended::Nothing || progress.step(name).is_none_or(|step| step.transient) {
             continue;
         }
-        fragments.error(name, class, message, Call { started_at: unix_now(), ..Call::default() })?;
+        fragments.without_value(name, how, Call { started_at: unix_now(), ..Call::default() })?;
         progress.on_answered(name, Some(how.clone()));
-        let (class, message) = (class.clone(), message.clone());
-        let outcome =
-            if class == "Skip" { Outcome::Skipped { message } } else { Outcome::Error { class, message } };
         report.say(&FromWorker::VariableEnded {
-            id: task.id.clone(),
+            of: task.attempt_id(),
             name: name.clone(),
-            outcome,
+            outcome: how.clone().into(),
             seconds: 0.0,
         });
     }

@@ -16,7 +16,8 @@ use amore_model::{Problem, ProblemKind};
 use amore_wire::{
     VERSION,
     host::{FromChild, ToChild},
-    task::{ContextSource, FromWorker, Task, ToWorker},
+    is_understood,
+    task::{AttemptId, ContextSource, FromWorker, Task, ToWorker},
 };
 
 use crate::{
@@ -31,8 +32,11 @@ use crate::{
 /// A worker that cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The coordinator is of another version.
-    #[error("the coordinator speaks version {theirs}, this worker {VERSION}: install both from one build")]
+    /// The coordinator is of a version that this worker does not understand.
+    #[error(
+        "the coordinator's messages are of version {theirs}, and this worker knows version {VERSION}: install amore and \
+         amore-worker from one build"
+    )]
     Version {
         /// Its version.
         theirs: u32,
@@ -101,7 +105,7 @@ impl Serving {
         let mut draining = false;
         while let Ok(event) = inbox.recv() {
             match event {
-                Event::Request(ToWorker::Hello { version }) if version != VERSION => {
+                Event::Request(ToWorker::Hello { version }) if !is_understood(version) => {
                     return Err(ServeError::Version { theirs: version });
                 }
                 Event::Request(ToWorker::Hello { .. }) => {}
@@ -137,10 +141,11 @@ impl Serving {
     fn cancel(&mut self, id: &str) {
         if let Some(cancelled) = self.running.get(id) {
             cancelled.store(true, Ordering::Relaxed);
-        } else if let Some(position) = self.waiting.iter().position(|task| task.id == id) {
-            self.waiting.remove(position);
+        } else if let Some(position) = self.waiting.iter().position(|task| task.id == id)
+            && let Some(task) = self.waiting.remove(position)
+        {
             self.report.say(&FromWorker::TaskEnded {
-                id: id.to_owned(),
+                of: task.attempt_id(),
                 problem: Some("cancelled".to_owned()),
                 cut_short: None,
             });
@@ -205,7 +210,8 @@ fn describe_once(
     last: bool,
 ) -> Answered {
     let failed = |message: String, hint: Option<String>| {
-        report.say(&FromWorker::HostFailed { id: id.to_owned(), message, hint });
+        let of = AttemptId { task: id.to_owned(), number: None };
+        report.say(&FromWorker::HostFailed { of, message, hint });
     };
     // Nobody cancels a description: when it is not wanted any more, the worker ends.
     let host = match hosts.get(python, context, &AtomicBool::new(false)) {

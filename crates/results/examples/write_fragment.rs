@@ -129,6 +129,9 @@ fn write(directory: &Path, command: &Json) -> Anything<Json> {
             "value" => value(directory, &mut writer, name, entry, &provenance)?,
             "nothing" => writer.nothing(name, &provenance),
             "forget" => writer.forget(name, &provenance),
+            "error" if text(entry, "class")? == "Skip" => {
+                writer.skipped(name, text(entry, "message")?, &provenance)
+            }
             "error" => writer.error(name, text(entry, "class")?, text(entry, "message")?, &provenance),
             other => return Err(format!("unknown entry {other}").into()),
         };

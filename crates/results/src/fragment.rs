@@ -13,7 +13,7 @@ use crate::{
     h5::{H5Result, Node},
     names::{
         self, ERRORS, MOCK, NameError, OBJTYPE, PREVIEW, PROVENANCE, READY, REDUCED, RETURNED, SIDE_GROUPS,
-        START_TIME,
+        SKIP, START_TIME,
     },
     netcdf::{self, DimIds},
     output::Output,
@@ -117,7 +117,8 @@ impl FragmentWriter {
         self.store(name, StoredOutcome::Nothing, provenance, |_, _| Ok(()))
     }
 
-    /// Stores that a variable failed, or skipped the run (class "Skip"): an older value will be removed.
+    /// Stores that a variable failed: an older value will be removed. The class must not be DAMNIT's name for a skip
+    /// ("Skip"): DAMNIT goes by the name.
     ///
     /// # Errors
     /// A name that cannot be a place in a file; a full disk.
@@ -128,8 +129,31 @@ impl FragmentWriter {
         message: &str,
         provenance: &Provenance,
     ) -> Result<(), ResultsError> {
+        self.without_value(name, StoredOutcome::Error, class, message, provenance)
+    }
+
+    /// Stores that a variable skipped the run: an older value will be removed.
+    ///
+    /// # Errors
+    /// A name that cannot be a place in a file; a full disk.
+    pub fn skipped(
+        &mut self,
+        name: &str,
+        message: &str,
+        provenance: &Provenance,
+    ) -> Result<(), ResultsError> {
+        self.without_value(name, StoredOutcome::Skipped, SKIP, message, provenance)
+    }
+
+    fn without_value(
+        &mut self,
+        name: &str,
+        outcome: StoredOutcome,
+        class: &str,
+        message: &str,
+        provenance: &Provenance,
+    ) -> Result<(), ResultsError> {
         check_name(name)?;
-        let outcome = if class == "Skip" { StoredOutcome::Skipped } else { StoredOutcome::Error };
         // HDF5's text ends at the first NUL.
         let message = ArrayData::text(message.replace('\0', "\u{fffd}"));
         let class = class.replace('\0', "\u{fffd}");

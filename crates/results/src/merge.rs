@@ -229,7 +229,9 @@ fn list(root: &Node, metadata: &fs::Metadata) -> H5Result<Listing> {
         let Some(members) = root.get(group)? else { continue };
         for name in members.names()? {
             let outcome = match group {
-                names::ERRORS if members.open(&name)?.text_attribute("type")?.as_deref() == Some("Skip") => {
+                names::ERRORS
+                    if members.open(&name)?.text_attribute("type")?.as_deref() == Some(names::SKIP) =>
+                {
                     StoredOutcome::Skipped
                 }
                 names::ERRORS => StoredOutcome::Error,

@@ -25,6 +25,8 @@ pub(crate) const START_TIME: &str = "start_time";
 pub(crate) const MOCK: &str = "mock";
 /// Where errors are.
 pub(crate) const ERRORS: &str = ".errors";
+/// The class under which a skip is stored there: to DAMNIT, and of its files to us, an error of this class is one.
+pub(crate) const SKIP: &str = "Skip";
 /// Where summaries are.
 pub(crate) const REDUCED: &str = ".reduced";
 /// Where previews are.

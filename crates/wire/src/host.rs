@@ -190,9 +190,11 @@ pub enum FromChild {
     Failed {
         /// The variable.
         name: String,
-        /// Exception class. "Skip" is a skip, and nothing else has this name: another class that is called so is told with
-        /// its module.
+        /// Exception class; "Skip" of a skip.
         class: String,
+        /// Is it a skip? None from an older host: there every class "Skip" is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skipped: Option<bool>,
         /// Message.
         message: String,
         /// The user's traceback.

@@ -12,5 +12,17 @@ pub mod host;
 pub mod sheet;
 pub mod task;
 
-/// Version of both conversations. A peer with another version is refused with both numbers.
+/// Version of both conversations.
+///
+/// A message gets new fields under the same version, each with a default, and a reader leaves out fields that it does not
+/// know: so programs of two builds go on together while one of them is replaced. What a reader of this version would
+/// misunderstand takes the next number.
 pub const VERSION: u32 = 1;
+
+/// The oldest version that is still understood.
+pub const OLDEST_VERSION: u32 = 1;
+
+/// Is this version understood? A later one is not: its messages may mean something else.
+pub fn is_understood(version: u32) -> bool {
+    (OLDEST_VERSION..=VERSION).contains(&version)
+}

@@ -16,7 +16,7 @@ use crate::task::Task;
 /// The tasks of one Slurm job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSheet {
-    /// Must equal [`crate::VERSION`].
+    /// [`crate::VERSION`] of the coordinator.
     pub version: u32,
     /// Names the attempt; stands in the job's comment too.
     pub token: String,

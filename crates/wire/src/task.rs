@@ -124,6 +124,24 @@ pub struct Task {
     pub forget: Vec<String>,
 }
 
+impl Task {
+    /// What a worker calls this attempt.
+    pub fn attempt_id(&self) -> AttemptId {
+        AttemptId { task: self.id.clone(), number: Some(self.attempt) }
+    }
+}
+
+/// One attempt of a task: what a worker says is about this one, and may come when there is another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    /// The task's id.
+    #[serde(rename = "id")]
+    pub task: String,
+    /// Which attempt, from 1. None from an older version, and where there is only one.
+    #[serde(rename = "attempt", default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+}
+
 /// A command of the user's, ready to be executed: no shell reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
@@ -145,7 +163,7 @@ pub struct Command {
 pub enum ToWorker {
     /// Always first.
     Hello {
-        /// Must equal [`crate::VERSION`].
+        /// [`crate::VERSION`] of whoever says it.
         version: u32,
     },
     /// Execute a context file far enough to say what it declares.
@@ -225,6 +243,20 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What dependents are told of it; nothing if there is a value.
+    pub fn without_value(&self) -> Option<Ended> {
+        match self {
+            Outcome::Value => None,
+            Outcome::Nothing => Some(Ended::Nothing),
+            Outcome::Error { class, message } => {
+                Some(Ended::Error { class: class.clone(), message: message.clone() })
+            }
+            Outcome::Skipped { message } => Some(Ended::Skipped { message: message.clone() }),
+        }
+    }
+}
+
 /// Why a task in a Slurm job ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
@@ -246,7 +278,7 @@ pub enum CutShort {
 pub enum FromWorker {
     /// Always first.
     Hello {
-        /// Must equal [`crate::VERSION`].
+        /// [`crate::VERSION`] of whoever says it.
         version: u32,
         /// How many children run side by side.
         processes: u32,
@@ -262,8 +294,9 @@ pub enum FromWorker {
     },
     /// The Python could not be used at all.
     HostFailed {
-        /// The `Describe` or task concerned.
-        id: String,
+        /// The attempt concerned, or the `Describe`, which has no attempts.
+        #[serde(flatten)]
+        of: AttemptId,
         /// What happened, for the user.
         message: String,
         /// What to do.
@@ -271,8 +304,9 @@ pub enum FromWorker {
     },
     /// Something the user should know; the task goes on.
     Notice {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// In a sentence.
         message: String,
     },
@@ -292,20 +326,23 @@ pub enum FromWorker {
     Alive,
     /// A child started on the task.
     Started {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
     },
     /// A variable's function was called.
     VariableStarted {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// The variable.
         name: String,
     },
     /// A variable ended (its value may not be durable yet).
     VariableEnded {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// The variable.
         name: String,
         /// How.
@@ -316,15 +353,17 @@ pub enum FromWorker {
     },
     /// The command of a task ended by itself.
     CommandEnded {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// How.
         outcome: Box<JobOutcome>,
     },
     /// A fragment stands in `extracted_data/`, synced.
     Fragment {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// The proposal.
         proposal: Proposal,
         /// The run.
@@ -334,14 +373,35 @@ pub enum FromWorker {
     },
     /// Nothing more will come of this task.
     TaskEnded {
-        /// The task.
-        id: String,
+        /// The attempt.
+        #[serde(flatten)]
+        of: AttemptId,
         /// `None`, or why steps were left out (for example the run could not be opened, or it was cancelled).
         problem: Option<String>,
         /// It was cut short by what happened to its Slurm job: the rest may be tried again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut_short: Option<CutShort>,
     },
+}
+
+impl FromWorker {
+    /// The attempt that it is about, if it is about one.
+    pub fn attempt(&self) -> Option<&AttemptId> {
+        match self {
+            FromWorker::Hello { .. }
+            | FromWorker::Described { .. }
+            | FromWorker::Placed { .. }
+            | FromWorker::Alive => None,
+            FromWorker::HostFailed { of, .. }
+            | FromWorker::Notice { of, .. }
+            | FromWorker::Started { of }
+            | FromWorker::VariableStarted { of, .. }
+            | FromWorker::VariableEnded { of, .. }
+            | FromWorker::CommandEnded { of, .. }
+            | FromWorker::Fragment { of, .. }
+            | FromWorker::TaskEnded { of, .. } => Some(of),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,15 @@ use crate::{
 
 impl Session<'_> {
     pub(super) fn on_worker(&mut self, message: FromWorker) -> Result<(), Failure> {
+        // What stands in a fragment is welcome, whoever made it.
+        if !matches!(message, FromWorker::Fragment { .. })
+            && let Some(of) = message.attempt()
+            && let Some(&position) = self.by_id.get(&of.task)
+            && !self.tasks[position].state.hears(of.number)
+        {
+            tracing::debug!(?message, "words of an attempt that is not the present one");
+            return Ok(());
+        }
         match message {
             FromWorker::Hello { .. }
             | FromWorker::Alive
@@ -27,7 +36,8 @@ impl Session<'_> {
             FromWorker::Described { id, variables, problems } => {
                 self.on_described(&id, Ok(describe::complete(variables, problems)));
             }
-            FromWorker::HostFailed { id, hint, message } => {
+            FromWorker::HostFailed { of, hint, message } => {
+                let id = of.task;
                 if self.is_described_as(&id) {
                     let mut failure = Failure::new(message);
                     failure.hint = hint;
@@ -40,8 +50,8 @@ impl Session<'_> {
                     self.requests.iter_mut().for_each(|request| request.listener.tell(&event));
                 }
             }
-            FromWorker::Notice { id, message } => {
-                if let Some(&position) = self.by_id.get(&id) {
+            FromWorker::Notice { of, message } => {
+                if let Some(&position) = self.by_id.get(&of.task) {
                     let index = self.tasks[position].request;
                     let request = &mut self.requests[index];
                     if request.told.insert(message.clone()) {
@@ -49,11 +59,11 @@ impl Session<'_> {
                     }
                 }
             }
-            FromWorker::Started { id } => self.on_started(&id),
-            FromWorker::VariableEnded { id, name, outcome, seconds } => {
-                self.on_variable(&id, name, outcome, seconds)
+            FromWorker::Started { of } => self.on_started(&of.task),
+            FromWorker::VariableEnded { of, name, outcome, seconds } => {
+                self.on_variable(&of.task, name, outcome, seconds)
             }
-            FromWorker::CommandEnded { id, outcome } => self.on_command_ended(&id, *outcome),
+            FromWorker::CommandEnded { of, outcome } => self.on_command_ended(&of.task, *outcome),
             FromWorker::Fragment { proposal, run, path, .. } => {
                 self.collect(FragmentNote { proposal, run, path })
             }
@@ -61,8 +71,8 @@ impl Session<'_> {
                 return Err(Failure::new(problem.unwrap_or_else(|| "no space left for results".to_owned()))
                     .hint(NO_SPACE));
             }
-            FromWorker::TaskEnded { id, problem, cut_short: _ } => {
-                if let Some(&position) = self.by_id.get(&id) {
+            FromWorker::TaskEnded { of, problem, cut_short: _ } => {
+                if let Some(&position) = self.by_id.get(&of.task) {
                     self.end_task(position, problem);
                 }
             }

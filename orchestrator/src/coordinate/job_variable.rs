@@ -15,7 +15,7 @@ use amore_plan::{Pattern, PlannedJob};
 use amore_results::{Answer, Scalar, StoredOutcome, answered, read_scalar};
 use amore_wire::{
     ended::Ended,
-    task::{Command, Outcome, Task},
+    task::{Command, Task},
 };
 
 use super::{
@@ -250,15 +250,7 @@ impl Session<'_> {
             .map(|&other| &self.tasks[other])
             .filter(|other| other.request == task.request)
             .find_map(|other| other.results.outcomes.get(name))?;
-        match outcome {
-            Outcome::Error { class, message } => {
-                Some(Ended::Error { class: class.clone(), message: message.clone() })
-            }
-            Outcome::Skipped { message } => {
-                Some(Ended::Error { class: "Skip".to_owned(), message: message.clone() })
-            }
-            Outcome::Value | Outcome::Nothing => None,
-        }
+        outcome.without_value().filter(|how| *how != Ended::Nothing)
     }
 
     /// Is the same command under way for another request? They would share the directory.

@@ -91,6 +91,16 @@ impl TaskState {
         }
     }
 
+    /// Does what a worker says of this attempt count? A worker that was given up may still speak of an earlier one. Words
+    /// without a number are of an older version, and those from a Slurm job are known by its token.
+    pub fn hears(&self, attempt: Option<u32>) -> bool {
+        match (self, attempt) {
+            (_, None) | (TaskState::InJob { .. } | TaskState::Ended { .. }, _) => true,
+            (TaskState::Running { attempt: present }, Some(attempt)) => *present == attempt,
+            (TaskState::Waiting { .. } | TaskState::Ready { .. }, Some(_)) => false,
+        }
+    }
+
     /// The next state.
     ///
     /// # Errors
@@ -184,17 +194,9 @@ impl TaskResults {
             if !step.changes.is_empty() {
                 next.again.push(name.to_owned());
             }
-            match self.outcomes.get(name) {
-                Some(Outcome::Value) | None => next.given.push(name.to_owned()),
-                Some(Outcome::Nothing) => {
-                    next.ended.insert(name.to_owned(), Ended::Nothing);
-                }
-                Some(Outcome::Error { class, message }) => {
-                    let how = Ended::Error { class: class.clone(), message: message.clone() };
-                    next.ended.insert(name.to_owned(), how);
-                }
-                Some(Outcome::Skipped { message }) => {
-                    let how = Ended::Error { class: "Skip".to_owned(), message: message.clone() };
+            match self.outcomes.get(name).and_then(Outcome::without_value) {
+                None => next.given.push(name.to_owned()),
+                Some(how) => {
                     next.ended.insert(name.to_owned(), how);
                 }
             }
@@ -237,6 +239,20 @@ mod tests {
     }
 
     #[test]
+    fn words_of_an_earlier_attempt_change_nothing() {
+        let first = TaskState::new([]).next(TaskMove::Dispatched).unwrap();
+        assert!(first.hears(Some(1)) && !first.hears(Some(2)));
+        let lost = first.next(TaskMove::WorkerLost).unwrap();
+        assert!(!lost.hears(Some(1)));
+        let second = lost.next(TaskMove::Dispatched).unwrap();
+        assert!(second.hears(Some(2)) && !second.hears(Some(1)));
+        // A worker of the version before does not number its words.
+        assert!(second.hears(None));
+        // A job's are told apart by its token before.
+        assert!(lost.next(TaskMove::Submitting("t".to_owned())).unwrap().hears(Some(1)));
+    }
+
+    #[test]
     fn what_is_stored_is_not_computed_again() {
         let mut results = TaskResults::default();
         results.outcomes.insert("a".to_owned(), Outcome::Value);
@@ -250,6 +266,6 @@ mod tests {
         assert_eq!(next.steps, ["c", "d"]);
         assert_eq!(next.again, ["b", "e"]);
         assert_eq!(next.given, ["a"]);
-        assert_eq!(next.ended["b"], Ended::Error { class: "Skip".to_owned(), message: "no beam".to_owned() });
+        assert_eq!(next.ended["b"], Ended::Skipped { message: "no beam".to_owned() });
     }
 }

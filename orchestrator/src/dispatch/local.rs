@@ -8,7 +8,7 @@ use std::{
 };
 
 use amore_wire::{
-    VERSION,
+    VERSION, is_understood,
     task::{FromWorker, ToWorker},
 };
 use tokio::{
@@ -93,10 +93,10 @@ impl LocalWorker {
                 .hint("amore and amore-worker must come from one build: install both again")
         })?;
         if let FromWorker::Hello { version, .. } = &message
-            && *version != VERSION
+            && !is_understood(*version)
         {
             return Err(Failure::new(format!(
-                "the worker speaks version {version}, this is version {VERSION}"
+                "the messages of amore-worker are of version {version}, and this program knows version {VERSION}"
             ))
             .hint("install amore and amore-worker from one build"));
         }

@@ -64,7 +64,7 @@ fn rows_carry_values_attributes_and_provenance() {
     };
     writer.value("number", &Value { attrs, ..scalar(&three) }, &provenance(5)).unwrap();
     writer.error("bad", "ValueError", "no such thing", &provenance(5)).unwrap();
-    writer.error("skip", "Skip", "not now", &provenance(5)).unwrap();
+    writer.skipped("skip", "not now", &provenance(5)).unwrap();
     writer.nothing("none", &provenance(5)).unwrap();
     writer.forget("gone", &provenance(5)).unwrap();
     let quiet = Value { summary: None, ..scalar(&three) };

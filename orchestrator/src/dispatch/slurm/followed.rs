@@ -297,6 +297,8 @@ impl Followed {
 
 #[cfg(test)]
 mod tests {
+    use amore_wire::task::AttemptId;
+
     use super::*;
     use crate::dispatch::slurm::answers::{ACCOUNTED, parse_accounting, parse_queue};
 
@@ -316,8 +318,12 @@ mod tests {
         parse_accounting(&format!("7|{state}|0:0|n1|main||None|sbatch"), &ACCOUNTED).unwrap().1
     }
 
+    fn of() -> AttemptId {
+        AttemptId { task: "t".to_owned(), number: Some(1) }
+    }
+
     fn task_ended(cut_short: Option<CutShort>) -> FromWorker {
-        FromWorker::TaskEnded { id: "t".to_owned(), problem: None, cut_short }
+        FromWorker::TaskEnded { of: of(), problem: None, cut_short }
     }
 
     const fn s(seconds: u64) -> Duration {
@@ -451,7 +457,7 @@ mod tests {
         let t = Instant::now();
         let cancelled = queue("CANCELLED", "n1", TOKEN);
         let mut job = known(t);
-        job.on_worker(&FromWorker::Started { id: "t".to_owned() }, t);
+        job.on_worker(&FromWorker::Started { of: of() }, t);
         let running = accounting("RUNNING");
         assert_eq!(job.on_look(Some(&cancelled), Some(&running), false, t), None);
         assert!(
@@ -460,11 +466,11 @@ mod tests {
         assert_eq!(job.over(t + s(5)).unwrap().end, JobEnd::Cancelled { by: Some("root".to_owned()) });
         // Where accounting is silent there is nothing to wait for; where it lags, only so long.
         let mut job = known(t);
-        job.on_worker(&FromWorker::Started { id: "t".to_owned() }, t);
+        job.on_worker(&FromWorker::Started { of: of() }, t);
         assert!(job.on_look(Some(&cancelled), None, false, t).is_some());
         assert_eq!(job.over(t + s(2)).unwrap().end, JobEnd::Cancelled { by: None });
         let mut job = known(t);
-        job.on_worker(&FromWorker::Started { id: "t".to_owned() }, t);
+        job.on_worker(&FromWorker::Started { of: of() }, t);
         assert_eq!(job.on_look(Some(&cancelled), Some(&running), false, t), None);
         assert!(job.on_look(Some(&cancelled), Some(&running), false, t + s(9)).is_some());
     }

@@ -34,7 +34,13 @@ impl News {
 mod tests {
     use std::{fs::File, io::Write};
 
+    use amore_wire::task::AttemptId;
+
     use super::*;
+
+    fn started(task: &str) -> FromWorker {
+        FromWorker::Started { of: AttemptId { task: task.to_owned(), number: None } }
+    }
 
     #[test]
     fn lines_are_read_when_they_are_whole() {
@@ -44,9 +50,9 @@ mod tests {
         assert_eq!(news.read(), []);
         let mut file = File::create(&path).unwrap();
         file.write_all(b"{\"ev\":\"started\",\"id\":\"a\"}\n{\"ev\":\"star").unwrap();
-        assert_eq!(news.read(), [FromWorker::Started { id: "a".to_owned() }]);
+        assert_eq!(news.read(), [started("a")]);
         assert_eq!(news.read(), []);
         file.write_all(b"ted\",\"id\":\"b\"}\nrubbish\n").unwrap();
-        assert_eq!(news.read(), [FromWorker::Started { id: "b".to_owned() }]);
+        assert_eq!(news.read(), [started("b")]);
     }
 }

@@ -1,0 +1,137 @@
+//! Every message as it crosses, line by line: a change of one is seen here first. What an earlier version wrote
+//! (`recorded/`) stays readable.
+
+mod samples;
+
+use std::{collections::BTreeSet, fmt::Debug, fs, path::Path};
+
+use amore_wire::{
+    OLDEST_VERSION, VERSION,
+    ended::Ended,
+    host::{FromChild, FromHost, ToChild, ToHost},
+    is_understood,
+    task::{AttemptId, FromWorker, ToWorker},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+fn lines<T: Serialize>(messages: &[T]) -> String {
+    messages.iter().map(|message| serde_json::to_string(message).unwrap() + "\n").collect()
+}
+
+fn read<T: DeserializeOwned>(lines: &str) -> Vec<T> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}")))
+        .collect()
+}
+
+/// Pins the messages under this name, and compares them with those that the first version wrote. Since then these fields
+/// have been added to messages.
+fn pin<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messages: &[T], added: &[&str]) {
+    let written = lines(messages);
+    assert_eq!(read::<T>(&written), messages);
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, written);
+    });
+
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages/recorded").join(format!("{name}.jsonl"));
+    let recorded = fs::read_to_string(&path).unwrap();
+    // What the first version wrote is read, and nothing is read into it.
+    assert_eq!(read::<Value>(&lines(&read::<T>(&recorded))), read::<Value>(&recorded));
+    // What the first version reads, it finds where it was.
+    let mut as_before: Vec<Value> = read(&written);
+    for message in as_before.iter_mut().filter_map(Value::as_object_mut) {
+        message.retain(|field, _| !added.contains(&field.as_str()));
+    }
+    assert_eq!(as_before, read::<Value>(&recorded));
+}
+
+/// Is there a message of each kind?
+macro_rules! complete {
+    ($messages:expr, $kind:ident: $($variant:ident),+) => {{
+        let named = |message: &$kind| match message { $($kind::$variant { .. } => stringify!($variant)),+ };
+        let found: BTreeSet<&str> = $messages.iter().map(named).collect();
+        assert_eq!(found, BTreeSet::from([$(stringify!($variant)),+]));
+    }};
+}
+
+#[test]
+fn what_a_worker_is_told() {
+    let messages = samples::to_worker();
+    complete!(messages, ToWorker: Hello, Describe, Run, Cancel, Drain);
+    pin("to_worker", &messages, &[]);
+}
+
+#[test]
+fn what_a_worker_says() {
+    let messages = samples::from_worker();
+    complete!(messages, FromWorker: Hello, Described, HostFailed, Notice, Placed, Alive, Started, VariableStarted,
+        VariableEnded, CommandEnded, Fragment, TaskEnded);
+    pin("from_worker", &messages, &["attempt"]);
+}
+
+#[test]
+fn the_sheet_of_a_job() {
+    pin("sheet", &samples::sheets(), &[]);
+}
+
+#[test]
+fn what_a_host_is_told() {
+    let messages = samples::to_host();
+    complete!(messages, ToHost: Fork, Preload);
+    pin("to_host", &messages, &[]);
+}
+
+#[test]
+fn what_a_host_says() {
+    let messages = samples::from_host();
+    complete!(messages, FromHost: Ready, Unusable, Forked, Exited);
+    pin("from_host", &messages, &[]);
+}
+
+#[test]
+fn what_a_child_is_told() {
+    let messages = samples::to_child();
+    complete!(messages, ToChild: Describe, Run, Taken, Free);
+    pin("to_child", &messages, &[]);
+}
+
+#[test]
+fn what_a_child_says() {
+    let messages = samples::from_child();
+    complete!(messages, FromChild: Described, Opened, CannotStart, Started, Value, Chunk, Kept, Nothing, Failed, Done);
+    pin("from_child", &messages, &["skipped"]);
+}
+
+#[test]
+fn a_skip_is_told_by_a_field_and_to_the_first_version_by_its_class() {
+    let all = samples::ended();
+    let written = lines(&all);
+    assert_eq!(
+        written.lines().collect::<Vec<_>>(),
+        [
+            r#"{"how":"nothing"}"#,
+            r#"{"how":"error","class":"KeyError","message":"no beam"}"#,
+            r#"{"how":"error","class":"Skip","message":"no beam","skipped":false}"#,
+            r#"{"how":"error","class":"Skip","message":"no beam","skipped":true}"#,
+        ]
+    );
+    assert_eq!(read::<Ended>(&written), all);
+    let before = r#"{"how":"error","class":"Skip","message":"no beam"}"#;
+    assert_eq!(read::<Ended>(before), [Ended::Skipped { message: "no beam".to_owned() }]);
+}
+
+#[test]
+fn a_later_version_is_not_understood() {
+    assert!(is_understood(OLDEST_VERSION) && is_understood(VERSION));
+    assert!(!is_understood(VERSION + 1) && !is_understood(OLDEST_VERSION - 1));
+}
+
+#[test]
+fn fields_of_a_later_version_are_left_out() {
+    let line = r#"{"ev":"started","id":"t","attempt":2,"of_a_later_version":{"a":1}}"#;
+    let of = AttemptId { task: "t".to_owned(), number: Some(2) };
+    assert_eq!(read::<FromWorker>(line), [FromWorker::Started { of }]);
+}
