@@ -6,7 +6,6 @@ use std::{
     process::ExitCode,
 };
 
-use amore_ledger::{Phase, TaskRow};
 use amore_model::{JobId, Proposal, Run};
 use amore_run_table::{Cell, TableFilter};
 use amore_wire::task::NotComputed;
@@ -14,10 +13,7 @@ use serde_json::json;
 
 use super::{log::last_not_computed, open, output, variable_name};
 use crate::{
-    coordinate::{
-        ledger_place,
-        memory::{RequestDetail, TaskFacts, TaskSpec},
-    },
+    coordinate::remembered::{Phase, Remembered, RememberedTask},
     database_dir::DatabaseDir,
     dispatch::slurm::client,
     failure::Failure,
@@ -54,8 +50,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
     let mut under_way = BTreeSet::new();
-    if ledger_place::exists(&dir) {
-        let (told, open) = story(&dir, proposal, arguments).await?;
+    if let Some(remembered) = Remembered::open(&dir).await? {
+        let (told, open) = story(&remembered, proposal, arguments).await?;
         links.extend(told);
         under_way = open;
     }
@@ -177,17 +173,15 @@ fn clock(at: f64) -> String {
 }
 
 /// What a task computes.
-fn names(task: &TaskRow) -> String {
-    let spec = serde_json::from_value::<TaskSpec>(task.spec.clone());
-    spec.map(|spec| spec.planned.names().join(", ")).unwrap_or_default()
+fn names(task: &RememberedTask) -> String {
+    task.names().join(", ")
 }
 
 /// What a task that cannot begin waits for, of the others of its run.
-fn waits(task: &TaskRow, all: &[TaskRow], last: Option<&(String, String)>) -> Option<Link> {
+fn waits(task: &RememberedTask, all: &[RememberedTask], last: Option<&(String, String)>) -> Option<Link> {
     let words = match task.phase {
         Phase::Waiting => {
-            let open =
-                |id: &&String| all.iter().find(|other| other.id == **id && other.phase != Phase::Ended);
+            let open = |id: &&String| all.iter().find(|other| other.id == **id && !other.has_ended());
             let before: Vec<String> = task.waits_for.iter().filter_map(|id| open(&id)).map(names).collect();
             format!("{} waits for {}", names(task), before.join("; "))
         }
@@ -203,39 +197,35 @@ fn waits(task: &TaskRow, all: &[TaskRow], last: Option<&(String, String)>) -> Op
 
 /// What the ledger tells of it; and the variables that are under way.
 async fn story(
-    dir: &DatabaseDir,
+    remembered: &Remembered,
     proposal: Proposal,
     arguments: &Arguments,
 ) -> Result<(Vec<Link>, BTreeSet<String>), Failure> {
-    let ledger = ledger_place::open_to_read(dir).await?;
-    let scope = ledger_place::scope(dir);
-    let failed = |error| ledger_place::failed(&error);
-    let tasks = ledger.tasks_of_run(&scope, proposal, arguments.run, 200).await.map_err(failed)?;
-    let computes = |spec: &serde_json::Value| {
-        let Some(name) = &arguments.variable else { return true };
-        serde_json::from_value::<TaskSpec>(spec.clone()).is_ok_and(|spec| spec.planned.is_about(name))
-    };
-    let wanted: Vec<_> = tasks.iter().filter(|task| computes(&task.spec)).collect();
+    let tasks = remembered.tasks_of_run(proposal, arguments.run).await?;
+    let wanted: Vec<&RememberedTask> = tasks
+        .iter()
+        .filter(|task| arguments.variable.as_ref().is_none_or(|name| task.is_about(name)))
+        .collect();
     let mut links = Vec::new();
-    for row in ledger.requests(&scope, false).await.map_err(failed)? {
-        if wanted.iter().any(|task| task.request == row.request.id) {
-            let asked = serde_json::from_value::<RequestDetail>(row.request.detail)
-                .map(|detail| match (detail.asked.matches.as_slice(), detail.asked.names.as_slice()) {
+    for request in remembered.requests().await? {
+        if wanted.iter().any(|task| task.request == request.id) {
+            let asked = request
+                .asked
+                .map(|asked| match (asked.matches.as_slice(), asked.names.as_slice()) {
                     ([], []) => String::new(),
                     (matches, []) => format!(" for titles with {}", matches.join(", ")),
                     (_, names) => format!(" for {}", names.join(", ")),
                 })
                 .unwrap_or_default();
             links.push(Link {
-                at: Some(row.request.created),
+                at: Some(request.created),
                 kind: "request".to_owned(),
-                words: format!("{} asked{asked}", row.request.by_user),
+                words: format!("{} asked{asked}", request.by_user),
             });
         }
     }
     let mut last_words: BTreeMap<&str, (String, String)> = BTreeMap::new();
-    for row in ledger.events_of_run(&scope, proposal, arguments.run).await.map_err(failed)? {
-        let event = row.event;
+    for event in remembered.events_of_run(proposal, arguments.run).await? {
         let task = event.task.as_ref().and_then(|id| wanted.iter().find(|task| task.id == *id));
         if task.is_some() || event.task.is_none() {
             if let Some(task) = task {
@@ -249,17 +239,9 @@ async fn story(
     }
     links.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));
     links.extend(wanted.iter().filter_map(|task| waits(task, &tasks, last_words.get(task.id.as_str()))));
-    let under_way = tasks
-        .iter()
-        .filter(|task| task.phase != Phase::Ended)
-        .filter_map(|task| serde_json::from_value::<TaskSpec>(task.spec.clone()).ok())
-        .flat_map(|spec| spec.planned.names())
-        .collect();
-    let open: Vec<JobId> = wanted
-        .iter()
-        .filter(|task| task.phase != Phase::Ended)
-        .filter_map(|task| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok()?.job)
-        .collect();
+    let under_way = tasks.iter().filter(|task| !task.has_ended()).flat_map(RememberedTask::names).collect();
+    let open: Vec<JobId> =
+        wanted.iter().filter(|task| !task.has_ended()).filter_map(|task| task.job().cloned()).collect();
     let mut by_cluster: BTreeMap<Option<String>, Vec<JobId>> = BTreeMap::new();
     for job in open {
         by_cluster.entry(job.cluster.clone()).or_default().push(job);

@@ -5,17 +5,13 @@ use std::{
     process::ExitCode,
 };
 
-use amore_ledger::TaskRow;
-use amore_model::{JobId, Notice, Urgency};
+use amore_model::{JobId, Notice};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::output;
 use crate::{
-    coordinate::{
-        ledger_place,
-        memory::{TaskFacts, TaskSpec},
-    },
+    coordinate::remembered::{Remembered, RememberedTask},
     database_dir::DatabaseDir,
     dispatch::slurm::{answers::Seen, client, reasons},
     failure::Failure,
@@ -33,17 +29,13 @@ pub struct Arguments {
 }
 
 struct Line {
-    task: TaskRow,
-    variables: Vec<String>,
-    job: Option<JobId>,
+    task: RememberedTask,
     seen: Option<Seen>,
-    /// Its end is wanted.
-    cancelling: bool,
 }
 
 impl Line {
     fn phase(&self) -> &'static str {
-        if self.cancelling { "cancelling" } else { self.task.phase.word() }
+        if self.task.is_being_cancelled() { "cancelling" } else { self.task.phase.word() }
     }
 }
 
@@ -51,7 +43,10 @@ impl Line {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;
-    let lines = if ledger_place::exists(&dir) { lines(&dir).await? } else { Vec::new() };
+    let lines = match Remembered::open(&dir).await? {
+        Some(remembered) => lines(&remembered).await?,
+        None => Vec::new(),
+    };
     if arguments.json {
         let rows: Vec<_> = lines.iter().map(as_json).collect();
         output::say_json(&rows)?;
@@ -63,15 +58,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
-    let ledger = ledger_place::open_to_read(dir).await?;
-    let tasks =
-        ledger.open_tasks(&ledger_place::scope(dir)).await.map_err(|error| ledger_place::failed(&error))?;
+async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
+    let tasks = remembered.open_tasks().await?;
     // Without Slurm's word the ledger's is shown.
-    let facts = |task: &TaskRow| serde_json::from_value::<TaskFacts>(task.facts.clone()).ok();
-    let job = |task: &TaskRow| facts(task)?.job;
-    let clusters: BTreeSet<Option<String>> = tasks.iter().filter_map(job).map(|job| job.cluster).collect();
-    let mut queue = HashMap::new();
+    let clusters: BTreeSet<Option<String>> =
+        tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
+    let mut queue: HashMap<JobId, Seen> = HashMap::new();
     for cluster in clusters {
         match client::queue(cluster.as_deref()).await {
             Ok(found) => queue.extend(found),
@@ -86,13 +78,8 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
     Ok(tasks
         .into_iter()
         .map(|task| {
-            let job = job(&task);
-            let variables = serde_json::from_value::<TaskSpec>(task.spec.clone())
-                .map(|spec| spec.planned.names())
-                .unwrap_or_default();
-            let seen = job.as_ref().and_then(|job| queue.get(job)).cloned();
-            let cancelling = facts(&task).is_some_and(|facts| facts.journey.cancelled);
-            Line { task, variables, job, seen, cancelling }
+            let seen = task.job().and_then(|job| queue.get(job)).cloned();
+            Line { task, seen }
         })
         .collect())
 }
@@ -100,9 +87,9 @@ async fn lines(dir: &DatabaseDir) -> Result<Vec<Line>, Failure> {
 fn as_json(line: &Line) -> serde_json::Value {
     json!({
         "proposal": line.task.proposal, "run": line.task.run, "task": line.task.id,
-        "urgency": Urgency::of_priority(line.task.priority).word(), "phase": line.phase(), "attempt": line.task.attempt, "variables": line.variables,
-        "job": line.job.as_ref().map(|job| job.number.to_string()),
-        "cluster": line.job.as_ref().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| &seen.state),
+        "urgency": line.task.urgency.word(), "phase": line.phase(), "attempt": line.task.attempt, "variables": line.task.names(),
+        "job": line.task.job().map(|job| job.number.to_string()),
+        "cluster": line.task.job().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| &seen.state),
         "reason": line.seen.as_ref().map(|seen| &seen.reason),
         "waiting": line.seen.as_ref().filter(|seen| seen.waits()).map(|seen| reasons::meaning(&seen.reason).word()),
         "nodes": line.seen.as_ref().map(|seen| &seen.nodes),
@@ -121,15 +108,16 @@ fn as_table(lines: &[Line]) -> String {
             Some(seen) => (seen.state.clone(), seen.nodes.clone()),
             None => (String::new(), String::new()),
         };
-        let mut variables = line.variables.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        if line.variables.len() > 3 {
+        let names = line.task.names();
+        let mut variables = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > 3 {
             variables.push_str(", …");
         }
         table.add_row([
             line.task.run.to_string(),
             variables,
             line.phase().to_owned(),
-            line.job.as_ref().map(ToString::to_string).unwrap_or_default(),
+            line.task.job().map(ToString::to_string).unwrap_or_default(),
             state,
             place,
         ]);

@@ -32,9 +32,6 @@ use crate::{
 /// The table that the remembered things belong to: its `db_id`. After "starting from scratch" it is another one.
 const TABLE: &str = "run_table";
 
-/// Where among what was asked for an attempt the clusters stand.
-const CLUSTERS: &str = "clusters";
-
 /// How long the story of what is over is kept: longer than a beamtime and the questions after it.
 const KEPT_SECONDS: f64 = 90.0 * 86_400.0;
 
@@ -79,6 +76,49 @@ pub struct RequestDetail {
     pub urgency: Urgency,
     /// What its tasks have in common.
     pub common: Common,
+}
+
+/// What an attempt asked Slurm for, as the ledger keeps it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttemptAsked {
+    /// Time limit.
+    pub time_minutes: u32,
+    /// CPUs of the task.
+    pub cpus: Option<u32>,
+    /// Memory of the node in MiB.
+    pub mem_mib: Option<u64>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Nodes.
+    pub nodes: Option<u32>,
+    /// Features of the node.
+    pub constraint: Option<String>,
+    /// Tasks.
+    pub ntasks: Option<u32>,
+    /// Account.
+    pub account: Option<String>,
+    /// QOS.
+    pub qos: Option<String>,
+    /// Clusters, as the setting names them.
+    pub clusters: Option<String>,
+}
+
+impl AttemptAsked {
+    fn of(asked: &JobAsked) -> Self {
+        AttemptAsked {
+            time_minutes: asked.time_minutes,
+            cpus: asked.cpus,
+            mem_mib: asked.mem_mib,
+            gpus: asked.gpus,
+            nodes: asked.nodes,
+            constraint: asked.constraint.clone(),
+            ntasks: asked.ntasks,
+            account: asked.account.clone(),
+            qos: asked.qos.clone(),
+            clusters: asked.clusters.clone(),
+        }
+    }
 }
 
 /// The ledger in the hands of the owner.
@@ -272,11 +312,7 @@ impl Memory {
             token: token.to_owned(),
             partition: asked.partition.clone(),
             reservation: asked.reservation.clone(),
-            asked: serde_json::json!({
-                "time_minutes": asked.time_minutes, "cpus": asked.cpus, "mem_mib": asked.mem_mib,
-                "gpus": asked.gpus, "nodes": asked.nodes, "constraint": asked.constraint,
-                "ntasks": asked.ntasks, "account": asked.account, "qos": asked.qos, CLUSTERS: asked.clusters,
-            }),
+            asked: serde_json::to_value(AttemptAsked::of(asked)).unwrap_or_default(),
             submitted: Some(now()),
             ..AttemptRow::default()
         };
@@ -308,7 +344,8 @@ impl Memory {
         let Some(row) = self.ledger.find_token(token).await.map_err(|error| failed(&error))? else {
             return Ok(Clusters::Ours);
         };
-        let clusters = Clusters::of(row.asked.get(CLUSTERS).and_then(|value| value.as_str()));
+        let asked = serde_json::from_value::<AttemptAsked>(row.asked.clone()).unwrap_or_default();
+        let clusters = Clusters::of(asked.clusters.as_deref());
         self.attempts.insert(token.to_owned(), row);
         Ok(clusters)
     }

@@ -21,6 +21,9 @@ pub mod ledger_place;
 pub mod memory;
 pub mod owner;
 pub mod queue;
+#[cfg(test)]
+mod recorded_rows;
+pub mod remembered;
 pub mod session;
 pub mod tasks;
 pub mod tracker;

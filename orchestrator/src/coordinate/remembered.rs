@@ -1,0 +1,191 @@
+//! What the ledger remembers of a directory, decoded for those who show it. A row of another version may hold what this
+//! one does not understand: then that part is not known, and the rest is shown.
+
+pub use amore_ledger::Phase;
+use amore_ledger::{EventRow, Ledger, NewEvent, RequestRow, TaskRow};
+use amore_model::{JobId, Proposal, Run, Urgency};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    ledger_place,
+    memory::{RequestDetail, TaskFacts, TaskSpec},
+};
+use crate::{database_dir::DatabaseDir, failure::Failure, trigger::user_request::UserRequest};
+
+/// So many tasks of a run are looked at, the newest first.
+const TASKS_OF_RUN: u32 = 200;
+
+/// A task.
+#[derive(Debug)]
+pub struct RememberedTask {
+    /// Its id.
+    pub id: String,
+    /// The id of its request.
+    pub request: String,
+    /// The proposal.
+    pub proposal: Proposal,
+    /// The run.
+    pub run: Run,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The number of its present or last attempt.
+    pub attempt: u32,
+    /// Ids of the tasks that must have ended before it begins.
+    pub waits_for: Vec<String>,
+    spec: Option<TaskSpec>,
+    facts: Option<TaskFacts>,
+}
+
+impl RememberedTask {
+    fn of(row: TaskRow) -> Self {
+        RememberedTask {
+            spec: decode("spec", &row.id, row.spec),
+            facts: decode("facts", &row.id, row.facts),
+            id: row.id,
+            request: row.request,
+            proposal: row.proposal,
+            run: row.run,
+            urgency: Urgency::of_priority(row.priority),
+            phase: row.phase,
+            attempt: row.attempt,
+            waits_for: row.waits_for,
+        }
+    }
+
+    /// Has it ended?
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// What it computes, for people.
+    pub fn names(&self) -> Vec<String> {
+        self.spec.as_ref().map(|spec| spec.planned.names()).unwrap_or_default()
+    }
+
+    /// Does it compute this variable, or execute its command?
+    pub fn is_about(&self, name: &str) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.planned.is_about(name))
+    }
+
+    /// Its Slurm job, if it has one.
+    pub fn job(&self) -> Option<&JobId> {
+        self.facts.as_ref()?.job.as_ref()
+    }
+
+    /// Is its job to end, and has not yet?
+    pub fn is_being_cancelled(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.journey.cancelled)
+    }
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct RememberedRequest {
+    /// Its id.
+    pub id: String,
+    /// When it came, in seconds since 1970.
+    pub created: f64,
+    /// Who asked.
+    pub by_user: String,
+    /// For what; none if it is not understood.
+    pub asked: Option<UserRequest>,
+}
+
+/// A line of a run's story.
+#[derive(Debug)]
+pub struct RememberedEvent {
+    /// When, in seconds since 1970.
+    pub at: f64,
+    /// What sort of event, in a word.
+    pub kind: String,
+    /// In a sentence.
+    pub message: String,
+    /// The id of the task that it is about.
+    pub task: Option<String>,
+}
+
+/// The ledger of a directory, to be looked at.
+pub struct Remembered {
+    ledger: Ledger,
+    scope: String,
+}
+
+impl Remembered {
+    /// Opens it; none if nothing has been remembered yet.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn open(dir: &DatabaseDir) -> Result<Option<Self>, Failure> {
+        if !ledger_place::exists(dir) {
+            return Ok(None);
+        }
+        let ledger = ledger_place::open_to_read(dir).await?;
+        Ok(Some(Remembered { ledger, scope: ledger_place::scope(dir) }))
+    }
+
+    /// The tasks that have not ended.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn open_tasks(&self) -> Result<Vec<RememberedTask>, Failure> {
+        let rows = self.ledger.open_tasks(&self.scope).await.map_err(|error| ledger_place::failed(&error))?;
+        Ok(rows.into_iter().map(RememberedTask::of).collect())
+    }
+
+    /// The tasks of a run, the newest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn tasks_of_run(&self, proposal: Proposal, run: Run) -> Result<Vec<RememberedTask>, Failure> {
+        let rows = self.ledger.tasks_of_run(&self.scope, proposal, run, TASKS_OF_RUN).await;
+        let rows = rows.map_err(|error| ledger_place::failed(&error))?;
+        Ok(rows.into_iter().map(RememberedTask::of).collect())
+    }
+
+    /// All requests.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn requests(&self) -> Result<Vec<RememberedRequest>, Failure> {
+        let rows =
+            self.ledger.requests(&self.scope, false).await.map_err(|error| ledger_place::failed(&error))?;
+        let request = |row: RequestRow| {
+            let request = row.request;
+            let detail: Option<RequestDetail> = decode("detail", &request.id, request.detail);
+            RememberedRequest {
+                id: request.id,
+                created: request.created,
+                by_user: request.by_user,
+                asked: detail.map(|detail| detail.asked),
+            }
+        };
+        Ok(rows.into_iter().map(request).collect())
+    }
+
+    /// The story of a run.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn events_of_run(&self, proposal: Proposal, run: Run) -> Result<Vec<RememberedEvent>, Failure> {
+        let rows = self.ledger.events_of_run(&self.scope, proposal, run).await;
+        let rows = rows.map_err(|error| ledger_place::failed(&error))?;
+        let event = |row: EventRow| {
+            let NewEvent { at, kind, message, task, .. } = row.event;
+            RememberedEvent { at, kind, message, task }
+        };
+        Ok(rows.into_iter().map(event).collect())
+    }
+}
+
+fn decode<T: DeserializeOwned>(what: &str, id: &str, value: Value) -> Option<T> {
+    match serde_json::from_value(value) {
+        Ok(decoded) => Some(decoded),
+        Err(error) => {
+            tracing::debug!(id, what, %error, "another version has written this");
+            None
+        }
+    }
+}
