@@ -1,14 +1,24 @@
 #!/usr/bin/env python3
-"""Which crate may depend on which: the house's directions, checked on `cargo metadata`.
+"""Checks who may use whom: crates (on `cargo metadata`), and modules (on the source).
 
-Exit code 1 and one line for each dependency that is not allowed.
+The modules of the orchestrator use one another in one direction; files with pure rules do no I/O; other programs are
+started, and the environment is read, in the files that are named here.
+
+Prints one line for each dependency that is not allowed, and for each exception that is no longer needed; the exit code
+is then 1.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ORCHESTRATOR = REPOSITORY / "orchestrator/src"
 
 #: Crate -> crates of ours that it may use.
 OURS = {
@@ -29,37 +39,236 @@ ONLY_IN = {
     "hdf5-metno-sys": ({"amore-results"}, "one crate links HDF5"),
     "sqlx": ({"amore-run-table", "amore-ledger"}, "one crate for each of the two stores speaks SQL"),
     "pyo3": ({"amore-context"}, "user code is never loaded into our programs"),
-    "tokio": ({"amore", "amore-run-table", "amore-ledger"}, "the model, the plan and the worker do no asynchronous I/O"),
+    "tokio": (
+        {"amore", "amore-run-table", "amore-ledger"},
+        "the model, the plan and the worker do no asynchronous I/O",
+    ),
 }
 
 #: Crates that must stay pure: no dependency that does I/O at all.
 PURE = {"amore-model", "amore-plan"}
 # None of these does any I/O.
-HARMLESS = {"serde", "serde_json", "thiserror", "unicode-ident", "unicode-normalization"}
+HARMLESS = {"serde", "serde_json", "strsim", "thiserror", "unicode-ident", "unicode-normalization"}
+
+#: Module of the orchestrator -> what it must not use, and why. A name that begins with `amore_` is a crate.
+MODULES = {
+    "trigger": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
+    "dispatch": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
+    "collect": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
+    "coordinate": ({"cli"}, "the coordinator works without a terminal, too"),
+    "cli": ({"amore_ledger", "amore_results"}, "the command line shows what the other modules give it"),
+}
+
+_JOB_END = "JobEnd is a term of Slurm, and still defined beside the rules that follow from it"
+_RUN_FILES = "a thin command around one function of the crate; nothing in between would have anything to do"
+
+#: (File, what it uses) -> why it may, though the rules above say that it may not.
+EXCEPTIONS = {
+    ("cli/explain.rs", "amore_results"): "reads a run's errors from its file, which has them in full",
+    ("cli/export.rs", "amore_results"): _RUN_FILES,
+    ("cli/verify.rs", "amore_results"): _RUN_FILES,
+    ("dispatch/slurm/answers.rs", "coordinate"): _JOB_END,
+    ("dispatch/slurm/followed.rs", "coordinate"): _JOB_END,
+    ("dispatch/slurm/lane.rs", "coordinate"): _JOB_END,
+    ("dispatch/slurm/look.rs", "coordinate"): _JOB_END,
+    ("dispatch/slurm/order.rs", "coordinate"): _JOB_END,
+}
+
+#: Files of crates that do I/O elsewhere, which hold rules only. (`clippy.toml` says the same for the crates in PURE.)
+PURE_FILES = [
+    "orchestrator/src/coordinate/after_command.rs",
+    "orchestrator/src/coordinate/after_job.rs",
+    "orchestrator/src/coordinate/after_refusal.rs",
+    "orchestrator/src/coordinate/queue.rs",
+    "orchestrator/src/coordinate/tracker.rs",
+    "orchestrator/src/coordinate/worker_crashes.rs",
+    "worker/src/task_progress.rs",
+]
+#: What such a file has no business with: clock, chance, and whatever is outside of the process.
+IMPURE = re.compile(
+    r"\b(?:std::(?:env|fs|io|net|os|process|thread)|(?:Instant|SystemTime)::now|tokio|nix|tempfile|getrandom|rand)\b"
+)
+
+#: Function (with those whose names begin with it) -> the only files that may call it, and why.
+ONLY_AT = {
+    "Command::new": (
+        {
+            "orchestrator/src/cli/doctor/programs.rs",
+            "orchestrator/src/cli/elsewhere.rs",
+            "orchestrator/src/dispatch/local.rs",
+            "orchestrator/src/dispatch/slurm/client.rs",
+            "worker/src/command.rs",
+            "worker/src/hosts.rs",
+        },
+        "these start other programs, with the environment and the limits that those need",
+    ),
+    "process::id": (
+        {
+            "crates/results/src/names.rs",
+            "crates/run-table/src/holders.rs",
+            "crates/run-table/src/migrate.rs",
+            "orchestrator/src/cli/foreground.rs",
+            "orchestrator/src/coordinate/accept.rs",
+            "orchestrator/src/coordinate/jobs_under_way.rs",
+            "orchestrator/src/coordinate/owner.rs",
+            "worker/src/command.rs",
+        },
+        "a process's number tells it from others on one host only, and only while it lives",
+    ),
+    "env::var": (
+        {
+            "context/src/lib.rs",
+            "orchestrator/src/cli/doctor/slurm.rs",
+            "orchestrator/src/cli/elsewhere.rs",
+            "orchestrator/src/cli/open.rs",
+            "orchestrator/src/coordinate/job_asked.rs",
+            "orchestrator/src/coordinate/ledger_place.rs",
+            "orchestrator/src/coordinate/owner.rs",
+            "orchestrator/src/dispatch/local.rs",
+            "orchestrator/src/dispatch/slurm/client.rs",
+            "orchestrator/src/dispatch/slurm/environment.rs",
+            "orchestrator/src/dispatch/slurm/script.rs",
+            "orchestrator/src/dispatch/slurm/site_file.rs",
+            "orchestrator/src/site.rs",
+            "worker/src/command.rs",
+            "worker/src/fragments.rs",
+            "worker/src/hosts.rs",
+            "worker/src/in_job.rs",
+            "worker/src/job.rs",
+            "worker/src/slurm_environment.rs",
+        },
+        "read it where the program starts, and pass the value on",
+    ),
+}
 
 
-def main() -> int:
-    """Compare the workspace with the rules."""
+def crates() -> Iterator[str]:
+    """Dependencies between crates that are not allowed."""
     answer = subprocess.run(
-        ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"], check=True, capture_output=True
+        ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"],
+        check=True,
+        capture_output=True,
+        cwd=REPOSITORY,
     )
-    wrong = []
     for package in json.loads(answer.stdout)["packages"]:
         name = package["name"]
         if name not in OURS:
-            wrong.append(f"{name}: not in the list of {sys.argv[0]}; say there what it may depend on")
+            yield f"{name}: not in the list of {sys.argv[0]}; add what it may depend on"
             continue
         for dependency in package["dependencies"]:
             if dependency["kind"] == "dev":
                 continue
             other = dependency["name"]
             if other.startswith("amore") and other not in OURS[name]:
-                wrong.append(f"{name} must not depend on {other}")
+                yield f"{name} must not depend on {other}"
             if other in ONLY_IN and name not in ONLY_IN[other][0]:
-                wrong.append(f"{name} must not depend on {other}: {ONLY_IN[other][1]}")
+                yield f"{name} must not depend on {other}: {ONLY_IN[other][1]}"
             if name in PURE and not other.startswith("amore") and other not in HARMLESS:
-                wrong.append(f"{name} is pure and must not depend on {other}")
-    print("\n".join(wrong) if wrong else "directions between crates: as they should be")
+                yield f"{name} is pure and must not depend on {other}"
+
+
+def source(file: Path) -> str:
+    """The text without comments, whose links to other modules are no dependencies."""
+    return re.sub(r"//[^\n]*", "", file.read_text())
+
+
+def without_tests(text: str) -> str:
+    """The source up to the tests at its end, which may do more than what they test."""
+    return text.partition("#[cfg(test)]\nmod ")[0]
+
+
+def expanded(tree: str) -> Iterator[str]:
+    """The paths of a `use` declaration: `a::{b, c::d}` is `a::b` and `a::c::d`."""
+    before, brace, rest = tree.partition("{")
+    if not brace:
+        yield tree.strip().partition(" as ")[0]
+        return
+    depth, start = 0, 0
+    inside = rest[: rest.rindex("}")]
+    for place, letter in enumerate(inside + ","):
+        depth += (letter == "{") - (letter == "}")
+        if letter == "," and depth == 0:
+            if part := inside[start:place].strip():
+                yield from (before.strip() + path for path in expanded(part))
+            start = place + 1
+
+
+def module_of(file: Path) -> list[str]:
+    """`cli/doctor/slurm.rs` is cli::doctor::slurm."""
+    parts = list(file.relative_to(ORCHESTRATOR).with_suffix("").parts)
+    return parts[:-1] if parts[-1] in ("mod", "main") else parts
+
+
+def used(file: Path) -> set[str]:
+    """Modules at the top of the orchestrator, and crates of ours, that a file uses."""
+    text = source(file)
+    declarations = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?use\s+([\w:{},*\s]+);", re.MULTILINE)
+    paths = [path for tree in declarations.findall(text) for path in expanded(re.sub(r"\s+", " ", tree))]
+    # Paths within expressions and types.
+    paths += re.findall(r"\b(?:crate|super|amore_\w+)(?:::\w+)+", declarations.sub("", text))
+    found = set()
+    for path in paths:
+        words = [word.strip() for word in path.split("::")]
+        if words[0] in ("self", "super"):
+            # A module of tests within the file is one deeper: its `super` is taken for that of the file, which is above it.
+            here = module_of(file)
+            while words and words[0] in ("self", "super"):
+                here = here[:-1] if words[0] == "super" else here
+                words = words[1:]
+            words = ["crate", *here, *words]
+        found.add(words[1] if words[0] == "crate" and len(words) > 1 else words[0])
+    return found
+
+
+def modules() -> Iterator[str]:
+    """Dependencies between modules that are not allowed, and exceptions that are not needed."""
+    needed = set()
+    for name, (forbidden, why) in MODULES.items():
+        files = [*(ORCHESTRATOR / name).rglob("*.rs"), *ORCHESTRATOR.glob(f"{name}.rs")]
+        if not files:
+            yield f"orchestrator/src/{name}: there is no such module; correct the rules of {sys.argv[0]}"
+        for file in sorted(files):
+            inside = str(file.relative_to(ORCHESTRATOR))
+            for other in sorted(used(file) & forbidden):
+                if (inside, other) in EXCEPTIONS:
+                    needed.add((inside, other))
+                else:
+                    yield f"orchestrator/src/{inside} must not use {other}: {why}"
+    for inside, other in sorted(set(EXCEPTIONS) - needed):
+        yield f"orchestrator/src/{inside} does not use {other} any more: remove the exception from {sys.argv[0]}"
+
+
+def rules() -> Iterator[str]:
+    """What files with pure rules do beyond that."""
+    for name in PURE_FILES:
+        file = REPOSITORY / name
+        if not file.exists():
+            yield f"{name}: there is no such file; correct PURE_FILES of {sys.argv[0]}"
+            continue
+        for call in sorted(set(IMPURE.findall(without_tests(source(file))))):
+            yield f"{name} holds rules only and must not use {call}: pass the value as an argument"
+
+
+def edges() -> Iterator[str]:
+    """Calls outside of the files that may do them, and files that do not call any more."""
+    sources = [
+        file
+        for folder in ("context/src", "crates", "orchestrator/src", "worker/src")
+        for file in (REPOSITORY / folder).rglob("*.rs")
+        if not {"tests", "examples", "benches"} & set(file.relative_to(REPOSITORY).parts)
+    ]
+    texts = {str(file.relative_to(REPOSITORY)): without_tests(source(file)) for file in sorted(sources)}
+    for call, (allowed, why) in ONLY_AT.items():
+        found = {name for name, text in texts.items() if re.search(rf"\b{call}\w*\(", text)}
+        yield from (f"{name} must not call {call}: {why}" for name in sorted(found - allowed))
+        for name in sorted(allowed - found):
+            yield f"{name} does not call {call} any more: remove it from the list in {sys.argv[0]}"
+
+
+def main() -> int:
+    """Compares the workspace with the rules."""
+    wrong = [*crates(), *modules(), *rules(), *edges()]
+    print("\n".join(wrong) if wrong else "directions between crates and modules: as they should be")
     return 1 if wrong else 0
 
 

@@ -53,7 +53,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let waiting = FragmentNote::scan(&dir)?;
     let total = waiting.len();
-    let mut collector = Collector::start(dir, &owner);
+    let mut collector = Collector::start(dir, owner.table(), owner.ownership());
     waiting.into_iter().for_each(|note| collector.give(note));
     let mut done = 0;
     let mut result = Ok(());

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{coordinate::owner::Owner, database_dir::DatabaseDir, failure::Failure};
+use crate::{database_dir::DatabaseDir, failure::Failure};
 
 mod rows;
 pub mod stale;
@@ -118,11 +118,11 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts for a directory that `owner` owns.
-    pub fn start(dir: DatabaseDir, owner: &Owner) -> Self {
+    /// Starts for a directory whose table may be written by virtue of `ownership`.
+    pub fn start(dir: DatabaseDir, table: Arc<RunTable>, ownership: Ownership) -> Self {
         let (give, inbox) = unbounded_channel();
         let (outbox, take) = unbounded_channel();
-        let task = tokio::spawn(work(dir, owner.table(), owner.ownership(), inbox, outbox));
+        let task = tokio::spawn(work(dir, table, ownership, inbox, outbox));
         Collector { give, take, task }
     }
 

@@ -170,7 +170,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Ready to take requests. The worker has been greeted.
     pub fn new(setup: &'a Setup, owner: Owner, worker: LocalWorker) -> Self {
-        let collector = Collector::start(setup.dir.clone(), &owner);
+        let collector = Collector::start(setup.dir.clone(), owner.table(), owner.ownership());
         Session {
             setup,
             owner,
