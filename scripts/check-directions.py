@@ -45,8 +45,8 @@ ONLY_IN = {
     ),
 }
 
-#: Crates that must stay pure: no dependency that does I/O at all.
-PURE = {"amore-model", "amore-plan"}
+#: Crates that must stay pure, and where they are: no dependency that does I/O at all, and the same clippy.toml.
+PURE = {"amore-model": "crates/model", "amore-plan": "crates/plan"}
 # None of these does any I/O.
 HARMLESS = {"serde", "serde_json", "strsim", "thiserror", "unicode-ident", "unicode-normalization"}
 
@@ -239,7 +239,12 @@ def modules() -> Iterator[str]:
 
 
 def rules() -> Iterator[str]:
-    """What files with pure rules do beyond that."""
+    """Pure crates without clippy's list of what they must not call, and what pure files of other crates do."""
+    lists = {f"{folder}/clippy.toml": REPOSITORY / folder / "clippy.toml" for folder in sorted(PURE.values())}
+    texts = {name: file.read_text() if file.exists() else "" for name, file in lists.items()}
+    for name, text in texts.items():
+        if text != max(texts.values(), key=len):
+            yield f"{name} is not the same as those of the other pure crates ({', '.join(texts)}): copy it"
     for name in PURE_FILES:
         file = REPOSITORY / name
         if not file.exists():

@@ -3,6 +3,7 @@
 //! `time_plan --shape chain|layers|star|glob --count 10000 --resources 3`, or without `--shape` with `{"variables": […]}` on standard
 //! input, as a context host describes a file. Prints one line of JSON. `--resources N` makes every variable one for the
 //! cluster, with one of N different resources in turn (the first of them none); `--transient N` each Nth transient.
+#![expect(clippy::disallowed_methods, reason = "this measures the crate, from outside of it")]
 
 use std::{
     error::Error,
