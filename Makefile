@@ -11,7 +11,7 @@ CLUSTER_TREE := $(abspath target/cluster/amore)
 export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build examples demo test test-rust test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
+.PHONY: help build examples demo check test test-parts test-rust test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,20 @@ demo: build ## Write a proposal in the EuXFEL format, process 20 runs and show t
 	@scripts/setup.sh demo
 	@PATH="$(BIN):$(VENVS)/demo/bin:$$PATH" ROOT="$(abspath target/demo)" demo/run.sh
 
-test: lint test-rust test-python test-peer ## Run all tests and checks
+check: ## Check what takes less than a minute once it is built: format, lints, directions, documents, libraries' tests
+	@scripts/setup.sh build
+	cargo fmt --all --check
+	scripts/check-directions.py
+	scripts/check-documents.py
+	cargo clippy --release --locked --workspace -- -D warnings
+	cargo test --release --locked --workspace --lib --test plan --quiet
+
+TEST_PARTS := lint test-rust test-python test-peer
+test: $(TEST_PARTS) ## Run all tests and checks
+
+# For CI, which runs them one by one.
+test-parts:
+	@echo $(TEST_PARTS)
 
 test-rust: build ## Run the Rust tests
 	@scripts/setup.sh postgres
@@ -44,17 +57,19 @@ test-python: examples ## Run the tests of the Python package and of the whole pi
 test-peer: examples ## Compare with DAMNIT 0.4.0, which reads our files
 	@scripts/setup.sh peer
 	@scripts/setup.sh test
-	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q tests/peer tests/table tests/real
+	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q -n 2 --dist loadfile tests/peer tests/table tests/real
 	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/peer/bin/python -m pytest -q tests/files
 
-lint: build ## Check formatting, lints, dependencies and the directions between crates
+lint: build ## Check formatting, lints, dependencies and their advisories, dependency directions, and documents
 	@scripts/setup.sh lint
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
-	$(VENVS)/lint/bin/ruff check context demo tests bench slurm-tests
+	scripts/check-advisories.sh
+	$(VENVS)/lint/bin/ruff check context demo tests bench slurm-tests scripts
 	$(VENVS)/lint/bin/mypy --config-file context/pyproject.toml context/damnit_ctx
 	scripts/check-directions.py
+	scripts/check-documents.py
 
 bench: examples ## Measure side by side with DAMNIT 0.4.0 (ONLY=name for one measure, QUICK=1 to try it); writes target/bench/report.json
 	@scripts/setup.sh demo

@@ -1,26 +1,45 @@
 #!/usr/bin/env bash
-# The tests of the Python package and of the whole pipe, in the interpreters that are found.
+# The tests of the Python package and the end-to-end tests, in the interpreters that are found. They wait more than they
+# compute: several run at a time, and the output of each is shown when it has ended.
 # CI=true fails without Python 3.9, 3.11 and 3.13.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venvs=$PWD/target/venvs
 export AMORE_BIN_DIR=${AMORE_BIN_DIR:-$PWD/target/release}
 export AMORE_TEST_PYTHON=$venvs/demo/bin/python
+# How many interpreters are tested at a time.
+at_once=3
 
-# Jobs of a Slurm that is only played are waited for more than they compute: some at a time, beside the others. What is
-# said of them is shown when they are over.
 logs=$(mktemp -d)
-trap 'kill "${slurm_fake:-}" 2>/dev/null || true; rm -rf "$logs"' EXIT
-"$venvs/test/bin/python" -m pytest -q -n 3 tests/slurm_fake >"$logs/slurm_fake" 2>&1 &
-slurm_fake=$!
-if ! "$venvs/test/bin/python" -m pytest -q tests/pipe tests/matrix; then
-    wait "$slurm_fake" || true
-    cat "$logs/slurm_fake"
-    exit 1
-fi
-wait "$slurm_fake" || { cat "$logs/slurm_fake"; exit 1; }
-slurm_fake=
-cat "$logs/slurm_fake"
+declare -A running=()
+failed=()
+trap 'kill "${running[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
+
+# start NAME COMMAND…: in the background.
+start() {
+    local name=$1
+    shift
+    "$@" >"$logs/$name" 2>&1 &
+    running[$name]=$!
+}
+
+# finish NAME…: waits for each, and shows what it printed.
+finish() {
+    local name
+    for name in "$@"; do
+        wait "${running[$name]}" || failed+=("$name")
+        unset "running[$name]"
+        echo "== $name"
+        cat "$logs/$name"
+    done
+}
+
+pytest=("$venvs/test/bin/python" -m pytest -q)
+start slurm_fake "${pytest[@]}" -n 3 tests/slurm_fake
+start pipe "${pytest[@]}" -n 2 tests/pipe tests/matrix
+finish pipe slurm_fake
+# After a failure, five more rounds of tests would only bury it.
+[ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
 
 # The package itself in each interpreter, in environments that hold what users' environments hold, and pytest.
 find_python() {
@@ -48,33 +67,21 @@ test_with() {
     PYTHONPATH=$PWD/context "$env/bin/python" -m pytest -q -p no:cacheprovider --timeout 300 context/tests
 }
 
-# Two at a time: these tests wait more than they compute. What each says is shown when it is over.
 found=()
-failed=()
-declare -A testing=()
-finish() {
-    local version=$1
-    wait "${testing[$version]}" || failed+=("$version")
-    unset "testing[$version]"
-    echo "== damnit_ctx in Python $version"
-    cat "$logs/$version"
-}
 for version in 3.9 3.10 3.11 3.12 3.13 3.14; do
     python=$(find_python "$version")
     [ -n "$python" ] || continue
-    found+=("$version")
-    test_with "$version" "$python" >"$logs/$version" 2>&1 &
-    testing[$version]=$!
-    if [ "${#found[@]}" -gt 1 ]; then finish "${found[-2]}"; fi
+    found+=("Python $version")
+    start "Python $version" test_with "$version" "$python"
+    if [ "${#found[@]}" -ge "$at_once" ]; then finish "${found[-at_once]}"; fi
 done
-[ "${#found[@]}" = 0 ] || finish "${found[-1]}"
+for name in "${found[@]}"; do
+    if [ -n "${running[$name]:-}" ]; then finish "$name"; fi
+done
 for wanted in 3.9 3.11 3.13; do
-    if [[ " ${found[*]-} " != *" $wanted "* ]]; then
+    if [[ " ${found[*]-} " != *"Python $wanted "* ]]; then
         echo "Python $wanted was not found: its tests were skipped" >&2
         [ "${CI:-}" != true ] || exit 1
     fi
 done
-if [ "${#failed[@]}" -gt 0 ]; then
-    echo "damnit_ctx failed in Python ${failed[*]}" >&2
-    exit 1
-fi
+[ "${#failed[@]}" = 0 ] || { echo "damnit_ctx failed in: ${failed[*]}" >&2; exit 1; }
