@@ -104,7 +104,6 @@ ONLY_AT = {
     ),
     "process::id": (
         {
-            "crates/results/src/names.rs",
             "crates/run-table/src/holders.rs",
             "crates/run-table/src/migrate.rs",
             "orchestrator/src/cli/foreground.rs",

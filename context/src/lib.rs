@@ -70,7 +70,7 @@ mod _core {
     /// SHA-256 of some bytes, hexadecimal.
     #[pyfunction]
     fn sha256(data: &[u8]) -> String {
-        Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(data))
     }
 
     /// Copies elements `start..start + count`, in C order, of a strided array to the memory at `destination`.

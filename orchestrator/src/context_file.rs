@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     // Some editors write a mark at the beginning; Python takes it as a part of the encoding.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     let path = in_real_folder(path);
-    let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex::encode(Sha256::digest(text.as_bytes()));
     let folders = folders(&path);
     let directory = path.parent().map(Path::to_owned);
     Ok(ContextSource { path, text, sha256, folders, directory })

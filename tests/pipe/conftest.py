@@ -103,6 +103,8 @@ class Database:
             "EFFECTS": str(self.effects),
             # Slurm has tests of its own.
             "AMORE_NO_SLURM": "1",
+            # Times are shown in local time: one that is not UTC, whatever the season and the machine.
+            "TZ": "CET-1",
         }
 
     def context(self, text: str) -> None:

@@ -44,7 +44,7 @@ def normalised(text: str, database: Database) -> str:
     text = text.replace(str(database.path), "<database>")
     user, host = re.escape(who()), re.escape(socket.gethostname())
     for pattern, name in (
-        (r"(?m)^\d\d:\d\d:\d\d ", "<time>   "),
+        (r"(?m)^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (CET )?", "<time>   "),
         (r"\b\d+(\.\d+)? s\b", "<seconds> s"),
         (rf"process \d+ of {user} on {host}", "process <pid> of <user> on <host>"),
         (rf" {user} (?=asked|on cluster)", " <user> "),

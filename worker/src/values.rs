@@ -248,8 +248,8 @@ fn attributes(attrs: &[(String, host::Attr)]) -> Result<Vec<(String, results::At
                 host::Attr::Numbers { dtype, shape, hex } => results::Attr::Numbers {
                     dtype: dtype.parse::<results::Dtype>().map_err(results::ResultsError::from)?,
                     shape: shape.clone(),
-                    bytes: from_hex(hex)
-                        .ok_or_else(|| broken(format!("attribute {name:?} is not hexadecimal")))?,
+                    bytes: hex::decode(hex)
+                        .map_err(|error| broken(format!("attribute {name:?} is not hexadecimal: {error}")))?,
                 },
             };
             Ok((name.clone(), attr))
@@ -291,29 +291,14 @@ fn unstorable_size(dtype: &str) -> Option<usize> {
     dtype.get(2..)?.split('[').next()?.parse().ok()
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{from_hex, unstorable_size};
+    use super::unstorable_size;
 
     #[test]
     fn what_cannot_be_stored_can_be_measured() {
         assert_eq!(unstorable_size("<M8[ns]"), Some(8));
         assert_eq!(unstorable_size(r#"{"size": 12, "fields": []}"#), Some(12));
         assert_eq!(unstorable_size("{"), None);
-    }
-
-    #[test]
-    fn attributes_cross_as_hexadecimal() {
-        assert_eq!(from_hex("00ff10"), Some(vec![0, 255, 16]));
-        assert_eq!(from_hex("0"), None);
-        assert_eq!(from_hex("zz"), None);
-        assert_eq!(from_hex(""), Some(vec![]));
     }
 }

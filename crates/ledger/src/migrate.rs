@@ -68,7 +68,7 @@ pub(crate) async fn applied(work: &mut dyn Work, place: &str, steps: &[Step]) ->
 }
 
 fn checksum_of(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(sql.as_bytes()))
 }
 
 #[cfg(test)]

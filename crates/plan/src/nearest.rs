@@ -92,16 +92,19 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
 ) -> Option<&'a str> {
-    let wanted: Vec<char> = name.chars().collect();
+    let letters = name.chars().count();
     let mut best: Option<&'a str> = None;
     // Always one more than is still good enough.
-    let mut limit = (wanted.len() / 3).max(1) + 1;
-    let mut rows = Rows::default();
+    let mut limit = (letters / 3).max(1) + 1;
     let candidates = candidates.into_iter();
     for candidate in candidates.clone() {
-        if let Some(edits) = rows.edits(&wanted, candidate, limit) {
-            limit = edits;
-            best = Some(candidate);
+        // There are at least as many edits as the lengths differ, which is known at once.
+        if candidate.chars().count().abs_diff(letters) < limit {
+            let edits = strsim::osa_distance(name, candidate);
+            if edits < limit {
+                limit = edits;
+                best = Some(candidate);
+            }
         }
     }
     best.or_else(|| {
@@ -110,56 +113,6 @@ pub(crate) fn nearest<'a>(
                 && (candidate.starts_with(name) || name.starts_with(candidate))
         })
     })
-}
-
-/// Buffers for the distance between two words.
-#[derive(Default)]
-struct Rows {
-    other: Vec<char>,
-    before_last: Vec<usize>,
-    last: Vec<usize>,
-    now: Vec<usize>,
-}
-
-impl Rows {
-    /// The number of edits, if it is below the limit.
-    fn edits(&mut self, wanted: &[char], candidate: &str, limit: usize) -> Option<usize> {
-        // Bytes are at least as many as letters: this never leaves out a candidate that is long enough.
-        if candidate.len() + limit <= wanted.len() {
-            return None;
-        }
-        self.other.clear();
-        self.other.extend(candidate.chars());
-        let other = &self.other;
-        if other.len().abs_diff(wanted.len()) >= limit {
-            return None;
-        }
-        self.last.clear();
-        self.last.extend(0..=other.len());
-        self.before_last.clone_from(&self.last);
-        self.now.clone_from(&self.last);
-        for (i, &a) in wanted.iter().enumerate() {
-            self.now[0] = i + 1;
-            let mut least = self.now[0];
-            for (j, &b) in other.iter().enumerate() {
-                let mut edits =
-                    (self.last[j] + usize::from(a != b)).min(self.last[j + 1] + 1).min(self.now[j] + 1);
-                if i > 0 && j > 0 && a == other[j - 1] && wanted[i - 1] == b {
-                    edits = edits.min(self.before_last[j - 1] + 1);
-                }
-                self.now[j + 1] = edits;
-                least = least.min(edits);
-            }
-            // A swap looks two rows back, so one row above the limit is not yet the end.
-            if least > limit {
-                return None;
-            }
-            std::mem::swap(&mut self.before_last, &mut self.last);
-            std::mem::swap(&mut self.last, &mut self.now);
-        }
-        let edits = self.last[other.len()];
-        (edits < limit).then_some(edits)
-    }
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ impl LargeArrayWriter {
         let stem = names::run_stem(proposal, run);
         let directory = extracted_data.join(ARRAYS).join(&stem);
         create_directories(extracted_data, &directory)?;
-        let token = format!("{}-{}", names::file_name_part(variable), names::random_hex());
+        let random = names::random_hex().doing("cannot name a file in", &directory)?;
+        let token = format!("{}-{random}", names::file_name_part(variable));
         let path = directory.join(format!("{token}{WRITING}"));
         fs::File::options().write(true).create_new(true).open(&path).doing("cannot create", &path)?;
         // Whoever collects it may be somebody else, who could not change its rights.

@@ -1,7 +1,7 @@
 //! Names: of variables, of files, of what lies in them.
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -82,11 +82,11 @@ pub(crate) fn check_netcdf(name: &str, what: &'static str) -> Result<(), NameErr
 }
 
 /// Eight hexadecimal digits that are not likely to come twice.
-pub(crate) fn random_hex() -> String {
-    // Each RandomState is keyed from the system's random numbers and then counted on.
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    format!("{:08x}", hasher.finish() as u32)
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub(crate) fn random_hex() -> io::Result<String> {
+    Ok(format!("{:08x}", getrandom::u32()?))
 }
 
 /// `p1234_r42`

@@ -32,7 +32,8 @@ pub(crate) struct Output {
 impl Output {
     /// A new file in `directory`, named `{stem}.{8 hex}.writing.h5` once it is on disk.
     pub(crate) fn create(directory: &Path, stem: &str, expected_bytes: u64) -> Result<Output, ResultsError> {
-        let token = format!("{stem}.{}", names::random_hex());
+        let random = names::random_hex().doing("cannot name a file in", directory)?;
+        let token = format!("{stem}.{random}");
         let path = directory.join(format!("{token}{WRITING}"));
         let file = File::in_memory(&path).writing(&path)?;
         let mut output = Output {

@@ -97,7 +97,7 @@ impl RunTable {
         if !accessible(&dir, AccessFlags::W_OK | AccessFlags::X_OK) {
             return Err(RunTableError::NotWritable { path: dir });
         }
-        let id: String = db_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(db_id);
         let draft = dir.join(format!(".{FILE_NAME}.{}.new", &id[..8]));
         let made = write_draft(&draft, proposal, id, extra).await.and_then(|()| publish(&draft, &path));
         let removed = fs::remove_file(&draft);

@@ -11,7 +11,7 @@ use amore_run_table::{Cell, TableFilter};
 use amore_wire::task::NotComputed;
 use serde_json::json;
 
-use super::{log::last_not_computed, open, output, variable_name};
+use super::{local_time, log::last_not_computed, open, output, variable_name};
 use crate::{
     coordinate::remembered::{Phase, Remembered, RememberedTask},
     database_dir::DatabaseDir,
@@ -127,13 +127,16 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .collect();
         output::say_json(&rows)?;
     } else {
-        for link in links {
-            let at = link.at.map_or_else(|| " ".repeat(8), clock);
-            output::say(format!(
-                "{at}  {:10} {}",
-                link.kind,
-                link.words.replace('\n', "\n                     ")
-            ));
+        let zone = local_time::zone();
+        let times: Vec<String> = links
+            .iter()
+            .map(|link| link.at.map(|at| local_time::in_zone(at, &zone)).unwrap_or_default())
+            .collect();
+        let width = times.iter().map(String::len).max().unwrap_or(0);
+        for (link, at) in links.iter().zip(times) {
+            let head = format!("{at:width$}  {:10} ", link.kind);
+            let words = link.words.replace('\n', &format!("\n{}", " ".repeat(head.len())));
+            output::say(format!("{head}{words}"));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -164,12 +167,6 @@ fn computed_again(file: &Path, name: &str) -> Option<Link> {
     let differs = rows.into_iter().find(|row| row.name == name)?.provenance?.differs?;
     let words = format!("it is computed again where another process or job needs it: {differs}");
     Some(Link { at: None, kind: "value".to_owned(), words })
-}
-
-/// Time of day in UTC.
-fn clock(at: f64) -> String {
-    let seconds = at as u64 % 86_400;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// What a task computes.

@@ -13,6 +13,7 @@ mod follow;
 mod foreground;
 mod init;
 mod jobs;
+mod local_time;
 mod log;
 mod migrate;
 mod new_id;

@@ -17,7 +17,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.db_dir.as_deref())?;
     dir.must_have_run_table()?;
     let table = open::for_writing(&dir).await?;
-    let id: String = open::random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex::encode(open::random_id()?);
     open::set_setting(&table, "db_id", amore_run_table::SettingValue::Text(id.clone())).await?;
     output::say(format!("New database id: {id}"));
     Ok(ExitCode::SUCCESS)

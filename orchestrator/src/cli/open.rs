@@ -61,9 +61,8 @@ pub async fn format_version(dir: &DatabaseDir) -> Result<i64, Failure> {
 /// Twenty random bytes: the id of a database.
 pub fn random_id() -> Result<[u8; 20], Failure> {
     let mut bytes = [0u8; 20];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| Failure::new(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(format!("the system gives no random numbers: {error}")))?;
     Ok(bytes)
 }
 

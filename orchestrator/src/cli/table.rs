@@ -4,12 +4,16 @@ use std::{collections::HashMap, process::ExitCode};
 
 use amore_run_table::{Cell, TableData, TableFilter};
 use comfy_table::{ContentArrangement, Table, presets};
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::{open, output};
+use super::{local_time, open, output};
 use crate::{coordinate::events::count, database_dir::DatabaseDir, failure::Failure};
 
-/// Characters of a cell in the terminal.
+/// Heading of the column with the start times of runs.
+const STARTED: &str = "Started";
+
+/// Maximum width of a cell on a terminal.
 const CELL_WIDTH: usize = 24;
 
 /// Show the run table, columns by title.
@@ -62,14 +66,14 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         output::say_json(&as_json(&data, arguments.names))?;
     } else if arguments.csv {
-        output::say(as_csv(&data, arguments.names));
+        output::say(as_csv(&data, arguments.names)?);
     } else {
         if data.rows.is_empty() && !arguments.run.is_empty() {
             return Err(Failure::new(format!("the table has no run {}", arguments.run.join(", ")))
                 .hint("`amore table` shows the runs that it has"));
         }
         let width = if arguments.wide { None } else { terminal_width() };
-        output::say(in_words(&data, arguments.names, width));
+        output::say(in_words(&data, arguments.names, width, &local_time::zone()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,9 +95,9 @@ struct Row {
 }
 
 impl Row {
-    /// When it began, as well as that is known: others write text here too.
-    fn started(&self) -> String {
-        self.start_time.map(utc).or_else(|| self.start_text.clone()).unwrap_or_default()
+    /// Its start time; other programs may have stored text.
+    fn started(&self, as_text: impl Fn(f64) -> String) -> String {
+        self.start_time.map(as_text).or_else(|| self.start_text.clone()).unwrap_or_default()
     }
 }
 
@@ -210,11 +214,12 @@ fn real(number: f64) -> String {
     }
 }
 
-fn short(cell: &Cell) -> String {
+fn short(cell: &Cell, zone: &TimeZone) -> String {
     let text = match cell {
         Cell::Integer { value } => value.to_string(),
         Cell::Number { value } => real(*value),
-        Cell::Timestamp { value } => utc(*value),
+        // Some zones have long names.
+        Cell::Timestamp { value } => return local_time::in_zone(*value, zone),
         Cell::Complex { re, im } => {
             format!("{}{}{}i", real(*re), if *im < 0.0 { "" } else { "+" }, real(*im))
         }
@@ -233,7 +238,7 @@ fn short(cell: &Cell) -> String {
     }
 }
 
-fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
+fn in_words(data: &Sheet, by_name: bool, width: Option<usize>, zone: &TimeZone) -> String {
     if data.rows.is_empty() {
         return "The table has no runs yet: `amore-proto reprocess RUN` fills it".to_owned();
     }
@@ -244,9 +249,12 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
         .filter(|column| data.rows.iter().any(|row| row.cells.contains_key(&column.name)))
         .collect();
     let headings: Vec<String> = shown.iter().map(|column| one_line(heading(column, by_name))).collect();
+    let started: Vec<String> =
+        data.rows.iter().map(|row| one_line(&row.started(|time| local_time::in_zone(time, zone)))).collect();
     let mut fits = shown.len();
     if let Some(width) = width {
-        let mut used = if several { 18 } else { 7 } + 22;
+        let widest = started.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(STARTED.len());
+        let mut used = if several { 18 } else { 7 } + widest + 3;
         fits = shown
             .iter()
             .zip(&headings)
@@ -255,7 +263,7 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
                     .rows
                     .iter()
                     .filter_map(|row| row.cells.get(&column.name))
-                    .map(|cell| short(cell).chars().count());
+                    .map(|cell| short(cell, zone).chars().count());
                 used += widest.max().unwrap_or(0).max(heading.chars().count().min(CELL_WIDTH)) + 3;
                 used <= width
             })
@@ -265,16 +273,14 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     let mut head: Vec<String> = if several { vec!["Proposal".to_owned()] } else { Vec::new() };
-    head.extend(["Run".to_owned(), "Started (UTC)".to_owned()]);
+    head.extend(["Run".to_owned(), STARTED.to_owned()]);
     head.extend(headings.into_iter().take(fits));
     table.set_header(head);
-    for row in &data.rows {
+    for (row, started) in data.rows.iter().zip(started) {
         let mut cells: Vec<String> = if several { vec![row.proposal.to_string()] } else { Vec::new() };
-        cells.push(row.run.to_string());
-        cells.push(one_line(&row.started()));
-        cells.extend(
-            shown[..fits].iter().map(|column| row.cells.get(&column.name).map(short).unwrap_or_default()),
-        );
+        cells.extend([row.run.to_string(), started]);
+        let text = |column: &&Column| row.cells.get(&column.name).map(|cell| short(cell, zone));
+        cells.extend(shown[..fits].iter().map(|column| text(column).unwrap_or_default()));
         table.add_row(cells);
     }
     let mut words = table.to_string();
@@ -285,25 +291,6 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>) -> String {
         ));
     }
     words
-}
-
-/// `2026-11-22 03:00:00`.
-fn utc(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return String::new();
-    }
-    let whole = seconds.floor() as i64;
-    let (days, of_day) = (whole.div_euclid(86_400), whole.rem_euclid(86_400));
-    // Civil date from days since 1970, in eras of 400 years that begin in March.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
 fn full(cell: &Cell) -> Value {
@@ -334,26 +321,22 @@ fn as_json(data: &Sheet, by_name: bool) -> Value {
     Value::Array(rows.collect())
 }
 
-fn as_csv(data: &Sheet, by_name: bool) -> String {
-    let quoted = |text: &str| {
-        if text.contains(['"', ',', '\n', '\r']) {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        } else {
-            text.to_owned()
-        }
-    };
-    let mut lines = Vec::with_capacity(data.rows.len() + 1);
-    let mut head = vec!["Proposal".to_owned(), "Run".to_owned(), "Timestamp".to_owned()];
-    head.extend(data.columns.iter().map(|column| quoted(heading(column, by_name))));
-    lines.push(head.join(","));
+/// For programs: times are in UTC, as DAMNIT's are. Ends without a line break.
+fn as_csv(data: &Sheet, by_name: bool) -> Result<String, Failure> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut write =
+        |cells: Vec<String>| writer.write_record(cells).map_err(|error| Failure::from_error(&error));
+    let headings = data.columns.iter().map(|column| heading(column, by_name).to_owned());
+    write(["Proposal", "Run", "Timestamp"].map(str::to_owned).into_iter().chain(headings).collect())?;
     for row in &data.rows {
-        let mut cells = vec![row.proposal.to_string(), row.run.to_string(), quoted(&row.started())];
-        cells.extend(data.columns.iter().map(|column| {
-            row.cells.get(&column.name).map(csv_cell).map_or_else(String::new, |c| quoted(&c))
-        }));
-        lines.push(cells.join(","));
+        let values =
+            data.columns.iter().map(|column| row.cells.get(&column.name).map(csv_cell).unwrap_or_default());
+        let head = [row.proposal.to_string(), row.run.to_string(), row.started(local_time::utc)];
+        write(head.into_iter().chain(values).collect())?;
     }
-    lines.join("\n")
+    let bytes = writer.into_inner().map_err(|error| Failure::new(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| Failure::from_error(&error))?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
 fn csv_cell(cell: &Cell) -> String {
@@ -363,7 +346,8 @@ fn csv_cell(cell: &Cell) -> String {
         Cell::Complex { re, im } => format!("{re}{im:+}j"),
         Cell::Text { value } => value.clone(),
         Cell::Error { class, message } => format!("{class}: {message}"),
-        other => short(other),
+        Cell::Timestamp { value } => local_time::utc(*value),
+        other => short(other, &TimeZone::UTC),
     }
 }
 
@@ -372,6 +356,11 @@ mod tests {
     use amore_model::{Proposal, Run};
 
     use super::*;
+
+    /// As in Hamburg, without a database of time zones.
+    fn hamburg() -> TimeZone {
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+    }
 
     fn data() -> Sheet {
         let column =
@@ -401,12 +390,12 @@ mod tests {
 
     #[test]
     fn the_table_in_words() {
-        insta::assert_snapshot!(in_words(&data(), false, None), @r#"
-        ┌─────┬─────────────────────┬──────────┬───────────────┬────────────┐
-        │ Run ┆ Started (UTC)       ┆ XGM [uJ] ┆ Note          ┆ Camera     │
-        ╞═════╪═════════════════════╪══════════╪═══════════════╪════════════╡
-        │ 7   ┆ 2026-11-22 08:07:03 ┆ 1003.82  ┆ say "hi", you ┆ ! KeyError │
-        └─────┴─────────────────────┴──────────┴───────────────┴────────────┘
+        insta::assert_snapshot!(in_words(&data(), false, None, &hamburg()), @r#"
+        ┌─────┬─────────────────────────┬──────────┬───────────────┬────────────┐
+        │ Run ┆ Started                 ┆ XGM [uJ] ┆ Note          ┆ Camera     │
+        ╞═════╪═════════════════════════╪══════════╪═══════════════╪════════════╡
+        │ 7   ┆ 2026-11-22 09:07:03 CET ┆ 1003.82  ┆ say "hi", you ┆ ! KeyError │
+        └─────┴─────────────────────────┴──────────┴───────────────┴────────────┘
         "#);
     }
 
@@ -416,37 +405,35 @@ mod tests {
         data.columns[0].title = "XGM\n\t[uJ] \u{1b}[31mred\u{7}".into();
         data.columns.truncate(2);
         data.rows[0].cells.insert("b".to_owned(), Cell::Text { value: "a\tb\rc\nd".into() });
-        let words = in_words(&data, false, None);
+        let words = in_words(&data, false, None, &hamburg());
         insta::assert_snapshot!(words, @r"
-        ┌─────┬─────────────────────┬──────────────────┬───────┐
-        │ Run ┆ Started (UTC)       ┆ XGM [uJ] [31mred ┆ Note  │
-        ╞═════╪═════════════════════╪══════════════════╪═══════╡
-        │ 7   ┆ 2026-11-22 08:07:03 ┆ 1003.82          ┆ a b c │
-        └─────┴─────────────────────┴──────────────────┴───────┘
+        ┌─────┬─────────────────────────┬──────────────────┬───────┐
+        │ Run ┆ Started                 ┆ XGM [uJ] [31mred ┆ Note  │
+        ╞═════╪═════════════════════════╪══════════════════╪═══════╡
+        │ 7   ┆ 2026-11-22 09:07:03 CET ┆ 1003.82          ┆ a b c │
+        └─────┴─────────────────────────┴──────────────────┴───────┘
         ");
         // Its width is that of the line.
-        assert_eq!(in_words(&data, false, Some(56)), words);
+        assert_eq!(in_words(&data, false, Some(60), &hamburg()), words);
         // Programs get it as it is.
         assert!(as_json(&data, false)[0]["values"].get("XGM\n\t[uJ] \u{1b}[31mred\u{7}").is_some());
-        let csv = as_csv(&data, false);
+        let csv = as_csv(&data, false).unwrap();
         assert!(csv.contains(",\"XGM\n\t[uJ] \u{1b}[31mred\u{7}\",Note\n"), "{csv}");
         assert!(csv.ends_with(",\"a\tb\rc\nd\""), "{csv}");
     }
 
     #[test]
     fn the_table_as_csv() {
-        insta::assert_snapshot!(as_csv(&data(), false), @r#"
+        insta::assert_snapshot!(as_csv(&data(), false).unwrap(), @r#"
         Proposal,Run,Timestamp,XGM [uJ],Note,Camera,Empty
         1234,7,2026-11-22 08:07:03,1003.8226,"say ""hi"", you",KeyError: 'x',
         "#);
     }
 
     #[test]
-    fn numbers_are_short_and_dates_right() {
+    fn numbers_are_short() {
         assert_eq!(real(0.000_012_345_67), "1.23457e-5");
         assert_eq!(real(1234.5), "1234.5");
         assert_eq!(real(1_000_000.0), "1000000");
-        assert_eq!(utc(0.0), "1970-01-01 00:00:00");
-        assert_eq!(utc(951_782_400.0), "2000-02-29 00:00:00");
     }
 }
