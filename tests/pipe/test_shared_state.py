@@ -10,6 +10,7 @@ import pytest
 
 from conftest import REPOSITORY, Database
 from state_kinds import ADDING, KINDS, Kinds, one_of_each
+from state_scenes import LATER, SCENES, filled
 
 
 def warnings(database: Database) -> list[dict[str, Any]]:
@@ -85,38 +86,9 @@ def test_nothing_is_warned_of_where_it_is_declared(database: Database) -> None:
     assert warnings(database) == []
 
 
-AFTER_A_DEATH = """
-TABLE = {}
-
-@Variable
-def fill(run):
-    effect("fill")
-    TABLE.update(left=1, right=2)
-    return "filled"
-
-@Variable
-def left(run, _: "var#fill"):
-    effect("left")
-    return TABLE["left"]
-
-@Variable
-def breaks(run, _: "var#left"):
-    DEATH
-
-@Variable
-def right(run, _: "var#fill", __: "var#breaks" = None):
-    effect("right")
-    return TABLE["right"]
-
-@Variable
-def undeclared(run, _: "var#breaks" = None):
-    return len(TABLE)
-"""
-
-
 @pytest.mark.parametrize("death", ["os.abort()", "os._exit(1)", "import time; time.sleep(60)"])
 def test_after_a_death_what_is_needed_is_left_again(database: Database, death: str) -> None:
-    database.context(AFTER_A_DEATH.replace("DEATH", death))
+    database.context(filled(death, writer="", reader=""))
     if "sleep" in death:
         database.amore("db-config", "variable_time", "1")
     database.amore("reprocess", "1", "2")
@@ -349,25 +321,20 @@ def read(run, n: "var#needed"): return TABLE["a"]
     assert database.rows(1) == {"needed": 4, "read": 4}
 
 
-def test_what_light_variables_do_not_see(database: Database) -> None:
-    """In DAMNIT variables with cluster=True are another process, which comes later; without Slurm it is the same here."""
-    database.context(
-        """
-SEEN = []
-@Variable(cluster=True)
-def heavy(run):
-    SEEN.append(1)
-    return len(SEEN)
-@Variable
-def light(run):
-    SEEN.append(2)
-    return len(SEEN)
-@Variable(cluster=True)
-def heavy_too(run): return len(SEEN)
-"""
-    )
-    database.amore("reprocess", "1")
-    assert database.rows(1) == {"heavy": 1, "light": 1, "heavy_too": 2}
+@pytest.mark.parametrize("name", SCENES)
+def test_scene_without_jobs(database: Database, name: str) -> None:
+    """As with a Slurm (tests/slurm_fake/test_state_in_jobs.py), but for how often functions are executed."""
+    scene = SCENES[name]
+    database.context(scene.context)
+    database.amore("reprocess", f"1-{scene.runs}")
+    for run in range(1, scene.runs + 1):
+        scene.check(database.rows(run))
+    assert database.executions() == scene.executions(scene.here)
+    assert database.leftovers() == []
+
+
+def test_check_tells_what_light_variables_do_not_see(database: Database) -> None:
+    database.context(LATER)
     assert "does not see what it leaves" in database.amore("check").stdout
 
 
