@@ -12,13 +12,14 @@ import pytest
 
 from conftest import REPOSITORY, programs
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("**/*.md"))]
 PROGRAMS = "amore|amore-proto|damnit"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-# Of other programs, where the text says so.
-OF_SLURM = {
+# Of other programs, where the text says so: Slurm's, and cargo's.
+OF_OTHERS = {
     "--above",
     "--cpus-per-task",
+    "--example",
     "--export",
     "--gpus",
     "--mem",
@@ -26,8 +27,14 @@ OF_SLURM = {
     "--no-requeue",
     "--nodes",
     "--ntasks",
+    "--release",
     "--time",
 }
+# What programs of ours read that have no --help: the context host, and all of them of the environment.
+HOST = REPOSITORY / "context/damnit_ctx/host.py"
+SOURCES = ("orchestrator/src", "worker/src", "crates", "context", "tests", "bench", "slurm-tests", "scripts")
+SETTING = re.compile(r"AMORE_[A-Z]+(?:_[A-Z]+)*")
+BETWEEN_US = {"AMORE_JOB_VARIABLES", "AMORE_OWNER_TERM"}
 
 
 @functools.cache
@@ -65,7 +72,7 @@ def calls_in(code: str) -> Iterator[tuple[str, str]]:
         yield call[1], call[2]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_commands_in_the_text_have_the_options_that_it_gives_them(page: Path) -> None:
     wrong = []
     for code in code_of(page.read_text()):
@@ -81,10 +88,25 @@ def test_commands_in_the_text_have_the_options_that_it_gives_them(page: Path) ->
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_options_in_the_text_exist(page: Path) -> None:
     found = {option for code in code_of(page.read_text()) for option in OPTION.findall(code)}
-    assert sorted(found - all_options() - OF_SLURM) == []
+    of_host = set(OPTION.findall(HOST.read_text()))
+    assert sorted(found - all_options() - of_host - OF_OTHERS) == []
+
+
+def test_environment_variables_in_the_text_are_read() -> None:
+    files = [file for folder in SOURCES for end in ("rs", "py", "sh") for file in (REPOSITORY / folder).rglob(f"*.{end}")]
+    sources = "\n".join(file.read_text() for file in files if "_vendor" not in file.parts)
+    read = set(SETTING.findall(sources))
+    # Commands of variables get each placeholder also as AMORE_ and its name.
+    placeholders = (REPOSITORY / "crates/model/src/job.rs").read_text().split("PLACEHOLDERS: ")[1].split(";\n")[0]
+    read |= {f"AMORE_{name.upper()}" for name in re.findall(r'"([a-z_]+)"', placeholders)}
+    in_manual = {name for page in PAGES for name in SETTING.findall(page.read_text())}
+    assert sorted(in_manual - read) == []
+    # Each is in the manual, but for those that programs of ours set for one another, and those of tests.
+    to_users = set(re.findall(r'env::var(?:_os)?\("(AMORE_[A-Z_]+)"\)', sources))
+    assert sorted(name for name in to_users - in_manual - BETWEEN_US if not name.startswith("AMORE_TEST_")) == []
 
 
 def test_the_table_of_commands_is_complete_and_right() -> None:
