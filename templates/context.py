@@ -1,6 +1,6 @@
-"""Context file: functions marked @Variable are executed for each run, and their values shown in the table.
+"""Context file: functions marked @Variable are executed for each run, and their values are shown in the table.
 
-`amore check` says what is wrong with this file; `amore-proto reprocess RUN` computes it for a run.
+`amore check` reports problems in this file; `amore-proto reprocess RUN` computes it for a run.
 """
 
 from damnit_ctx import Variable

@@ -1,12 +1,12 @@
 #%Module1.0
-## Amore: automatic per-run analysis. The tree can be moved: everything is found relative to this file.
+## Amore: automatic per-run analysis. The tree is relocatable: all paths are relative to this file.
 proc ModulesHelp {} {
-    puts stderr "Gives the commands amore, amore-proto and damnit. Load a Python with extra_data first (module load exfel)."
+    puts stderr "Provides the commands amore, amore-proto and damnit. Load a Python with extra_data first (module load exfel)."
 }
 module-whatis "automatic per-run analysis for DAMNIT context files"
-# Two versions side by side would be half of each.
+# Loading two versions at once would mix them.
 conflict amore
-# A site may have a link to this file among its own modulefiles: with a name below it, normalize follows that too.
+# A site may link to this file from its own modulefiles. normalize does not resolve a link in the last path element, so one is added.
 set file [file dirname [file normalize [file join $ModulesCurrentModulefile -]]]
 set prefix [file dirname [file dirname [file dirname [file dirname $file]]]]
 prepend-path PATH $prefix/bin

@@ -1,4 +1,4 @@
--- Ours, beside version 4: who may write. One row; the epoch never falls, also when nobody owns the table.
+-- Amore's addition to version 4: who may write. One row; the epoch never decreases, even if nobody owns the table.
 CREATE TABLE IF NOT EXISTS amore_owner (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch INTEGER NOT NULL,
