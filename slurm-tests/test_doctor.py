@@ -178,7 +178,7 @@ def test_accounting_that_hangs(site: Site) -> None:
 
 def test_without_slurm(site: Site) -> None:
     answer = Answer(site, "alice", 0, env={"AMORE_NO_SLURM": "1"})
-    assert answer.of("commands")["found"].startswith("no Slurm here")
+    assert answer.of("commands")["found"].startswith("Slurm is not available")
 
 
 def test_a_directory_of_somebody_else(site: Site, ready: Callable[[str], Proposal]) -> None:

@@ -86,7 +86,7 @@ def test_a_command_gets_values_and_its_function_the_outcome(database: Database) 
     assert f"job {job} completed" in database.amore("explain", "1", "hits")
     plan = database.amore("plan", "1", "--script")
     assert "--cpus-per-task=2" in plan and "hits (its command)" in plan
-    assert database.amore("jobs").strip() == "nothing is under way"
+    assert database.amore("jobs").strip() == "no unfinished tasks"
 
 
 @pytest.mark.version

@@ -206,7 +206,7 @@ def test_ctrl_c_leaves_jobs_that_the_next_command_follows(database: Database) ->
     rows = database.rows()
     assert (rows[1]["total"], rows[2]["total"]) == (11, 21)
     assert set(database.effects().values()) == {1}
-    assert "nothing is under way" in database.amore("jobs")
+    assert "no unfinished tasks" in database.amore("jobs")
     assert "Slurm has taken job" in database.amore("explain", "1", "heavy")
 
 
@@ -231,7 +231,7 @@ def test_cancel_ends_the_jobs_of_a_run(database: Database) -> None:
     assert command.wait(60) == 3
     (job,) = database.jobs()
     database.site.wait_job(job, "CANCELLED")
-    assert "nothing is under way" in database.amore("jobs")
+    assert "no unfinished tasks" in database.amore("jobs")
 
 
 @pytest.mark.parametrize("accounting", ["there", "dead"])

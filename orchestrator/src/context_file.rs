@@ -26,7 +26,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     let data = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => unreadable(
             format!("{shown} is a symbolic link to {}, which does not exist", last_target(path).display()),
-            "mend the link (ln -sfn TARGET context.py), or put a file in its place",
+            "fix the link (ln -sfn TARGET context.py), or replace it with a file",
         ),
         io::ErrorKind::NotFound => unreadable(
             format!("there is no context file {shown}"),
@@ -34,7 +34,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
         ),
         _ => unreadable(
             format!("{shown} cannot be read: {error}"),
-            "look at the permissions of the file and its folder",
+            "check the permissions of the file and its folder",
         ),
     })?;
     if data.is_dir() {
@@ -45,12 +45,12 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     }
     if data.len() > MAX_BYTES {
         return Err(unreadable(
-            format!("{shown} has {} bytes: that is no context file", data.len()),
+            format!("{shown} has {} bytes: this is not a context file", data.len()),
             "give the path of the Python file",
         ));
     }
     let bytes = fs::read(path).map_err(|error| {
-        unreadable(format!("{shown} cannot be read: {error}"), "look at the permissions of the file")
+        unreadable(format!("{shown} cannot be read: {error}"), "check the permissions of the file")
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = error.utf8_error().valid_up_to();

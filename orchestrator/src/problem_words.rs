@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 /// The failure of a command that needs a context file without errors.
 pub fn refusal(file: &Path, problems: &[Problem]) -> Failure {
     Failure::new(format!("the context file has errors\n{}", problems_in_words(file, problems)))
-        .hint("mend them; `amore check` shows them again")
+        .hint("fix them, then run `amore check` again")
         .exit(Exit::ContextFile)
 }
 

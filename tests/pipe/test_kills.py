@@ -116,7 +116,7 @@ def test_two_commands_at_once_share_the_work(database: Database) -> None:
     _, second_words = second.communicate(timeout=120)
     _, first_words = first.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0), first_words + second_words
-    assert "is asked to do this too" in second_words
+    assert "request handed over" in second_words
     check_values(database, range(1, 5))
     assert len(database.executions()) == 24
     assert all(count == 1 for count in database.executions().values())

@@ -73,7 +73,7 @@ def share(database: Database, first: subprocess.Popen[str], release: str | None 
     outlive_the_term(database, first)
     if release is not None:
         open_gate(database, release)
-    assert "is asked to do this too" in end_of(second)
+    assert "request handed over" in end_of(second)
     end_of(first)
     counts = database.executions()
     assert (counts["v-1"], counts["v-2"]) == (1, 1)
@@ -292,7 +292,7 @@ def test_a_waiting_command_that_is_told_to_end_withdraws_its_request(database: D
     assert database.requests("json") == []
     os.kill(first.pid, signal.SIGCONT)
     second.send_signal(number)
-    assert "goes on with the request" in end_of(second, 130)
+    assert "continues with the request" in end_of(second, 130)
     open_gate(database, "computed")
     end_of(first)
     assert database.executions() == {"v-1": 1, "v-2": 1}

@@ -95,7 +95,7 @@ def test_a_job_that_its_user_cancels_is_not_tried_again(database: Database) -> N
     wait_until(lambda: {job["state"] for job in database.cluster.jobs()} == {"CANCELLED"}, "the end of all jobs")
     assert all(job["by"] == os.getuid() for job in database.cluster.jobs())
     assert database.executions() == {"first-1": 1, "second-1": 1, "first-2": 1, "second-2": 1}
-    assert "nothing is under way" in database.amore("jobs").stdout
+    assert "no unfinished tasks" in database.amore("jobs").stdout
 
 
 def test_a_job_that_could_not_be_started(database: Database) -> None:

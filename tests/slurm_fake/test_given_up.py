@@ -59,7 +59,7 @@ exec "$REAL/sbatch" "$@" """,
     assert "skipped" not in said and "failed" not in said
     if not followed:
         assert f"{3 if light else 2} values" in said
-    assert "nothing is under way" in database.amore("jobs").stdout
+    assert "no unfinished tasks" in database.amore("jobs").stdout
     assert database.leftovers() == []
 
 

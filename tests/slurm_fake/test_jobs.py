@@ -49,7 +49,7 @@ def test_values_come_through_jobs(database: Database) -> None:
     assert len(database.cluster.jobs()) == 3
     assert set(database.executions().values()) == {1} and len(database.executions()) == 9
     assert database.leftovers() == []
-    assert "nothing is under way" in database.amore("jobs").stdout
+    assert "no unfinished tasks" in database.amore("jobs").stdout
 
 
 def test_what_a_variable_asks_for_makes_a_job_of_its_own(database: Database) -> None:

@@ -87,7 +87,7 @@ def test_a_limit_of_submissions_is_waited_for_and_explained(database: Database) 
     command = database.begin("reprocess", "1")
     command.wait_said("note: Slurm takes no more jobs now (QOSMaxSubmitJobPerUserLimit;")
     told = database.amore("explain", "1").stdout
-    assert "is submitted again in a while (Slurm refused the job: QOSMaxSubmit" in told and "its turn" not in told
+    assert "will be submitted again (Slurm refused the job: QOSMaxSubmit" in told and "its turn" not in told
     command.ends()
     assert asked(database) == 2 and database.rows(1) == {"quick": 1}
 

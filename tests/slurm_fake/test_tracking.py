@@ -318,7 +318,7 @@ def test_a_cancelled_job_is_cancelled_in_slurm(database: Database, program: str,
     assert f"1 task cancelled (jobs {number})" in said
     assert database.cluster.job(number)["state"] == "CANCELLED"
     command.ends(3)
-    assert "nothing is under way" in database.amore("jobs").stdout and calls(database, "sbatch") == 1
+    assert "no unfinished tasks" in database.amore("jobs").stdout and calls(database, "sbatch") == 1
 
 
 def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Database) -> None:
@@ -341,7 +341,7 @@ def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Databas
     database.cluster.unwrap("scancel")
     database.amore("follow", code=None)
     assert database.cluster.job(number)["state"] == "CANCELLED"
-    assert "nothing is under way" in database.amore("jobs").stdout
+    assert "no unfinished tasks" in database.amore("jobs").stdout
 
 
 def test_a_cancellation_outlives_the_command(database: Database) -> None:
@@ -361,7 +361,7 @@ def test_a_cancellation_outlives_the_command(database: Database) -> None:
     database.cluster.unwrap("squeue")
     database.amore("follow", code=None)
     assert database.cluster.job(number)["state"] == "CANCELLED"
-    assert "nothing is under way" in database.amore("jobs").stdout and database.executions() == {}
+    assert "no unfinished tasks" in database.amore("jobs").stdout and database.executions() == {}
 
 
 def test_what_a_cancelled_job_had_finished_stays(database: Database) -> None:

@@ -186,7 +186,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     assert "nothing of a run or job 77 is under way" in database.amore("cancel", "77", code=1).stderr
     # One who asks what is under way, and then goes on, has waited for it.
     follower = database.begin("follow")
-    follower.wait_said("waits for its end")
+    follower.wait_said("waiting for it to finish")
     database.touch("go-1")
     command.ends()
     follower.ends()

@@ -21,28 +21,28 @@ const fn known(key: &'static str, help: &'static str) -> KnownSetting {
 
 /// All settings that mean something, in the order in which they are explained.
 pub const KNOWN_SETTINGS: &[KnownSetting] = &[
-    known("proposal", "number of the proposal that this database belongs to"),
-    known("context_python", "Python that executes the context file (3.9 or later; needs extra_data)"),
-    known("variable_time", "seconds that a variable may run"),
-    known("variable_mem", "memory that a variable's process may use, as Slurm writes it: 512M, 32G"),
-    known("concurrent_jobs", "how many Slurm jobs are in the queue at once; 0: no limit"),
+    known("proposal", "proposal number of this database"),
+    known("context_python", "Python that executes the context file (3.9 or later, with extra_data)"),
+    known("variable_time", "time limit of a variable, in seconds"),
+    known("variable_mem", "memory limit of a variable's process: 512M, 32G"),
+    known("concurrent_jobs", "maximum number of Slurm jobs in the queue; 0: no limit"),
     known("slurm_reservation", "Slurm reservation to use; with slurm_partition, if both are set"),
-    known("slurm_partition", "Slurm partition to use; chosen from those you may use if not set"),
-    known("slurm_time", "time limit of Slurm jobs, as sbatch takes it (default 02:00:00)"),
-    known("slurm_account", "Slurm account that is charged"),
+    known("slurm_partition", "Slurm partition to use (default: chosen from those you may use)"),
+    known("slurm_time", "time limit of Slurm jobs, in sbatch's format (default 02:00:00)"),
+    known("slurm_account", "Slurm account to charge"),
     known("slurm_qos", "Slurm quality of service"),
     known("slurm_clusters", "Slurm clusters to submit to, separated by commas"),
     known(
         "noncluster",
-        "where variables run that need no cluster: local (the default), or slurm: a small job",
+        "where variables without cluster=True run: local (the default), or slurm (in a small job)",
     ),
     known("noncluster_cpus", "CPUs of such a job (default 4)"),
-    known("noncluster_mem", "memory of such a job (default 25G; none leaves --mem out)"),
-    known("slurm_cpus", "none: no job asks for CPUs, where the site takes no --cpus-per-task"),
-    known("slurm_mem", "none: no job asks for memory, where the site takes no --mem"),
+    known("noncluster_mem", "memory of such a job (default 25G; none omits --mem)"),
+    known("slurm_cpus", "none: never pass --cpus-per-task, for sites that reject it"),
+    known("slurm_mem", "none: never pass --mem, for sites that reject it"),
     known("damnit_python", "Python of DAMNIT's own programs; not used here"),
     known("db_id", "name of this database in update messages (40 hexadecimal digits)"),
-    KnownSetting { key: "data_format_version", help: "version of the format of runs.sqlite", kept: true },
+    KnownSetting { key: "data_format_version", help: "format version of runs.sqlite", kept: true },
 ];
 
 /// A key that means nothing to us.

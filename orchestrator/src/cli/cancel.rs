@@ -12,17 +12,17 @@ use crate::{
     trigger::user_request::{Runs, UserRequest},
 };
 
-/// End what is under way of a run, or in a Slurm job. What is stored stays.
+/// Cancel a run's unfinished tasks, or one Slurm job. Stored results are kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    amore cancel 42          all tasks of run 42, and their jobs\n  \
-    amore cancel 1234567     one job, by its id (where no run has that number)\n  \
-    amore cancel 17@maxwell  one job of a cluster, where there are several")]
+    amore cancel 42          all unfinished tasks of run 42, and their jobs\n  \
+    amore cancel 1234567     one job, by its id (if no run has that number)\n  \
+    amore cancel 17@maxwell  one job on a cluster, if there are several")]
 pub struct Arguments {
     /// Run number, or the id of a Slurm job: its number, or number@cluster.
     #[arg(value_name = "RUN|JOB")]
     named: JobId,
-    /// Proposal number or database directory to work in, instead of the working directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
 }
@@ -34,7 +34,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut display = Display::new(false);
     let foreground = Foreground::new(dir.clone());
     if !ledger_place::exists(&dir) && !foreground.is_owned().await? {
-        return Err(Failure::new("nothing is under way"));
+        return Err(Failure::new("no unfinished tasks"));
     }
     let mut request = UserRequest {
         runs: Runs::These(BTreeSet::new()),

@@ -21,15 +21,15 @@ use crate::{
     problem_words::{problems_in_words, refusal},
 };
 
-/// Say everything that is wrong with a context file.
+/// Report every problem in a context file.
 ///
-/// Errors refuse the file; warnings (pyflakes') do not. The file is executed by the Python of this database
-/// (context_python), in a process of its own.
+/// A file with errors cannot be used; warnings (from pyflakes) are harmless. The file is executed by the Python of this
+/// database (context_python), in a separate process.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The file; context.py of this directory if left out.
+    /// Context file (default: context.py of this directory).
     file: Option<PathBuf>,
-    /// The Python to execute it with, instead of the database's.
+    /// Python interpreter (default: the database's).
     #[arg(long)]
     python: Option<PathBuf>,
     /// Print JSON, for editors.

@@ -13,9 +13,9 @@ use crate::{
     failure::Failure,
 };
 
-/// Put waiting result files (fragments) into the run files and the table.
+/// Merge waiting result files (fragments) into the run files and the table.
 ///
-/// Commands that compute do this themselves; this one is for results that another program left (DAMNIT's `submit`).
+/// Commands that compute do this themselves; use this one for results of another program (DAMNIT's `submit`).
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -24,12 +24,12 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Collect what waits in a database directory, once
+    /// Collect the waiting results of a database directory once
     Now {
-        /// The directory.
+        /// Database directory.
         db_dir: String,
     },
-    /// Collect as results come (no service is needed for that here)
+    /// Do nothing: no service is needed to collect results
     Run,
 }
 
@@ -37,7 +37,7 @@ enum What {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let What::Now { db_dir } = &arguments.what else {
         output::say(
-            "Nothing to start: whoever computes also collects. `amore combiner now DIR` takes in what others left.",
+            "Nothing to start: commands that compute also collect. `amore combiner now DIR` collects results of other programs.",
         );
         return Ok(ExitCode::SUCCESS);
     };
@@ -47,7 +47,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let owner = match Owner::take(&dir, table).await? {
         TakenOwner::Ours(owner) => owner,
         TakenOwner::Held { by } => {
-            output::say(format!("{by} works in this directory and collects what waits"));
+            output::say(format!("{by} already coordinates this directory and collects waiting results"));
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -2,11 +2,11 @@
 
 use clap_complete::Shell;
 
-/// Print completions for a shell.
+/// Print shell completions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: amore completions bash > ~/.local/share/bash-completion/completions/amore")]
 pub struct Arguments {
-    /// The shell.
+    /// Shell.
     shell: Shell,
 }
 

@@ -19,14 +19,14 @@ use crate::{
     failure::Failure,
 };
 
-/// Check that everything Amore needs is there, and say what to do where it is not.
+/// Check that everything Amore needs is available, and suggest fixes.
 ///
-/// Programs, the user's Python, Slurm (which partition would be used, and why not the others; reservation, account and
-/// QOS as they are set, and where), and the directory. Outside a database directory only the site is checked. The exit
-/// code is 1 if there are problems; warnings do not count.
+/// Checks programs, the user's Python, Slurm (which partition would be used, and why not the others; reservation,
+/// account and QOS, and where they are set), and the directory. Outside a database directory, only the site is checked.
+/// The exit code is 1 if there are problems; warnings do not count.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Proposal number or database directory, instead of the working directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
     /// Print JSON.
@@ -129,7 +129,7 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
             Some(site)
         }
         Ok(None) => {
-            checks.ok("site's file", "there is none (etc/amore.toml beside bin/, /etc/amore/amore.toml)");
+            checks.ok("site's file", "none (etc/amore.toml next to bin/, /etc/amore/amore.toml)");
             None
         }
         Err(error) => {
@@ -153,7 +153,7 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
             for unknown in unknown {
                 let near = unknown.nearest.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
                 let hint = format!("{near}amore db-config {} --delete", unknown.key);
-                checks.warn(&unknown.key, "it is set, but no setting of that name does anything", hint);
+                checks.warn(&unknown.key, "it is set, but there is no such setting", hint);
             }
             site_file::resolve(&database, site.as_ref(), proposal, dir.path())
         }
@@ -194,7 +194,7 @@ fn in_words(checks: &[Check], no_database: Option<&DatabaseDir>) -> String {
     }
     if let Some(dir) = no_database {
         let path = dir.path().display();
-        let _ = writeln!(text, "\n{path} is no database directory: only the site was checked");
+        let _ = writeln!(text, "\n{path} is not a database directory: only the site was checked");
     }
     let of = |grade| checks.iter().filter(|check| check.grade == grade).count();
     let (problems, warnings) = (of(Grade::Problem), of(Grade::Warning));

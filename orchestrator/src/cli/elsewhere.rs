@@ -1,4 +1,4 @@
-//! Verbs of the peer whose work is done elsewhere, and where.
+//! Subcommands of DAMNIT that Amore does not implement itself; they say what to use instead.
 
 use std::{
     os::unix::process::CommandExt,
@@ -8,24 +8,24 @@ use std::{
 
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
-/// Open the table in DAMNIT's graphical interface (the PyPI package damnit[gui], which reads our files).
+/// Open the table in DAMNIT's graphical interface (the PyPI package damnit[gui]).
 #[derive(Debug, clap::Args)]
 pub struct Gui {
-    /// A proposal number or a database directory.
+    /// Proposal number or database directory.
     proposal_or_dir: Option<String>,
     /// Use software OpenGL.
     #[arg(long)]
     software_opengl: bool,
 }
 
-/// Starts the peer's interface in place of this process.
+/// Replaces this process with DAMNIT's interface.
 pub fn gui(arguments: &Gui) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.proposal_or_dir.as_deref())?;
     dir.must_have_run_table()?;
-    let missing = "the graphical interface is DAMNIT's own, and it is not installed here";
+    let missing = "the graphical interface is part of DAMNIT, which is not installed here";
     let program = peer_program().ok_or_else(|| {
         Failure::new(missing).hint(
-            "pip install 'damnit[gui]' in an environment on your PATH; it opens this directory as it is",
+            "pip install 'damnit[gui]' in an environment on your PATH; it can open this directory",
         )
     })?;
     let mut command = Command::new(&program);
@@ -48,13 +48,13 @@ fn peer_program() -> Option<PathBuf> {
 /// Watch for new runs.
 #[derive(Debug, clap::Args)]
 pub struct Listen {
-    /// Anything.
+    /// Ignored.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<String>,
 }
 
 /// Not there yet.
 pub fn listen(_arguments: &Listen) -> Result<ExitCode, Failure> {
-    Err(Failure::new("this version does not watch for new runs yet: runs are processed by `amore reprocess`")
-        .hint("name new runs when they are there: amore reprocess 120-130 (\"all\" means the runs that are in the table already)"))
+    Err(Failure::new("this version cannot watch for new runs yet: use `amore reprocess`")
+        .hint("process new runs by number: amore reprocess 120-130 (\"all\" means the runs that are already in the table)"))
 }

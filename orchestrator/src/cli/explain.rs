@@ -19,16 +19,16 @@ use crate::{
     failure::Failure,
 };
 
-/// Say what happened to a run, or to one of its variables, from the request to the value, the error, or what it
-/// waits for, and what to do.
+/// Explain what happened to a run, or to one of its variables: from the request to the value or error, or what it is
+/// waiting for, and what to do.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Run number.
     run: Run,
-    /// Only what concerns this variable.
+    /// Explain only this variable.
     #[arg(value_parser = variable_name)]
     variable: Option<String>,
-    /// Proposal number, if the run is of another proposal than this directory's.
+    /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
     /// Print JSON.
@@ -64,7 +64,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let row = data.rows.first();
     // What stands in the table while it is computed again.
     let before = |name: &String| {
-        if under_way.contains(name) { " (of an earlier request; it is computed again now)" } else { "" }
+        if under_way.contains(name) { " (from an earlier request; it is being computed again)" } else { "" }
     };
     for (at, column) in data.columns.iter().enumerate() {
         match row.and_then(|row| row.cells.get(at)).and_then(Option::as_ref) {
@@ -101,15 +101,15 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let words = if let Some(name) = &arguments.variable
             && !known.iter().any(|row| row.name == *name)
         {
-            format!("no variable {name} is known here: `amore table --columns` lists names and titles")
+            format!("there is no variable {name}: `amore table --columns` lists names and titles")
         } else if let (Some(_), Some(name)) = (row, &arguments.variable) {
             format!(
-                "{name} has neither a value nor an error: it returned None, was not asked for, or could not be stored (its log would say so)"
+                "{name} has neither a value nor an error: it returned None, was not requested, or could not be stored (see its log)"
             )
         } else if row.is_some() {
-            "its variables have no errors, and no Slurm job of it is remembered".to_owned()
+            "its variables have no errors, and the ledger has no Slurm job of it".to_owned()
         } else {
-            "nothing was asked for it here: amore reprocess computes it".to_owned()
+            "it was not requested here: amore reprocess computes it".to_owned()
         };
         links.push(Link { at: None, kind: "nothing".to_owned(), words });
     }
@@ -117,7 +117,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         links.push(Link {
             at: None,
             kind: "log".to_owned(),
-            words: format!("what its variables printed: amore log {}", arguments.run),
+            words: format!("output of its variables: amore log {}", arguments.run),
         });
     }
     if arguments.json {
@@ -165,7 +165,7 @@ fn computed_again(file: &Path, name: &str) -> Option<Link> {
     // What cannot be read is told by `amore verify`.
     let rows = amore_results::read_reduced(file).ok()?.rows;
     let differs = rows.into_iter().find(|row| row.name == name)?.provenance?.differs?;
-    let words = format!("it is computed again where another process or job needs it: {differs}");
+    let words = format!("it is computed again if another process or job needs it: {differs}");
     Some(Link { at: None, kind: "value".to_owned(), words })
 }
 
@@ -184,7 +184,7 @@ fn waits(task: &RememberedTask, all: &[RememberedTask], last: Option<&(String, S
         }
         Phase::Ready if last.is_some_and(|(kind, _)| kind == "refused") => {
             let said = last.map(|(_, said)| said.as_str()).unwrap_or_default();
-            format!("{} is submitted again in a while ({said})", names(task))
+            format!("{} will be submitted again ({said})", names(task))
         }
         Phase::Ready => format!("{} waits for its turn (`amore db-config concurrent_jobs`)", names(task)),
         Phase::Submitting | Phase::Submitted | Phase::Running | Phase::Ended => return None,
@@ -254,7 +254,7 @@ async fn story(
                             None => format!("job {job} is {} on {}", seen.state, seen.nodes),
                         },
                         None => {
-                            format!("job {job} is not in the queue; amore follow finds out what became of it")
+                            format!("job {job} is not in the queue; `amore follow` finds out how it ended")
                         }
                     };
                     links.push(Link { at: None, kind: "now".to_owned(), words });

@@ -16,10 +16,10 @@ use crate::{database_dir::DatabaseDir, failure::Failure};
 pub struct Arguments {
     /// Run number.
     run: Run,
-    /// Proposal number, if the run is of another proposal than this directory's.
+    /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
-    /// The file to write (default: p1234_r42.h5 in the working directory). Must not exist.
+    /// Output file; must not exist (default: p1234_r42.h5 in the working directory).
     #[arg(long, short)]
     output: Option<PathBuf>,
     /// Print JSON.
@@ -45,7 +45,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "run {} of proposal {proposal} has no results here",
             arguments.run
         ))
-        .hint("`amore table` shows the runs that have"));
+        .hint("`amore table` lists the runs that have results"));
     }
     let to = arguments
         .output

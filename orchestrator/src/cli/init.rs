@@ -15,12 +15,12 @@ use crate::{database_dir::DatabaseDir, failure::Failure, site};
 /// The context file of a directory that was given none.
 const STARTER: &str = include_str!("../../../templates/context.py");
 
-/// Set up a database directory, with a context file from elsewhere if wanted.
+/// Set up a database directory, optionally with a copy of another context file.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A proposal number (then usr/Shared/amore of it) or a directory.
+    /// Proposal number (for its directory usr/Shared/amore) or a directory.
     proposal_or_dir: String,
-    /// Proposal number, if a directory was given.
+    /// Proposal number, if a directory is given.
     #[arg(long)]
     proposal: Option<Proposal>,
     /// Proposal number or database directory to copy the context file and the user-editable variables from.
@@ -53,8 +53,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Err(_) => {
             let path = PathBuf::from(&arguments.proposal_or_dir);
             let proposal = arguments.proposal.or_else(|| proposal_in(&path)).ok_or_else(|| {
-                Failure::new(format!("which proposal is {} for?", path.display()))
-                    .hint("say it with --proposal NUMBER")
+                Failure::new(format!("which proposal does {} belong to?", path.display()))
+                    .hint("pass --proposal NUMBER")
             })?;
             (path, proposal)
         }
@@ -69,7 +69,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         (None, None) => STARTER.to_owned(),
     };
     fs::create_dir_all(&path)
-        .map_err(|error| Failure::new(format!("cannot make {}: {error}", path.display())))?;
+        .map_err(|error| Failure::new(format!("cannot create {}: {error}", path.display())))?;
     let dir = DatabaseDir::at(path.canonicalize().unwrap_or(path));
     // In words each step is told when it is done: the next one may fail.
     let say = |words: String| {
@@ -83,9 +83,9 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         if let Some(like) = &like {
             open::copy_user_variables(like, &dir).await?;
         }
-        say(format!("Made a blank database for proposal {proposal} in {}", dir.path().display()));
+        say(format!("Created an empty database for proposal {proposal} in {}", dir.path().display()));
     } else {
-        say(format!("There is a database in {} already; it stays as it is", dir.path().display()));
+        say(format!("{} already has a database; it was not changed", dir.path().display()));
     }
     let context_file = dir.context_file();
     let wrote_context_file = !context_file.exists();
@@ -94,7 +94,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::new(format!("cannot write {}: {error}", context_file.display())))?;
         say(format!("Wrote {}", context_file.display()));
     } else {
-        say("There is a context.py already; it stays as it is".to_owned());
+        say("context.py already exists; it was not changed".to_owned());
     }
     if arguments.json {
         output::say_json(&Answer {

@@ -22,18 +22,18 @@ const POLL: Duration = Duration::from_millis(300);
 /// Lines at a log's end in which a note of ours is looked for.
 const NOTES_ARE_IN: usize = 2000;
 
-/// Show what the variables of a run printed, and their errors: here, and in its Slurm jobs.
+/// Show what a run's variables printed, and their errors, on this machine and in Slurm jobs.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Run number.
     run: Run,
-    /// Proposal number, if the run is of another proposal than this directory's.
+    /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
-    /// Only the last N lines.
+    /// Show only the last N lines.
     #[arg(long, short = 'n', value_name = "N")]
     lines: Option<usize>,
-    /// Go on with what comes, until Ctrl-C.
+    /// Follow the log until Ctrl-C.
     #[arg(long, short)]
     follow: bool,
     /// Print JSON: a list of logs, each with its lines.
@@ -60,7 +60,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let paths = logs(&dir, proposal, arguments.run);
     if paths.is_empty() && !arguments.follow {
         return Err(Failure::new(format!("there is no log of run {} of proposal {proposal}", arguments.run))
-            .hint("a run has a log once it was processed; `amore table` shows which were"));
+            .hint("a run has a log once it has been processed; `amore table` lists processed runs"));
     }
     if arguments.json {
         let clusters = clusters(&dir, proposal, arguments.run).await?;

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use super::{open, output};
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
-/// Bring an older database to the present format (every command that writes does this too).
+/// Upgrade an older database to the current format (every command that writes does this too).
 ///
-/// A copy of the database is kept beside it first.
+/// A backup copy of the database is made first.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only say what would be done.
+    /// Only show what would be done.
     #[arg(long)]
     dry_run: bool,
     /// One of DAMNIT's names for the steps from version 0.
@@ -23,22 +23,22 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     dir.must_have_run_table()?;
     if let Some(step) = &arguments.step {
-        return Err(Failure::new(format!("{step}: files of version 0 are not read here")).hint(
-            "DAMNIT's own `damnit migrate` brings them to version 1; then this command goes on from there",
+        return Err(Failure::new(format!("{step}: version 0 files are not supported")).hint(
+            "upgrade them to version 1 with DAMNIT's own `damnit migrate`, then run this command",
         ));
     }
     let version = open::format_version(&dir).await?;
     if version == amore_run_table::SCHEMA_VERSION {
-        output::say(format!("The database has the present format, version {version}"));
+        output::say(format!("The database already has the current format, version {version}"));
     } else if arguments.dry_run {
         output::say(format!(
-            "The database has version {version}; it would be brought to version {}",
+            "The database has version {version}; it would be upgraded to version {}",
             amore_run_table::SCHEMA_VERSION
         ));
     } else {
         open::for_writing(&dir).await?;
         output::say(format!(
-            "Brought the database from version {version} to {}",
+            "Upgraded the database from version {version} to {}",
             amore_run_table::SCHEMA_VERSION
         ));
     }

@@ -34,69 +34,69 @@ use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 
-/// Automatic per-run analysis: runs the variables of a context file for each run and keeps the table.
+/// Automatic per-run analysis: runs the variables of a context file for each run and maintains the run table.
 ///
-/// Run it in a database directory (usr/Shared/amore of a proposal, where context.py is). The same program answers to
-/// the names amore, amore-proto and damnit.
+/// Run it in a database directory (usr/Shared/amore of a proposal, where context.py is). amore, amore-proto and damnit
+/// are names of the same program.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some runs \
+    after_help = "Exit codes: 0 success; 1 failure; 2 usage error; 3 success, but some runs \
     could not be processed; 4 the context file has errors; 130 interrupted."
 )]
 struct CommandLine {
-    /// Say more about what is done (to standard error).
+    /// Log more detail to standard error.
     #[arg(long, global = true)]
     debug: bool,
     #[command(subcommand)]
     command: Command,
 }
 
-/// A variable's name as Python has it, however it is typed.
+/// A variable's name in Python's normal form.
 fn variable_name(typed: &str) -> Result<String, Infallible> {
     Ok(amore_model::identifier(typed))
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show or set the proposal of this directory; makes a blank database where there is none
+    /// Show or set the proposal of this directory; creates an empty database if there is none
     Proposal(proposal::Arguments),
     /// Show or change the settings of this database
     DbConfig(db_config::Arguments),
-    /// Compute variables again for some runs, or for all runs in the database
+    /// Compute variables of some runs, or of all runs in the database
     Reprocess(reprocess::Arguments),
-    /// Go on with what earlier commands have left in Slurm, and collect it
+    /// Resume work that earlier commands left in Slurm, and collect its results
     Follow(follow::Arguments),
-    /// Show the Slurm jobs of this directory
+    /// List unfinished tasks and their Slurm jobs
     Jobs(jobs::Arguments),
-    /// End what is under way of a run, or in a Slurm job
+    /// Cancel a run's unfinished tasks, or one Slurm job
     Cancel(cancel::Arguments),
-    /// Say what happened to a run, or to one of its variables, and why
+    /// Explain what happened to a run, or to one of its variables
     Explain(explain::Arguments),
-    /// Read the context file and bring the table's list of variables up to date
+    /// Read the context file and update the table's list of variables
     ReadContext(read_context::Arguments),
-    /// Say everything that is wrong with a context file
+    /// Report every problem in a context file
     Check(check::Arguments),
-    /// Say what would be computed for some runs, in which task, where and why; computes nothing
+    /// Show what would be computed for some runs, in which task, where and why, without computing it
     Plan(plan::Arguments),
     /// Show the run table
     Table(table::Arguments),
     /// Copy a run's results into one self-contained HDF5 file
     Export(export::Arguments),
-    /// Show what the variables of a run printed, and their errors
+    /// Show what a run's variables printed, and their errors
     Log(log::Arguments),
-    /// Check that the files of runs are whole
+    /// Check that run files are intact
     Verify(verify::Arguments),
-    /// Check programs, Python, Slurm and directory, and say what to do where something is not right
+    /// Check programs, Python, Slurm and the directory, and suggest fixes
     Doctor(doctor::Arguments),
     /// Give this database a new random id (for a copy that must not share the original's)
     NewId(new_id::Arguments),
-    /// Set up a database directory, with a context file from elsewhere if wanted
+    /// Set up a database directory, optionally with a copy of another context file
     Init(init::Arguments),
-    /// Bring an older database to the present format
+    /// Upgrade an older database to the current format
     Migrate(migrate::Arguments),
-    /// Put waiting result files (fragments) into the run files and the table
+    /// Merge waiting result files (fragments) into the run files and the table
     Combiner(combiner::Arguments),
     /// Open the table in DAMNIT's graphical interface
     Gui(elsewhere::Gui),
@@ -106,11 +106,11 @@ enum Command {
     /// Manage the watching service
     #[command(hide = true)]
     Listener(elsewhere::Listen),
-    /// Print completions for a shell
+    /// Print shell completions
     Completions(completions::Arguments),
 }
 
-/// The command under the name by which it was called.
+/// The command line, under the name by which the program was called.
 fn command() -> clap::Command {
     let called = std::env::args_os().next();
     let name = called.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
@@ -122,7 +122,7 @@ fn command() -> clap::Command {
     CommandLine::command().name(name).bin_name(name)
 }
 
-/// Parses, runs, and says what went wrong.
+/// Parses the command line, runs the command and reports its failure.
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let line = match CommandLine::from_arg_matches(&matches) {

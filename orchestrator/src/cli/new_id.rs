@@ -8,7 +8,7 @@ use crate::{database_dir::DatabaseDir, failure::Failure};
 /// Give this database a new random id (for a copy that must not share the original's).
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The database directory; the working directory if left out.
+    /// Database directory (default: the working directory).
     db_dir: Option<String>,
 }
 

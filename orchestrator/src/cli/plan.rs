@@ -20,34 +20,34 @@ use crate::{
     trigger::user_request::{Runs, UserRequest, resolve},
 };
 
-/// Say what would be computed for some runs, in which task, where and why; computes nothing.
+/// Show what would be computed for some runs, in which task, where and why, without computing it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Run number, range (1-10), or 'all' for all runs in the database.
+    /// Run numbers (96) or ranges (1-10), or 'all' for all runs in the database.
     #[arg(required = true, value_name = "run")]
     run: Vec<String>,
-    /// Proposal number, if the runs are of another proposal than this directory's.
+    /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
     /// Only variables with this text in their title. Can be repeated.
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<String>,
-    /// Only the variable of this name (and what it depends on). Can be repeated.
+    /// Only this variable and its dependencies. Can be repeated.
     #[arg(long = "var", value_name = "NAME", conflicts_with = "matches", value_parser = variable_name)]
     names: Vec<String>,
-    /// What would run when these data arrive.
+    /// Plan for the arrival of this data.
     #[arg(long, value_name = "raw|proc|all", default_value = "all", value_parser = parse_data)]
     data: RunData,
-    /// As for a fake run, which has everything.
+    /// Plan as for a mock run (assume raw and proc data exist).
     #[arg(long)]
     mock: bool,
-    /// Spread each run's independent variables over up to this many processes, as reprocess does.
+    /// Distribute each run's independent variables over up to N processes, as reprocess does.
     #[arg(long, value_name = "N", default_value_t = 1)]
     concurrent_jobs: usize,
-    /// Proposal number or database directory to work in.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
-    /// Print what would be submitted to Slurm: the commands and their scripts.
+    /// Print the sbatch commands and scripts that would be submitted.
     #[arg(long, conflicts_with = "json")]
     script: bool,
     /// Print JSON.
@@ -208,7 +208,7 @@ impl Jobs<'_> {
             for task in plan.tasks.iter().filter(|task| task.place == Place::Cluster) {
                 let (asked, destination) = self.settled((*proposal, *run), &task.resources).await;
                 let script = script::render(self.dir.path(), &asked.script).map_err(|error| {
-                    Failure::from_error(&error).hint("see docs/slurm.md for what a template is given")
+                    Failure::from_error(&error).hint("docs/slurm.md lists what a template can use")
                 })?;
                 let arguments: Vec<String> = client::arguments(&asked, "TOKEN")
                     .iter()

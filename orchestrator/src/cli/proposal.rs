@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{open, output};
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
-/// Show or set the proposal of this directory; makes a blank database where there is none.
+/// Show or set the proposal of this directory; creates an empty database if there is none.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The number to set, e.g. 1234.
+    /// Number to set, e.g. 1234.
     proposal: Option<Proposal>,
     /// Print JSON.
     #[arg(long)]
@@ -44,7 +44,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Some(wanted) if !dir.run_table().exists() => {
             open::create(&dir, wanted).await?;
-            let words = format!("Made a blank database for proposal {wanted} in {}", dir.path().display());
+            let words = format!("Created an empty database for proposal {wanted} in {}", dir.path().display());
             (Answer { proposal: Some(wanted), was: None, made: true }, words)
         }
         Some(wanted) => {

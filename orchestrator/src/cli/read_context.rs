@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
 };
 
-/// Read the context file and bring the table's list of variables up to date.
+/// Read the context file and update the table's list of variables.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
@@ -33,8 +33,8 @@ pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
         TakenOwner::Held { by } => {
-            return Err(Failure::new(format!("{by} works in this directory")).hint(
-                "it reads the context file again with its next request; or try again when it is done",
+            return Err(Failure::new(format!("{by} already coordinates this directory")).hint(
+                "it reads the context file again for its next request; or try again when it has finished",
             ));
         }
     }

@@ -16,42 +16,42 @@ use crate::{
     trigger::user_request::{Runs, UserRequest},
 };
 
-/// Compute variables again for some runs, or for all runs in the database.
+/// Compute variables of some runs, or of all runs in the database.
 ///
-/// Values show in the table as each variable ends. Ctrl-C stops; what is computed is stored.
+/// Each value appears in the table when its variable ends. Ctrl-C stops; computed values are stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     amore-proto reprocess 100                        all variables of a run\n  \
-    amore-proto reprocess 100 --match agipd          those with agipd in the title\n  \
+    amore-proto reprocess 100 --match agipd          variables with agipd in the title\n  \
     amore-proto reprocess 1 10 100 --match agipd     several runs\n  \
     amore-proto reprocess 1-100 --var xgm_intensity  a range of runs, one variable\n  \
     amore-proto reprocess all                        all runs in the database")]
 pub struct Arguments {
-    /// Run number, e.g. 96. Several can be given, and ranges (1-10), or 'all' for all runs in the database.
+    /// Run numbers (96) or ranges (1-10), or 'all' for all runs in the database.
     #[arg(required = true, value_name = "run")]
     run: Vec<String>,
-    /// Use a fake run object instead of loading one from disk.
+    /// Use a mock run object instead of opening the run.
     #[arg(long)]
     mock: bool,
-    /// Proposal number, e.g. 1234, to process runs of another proposal than this directory's.
+    /// Proposal number, e.g. 1234 (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
-    /// Only variables with this text in their title (case does not count; not a regex). Can be repeated.
+    /// Only variables with this text in their title (case-insensitive; not a regex). Can be repeated.
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<String>,
-    /// Only the variable of this name (and what it depends on). Can be repeated.
+    /// Only this variable and its dependencies. Can be repeated.
     #[arg(long = "var", value_name = "NAME", conflicts_with = "matches", value_parser = variable_name)]
     names: Vec<String>,
-    /// Proposal number or database directory to work in, instead of the working directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
     /// Run on this machine instead of in Slurm jobs.
     #[arg(long)]
     direct: bool,
-    /// One run after the other, with what its variables print shown here.
+    /// Process runs one after another and show what their variables print.
     #[arg(long)]
     watch: bool,
-    /// At most this many processes at once (default: the cores of this machine).
+    /// Maximum number of processes at once (default: the number of cores).
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     concurrent_jobs: Option<i64>,
     /// Print events as JSON lines.

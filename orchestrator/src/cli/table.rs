@@ -18,25 +18,25 @@ const CELL_WIDTH: usize = 24;
 
 /// Show the run table, columns by title.
 ///
-/// Columns that do not fit the terminal are left out and counted; --csv and --json have everything.
+/// Columns that do not fit on the terminal are omitted and counted; --csv and --json print everything.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Only these runs (numbers or ranges).
     #[arg(value_name = "run")]
     run: Vec<String>,
-    /// Only columns with this text in their title (case does not count). Can be repeated.
+    /// Only columns with this text in their title (case-insensitive). Can be repeated.
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<String>,
     /// Only columns with this tag. Can be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// List names, titles and tags of the columns instead.
+    /// List names, titles and tags of the columns instead of the table.
     #[arg(long)]
     columns: bool,
-    /// Show all columns, however wide the table gets.
+    /// Show all columns, even if the table becomes wider than the terminal.
     #[arg(long)]
     wide: bool,
-    /// Name the columns by variable name instead of title.
+    /// Use variable names instead of titles as column headings.
     #[arg(long)]
     names: bool,
     /// Print comma-separated values.
@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Proposal number or database directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
 }
@@ -70,7 +70,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     } else {
         if data.rows.is_empty() && !arguments.run.is_empty() {
             return Err(Failure::new(format!("the table has no run {}", arguments.run.join(", ")))
-                .hint("`amore table` shows the runs that it has"));
+                .hint("`amore table` lists its runs"));
         }
         let width = if arguments.wide { None } else { terminal_width() };
         output::say(in_words(&data, arguments.names, width, &local_time::zone()));
@@ -240,7 +240,7 @@ fn short(cell: &Cell, zone: &TimeZone) -> String {
 
 fn in_words(data: &Sheet, by_name: bool, width: Option<usize>, zone: &TimeZone) -> String {
     if data.rows.is_empty() {
-        return "The table has no runs yet: `amore-proto reprocess RUN` fills it".to_owned();
+        return "The table has no runs yet: run `amore-proto reprocess RUN`".to_owned();
     }
     let several = data.rows.iter().any(|row| row.proposal != data.rows[0].proposal);
     let shown: Vec<&Column> = data

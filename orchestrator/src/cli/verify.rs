@@ -12,13 +12,13 @@ use crate::{
     failure::{Exit, Failure},
 };
 
-/// Check that the files of runs are whole: there, readable, and every large array's own file in its place.
+/// Check that run files exist, are readable, and have all files of their large arrays.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Runs or ranges; all runs in the database if left out.
+    /// Run numbers or ranges (default: all runs in the database).
     #[arg(value_name = "run")]
     run: Vec<String>,
-    /// Proposal number, if the runs are of another proposal than this directory's.
+    /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
     /// Print JSON.

@@ -28,7 +28,7 @@ pub use rows::about_table;
 const GATHER: Duration = Duration::from_millis(80);
 
 /// What to do about a disk that is full.
-pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: stored results are kept, and those waiting in extracted_data/ are collected";
 
 /// What the collector is told.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ async fn collect(
                     // One damaged run file is no reason to leave the other runs.
                     Err(error @ MergeError::RunFile(_)) => {
                         problem = Some(format!(
-                            "{}; its new results wait in extracted_data/: move the damaged file away and run `amore reprocess {run}`",
+                            "{}; its new results are kept in extracted_data/: move the damaged file away and run `amore reprocess {run}`",
                             Failure::from_error(&error).message
                         ));
                         None
@@ -222,7 +222,7 @@ async fn collect(
                     }
                     Err(error) => {
                         return Err(Failure::from_error(&error).hint(
-                            "the results stand in extracted_data/ and are collected by the next command once this is mended",
+                            "the results are kept in extracted_data/ and collected by the next command once this is fixed",
                         ));
                     }
                 }

@@ -1,4 +1,4 @@
-//! Can the directory hold a database that several people and nodes work on?
+//! Can the directory hold a database that several users and nodes work on?
 
 use std::{
     fs::{self, File},
@@ -16,14 +16,14 @@ use nix::{
 use super::{Check, Checks};
 use crate::database_dir::DatabaseDir;
 
-/// Below this, results of a few runs fill the disk.
+/// With less free space, results of a few runs fill the disk.
 const LITTLE_SPACE: u64 = 5 << 30;
-/// Below this, nothing can be stored.
+/// With less free space, nothing can be stored.
 const NO_SPACE: u64 = 100 << 20;
-/// The bit that gives new files the group of their directory.
+/// The mode bit that gives new files the group of their directory.
 const SETGID: u32 = 0o2000;
 
-/// File systems by the number that statfs(2) gives.
+/// File systems by their number in statfs(2).
 const KINDS: &[(i64, &str)] = &[
     (0x4750_4653, "GPFS"),
     (0x0bd0_0bd0, "Lustre"),
@@ -48,8 +48,8 @@ pub(super) fn check(dir: &DatabaseDir) -> Vec<Check> {
     if writable {
         group(&mut checks, path);
     } else {
-        let hint = "you can look at the table, not compute: ask its owner for write permission (chmod g+w)";
-        checks.problem("writable", format!("you may not write in {}", path.display()), hint);
+        let hint = "you can read the table but not compute: ask its owner for write permission (chmod g+w)";
+        checks.problem("writable", format!("you have no write permission in {}", path.display()), hint);
     }
     let places = [dir.extracted_data(), dir.slurm_logs(), path.join("process_logs"), path.join(".amore")];
     let files = [dir.run_table(), path.join("runs.sqlite-wal"), path.join("runs.sqlite-shm"), dir.ledger()];
@@ -61,12 +61,12 @@ pub(super) fn check(dir: &DatabaseDir) -> Vec<Check> {
         .collect();
     if closed.is_empty() {
         if writable {
-            let made = if dir.slurm_logs().is_dir() { "is there" } else { "can be made" };
+            let made = if dir.slurm_logs().is_dir() { "exists" } else { "can be created" };
             checks.ok("slurm_logs", format!("{made}: jobs can write their logs"));
         }
     } else {
-        let hint = "its owner gives it to the group: chmod g+rw FILE, chmod g+rwxs FOLDER";
-        checks.problem("files", format!("you may not write {}", closed.join("\n")), hint);
+        let hint = "ask the owner to make it group-writable: chmod g+rw FILE, chmod g+rwxs DIR";
+        checks.problem("files", format!("you have no write permission for {}", closed.join("\n")), hint);
     }
     space(&mut checks, path);
     file_system(&mut checks, path, writable);
@@ -86,7 +86,7 @@ fn group(checks: &mut Checks, path: &Path) {
     let (shared, kept) = (mode & 0o020 != 0, mode & SETGID != 0);
     let found = format!("mode {:04o}, group {name}", mode & 0o7777);
     if shared && kept {
-        checks.ok("writable", format!("by the group too, and its files stay the group's ({found})"));
+        checks.ok("writable", format!("by the group too, and new files belong to the group ({found})"));
     } else {
         let lacks =
             if shared { "new files may belong to another group" } else { "only by you, not by the group" };
@@ -99,7 +99,7 @@ fn space(checks: &mut Checks, path: &Path) {
     let Ok(facts) = statvfs(path) else { return };
     let free = facts.blocks_available().saturating_mul(facts.fragment_size());
     let words = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
-    let hint = "make room, or ask for a larger quota (quotas are not seen here)";
+    let hint = "free some space, or ask for a larger quota (quotas are not checked)";
     if free < NO_SPACE {
         checks.problem("space", words, hint);
     } else if free < LITTLE_SPACE {
@@ -114,8 +114,8 @@ fn file_system(checks: &mut Checks, path: &Path, writable: bool) {
     let name = kind.ok().and_then(|kind| KINDS.iter().find(|(number, _)| *number == kind));
     let name = name.map_or("unknown", |(_, name)| name);
     if matches!(name, "tmpfs" | "overlay") {
-        let hint = "nodes of the cluster do not see it: put the database on a shared file system";
-        checks.warn("file system", format!("{name} is this machine's own"), hint);
+        let hint = "compute nodes cannot see it: put the database on a shared file system";
+        checks.warn("file system", format!("{name} is local to this machine"), hint);
         return;
     }
     if !writable {
@@ -125,12 +125,12 @@ fn file_system(checks: &mut Checks, path: &Path, writable: bool) {
         Ok(true) => checks.ok("file system", format!("{name}; locks work")),
         Ok(false) => checks.problem(
             "file system",
-            format!("{name}: a lock does not keep others out"),
-            "two processes could write the table at once: ask for the file system to be mounted with locks",
+            format!("{name}: locks do not exclude other processes"),
+            "two processes could write to the table at once: ask for the file system to be mounted with locks",
         ),
         Err(words) => checks.problem(
             "file system",
-            format!("{name}: locks cannot be had: {words}"),
+            format!("{name}: locks are not available: {words}"),
             "ask for the file system to be mounted with locks (NFS: without nolock)",
         ),
     }

@@ -1,4 +1,4 @@
-//! Are our own programs whole, and does the user's Python do what context files need?
+//! Are Amore's programs complete, and does the user's Python have what context files need?
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use tokio::{process::Command, time::timeout};
 use super::{Check, Checks};
 use crate::{dispatch::local, failure::Failure};
 
-/// How long a program may take. The first import of extra_data from a busy shared file system takes long.
+/// Time limit for a program. The first import of extra_data from a busy shared file system is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Prints Python's version and extra_data's, or why there is none.
 const ASK_PYTHON: &str = "
@@ -24,7 +24,7 @@ except BaseException as error:
     print('no', type(error).__name__ + ':', error)
 ";
 
-/// What a program prints, or why it does not.
+/// The output of a program, or why there is none.
 pub(super) async fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
     let process = Command::new(program)
         .args(arguments)
@@ -37,12 +37,12 @@ pub(super) async fn ask(program: &Path, arguments: &[&str]) -> Result<String, St
         .map_err(|error| error.to_string())?;
     let output = match timeout(PATIENCE, process.wait_with_output()).await {
         Ok(output) => output.map_err(|error| error.to_string())?,
-        Err(_) => return Err(format!("it has not answered after {} s", PATIENCE.as_secs())),
+        Err(_) => return Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
     };
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    // `scontrol ping` complains on standard output.
+    // `scontrol ping` reports errors on standard output.
     let last = [&output.stderr, &output.stdout].into_iter().find_map(|text| {
         let text = String::from_utf8_lossy(text);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
@@ -57,14 +57,14 @@ pub(super) async fn check() -> Vec<Check> {
     let own = std::env::current_exe().map_or_else(|_| "amore".to_owned(), |path| path.display().to_string());
     checks.ok("amore", format!("{version} ({own})"));
     let worker = local::program();
-    let hint = "amore and amore-worker belong in one folder: install both (make install)";
+    let hint = "amore and amore-worker must be in the same directory: install both (make install)";
     match ask(&worker, &["--version"]).await {
         Ok(answer) if answer.split_whitespace().nth(1) == Some(version) => {
             checks.ok("amore-worker", format!("{version} ({})", worker.display()));
         }
         Ok(answer) => {
-            let found = format!("{} is another version: {answer:?}", worker.display());
-            checks.problem("amore-worker", found, "install amore and amore-worker from one build");
+            let found = format!("{} has a different version: {answer:?}", worker.display());
+            checks.problem("amore-worker", found, "install amore and amore-worker from the same build");
         }
         Err(words) => checks.problem("amore-worker", format!("{}: {words}", worker.display()), hint),
     }
@@ -99,7 +99,7 @@ pub(super) async fn check_python(python: Result<PathBuf, Failure>) -> Vec<Check>
                     let found = format!("{path} cannot import it: {words}");
                     checks.problem("extra_data", found, other);
                 }
-                None => checks.problem("extra_data", format!("{path} ended while it imported it"), other),
+                None => checks.problem("extra_data", format!("{path} ended while importing it"), other),
             }
         }
     }

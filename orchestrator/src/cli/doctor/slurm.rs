@@ -1,4 +1,4 @@
-//! Does Slurm answer, and will it take jobs with what is set?
+//! Does Slurm answer, and will it accept jobs with the current settings?
 
 use std::path::Path;
 
@@ -20,14 +20,14 @@ use crate::dispatch::slurm::{
 pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     let mut checks = Checks::of("slurm");
     if !client::installed() {
-        let words = "no Slurm here: everything is computed on this machine";
+        let words = "Slurm is not available: everything is computed on this machine";
         if std::env::var_os("AMORE_NO_SLURM").is_some() {
             checks.ok("commands", format!("{words} (AMORE_NO_SLURM is set)"));
         } else {
             checks.warn(
                 "commands",
                 format!("{words} (sbatch is not on PATH)"),
-                "module load slurm, if the site has it",
+                "module load slurm, if the site provides it",
             );
         }
         return checks.done;
@@ -35,14 +35,14 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     match script::check(directory) {
         Ok(name) => checks.ok("template", name),
         Err(error) => {
-            checks.problem("template", error.to_string(), "docs/slurm.md says what a template must have")
+            checks.problem("template", error.to_string(), "docs/slurm.md lists the requirements for a template")
         }
     }
     if let Err(SlurmSilent(words)) = client::has_configuration() {
         checks.problem(
             "configuration",
             words,
-            "correct SLURM_CONF, or unset it; module load slurm may do that",
+            "correct or unset SLURM_CONF; module load slurm may do that",
         );
         return checks.done;
     }
@@ -58,7 +58,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         return checks.done;
     }
     if clusters.leave_it_to_slurm() {
-        // Which partition, reservation, account and QOS would count is known when Slurm has chosen.
+        // Which partition, reservation, account and QOS apply is only known when Slurm has chosen.
         return checks.done;
     }
     let cluster = clusters.only();
@@ -71,7 +71,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
             checks.problem(
                 "partitions",
                 words,
-                "`scontrol show partition` does not answer as Amore asks it: if it does in your shell, ask the administrators which variable it needs (docs/slurm.md, Environment)",
+                "`scontrol show partition` does not answer Amore: if it works in your shell, ask the administrators which environment variable it needs (docs/slurm.md, Environment)",
             );
             return checks.done;
         }
@@ -83,7 +83,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         checks.warn(
             "version",
             format!("the commands are {ours}, the controller is {theirs}"),
-            "commands may be two releases behind the controller, and not ahead of it",
+            "commands may be up to two releases older than the controller, but not newer",
         );
     }
     accounting(&mut checks, &facts);
@@ -96,10 +96,10 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     checks.done
 }
 
-/// The one command without which nothing more can be asked does not begin.
+/// `scontrol` does not start; nothing else can be checked without it.
 struct NothingToAsk;
 
-/// Are the commands there, all of one version? Which?
+/// Are all commands available, with the same version?
 async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
     let needed = ["sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr"];
     let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
@@ -119,7 +119,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
     if let Some((first, _)) = missing.first() {
         let needs = client::what_it_needs(first).await.join(",");
         let hint = if needs.is_empty() {
-            "all of Slurm's commands must be on PATH, and begin: module load slurm".to_owned()
+            "all Slurm commands must be on PATH and start: module load slurm".to_owned()
         } else {
             format!(
                 "it begins where {needs} is set, which Slurm's commands are not given: export {}={needs}, or environment = [{}] in the site's file",
@@ -143,7 +143,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
             .iter()
             .map(|(version, programs)| format!("{version}: {}", programs.join(", ")))
             .collect();
-        checks.warn("commands", each.join("\n"), "they come from several installations: see PATH");
+        checks.warn("commands", each.join("\n"), "they come from several installations: check PATH");
     }
     if missing.iter().any(|(program, _)| *program == "scontrol") {
         return Err(NothingToAsk);
@@ -151,7 +151,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
     Ok(versions.into_iter().next().map(|(version, _)| version))
 }
 
-/// Does accounting know the clusters that are set? Without it none of them has an address.
+/// Does accounting know the configured clusters? Only accounting has their addresses.
 async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
     if *clusters == Clusters::Ours {
         return true;
@@ -162,8 +162,8 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
         (Err(SlurmSilent(words)), _) | (_, Err(SlurmSilent(words))) => {
             checks.problem(
                 "clusters",
-                format!("accounting does not say where they are: {words}"),
-                "jobs wait until it answers; for the cluster of this machine no cluster needs to be named: amore-proto db-config slurm_clusters --delete",
+                format!("accounting does not know their addresses: {words}"),
+                "jobs wait until it answers; this machine's own cluster need not be named: amore-proto db-config slurm_clusters --delete",
             );
             return false;
         }
@@ -203,7 +203,7 @@ async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
             checks.problem(
                 "controller",
                 words,
-                "jobs cannot be submitted until it answers; those that run go on. With --direct runs are computed here",
+                "jobs cannot be submitted until it answers; running jobs continue. With --direct, runs are computed on this machine",
             );
             false
         }
@@ -215,13 +215,13 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
     match &person.associations {
         None => {
             let why = facts.accounting_silent.clone().unwrap_or_default();
-            let hint = "jobs run without it; how one ended that left the queue unseen is not known then";
+            let hint = "jobs run without it; the outcome of a job that left the queue unobserved is then unknown";
             checks.warn("accounting", format!("sacctmgr does not answer: {why}"), hint);
         }
         Some(associations) if associations.accounts.is_empty() => checks.warn(
             "accounting",
-            format!("it knows no account of {} on cluster {}", person.user, facts.cluster),
-            "where accounts are enforced, Slurm refuses your jobs: ask the administrators for one",
+            format!("{} has no account on cluster {}", person.user, facts.cluster),
+            "if accounts are enforced, Slurm refuses your jobs: ask the administrators for an account",
         ),
         Some(associations) => {
             let each: Vec<String> = associations
@@ -242,21 +242,21 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
     }
 }
 
-/// Does accounting tell how jobs ended, and which of them are ours?
+/// Does accounting report how jobs ended, and which of them are ours?
 async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
     match client::kept_tokens(cluster).await {
         Err(SlurmSilent(words)) => checks.warn(
             "accounting",
             format!("sacct does not answer: {words}"),
-            "jobs run without it; how one ended that left the queue unseen, and who cancelled one, is not known then",
+            "jobs run without it; the outcome of a job that left the queue unobserved, and who cancelled a job, are then unknown",
         ),
         Ok(_) => {
             let unknown = client::unknown_fields(&ACCOUNTED);
             if !unknown.is_empty() {
                 checks.warn(
                     "accounting",
-                    format!("sacct of this version has no field {}: it is asked without", unknown.join(", ")),
-                    "command lines are kept by Slurm 21.08 and later: a job whose number was lost is found by its comment alone, and an ended job that had the same number as one of yours is not told from it",
+                    format!("this version of sacct has no field {}: it is queried without", unknown.join(", ")),
+                    "Slurm 21.08 and later keep command lines. Without them, a job whose number was lost can only be found by its comment, and an ended job with the same number as one of yours cannot be distinguished from it",
                 );
             }
         }
@@ -269,7 +269,7 @@ fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSetti
     };
     let names: Vec<&str> = associations.accounts.keys().map(String::as_str).collect();
     if let Some(account) = &settings.account {
-        // Accounting keeps names in lower case.
+        // Accounting stores names in lower case.
         if associations.accounts.contains_key(&account.to_lowercase()) {
             checks.ok("account", account.clone());
         } else {
@@ -292,7 +292,7 @@ fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSetti
     }
 }
 
-/// Limits of the user's account: jobs over them wait for ever, or are refused.
+/// Limits of the user's account: jobs that exceed them never start, or are refused.
 fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     let account = settings.account.as_ref().or(facts.person.default_account.as_ref());
     let limits = facts.person.associations.as_ref().zip(account);
@@ -309,14 +309,14 @@ fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     match limits.minutes {
         Some(longest) if wanted > longest => checks.problem(
             "limits",
-            format!("{found}: jobs of {} would wait for ever", in_words(wanted)),
+            format!("{found}: jobs of {} would never start", in_words(wanted)),
             format!("amore-proto db-config slurm_time {}", in_words(longest)),
         ),
         _ => checks.ok("limits", found),
     }
 }
 
-/// Will jobs go into one?
+/// Will jobs use a reservation?
 async fn reservation(
     checks: &mut Checks,
     cluster: Option<&str>,
@@ -365,7 +365,7 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
                 Some(verdict) => checks.problem(
                     "partition",
                     format!("{name} cannot be used: {verdict}"),
-                    "amore-proto db-config slurm_partition NAME, or --delete: then one is chosen",
+                    "amore-proto db-config slurm_partition NAME, or --delete to have one chosen",
                 ),
                 None => checks.problem(
                     "partition",
@@ -388,12 +388,12 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
         None => checks.problem(
             check,
             format!("there is none for {time}{each}"),
-            "a shorter time may help: amore-proto db-config slurm_time 1:00:00; or ask for access to one",
+            "a shorter time may help: amore-proto db-config slurm_time 1:00:00; or ask for access to a partition",
         ),
     }
 }
 
-/// Jobs for variables that need no cluster: which nodes are large enough for what they ask?
+/// Jobs for variables without `cluster=True`: which nodes are large enough for their requests?
 fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
     let Some(job) = settings.noncluster_job() else { return };
     let wanted = Wanted {
@@ -421,11 +421,11 @@ fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, 
             .collect(),
     };
     let usable = judged.iter().find(|(_, verdict)| matches!(verdict, Some(Verdict::Usable { .. })));
-    // A reservation brings its own nodes, which are not known here.
+    // A reservation has its own nodes, which are not known here.
     if let Some((name, _)) = usable {
-        checks.ok("noncluster", format!("its jobs ask for {asks}: {name} has that"));
+        checks.ok("noncluster", format!("its jobs request {asks}: {name} has that"));
     } else if reserved && settings.partition.is_none() {
-        checks.ok("noncluster", format!("its jobs ask for {asks}, in the reservation"));
+        checks.ok("noncluster", format!("its jobs request {asks}, in the reservation"));
     } else {
         let each: String = judged
             .iter()
@@ -433,8 +433,8 @@ fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, 
             .collect();
         checks.problem(
             "noncluster",
-            format!("its jobs ask for {asks}: Slurm would refuse them, or let them wait for ever{each}"),
-            "amore-proto db-config noncluster_mem 2G, noncluster_cpus 1 --num; none leaves the option out",
+            format!("its jobs request {asks}: Slurm would refuse them, or never start them{each}"),
+            "amore-proto db-config noncluster_mem 2G, noncluster_cpus 1 --num; none omits the option",
         );
     }
 }
