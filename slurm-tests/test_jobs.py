@@ -68,7 +68,7 @@ def heavy(run, light: "var#light"):
     return f"{light}, then {os.environ.get('SLURM_CPUS_PER_TASK')}"
 """
     )
-    assert "the variables that need no cluster: 2 CPUs, 200 MiB" in database.amore("plan", "1")
+    assert "variables without cluster=True: 2 CPUs, 200 MiB" in database.amore("plan", "1")
     database.amore("reprocess", "1")
     assert database.rows()[1] == {"light": "2 200", "heavy": "2 200, then None"}
     assert database.effects() == {"light": 1, "heavy": 1}

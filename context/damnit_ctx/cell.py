@@ -143,12 +143,12 @@ def _colour(colour: Any) -> Optional[np.ndarray]:
         return None
     if isinstance(colour, str):
         if not _COLOUR.fullmatch(colour):
-            raise ValueError(f"background {colour!r} is no colour: write it like '#ffcc00'")
+            raise ValueError(f"background {colour!r} is not a colour: write it like '#ffcc00'")
         return np.frombuffer(bytes.fromhex(colour[1:]), dtype=np.uint8)
     if not isinstance(colour, (Sequence, np.ndarray)):
         raise TypeError(f"background cannot be a {type(colour).__name__}: write '#ffcc00' or three numbers")
     if len(colour) != 3:
-        raise TypeError(f"background needs three numbers (red, green, blue), not {len(colour)}")
+        raise TypeError(f"background must be three numbers (red, green, blue), not {len(colour)}")
     if not all(0 <= value <= 255 for value in colour):
-        raise ValueError("the numbers of background go from 0 to 255")
+        raise ValueError("the numbers of background must be from 0 to 255")
     return np.array(colour, dtype=np.uint8)

@@ -102,7 +102,7 @@ class SharedMemory:
         while answer["op"] == "free":
             answer = lines.receive()
         if answer["op"] != "taken":
-            raise RuntimeError(f"the worker said {answer['op']!r} where 'taken' was due")
+            raise RuntimeError(f"the worker said {answer['op']!r} where 'taken' was expected")
 
     def _pack(self, sizes: Iterable[int]) -> Optional[list[int]]:
         """Where each array begins, if all fit."""
@@ -124,7 +124,7 @@ class SharedMemory:
                 if not free:
                     answer = lines.receive()
                     if answer["op"] != "free":
-                        raise RuntimeError(f"the worker said {answer['op']!r} where 'free' was due")
+                        raise RuntimeError(f"the worker said {answer['op']!r} where 'free' was expected")
                     free.append(answer["slot"])
                 slot = free.pop(0)
                 count = min(per_slot, array.size - start)

@@ -64,7 +64,7 @@ def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int)
         elif request["op"] == "run":
             _Task(request, lines, memory, (log, last_words)).run()
         else:
-            raise RuntimeError(f"the worker said {request['op']!r} where 'describe' or 'run' was due")
+            raise RuntimeError(f"the worker said {request['op']!r} where 'describe' or 'run' was expected")
         end_of_process.end(log, _folders(request["context"]))
         code = 0
     except WorkerGone:
@@ -490,7 +490,7 @@ class _Task:
                     data = self._evaluate(variable, facts, kwargs).data
                     self._end_copy(None)
                     seconds = time.perf_counter() - begun
-                    report.log(f"{name} executed again for what it leaves in the module, in {seconds:.3f} s")
+                    report.log(f"{name} executed again for the state it leaves in the module, in {seconds:.3f} s")
                     # If it has failed before, that is what its dependents hear; if it is stored, what the table shows.
                     if name in self._request["given"]:
                         values.offer(name, lambda: self._stored_or(data, name))
@@ -500,7 +500,7 @@ class _Task:
             raise
         except BaseException as error:
             self._end_copy(error)
-            report.log_problem(f"{name} failed when it was executed again for what it leaves in the module")
+            report.log_problem(f"{name} failed when it was executed again for the state it leaves in the module")
             if not values.knows(name):
                 values.failures[name] = Failure.of(error)
         if self._state is not None:

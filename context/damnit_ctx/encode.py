@@ -45,7 +45,7 @@ def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
         for note in returned.notes:
             log(f"{name}: {note}")
         if returned.differs is not None and not is_figure(cell.data):
-            log(f"{name} will be computed again where another process needs it: {returned.differs}")
+            log(f"{name} will be computed again if another process needs it: {returned.differs}")
     if cell.preview is not None:
         message["preview"] = stored(cell.preview, arrays, Returned(), None)
     shown = summary.of_cell(name, cell)
@@ -98,7 +98,7 @@ def stored(value: Any, arrays: Arrays, returned: Returned, before: Any) -> Messa
         returned.differ("a figure is stored as its description")
         return _file("PlotlyFigure", value.to_json().encode("utf-8"), arrays)
     if is_matplotlib_figure(value):
-        returned.differ("a figure is stored as a picture")
+        returned.differ("a figure is stored as an image")
         return {"objtype": "image", "layout": {"kind": "plain", "array": plain(figure_pixels(value), arrays)}}
     describe(value, returned)
     return {"layout": {"kind": "plain", "array": plain(value, arrays)}}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _GLOB = re.compile(r"[*?\[]")
 _EMPTY = inspect.Parameter.empty
-_NO_JOB = "its work is a Slurm job, which only amore starts"
-_NO_JOB_FOR_MOCK = "its work is a Slurm job, and there are no data for one: the run is a fake one (--mock)"
+_NO_JOB = "it runs a command in a Slurm job, which only amore can start"
+_NO_JOB_FOR_MOCK = "it runs a command in a Slurm job, which needs real data: this is a mock run (--mock)"
 
 
 class RunFacts:
@@ -172,7 +172,7 @@ def arguments(variable: Variable, facts: RunFacts, values: Values, names: Mappin
 
 
 def _unknown(argument: str, annotation: str) -> Failure:
-    return Failure("RuntimeError", f"argument {argument!r}: {annotation!r} is nothing that a variable can ask for")
+    return Failure("RuntimeError", f"argument {argument!r}: {annotation!r} is not a valid annotation")
 
 
 def _dependency(pattern: str, values: Values) -> Any:

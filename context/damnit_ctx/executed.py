@@ -7,7 +7,7 @@ module is never executed: there the file's own module has its place (context_fil
 import os
 
 if "AMORE_CONTEXT_TEXT" not in os.environ:
-    raise ImportError("damnit_ctx.executed is a context file, and none is being executed")
+    raise ImportError("damnit_ctx.executed is the context file being executed, but there is none")
 
 with open(os.environ["AMORE_CONTEXT_TEXT"], encoding="utf-8") as _text:
     __file__ = os.environ["AMORE_CONTEXT_PATH"]

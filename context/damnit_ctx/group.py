@@ -79,7 +79,7 @@ def _make_group(cls: Any, tags: Any) -> type:
     annotations = _own_annotations(cls)
     for reserved in sorted(set(_OWN_FIELDS) & (set(annotations) | set(cls.__dict__))):
         raise GroupError(
-            f"class {cls.__name__}: {reserved!r} is an attribute that every group has; give yours another name"
+            f"class {cls.__name__}: {reserved!r} is an attribute of every group; choose another name"
         )
     if tags is None:
         tags = next((base.__damnit_tags__ for base in cls.__mro__[1:] if "__damnit_tags__" in vars(base)), ())
@@ -201,7 +201,7 @@ def expand(groups: Iterable[Any], existing: Iterable[str] = ()) -> dict[str, Var
     for group in found.values():
         name = require_name(group)
         if by_name.setdefault(name, group) is not group:
-            raise GroupError(f"two groups have the name {name!r}: give one of them another by name=")
+            raise GroupError(f"two groups have the name {name!r}: rename one of them with name=")
     taken = set(existing)
     variables: dict[str, Variable] = {}
     for group in found.values():
@@ -221,7 +221,7 @@ def require_name(group: Any) -> str:
     name = group.name
     if name is None:
         raise GroupError(
-            f"a group {type(group).__name__} has no name: assign it to a name in the context file, or say name="
+            f"a group {type(group).__name__} has no name: assign it to a name in the context file, or pass name="
         )
     if not isinstance(name, str) or not name:
         raise GroupError(f"a group {type(group).__name__} has the name {name!r}: it must be a non-empty string")

@@ -143,11 +143,11 @@ def unusable() -> Optional[dict[str, Any]]:
         return {
             "message": f"the Python {sys.executable} lacks {', '.join(missing)}",
             "hint": f"install what is missing ({sys.executable} -m pip install {' '.join(missing)}), "
-            "or choose another Python by: amore db-config context_python /path/to/python",
+            "or choose another Python with: amore db-config context_python /path/to/python",
         }
     if find_spec("damnit_ctx._core") is None:
         return {
-            "message": "damnit_ctx was installed without its native core (damnit_ctx/_core.abi3.so)",
+            "message": "damnit_ctx was installed without its native extension (damnit_ctx/_core.abi3.so)",
             "hint": "run make build (or make install) again",
         }
     if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_vendor", "pyflakes")):

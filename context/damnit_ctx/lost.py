@@ -104,7 +104,7 @@ def problems(loaded: LoadedContext, definitions: Definitions, path: str) -> Iter
                 if id(inside) not in told:
                     told.add(id(inside))
                     yield _lost(
-                        f"the group {inside.name} has no instance, so its variables are in no column",
+                        f"the group {inside.name} has no instance, so its variables do not get columns",
                         inside.lineno,
                         f"{inside.name}.{getattr(function, 'name', variable.name)}",
                         f"assign an instance to a name: {inside.name.lower()} = {inside.name}(…)",
@@ -140,30 +140,30 @@ def _reason(
 ) -> tuple[str, Optional[int], str, Optional[str]]:
     name, line = definitions.said(variable), definitions.line(variable)
     if isinstance(inside, ast.ClassDef):
-        message = f"{name} is in a class that is no group: it is in no column"
-        return message, line, name, "put @Group before the class and make an instance, or the function outside of it"
+        message = f"{name} is in a class that is not a group: it does not get a column"
+        return message, line, name, "put @Group before the class and create an instance, or move the function out of the class"
     if function is not None and inside is None:
         if function.name.startswith("__"):
-            message = f"{name} is in no column: names that begin with two underscores are not looked at"
-            return message, line, name, "give it another name"
+            message = f"{name} does not get a column: names that start with two underscores are ignored"
+            return message, line, name, "rename it"
         held = namespace.get(function.name)
         first = function.decorator_list[0]
         if held is not None and not isinstance(held, Variable) and first.lineno < _declared_line(variable, function):
             message = (
-                f"{name} is in no column: the decorator in line {first.lineno} makes a {type(held).__name__} of it"
+                f"{name} does not get a column: the decorator in line {first.lineno} makes a {type(held).__name__} of it"
             )
             return message, line, name, "put @Variable first, above all other decorators"
         if held is not None and not isinstance(held, Variable):
-            message = f"{name} is in no column: the name {function.name} stands for a {type(held).__name__} in the end"
-            return message, line, name, "give one of them another name"
+            message = f"{name} does not get a column: the name {function.name} stands for a {type(held).__name__} in the end"
+            return message, line, name, "rename one of them"
     message = (
-        f"the variable {name!r} (title {variable.title!r}) is in no column: no name at the file's top level holds it"
+        f"the variable {name!r} (title {variable.title!r}) does not get a column: no top-level name of the file refers to it"
     )
     return (
         message,
         line,
         name,
-        "assign it to a name of the file; what is only in a list, a dictionary or a function is not seen",
+        "assign it to a top-level name; variables that are only in a list, a dictionary or a function are not found",
     )
 
 

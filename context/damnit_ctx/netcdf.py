@@ -90,7 +90,7 @@ def dataset(data: Any, arrays: Arrays, returned: Returned, lazy: Any = None) -> 
 
 def _check_type(data: Any, wanted: type, returned: Returned) -> None:
     if type(data) is not wanted:
-        returned.differ(f"it is a {type(data).__name__}, a {wanted.__name__} of its own kind")
+        returned.differ(f"it is a {type(data).__name__}, a {wanted.__name__} of a custom type")
 
 
 def _marked(coords: Mapping[Hashable, Any], dims: Iterable[Hashable]) -> list[Hashable]:
@@ -241,7 +241,7 @@ class _Group:
         try:
             return held(name)
         except NotHeld as reason:
-            self.returned.differ(f"{what} cannot be kept: {reason}")
+            self.returned.differ(f"{what} cannot be preserved: {reason}")
             return None
 
     def _values(self, variable: Any, before: Optional[Any], what: str) -> tuple[np.ndarray, Optional[list[list[int]]]]:
@@ -261,7 +261,7 @@ class _Group:
             self.returned.differ(f"{what} is a {type(block).__name__}, not an array of NumPy's")
             return values, None
         if tuple(map(sum, chunks)) != values.shape or block.dtype != values.dtype:
-            self.returned.differ(f"{what} was announced with another shape or type than it has")
+            self.returned.differ(f"{what} was announced with a different shape or type")
             return values, None
         return values, [[int(length) for length in lengths] for lengths in chunks]
 
@@ -271,7 +271,7 @@ def _encoding(owner: Any, what: str, returned: Returned) -> Any:
     try:
         return held(dict(owner.encoding))
     except NotHeld as reason:
-        returned.differ(f"the encoding of {what} cannot be kept: {reason}")
+        returned.differ(f"the encoding of {what} cannot be preserved: {reason}")
         return None
 
 
@@ -286,7 +286,7 @@ def _indexes(data: Any, group: _Group) -> set[Hashable]:
     try:
         from xarray.core.indexes import PandasIndex, PandasMultiIndex
     except ImportError:
-        group.returned.differ("this version of xarray does not say what its indexes are")
+        group.returned.differ("this version of xarray does not provide information about indexes")
         return set()
     hidden: set[Hashable] = set()
     seen: list[Any] = []
@@ -299,7 +299,7 @@ def _indexes(data: Any, group: _Group) -> set[Hashable]:
                 _levels(data, index, group)
             continue
         if type(index) is not PandasIndex or variable.ndim != 1:
-            group.returned.differ(f"coordinate {name!r} has an index of its own kind, a {type(index).__name__}")
+            group.returned.differ(f"coordinate {name!r} has an index of a custom type, a {type(index).__name__}")
             continue
         (dim,) = variable.dims
         ours = index.index
@@ -308,7 +308,7 @@ def _indexes(data: Any, group: _Group) -> set[Hashable]:
         if type(ours).__name__ == "RangeIndex":
             said["range"] = [ours.start, ours.stop, ours.step]
         elif type(ours) is not type(usual) or ours.dtype != usual.dtype:
-            group.returned.differ(f"coordinate {name!r} has an index of its own kind, a {type(ours).__name__}")
+            group.returned.differ(f"coordinate {name!r} has an index of a custom type, a {type(ours).__name__}")
         elif getattr(ours, "freqstr", None) is not None:
             said["freq"] = ours.freqstr
         if name != dim:
@@ -320,7 +320,7 @@ def _indexes(data: Any, group: _Group) -> set[Hashable]:
         others = [name for name in data.coords if name not in levels]
         arrays = list(getattr(data, "data_vars", ()))
         if list(getattr(data, "variables", data.coords)) != [*others, *levels, *arrays]:
-            group.returned.differ("an index of several levels stands among other coordinates")
+            group.returned.differ("a multi-level index is mixed with other coordinates")
     for name in data.coords:
         if name in data.dims and name not in data.xindexes:
             group.indexes.append({"name": group.held(name, "a coordinate's name"), "drop": True})

@@ -92,7 +92,7 @@ class Attributes:
             try:
                 pairs.append([held(name), held(value)])
             except NotHeld as reason:
-                self.lost = self.lost or f"{what} cannot be kept: {reason}"
+                self.lost = self.lost or f"{what} cannot be preserved: {reason}"
             self._write(name, value, what, variables)
         self.returned = {"dict": pairs}
 
@@ -102,16 +102,16 @@ class Attributes:
         if variables and word == "units" and isinstance(value, str) and not self._is_encoded:
             singular = _DURATIONS.get(value)
             if singular is not None:
-                note = f"{what} is {singular!r} in the file: readers would make durations of the numbers"
+                note = f"{what} is {singular!r} in the file: readers would convert the numbers to durations"
                 value = singular
             elif "since" in value:
-                word, note = _renamed(word, what, "readers would make dates of the numbers")
+                word, note = _renamed(word, what, "readers would convert the numbers to dates")
         elif variables and (word in _DECODED or (self._is_encoded and word in ("units", "calendar", "bounds"))):
-            word, note = _renamed(word, what, "readers would change the values by it")
+            word, note = _renamed(word, what, "readers would change the values according to it")
         elif not variables and word == "coordinates":
-            word, note = _renamed(word, what, "readers would take it for a list of names")
+            word, note = _renamed(word, what, "readers would interpret it as a list of names")
         if word in _RESERVED or word.startswith(_DAMNIT):
-            word, note = _renamed(word, what, "the file keeps this name for itself")
+            word, note = _renamed(word, what, "the file format reserves this name")
         while word in self._names:
             word += "_"
         try:
@@ -119,9 +119,9 @@ class Attributes:
             if message is None:
                 message = as_text(value)
                 if message is None:
-                    self.notes.append(f"{what} ({type(value).__name__}) is left out of the file: netCDF cannot hold it")
+                    self.notes.append(f"{what} ({type(value).__name__}) is left out of the file: netCDF cannot store it")
                     return
-                note = f"{what} ({type(value).__name__}) is text in the file: netCDF cannot hold it"
+                note = f"{what} ({type(value).__name__}) is text in the file: netCDF cannot store it"
         except (TypeError, ValueError, OverflowError) as error:
             self.notes.append(f"{what} ({type(value).__name__}) is left out of the file: {error}")
             return

@@ -121,7 +121,7 @@ def _objects(values: np.ndarray, what: str) -> Form:
         try:
             back = {"as": "objects", "values": held(items)}
         except NotHeld as reason:
-            differs = f"{what} holds Python objects that cannot be kept: {reason}"
+            differs = f"{what} holds Python objects that cannot be preserved: {reason}"
     array, attrs, characters = _in_file(values, items, what)
     return Form(array, attrs, back, differs, characters)
 

@@ -117,7 +117,7 @@ class Pipeline:
             _sort_in(item, variables, groups)
         for variable in variables:
             if self.declared.setdefault(variable.name, variable) is not variable:
-                raise GroupError(f"the pipeline has another variable {variable.name!r} already")
+                raise GroupError(f"the pipeline already has another variable {variable.name!r}")
         for group in groups:
             require_name(group)
         assign_names({group.name: group for group in groups})
@@ -204,7 +204,7 @@ class Pipeline:
         if run is None:
             run, has_proc = run_files.open_for_pipeline(self.proposal, self.run_number, self.run_data.value)
             if not has_proc and any(variable.data is RunData.PROC for variable in variables.vars.values()):
-                log(f"[{self.name}] no calibrated data: only variables of raw data are executed")
+                log(f"[{self.name}] no calibrated data: only variables for raw data are executed")
                 variables = variables.filter(RunData.RAW)
         facts = RunFacts(run, self.proposal, self.run_number, {**self.param_values, **dict(param_values or {})})
         self._results = execute_all(variables, facts, self.name)

@@ -16,7 +16,7 @@ def describe(value: Any, returned: Returned) -> None:
         if type(value) is np.str_:
             returned.describe(is_a="np.str_")
         elif type(value) is not str:
-            returned.differ(f"it is a {type(value).__name__}, a text of its own kind")
+            returned.differ(f"it is a {type(value).__name__}, a text of a custom type")
         return
     dtype = np.asarray(value).dtype
     if dtype.kind in "UO":
@@ -24,14 +24,14 @@ def describe(value: Any, returned: Returned) -> None:
     if dtype.names is not None:
         _describe_records(dtype, returned)
     elif portable(np.empty(0, dtype)).dtype != dtype or dtype.metadata is not None:
-        returned.differ(f"its type {dtype} is another one in the file")
+        returned.differ(f"its type {dtype} is different in the file")
 
 
 def _describe_records(dtype: np.dtype, returned: Returned) -> None:
     if dtype.type is np.record:
         returned.describe(is_a="np.record")
     if dtype.type not in (np.void, np.record) or _has_more(dtype):
-        returned.differ("its type of records has alignment, titles or metadata, which the file has not")
+        returned.differ("its record type has alignment, titles or metadata, which the file cannot store")
 
 
 def _has_more(dtype: np.dtype) -> bool:
@@ -81,4 +81,4 @@ def read(stored: Any, is_a: str) -> Any:
         return np.str_(stored)
     if is_a == "np.record":
         return stored.view(np.dtype((np.record, stored.dtype)))
-    raise NotAsReturned("another version of Amore stored it")
+    raise NotAsReturned("it was stored by another version of Amore")

@@ -39,7 +39,7 @@ def value_changed(name: str, of: str, line: Optional[int], file: Optional[str]) 
         f"{name} changes the value of {of} in place{f' ({place})' if place else ''}: variables that come later get it "
         f"changed, what is stored for {of} is what its function returned",
         severity="warning",
-        hint=f"change a copy of it, and return that for others to use with var#{name}",
+        hint=f"modify a copy, and return it for others to use with var#{name}",
         line=line,
         file=file,
         variables=[name, of],
@@ -68,7 +68,7 @@ def of_import(error: BaseException, path: str) -> Problem:
     if isinstance(error, (ImportError, AttributeError)):
         hint = as_damnit.hint(error)
     if hint is None and isinstance(error, ModuleNotFoundError) and error.name:
-        hint = f"install {error.name.partition('.')[0]} in this Python, or choose another by db-config context_python"
+        hint = f"install {error.name.partition('.')[0]} in this Python, or choose another with db-config context_python"
     file = line = None
     if isinstance(error, SyntaxError):  # of a file that is imported
         file, line = error.filename, error.lineno
@@ -97,7 +97,7 @@ def check_variable(variable: Variable, line: Optional[int] = None, file: Optiona
         found.append(problem(kind, message, severity=severity, hint=hint, **where))
 
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-        add("bad-name", f"{name!r} cannot be the name of a variable: it must be a Python identifier")
+        add("bad-name", f"{name!r} is not a valid variable name: it must be a Python identifier")
     if variable._data not in (None, "raw", "proc"):
         add("bad-data", f"variable {name}: data={variable._data!r}, which must be 'raw' or 'proc'")
     if not _are_tags(variable.tags):
@@ -140,11 +140,11 @@ def _check_arguments(variable: Variable, add: Any) -> None:
     try:
         parameters = list(inspect.signature(variable.func).parameters.values())
     except (TypeError, ValueError):
-        add("bad-argument", f"variable {name}: its function has no signature that could be read")
+        add("bad-argument", f"variable {name}: the signature of its function could not be read")
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        add("bad-argument", f"variable {name}: its function must take the run as first argument")
+        add("bad-argument", f"variable {name}: its function must take the run as its first argument")
         return
     if "#" in annotations.get(parameters[0].name, ""):
         add(
@@ -160,14 +160,14 @@ def _check_arguments(variable: Variable, add: Any) -> None:
             if message:
                 add("bad-annotation", f"variable {name}, argument {parameter.name}: {message}")
             elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-                add("bad-argument", f"variable {name}: {parameter.name} cannot be given by its name")
+                add("bad-argument", f"variable {name}: {parameter.name} cannot be passed by name")
         elif parameter.default is inspect.Parameter.empty and parameter.kind not in (
             inspect.Parameter.VAR_POSITIONAL,
             inspect.Parameter.VAR_KEYWORD,
         ):
             add(
                 "bad-annotation",
-                f"variable {name}: nothing says what the argument {parameter.name} is to get",
+                f"variable {name}: there is no annotation for the argument {parameter.name} is to get",
                 f"annotate it ({parameter.name}: 'var#...'), or give it a default value",
             )
 
@@ -176,13 +176,13 @@ def _bad_annotation(annotation: str, has_job: bool) -> Optional[str]:
     kind, hash_sign, what = annotation.partition("#")
     if not hash_sign or kind not in ("var", "meta", "mymdc", "param", "job"):
         hint = "" if hash_sign else f" (write 'var#{annotation}' for another variable)"
-        return f"{annotation!r} is nothing that a variable can ask for{hint}"
+        return f"{annotation!r} is not a valid annotation{hint}"
     if not what:
-        return f"{annotation!r} says nothing after '#'"
+        return f"{annotation!r} has nothing after '#'"
     if kind == "job" and what != "outcome":
         return f"{annotation!r} does not exist; there is job#outcome"
     if kind == "job" and not has_job:
-        return "'job#outcome' is of a variable with a job, and this one has none (job=SlurmJob([...]))"
+        return "'job#outcome' requires a job, and this variable has none (job=SlurmJob([...]))"
     if kind == "meta" and what not in _META:
         return f"{annotation!r} does not exist; there are {', '.join('meta#' + word for word in _META)}"
     return None

@@ -71,7 +71,7 @@ class ProcessState:
             try:
                 part()
             except Exception as error:
-                log(f"what the variable changed of its process could not be put back: {type(error).__name__}: {error}")
+                log(f"process state that the variable changed could not be restored: {type(error).__name__}: {error}")
 
     def _put_back_streams(self) -> None:
         mine = os.fstat(self._log)
@@ -102,7 +102,7 @@ class ProcessState:
         try:
             os.chdir(self._cwd)
         except OSError as error:
-            log(f"the working directory {self._cwd} is gone ({error.strerror}): it is {self._directory} from here on")
+            log(f"the working directory {self._cwd} no longer exists ({error.strerror}): it is {self._directory} from now on")
             os.chdir(self._directory)
             self._cwd = self._directory
 

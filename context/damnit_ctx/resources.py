@@ -62,8 +62,8 @@ def _whole(value: Any) -> Optional[int]:
 def _count(value: Any) -> int:
     count = _whole(value)
     if count is None or not 0 < count < _COUNT_END:
-        hint = "leave it out if none is needed" if count == 0 else None
-        raise Wrong("which must be a whole number from 1", hint)
+        hint = "omit it if none is needed" if count == 0 else None
+        raise Wrong("which must be a positive integer", hint)
     return count
 
 
@@ -73,14 +73,14 @@ def _mem(value: Any) -> int:
     if amount is None:
         match = re.match(_MEM, value) if isinstance(value, str) else None
         if match is None:
-            raise Wrong("which is no amount of memory", _mem_hint(value))
+            raise Wrong("which is not an amount of memory", _mem_hint(value))
         number, unit = int(match[1]), match[2].upper()
         # As sbatch does: a bare number is MiB, KiB are rounded up.
         amount = -(-number // 1024) if unit == "K" else number * {"": 1, "M": 1, "G": 2**10, "T": 2**20}[unit]
     if not 0 < amount < _MEM_END:
         raise Wrong(
-            "which must be more than nothing" if amount <= 0 else "which is more than there is",
-            "leave it out for what the partition gives" if amount == 0 else None,
+            "which must be more than nothing" if amount <= 0 else "which is too large",
+            "omit it for the partition's default" if amount == 0 else None,
         )
     return amount
 
@@ -89,7 +89,7 @@ def _mem_hint(value: Any) -> str:
     near = re.match(r"\s*([0-9]+)\s*([kKmMgGtT])i?[bB]?\s*\Z", value) if isinstance(value, str) else None
     if near is not None:
         return f"write {near[1] + near[2].upper()!r}"
-    return "a whole number with K, M, G or T behind it, as for sbatch: '500M', '64G'; without it is MiB"
+    return "an integer followed by K, M, G or T, as for sbatch: '500M', '64G'; without a unit it is MiB"
 
 
 def _time(value: Any) -> int:
@@ -98,7 +98,7 @@ def _time(value: Any) -> int:
     if minutes is None:
         match = re.match(_TIME, value) if isinstance(value, str) else None
         if match is None:
-            raise Wrong("which is no time", _time_hint(value))
+            raise Wrong("which is not a time", _time_hint(value))
         days, *rest = match.groups()
         first, second, third = (int(part or 0) for part in rest)
         if days is not None:  # d-hh, d-hh:mm, d-hh:mm:ss
@@ -109,20 +109,20 @@ def _time(value: Any) -> int:
             seconds = first * 60 + second
         minutes = -(-seconds // 60)  # as Slurm does
     if not 0 < minutes < _COUNT_END:
-        hint = "leave it out for the longest that the partition allows" if minutes == 0 else None
-        raise Wrong("which must be at least a minute" if minutes <= 0 else "which is longer than there is", hint)
+        hint = "omit it for the partition's limit" if minutes == 0 else None
+        raise Wrong("which must be at least a minute" if minutes <= 0 else "which is too long", hint)
     return minutes
 
 
 def _time_hint(value: Any) -> str:
     if isinstance(value, str) and value.lower() in ("unlimited", "infinite"):
-        return "leave it out for the longest that the partition allows"
+        return "omit it for the partition's limit"
     return "minutes, 'mm:ss', 'hh:mm:ss', 'd-hh', 'd-hh:mm' or 'd-hh:mm:ss', as for sbatch"
 
 
 def _word(value: Any) -> str:
     if not isinstance(value, str) or re.match(_WORD, value) is None:
-        raise Wrong("which must be a word as sbatch takes it, without blanks")
+        raise Wrong("which must be a single word for sbatch, without spaces")
     return value
 
 

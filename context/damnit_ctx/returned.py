@@ -58,7 +58,7 @@ def description(text: str) -> Message:
     """
     said = json.loads(text)
     if said["version"] != _VERSION:
-        raise NotAsReturned("another version of Amore stored it")
+        raise NotAsReturned("it was stored by another version of Amore")
     if "differs" in said:
         raise NotAsReturned(said["differs"])
     assert isinstance(said, dict)

@@ -53,7 +53,7 @@ def start_time(run: Any) -> float:
             moment = np.datetime64(stamps[0], "us").item()
             return float(moment.replace(tzinfo=timezone.utc).timestamp())
     except Exception as error:
-        report.log(f"the first train's time cannot be read, the file's is taken: {type(error).__name__}: {error}")
+        report.log(f"the first train's time cannot be read, using the file's time: {type(error).__name__}: {error}")
     names = sorted(file.filename for file in run.files)
     raw = [name for name in names if "raw" in name]
     return os.stat((raw or names)[0]).st_mtime

@@ -86,7 +86,7 @@ def wrong(job: Any) -> Iterator[tuple[str, str, Optional[str]]]:
     if not isinstance(command, (list, tuple)) or not command:
         yield (
             "bad-argument",
-            f"the command of its job is {command!r}, which must be a list of words, or the path of a script",
+            f"the command of its job is {command!r}, which must be a list of words or the path of a script",
             'SlurmJob(["./script.sh", "{run}"])',
         )
         return
@@ -95,15 +95,15 @@ def wrong(job: Any) -> Iterator[tuple[str, str, Optional[str]]]:
         if text is None:
             yield "bad-argument", f"the command of its job has the word {word!r}, which must be a text", None
         elif "\0" in text:
-            yield "bad-argument", f"the command of its job has the word {word!r}: no argument can hold NUL", None
+            yield "bad-argument", f"the command of its job has the word {word!r}: an argument cannot contain NUL", None
     program = _text(command[0])
     if program is not None and not program.strip():
-        yield "bad-argument", "the command of its job begins with an empty word: the program is missing", None
+        yield "bad-argument", "the command of its job starts with an empty word: the program is missing", None
     elif program is not None and len(command) == 1 and " " in program.strip() and not os.path.exists(program):
         yield (
             "bad-argument",
-            f"the command of its job is one word with blanks in it: {program!r}",
-            "give a list of words; no shell reads them",
+            f"the command of its job is a single word with spaces: {program!r}",
+            "give a list of words; they are not interpreted by a shell",
         )
     if not isinstance(job.check, bool):
         yield "bad-argument", f"check={job.check!r} of its job, which must be True or False", None

@@ -61,7 +61,7 @@ def _value(group: Any) -> Any:
     said = group.attrs.get(returned.ATTRIBUTE)
     if said is None:
         if objtype is not None:
-            raise NotAsReturned(f"how this {objtype} was returned is not noted in the file")
+            raise NotAsReturned(f"how this {objtype} was returned is not recorded in the file")
         return _plain(group["data"])
     description = returned.description(said)
     if objtype in ("dataarray", "dataset"):

@@ -39,7 +39,7 @@ def of_cell(name: str, cell: Cell) -> Summary:
         try:
             return _reduce(cell.summary, cell.data)
         except Exception:
-            log_problem(f"np.{cell.summary} of {name} failed; the table shows its usual summary")
+            log_problem(f"np.{cell.summary} of {name} failed; the table shows the default summary")
     shown = cell.data if cell.preview is None else cell.preview
     if shown is None:
         return None
@@ -69,7 +69,7 @@ def _reduce(function: str, data: Any) -> np.ndarray:
     if reduced is None:
         reduced = np.asarray(getattr(np, function)(data))
     if reduced.dtype.kind not in "biufcS":
-        raise TypeError(f"np.{function} gave {reduced.dtype}, which is no number")
+        raise TypeError(f"np.{function} gave {reduced.dtype}, which is not a number")
     return reduced
 
 

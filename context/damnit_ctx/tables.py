@@ -9,7 +9,7 @@ from .channel import Message
 from .returned import NotAsReturned, Returned
 from .tagged import NotHeld, given, held
 
-# A table up to this size is read back when it is stored, to see whether it comes back as it was; of a larger one as
+# A table up to this size is read back when it is stored, to see whether it is read back as it was; of a larger one as
 # many rows, and what depends on all rows is looked at in another way.
 _WHOLE_BYTES = 4 << 20
 _SAMPLE_ROWS = 1000
@@ -33,7 +33,7 @@ def parquet(table: Any, returned: Returned) -> bytes:
         ) from None
     is_series = isinstance(table, pandas.Series)
     if type(table) is not (pandas.Series if is_series else pandas.DataFrame):
-        returned.differ(f"it is a {type(table).__name__}, a table of its own kind")
+        returned.differ(f"it is a {type(table).__name__}, a table of a custom type")
     content = _written(table)
     if returned.differs is None:
         try:
@@ -41,7 +41,7 @@ def parquet(table: Any, returned: Returned) -> bytes:
             returned.differ(_difference(table, said, content))
             returned.describe(is_a="series" if is_series else "dataframe", **said)
         except NotHeld as reason:
-            returned.differ(f"a name or attribute of the table cannot be kept: {reason}")
+            returned.differ(f"a name or attribute of the table cannot be preserved: {reason}")
     return content
 
 
@@ -86,7 +86,7 @@ def read(content: bytes, said: Message) -> Any:
         import pandas
         import pyarrow  # noqa: F401
     except ImportError:
-        raise NotAsReturned("it is a table, and there is no pyarrow to read it with") from None
+        raise NotAsReturned("it is a table, and pyarrow is not available to read it") from None
     table = pandas.read_parquet(io.BytesIO(content), engine="pyarrow")
     if said["is_a"] == "series":
         table = table.iloc[:, 0]
@@ -127,32 +127,32 @@ def _all_text(column: Any) -> bool:
 def difference(table: Any, other: Any) -> Optional[str]:
     """In what two Series or two DataFrames are not the same, to the last type."""
     if type(table) is not type(other) or table.shape != other.shape:
-        return "it comes back as another table"
+        return "it is read back as a different table"
     reason = _index_difference(table.index, other.index, "the index")
     if table.ndim == 1:
         columns = [(table, other)]
         if held(table.name) != held(other.name):
-            reason = reason or "the series has another name"
+            reason = reason or "the series has a different name"
     else:
         reason = reason or _index_difference(table.columns, other.columns, "the row of column names")
         columns = [(table.iloc[:, at], other.iloc[:, at]) for at in range(table.shape[1])]
     for one, two in columns:
         reason = reason or _values_difference(one.array, two.array, f"column {one.name!r}")
     if held(dict(table.attrs)) != held(dict(other.attrs)):
-        reason = reason or "the table has other attributes"
+        reason = reason or "the table has different attributes"
     return reason
 
 
 def _index_difference(one: Any, two: Any, what: str) -> Optional[str]:
     if type(one) is not type(two) or one.dtype != two.dtype or len(one) != len(two):
-        return f"{what} comes back as another type"
+        return f"{what} is read back as another type"
     try:
         if [held(name) for name in one.names] != [held(name) for name in two.names]:
-            return f"{what} has other names"
+            return f"{what} has different names"
     except NotHeld as error:
-        return f"a name in {what} cannot be kept: {error}"
+        return f"a name in {what} cannot be preserved: {error}"
     if getattr(one, "freqstr", None) != getattr(two, "freqstr", None):
-        return f"{what} has another frequency"
+        return f"{what} has a different frequency"
     if hasattr(one, "start"):
         return None if (one.start, one.stop, one.step) == (two.start, two.stop, two.step) else f"{what} differs"
     if hasattr(one, "levels"):
@@ -169,7 +169,7 @@ def _values_difference(one: Any, two: Any, what: str) -> Optional[str]:
     import numpy as np
 
     if type(one) is not type(two) or one.dtype != two.dtype:
-        return f"{what} comes back as {two.dtype}"
+        return f"{what} is read back as {two.dtype}"
     of_numpy = getattr(one.dtype, "numpy_dtype", one.dtype) if "Numpy" in type(one).__name__ else one.dtype
     if isinstance(of_numpy, np.dtype) and of_numpy.kind in "biufcmM":
         here, there = np.asarray(one), np.asarray(two)

@@ -31,7 +31,7 @@ class Variables:
             TopologicalSorter(self._direct).prepare()
         except CycleError as error:
             ring = " -> ".join(error.args[1])
-            raise CycleError(f"variables depend on one another in a ring: {ring}") from None
+            raise CycleError(f"variables depend on each other in a cycle: {ring}") from None
         for name in execution_order(self._direct):
             variable = self.vars[name]
             needs = [self.vars[other] for other in self._direct[name]]
@@ -48,7 +48,7 @@ class Variables:
         for pattern in variable.arg_dependencies().values():
             names = [pattern] if pattern in self.vars else matching(self.vars, pattern)
             if not names:
-                raise KeyError(f"variable {variable.name!r} depends on {pattern!r}, which is no variable")
+                raise KeyError(f"variable {variable.name!r} depends on {pattern!r}, which is not a variable")
             found.update(names)
         return found
 

@@ -119,20 +119,20 @@ def b(run): return 1
     )
     found = [p for p in told["problems"] if p["kind"] == "bad-resources"]
     assert [(p["line"], p["message"], p.get("hint")) for p in found] == [
-        (4, "variable a: cpus='8', which must be a whole number from 1", None),
-        (4, "variable a: mem='64GB', which is no amount of memory", "write '64G'"),
-        (4, "variable a: gpus=0, which must be a whole number from 1", "leave it out if none is needed"),
+        (4, "variable a: cpus='8', which must be a positive integer", None),
+        (4, "variable a: mem='64GB', which is not an amount of memory", "write '64G'"),
+        (4, "variable a: gpus=0, which must be a positive integer", "omit it if none is needed"),
         (
             4,
-            "variable a: time='two hours', which is no time",
+            "variable a: time='two hours', which is not a time",
             "minutes, 'mm:ss', 'hh:mm:ss', 'd-hh', 'd-hh:mm' or 'd-hh:mm:ss', as for sbatch",
         ),
-        (4, "variable a: partition='a b', which must be a word as sbatch takes it, without blanks", None),
-        (7, "variable b: cpus=2.5, which must be a whole number from 1", None),
+        (4, "variable a: partition='a b', which must be a single word for sbatch, without spaces", None),
+        (7, "variable b: cpus=2.5, which must be a positive integer", None),
         (
             7,
-            "variable b: mem='lots', which is no amount of memory",
-            "a whole number with K, M, G or T behind it, as for sbatch: '500M', '64G'; without it is MiB",
+            "variable b: mem='lots', which is not an amount of memory",
+            "an integer followed by K, M, G or T, as for sbatch: '500M', '64G'; without a unit it is MiB",
         ),
     ]
     assert {p["severity"] for p in found} == {"error"}

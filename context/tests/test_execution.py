@@ -254,7 +254,7 @@ def test_labelled_values_of_earlier_tasks(database, tmp_path):
     )
     child = database(text).run("v", given={"flux": str(path)})
     assert child.values["v"].data == [5]
-    assert "flux is computed again: how this dataarray was returned is not noted in the file" in child.text
+    assert "flux is computed again: how this dataarray was returned is not recorded in the file" in child.text
 
 
 ALARMS = (

@@ -150,7 +150,7 @@ def test_modules_beside_the_context_file_are_never_preloaded(tmp_path):
 
 
 def test_an_installation_without_its_parts(tmp_path):
-    for missing, word in (("_core.abi3.so", "native core"), ("_vendor", "pyflakes")):
+    for missing, word in (("_core.abi3.so", "native extension"), ("_vendor", "pyflakes")):
         package = tmp_path / missing / "damnit_ctx"
         package.mkdir(parents=True)
         for part in (PACKAGE / "damnit_ctx").iterdir():

@@ -24,15 +24,15 @@ LOST = {
     "no group": (
         "class Camera:\n    @Variable(title='E')\n    def exposure(self, run): return 2\n",
         3,
-        "Camera.exposure is in a class that is no group",
+        "Camera.exposure is in a class that is not a group",
     ),
-    "list": ("def f(run): return 1\nALL = [Variable(title='T')(f)]\n", 2, "no name at the file's top level"),
+    "list": ("def f(run): return 1\nALL = [Variable(title='T')(f)]\n", 2, "no top-level name of the file"),
     "dictionary": (
         "ALL = {}\nfor name in 'ab':\n    @Variable(title=name)\n    def f(run): return 1\n    ALL[name] = f\ndel f\n",
         4,
-        "no name at the file's top level",
+        "no top-level name of the file",
     ),
-    "deleted": ("if True:\n    @Variable\n    def f(run): return 1\n    del f\n", 3, "no name at the file's top level"),
+    "deleted": ("if True:\n    @Variable\n    def f(run): return 1\n    del f\n", 3, "no top-level name of the file"),
     "underscores": ("@Variable\ndef __f(run): return 1\n", 2, "two underscores"),
     "replaced": ("@Variable\ndef f(run): return 1\nf = 3\n", 2, "stands for a int"),
     "no instance": (

@@ -97,7 +97,7 @@ def test_what_is_put_back(database, what, first):
     apart = db.run("before").values["before"].data
     together = db.run("before", "changes", "after") if first == "before" else db.run("changes", "after")
     assert together.values["changes"].data == 1, together.text
-    assert "put back" not in together.text, together.text
+    assert "could not be restored" not in together.text, together.text
     assert together.values["after"].data == apart
 
 

@@ -106,5 +106,5 @@ def test_pipelines_refuse_wrong_resources():
         return 1
 
     pipeline = Pipeline(1234, 1, data=object())
-    with pytest.raises(ContextFileErrors, match="mem='lots', which is no amount of memory"):
+    with pytest.raises(ContextFileErrors, match="mem='lots', which is not an amount of memory"):
         pipeline.add(a).execute()

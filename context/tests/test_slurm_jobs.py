@@ -81,12 +81,12 @@ def test_the_command_belongs_to_the_fingerprint_and_resources_do_not(described):
         ("SlurmJob({'a': 1})", "must be a list of words"),
         ("SlurmJob(['a', None])", "has the word None"),
         ("SlurmJob(['a', True])", "has the word True"),
-        ("SlurmJob(['a\\0b'])", "no argument can hold NUL"),
+        ("SlurmJob(['a\\0b'])", "an argument cannot contain NUL"),
         ("SlurmJob([''])", "the program is missing"),
-        ("SlurmJob('./find.sh {run}')", "one word with blanks"),
+        ("SlurmJob('./find.sh {run}')", "a single word with spaces"),
         ("SlurmJob(['a'], cpus=0)", "cpus=0"),
-        ("SlurmJob(['a'], ntasks=0)", "ntasks=0, which must be a whole number from 1"),
-        ("SlurmJob(['a'], ntasks='8')", "ntasks='8', which must be a whole number from 1"),
+        ("SlurmJob(['a'], ntasks=0)", "ntasks=0, which must be a positive integer"),
+        ("SlurmJob(['a'], ntasks='8')", "ntasks='8', which must be a positive integer"),
         ("SlurmJob(['a'], account='a b')", "account='a b', which must be a word"),
         ("SlurmJob(['a'], qos='--wrap=x')", "qos='--wrap=x', which must be a word"),
         ("SlurmJob(['a'], check=1)", "must be True or False"),
@@ -144,4 +144,4 @@ def test_pipelines_skip_it():
         return np.ones(3)
 
     results = Pipeline(1234, 1).add(job_variable).execute(data=1)
-    assert "only amore starts" in str(results.errors["job_variable"])
+    assert "only amore can start" in str(results.errors["job_variable"])

@@ -193,8 +193,8 @@ TABLES = {
 AGAIN = {
     "unknown attribute": lambda: array(attrs={"a": Colour.RED, "b": 1}),
     "attribute of a subclass": lambda: array(attrs={"a": Text("x")}),
-    "text of its own kind": lambda: Text("x"),
-    "array of its own kind": lambda: Own(np.zeros(2)),
+    "text of a custom type": lambda: Text("x"),
+    "array of a custom type": lambda: Own(np.zeros(2)),
     "aligned records": lambda: np.zeros(2, np.dtype([("a", "u1"), ("b", "f8")], align=True)),
     "type with metadata": lambda: np.zeros(2, np.dtype("f8", metadata={"a": 1})),
     "categories as a coordinate": lambda: array(coords={"x": pd.CategoricalIndex(["a", "b", "c"])}),

@@ -17,9 +17,6 @@ pub struct DatabaseDir(PathBuf);
 
 impl DatabaseDir {
     /// From `--in`: a directory or a proposal number; the working directory if nothing is given.
-    ///
-    /// # Errors
-    /// When it is neither.
     pub fn locate(given: Option<&str>) -> Result<Self, Failure> {
         let here = || {
             env::current_dir()
@@ -40,22 +37,18 @@ impl DatabaseDir {
         Ok(DatabaseDir(path.canonicalize().unwrap_or(path)))
     }
 
-    /// This directory.
     pub fn at(path: PathBuf) -> Self {
         DatabaseDir(path)
     }
 
-    /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The run table.
     pub fn run_table(&self) -> PathBuf {
         self.0.join("runs.sqlite")
     }
 
-    /// The context file.
     pub fn context_file(&self) -> PathBuf {
         self.0.join("context.py")
     }
@@ -65,7 +58,6 @@ impl DatabaseDir {
         self.0.join("extracted_data")
     }
 
-    /// A run's file.
     pub fn run_file(&self, proposal: Proposal, run: Run) -> PathBuf {
         self.extracted_data().join(format!("p{proposal}_r{run}.h5"))
     }
@@ -75,7 +67,6 @@ impl DatabaseDir {
         self.0.join("process_logs").join(format!("r{run}-p{proposal}.out"))
     }
 
-    /// The embedded ledger.
     pub fn ledger(&self) -> PathBuf {
         self.0.join(".amore").join(amore_ledger::FILE_NAME)
     }
@@ -107,9 +98,6 @@ impl DatabaseDir {
     }
 
     /// Refuses a directory without a run table, and says what such a directory is.
-    ///
-    /// # Errors
-    /// When there is no `runs.sqlite`.
     pub fn must_have_run_table(&self) -> Result<(), Failure> {
         if self.run_table().exists() {
             return Ok(());

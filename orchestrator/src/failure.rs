@@ -7,7 +7,6 @@ use std::{fmt, process::ExitCode};
 pub enum Exit {
     /// Nothing could be done.
     Failed = 1,
-    /// Wrong arguments.
     Usage = 2,
     /// Done, but some of the runs could not be processed.
     Partly = 3,
@@ -26,7 +25,6 @@ impl From<Exit> for ExitCode {
 /// What went wrong and what to do. The cause is part of the message once, the hint stands apart.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code.
     pub exit: Exit,
     /// What went wrong, with the thing it went wrong with.
     pub message: String,

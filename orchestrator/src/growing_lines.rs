@@ -19,7 +19,6 @@ impl GrowingLines {
         GrowingLines { path: path.to_owned(), offset: 0 }
     }
 
-    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -15,9 +15,6 @@ pub struct Signals {
 
 impl Signals {
     /// Hears them from now on.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn new() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));

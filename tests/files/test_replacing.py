@@ -165,7 +165,7 @@ def test_damaged_fragments_are_set_aside(driver):
 def test_a_damaged_run_file_is_not_touched(driver):
     driver.run_file.write_bytes(b"no HDF5")
     path = driver.write(value("a", plain(np.array(1))))
-    assert "cannot be added to" in driver.do("merge", fragments=[path])["failed"]
+    assert "cannot be extended" in driver.do("merge", fragments=[path])["failed"]
     assert driver.run_file.read_bytes() == b"no HDF5"
     assert os.path.exists(path)
 

@@ -169,7 +169,7 @@ def test_names_that_would_break_readers_of_the_table_are_refused(database: Datab
     database.context(text)
     line = (database.path / "context.py").read_text().splitlines().index("@Variable(title='T')") + 1
     said = database.amore("check", code=4).stdout
-    assert re.search(rf"context.py:({line}|{line + 1}): error: {name} is a column that every table has", said), said
+    assert re.search(rf"context.py:({line}|{line + 1}): error: {name} is a column of every table", said), said
     assert "is a column" in database.amore("reprocess", "1", code=4).stderr
     # What is not stored breaks nothing.
     database.context(text.replace("title='T'", "title='T', transient=True"))
@@ -186,7 +186,7 @@ def test_names_of_own_columns_are_warned_of_and_cost_nobody_else(database: Datab
         "@Variable\ndef b(run): return 7\n"
     )
     said = database.amore("check").stdout
-    for part in ("start_time is a column", "comment is a column", "cannot head a column"):
+    for part in ("start_time is a column", "comment is a column", "has an invalid title"):
         assert part in said, said
     said = database.amore("reprocess", "1").stderr
     assert "start_time failed" in said and "could not be processed" not in said, said

@@ -285,7 +285,7 @@ def test_a_run_with_one_bad_file_of_two(database: Database, own_runs: Path) -> N
     database.context(f"@Variable\ndef pulse(run): return run['{XGM}:output', 'data.intensityTD'].ndarray().shape[0]\n")
     (own_runs / "r0001/RAW-R0001-DA02-S00000.h5").write_bytes(b"")
     said = database.amore("reprocess", "1").stderr
-    assert said.count("RAW-R0001-DA02-S00000.h5 could not be read and was left out") == 1, said
+    assert said.count("RAW-R0001-DA02-S00000.h5 could not be read and was skipped") == 1, said
 
 
 def test_one_damaged_run_file_stops_only_its_run(database: Database) -> None:
@@ -366,7 +366,7 @@ def test_a_context_file_that_ends_its_process(database: Database) -> None:
     last = len((database.path / "context.py").read_text().splitlines())
     problem = json.loads(database.amore("check", "--json", code=4).stdout)["problems"][0]
     assert "SIGABRT" in problem["message"] and problem["line"] == last, problem
-    assert "belongs into variables" in problem["hint"]
+    assert "move slow or crash-prone code into variables" in problem["hint"]
 
 
 def test_all_runs_of_a_database_without_runs(database: Database) -> None:

@@ -124,7 +124,7 @@ def test_a_child_ends_as_a_program_ends(database: Database) -> None:
         assert list(file["n"]) == [1, 2, 3]
     database.amore("reprocess", "1", "--var", "crashes")
     assert database.rows(1)["crashes"] == 4
-    assert "did not end well: the process of this variable was killed by SIGABRT" in database.amore("log", "1").stdout
+    assert "did not end cleanly: the process of this variable was killed by SIGABRT" in database.amore("log", "1").stdout
 
 
 def test_a_child_that_does_not_end_keeps_no_value_back(database: Database) -> None:
@@ -139,7 +139,7 @@ def test_a_child_that_does_not_end_keeps_no_value_back(database: Database) -> No
     still_running = process.poll() is None
     assert process.wait(60) == 0 and still_running
     log = database.amore("log", "1").stdout
-    assert "in lingers" in log and "had not ended by itself" in log
+    assert "in lingers" in log and "did not end by itself" in log
 
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no such", None])

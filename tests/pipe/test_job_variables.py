@@ -60,7 +60,7 @@ def test_a_command_gets_values_as_words_and_its_function_the_outcome(database: D
     assert database.executions() == {"find": 2, "1": 2, "hits": 2}
     assert str(database.path) in database.amore("log", "1").stdout
     plan = database.amore("plan", "1").stdout
-    assert "its command (executed here: no Slurm): ./find.sh {run} {threshold}" in plan
+    assert "its command (executed here: Slurm is not available): ./find.sh {run} {threshold}" in plan
     assert "called with the outcome of task" in plan
 
 

@@ -158,7 +158,7 @@ def test_one_damaged_file_among_good_ones(database: Database) -> None:
     bad = with_a_damaged_file(database, 9)
     database.context(CONTEXT)
     said = database.amore("reprocess", "9")
-    assert f"{bad.name} could not be read and was left out" in said.stderr, said.stderr
+    assert f"{bad.name} could not be read and was skipped" in said.stderr, said.stderr
     assert database.rows(9)["trains"] > 0
 
 

@@ -18,8 +18,8 @@ def test_after_a_death_everything_is_as_it_was_returned(database: Database) -> N
     # Of `odd` an attribute cannot be kept. Two lazy arrays of two blocks each.
     assert database.executions() == {**ONCE, "odd": 2, "block": 4}
     log = database.amore("log", "1").stdout
-    reason = "attribute 'colour' of the array cannot be kept: type Colour"
-    assert f"odd will be computed again where another process needs it: {reason}" in log
+    reason = "attribute 'colour' of the array cannot be preserved: type Colour"
+    assert f"odd will be computed again if another process needs it: {reason}" in log
     assert f"odd is computed again: {reason}" in log
     assert "gain: attribute 'scale_factor' of the array is called 'user_scale_factor' in the file" in log
     assert "settings: attribute 'b' of the array (bytes) is left out of the file" in log

@@ -70,12 +70,12 @@ def test_check_warns_and_plan_tells_of_it(database: Database) -> None:
     assert f"second reads SEEN (line {read}), which first changes (line {change})" in said and "var#first" in said
     (problem,) = warnings(database)
     assert (problem["line"], problem["variables"]) == (read, ["first", "second"])
-    assert "as they use SEEN: first, second" in database.amore("plan", "1").stdout
+    assert "because they use SEEN: first, second" in database.amore("plan", "1").stdout
     plan = json.loads(database.amore("plan", "1", "--var", "second", "--json").stdout)["runs"][0]
     (task,) = plan["tasks"]
     assert [(step["name"], step.get("again", False)) for step in task["steps"]] == [("first", True), ("second", False)]
     assert task["shares"] == [{"state": "SEEN", "variables": ["first", "second"]}]
-    assert "executed again here for what it leaves in SEEN" in database.amore("plan", "1", "--var", "second").stdout
+    assert "executed again here for the state it leaves in SEEN" in database.amore("plan", "1", "--var", "second").stdout
 
 
 def test_nothing_is_warned_of_where_it_is_declared(database: Database) -> None:

@@ -181,7 +181,7 @@ def test_a_sheet_is_worked_on_by_one_job(database: Database, amore_bin: Path) ->
     argv = [amore_bin / "amore-worker", "job", "--sheet", sheet, "--events", sheet.with_suffix(".events")]
     another = {**os.environ, "SLURM_JOB_ID": "99"}
     ended = subprocess.run(argv, env=another, capture_output=True, text=True, timeout=60, check=True)
-    assert f"job {database.job(1)} works on this job's sheet: nothing to do" in ended.stderr
+    assert f"job {database.job(1)} is already working on this job's sheet: nothing to do" in ended.stderr
     database.touch("go")
     command.ends()
     assert database.executions() == {"local-1": 1, "heavy-1": 1, "total-1": 1}

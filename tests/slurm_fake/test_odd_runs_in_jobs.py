@@ -27,7 +27,7 @@ def test_calibrated_data_only_and_a_damaged_file(database: Database) -> None:
     bad.write_bytes(next(shared.iterdir()).read_bytes()[:1000])
     database.context(CONTEXT)
     said = database.amore("reprocess", "8", "9").stderr
-    assert f"{bad.name} could not be read and was left out" in said, said
+    assert f"{bad.name} could not be read and was skipped" in said, said
     only_proc, damaged = database.rows(8), database.rows(9)
     assert only_proc["trains"] > 0 and only_proc["calibrated"] == 5
     assert damaged["trains"] > 0 and "calibrated" not in damaged

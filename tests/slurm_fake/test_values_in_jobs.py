@@ -18,4 +18,4 @@ def test_a_job_sees_what_was_returned(database: Database) -> None:
     assert {name: executions[name] for name in (*ONCE, "odd")} == {**ONCE, "odd": 2}
     (job,) = database.jobs(1)
     log = (database.path / f"slurm_logs/r1-p1234-{job['id']}.out").read_text()
-    assert "odd is computed again: attribute 'colour' of the array cannot be kept" in log
+    assert "odd is computed again: attribute 'colour' of the array cannot be preserved" in log

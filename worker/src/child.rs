@@ -54,13 +54,13 @@ impl Death {
             Death::Signal(number) => {
                 let name = Signal::try_from(*number).map(Signal::as_str).unwrap_or("unknown signal");
                 let why = match Signal::try_from(*number) {
-                    Ok(Signal::SIGSEGV) => ": it touched memory that is not its own (a bug in compiled code)",
+                    Ok(Signal::SIGSEGV) => ": it accessed invalid memory (a bug in compiled code)",
                     Ok(Signal::SIGABRT) => ": it aborted itself (an assertion in compiled code)",
                     Ok(Signal::SIGKILL) => {
-                        ": somebody killed it; most often that is the kernel, out of memory"
+                        ": it was killed, most often by the kernel because of lack of memory"
                     }
                     Ok(Signal::SIGBUS) => {
-                        ": a file it had mapped was cut, or the disk or shared memory is full"
+                        ": a file it had mapped was truncated, or the disk or shared memory is full"
                     }
                     _ => "",
                 };
@@ -71,7 +71,7 @@ impl Death {
             }
             Death::HostGone => (
                 "ProcessKilled".to_owned(),
-                "the Python host that ran this variable went away again and again".to_owned(),
+                "the Python host that ran this variable disappeared repeatedly".to_owned(),
             ),
         }
     }

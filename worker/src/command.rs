@@ -39,9 +39,7 @@ const TAIL_BYTES: u64 = 8 * 1024;
 /// Exit code of a program that cannot be executed, as a shell has it.
 const CANNOT_EXECUTE: u8 = 127;
 
-/// How it went.
 enum Ended {
-    /// By itself.
     Alone(ExitStatus),
     /// After it was told to.
     Told,

@@ -57,7 +57,6 @@ pub enum ChildEnd {
 
 /// The conversation with one child.
 pub struct Conversation<'a, 'b> {
-    /// What is computed.
     pub task: &'a Task,
     /// Who hears of it.
     pub report: &'a Report,
@@ -121,7 +120,7 @@ impl Conversation<'_, '_> {
                     opened = true;
                     for file in crash_report::skipped_files(&self.task.log, self.log_before) {
                         let message = format!(
-                            "run {}: {file} could not be read and was left out; values are of the other files",
+                            "run {}: {file} could not be read and was skipped; values are computed from the other files",
                             self.task.run
                         );
                         self.report.say(&FromWorker::Notice { of: self.task.attempt_id(), message });
@@ -219,13 +218,13 @@ impl Conversation<'_, '_> {
         let what = match death {
             Death::Exited(0) | Death::HostGone => return,
             Death::Exited(_) => {
-                "it had not ended by itself after 10 s: threads, handlers at exit (atexit) and open files are lost"
+                "it did not end by itself within 10 s: threads, exit handlers (atexit) and open files are lost"
                     .to_owned()
             }
             Death::Signal(_) => death.in_words().1,
         };
         let words =
-            format!("all values are stored, but the process of the variables did not end well: {what}");
+            format!("all values are stored, but the process of the variables did not end cleanly: {what}");
         log_line::write(self.log, &self.task.log, &words);
     }
 
@@ -301,7 +300,7 @@ impl Conversation<'_, '_> {
         ChildEnd::Died {
             class: "TimeoutError".to_owned(),
             message: self.with_place(
-                format!("stopped: it ran longer than its limit of {limit} s"),
+                format!("stopped: it exceeded its time limit of {limit} s"),
                 traceback.as_deref(),
             ),
             traceback,
@@ -365,9 +364,6 @@ impl Conversation<'_, '_> {
 }
 
 /// A name under which nothing can be stored costs that variable, and is said; the others go on.
-///
-/// # Errors
-/// All other errors.
 pub fn unless_about_its_name(stored: Result<(), results::ResultsError>) -> Result<(), results::ResultsError> {
     match stored {
         Err(results::ResultsError::Name(_)) => Ok(()),

@@ -53,9 +53,7 @@ const MAX_HOSTS: usize = 8;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
-    /// What happened.
     pub message: String,
-    /// What to do.
     pub hint: Option<String>,
     /// It was killed from outside before it could say anything.
     pub killed: bool,
@@ -64,23 +62,18 @@ pub struct HostError {
 /// What the host says of one child.
 #[derive(Debug)]
 pub enum ChildEvent {
-    /// It runs.
     Forked {
         /// Process and process group.
         pid: i32,
     },
-    /// It was reaped.
     Exited {
-        /// Exit code.
         code: Option<i32>,
-        /// Signal.
         signal: Option<i32>,
     },
     /// The host itself is gone, and its children with it.
     HostGone,
 }
 
-/// A running host.
 #[derive(Debug)]
 pub struct Host {
     control: OwnedFd,
@@ -95,9 +88,6 @@ pub struct Host {
 
 impl Host {
     /// Asks for a child with these descriptors; the events of its life come through the channel.
-    ///
-    /// # Errors
-    /// The control socket's.
     pub fn fork(&self, id: &str, fds: &[&OwnedFd]) -> io::Result<Receiver<ChildEvent>> {
         let (sender, receiver) = channel();
         lock(&self.children).insert(id.to_owned(), sender.clone());
@@ -339,7 +329,7 @@ fn package_directory() -> Result<PathBuf, HostError> {
         message,
         killed: false,
         hint: Some(
-            "install Amore again (make install), or set AMORE_PYTHONPATH to the folder of damnit_ctx"
+            "reinstall Amore (make install), or set AMORE_PYTHONPATH to the directory of damnit_ctx"
                 .to_owned(),
         ),
     };
@@ -347,14 +337,14 @@ fn package_directory() -> Result<PathBuf, HostError> {
         return Ok(PathBuf::from(given));
     }
     let program =
-        env::current_exe().map_err(|cause| error(format!("cannot find my own program file: {cause}")))?;
+        env::current_exe().map_err(|cause| error(format!("cannot determine the path of this program: {cause}")))?;
     let folder = program.parent().unwrap_or(Path::new("/"));
     let candidates = [folder.join("../lib/amore/python"), folder.join("../../context")];
     candidates
         .iter()
         .find(|candidate| candidate.join("damnit_ctx").is_dir())
         .and_then(|found| found.canonicalize().ok())
-        .ok_or_else(|| error(format!("the Python package damnit_ctx is not beside {}", program.display())))
+        .ok_or_else(|| error(format!("the Python package damnit_ctx is not next to {}", program.display())))
 }
 
 fn start(
@@ -367,7 +357,7 @@ fn start(
 ) -> Result<Host, HostError> {
     let unusable = |what: String| HostError {
         message: format!("the Python {} cannot be used: {what}", python.display()),
-        hint: Some("set the right one with: amore db-config context_python /path/to/python".to_owned()),
+        hint: Some("choose another one with: amore db-config context_python /path/to/python".to_owned()),
         killed: false,
     };
     let package = package_directory()?;
@@ -433,7 +423,7 @@ fn start(
             Ok(Received::TimedOut) => {
                 let _ = process.kill();
                 let _ = process.wait();
-                return Err(unusable(format!("it was not ready after {} s", START_TIMEOUT.as_secs())));
+                return Err(unusable(format!("it was not ready within {} s", START_TIMEOUT.as_secs())));
             }
             Ok(Received::Closed) => {
                 let status = process.wait();
@@ -441,7 +431,7 @@ fn start(
                     status.as_ref().is_ok_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
                 let status = status.map(|status| status.to_string()).unwrap_or_default();
                 let words = last_words.join().unwrap_or_default();
-                let error = unusable(format!("it ended at once ({status})\n{}", words.trim_end()));
+                let error = unusable(format!("it ended immediately ({status})\n{}", words.trim_end()));
                 return Err(HostError { killed, ..error });
             }
             Err(cause) => {

@@ -16,7 +16,6 @@ const TERM_SPREAD: Duration = Duration::from_millis(700);
 /// The Slurm job that this process works in.
 #[derive(Debug)]
 pub struct InJob {
-    /// Its memory.
     pub memory: JobMemory,
     /// With what the job is to end, so that Slurm's accounting has a command's failure as one.
     pub exit_code: AtomicU8,

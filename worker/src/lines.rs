@@ -16,9 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What came before the deadline.
 #[derive(Debug)]
 pub enum Received<T> {
-    /// A whole message.
     Message(T),
-    /// Nothing yet.
     TimedOut,
     /// The other side is gone.
     Closed,

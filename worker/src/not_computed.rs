@@ -25,7 +25,6 @@ use crate::{
 pub struct Cause<'a> {
     /// Class of the exception, or what stands for it.
     pub class: &'a str,
-    /// Its message.
     pub message: &'a str,
     /// The user's traceback, if there is one.
     pub traceback: &'a str,

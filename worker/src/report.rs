@@ -24,15 +24,11 @@ enum To {
 }
 
 impl Report {
-    /// To standard output.
     pub fn to_output() -> Self {
         Report { to: Mutex::new(Some(To::Output)) }
     }
 
     /// To the end of a file.
-    ///
-    /// # Errors
-    /// The file system's.
     pub fn to_file(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o660).open(path)?;
         Ok(Report { to: Mutex::new(Some(To::File(file))) })

@@ -223,8 +223,8 @@ fn in_job_words(class: &str, message: &str, job: &InJob) -> String {
     let mut message = format!("{message}\nin {}, where the context file could not be executed", job.place());
     if class == "ModuleNotFoundError" {
         message.push_str(&match job.environment.get(PYTHONPATH) {
-            Some(path) => format!("; PYTHONPATH there is that of the command that submitted it: {path}"),
-            None => "; PYTHONPATH was not set where it was submitted, so it is not set there".to_owned(),
+            Some(path) => format!("; its PYTHONPATH is that of the submitting command: {path}"),
+            None => "; PYTHONPATH is not set there, because it was not set for the submitting command".to_owned(),
         });
     }
     message

@@ -31,9 +31,6 @@ unsafe impl Send for SharedMemory {}
 
 impl SharedMemory {
     /// Makes memory of `SLOTS × SLOT_BYTES`.
-    ///
-    /// # Errors
-    /// The kernel's.
     pub fn create() -> io::Result<Self> {
         let length = u64::from(SLOTS) * SLOT_BYTES;
         let descriptor = memfd_create("amore-values", MFdFlags::MFD_CLOEXEC)?;

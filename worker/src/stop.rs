@@ -32,12 +32,11 @@ pub enum Stop {
     #[error("the log {0} cannot be written: {1}")]
     Log(String, #[source] io::Error),
     /// The child said what it should not, or nothing.
-    #[error("the conversation with the child failed: {0}")]
+    #[error("communication with the child failed: {0}")]
     Io(#[from] io::Error),
     /// The job may have more memory the next time.
-    #[error("the job was out of memory while {variable} was computed")]
+    #[error("the job ran out of memory while it computed {variable}")]
     OutOfMemory {
-        /// What was computed.
         variable: String,
     },
 }

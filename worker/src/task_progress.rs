@@ -19,15 +19,12 @@ const MAX_HOSTS_LOST: u32 = 3;
 /// Where a step stands.
 #[derive(Clone, Debug, PartialEq)]
 enum State {
-    /// Not yet called.
     Todo,
-    /// Its function runs.
     Running,
     /// Its value was taken and is (or is about to be) in a fragment.
     Stored,
     /// A transient value in the living child.
     Kept,
-    /// No value.
     Ended(Ended),
     /// A stored value (or none), whose function runs again for what it leaves in the module.
     Repeating(Result<(), Ended>),
@@ -70,7 +67,6 @@ pub struct IllegalMove {
 }
 
 impl TaskProgress {
-    /// Nothing done yet.
     pub fn new(steps: Vec<Step>) -> Self {
         let states = vec![State::Todo; steps.len()];
         let positions = steps.iter().enumerate().map(|(index, step)| (step.name.clone(), index)).collect();
@@ -226,7 +222,7 @@ impl TaskProgress {
             Ended::Error { class, message } => Ended::Error {
                 class: class.clone(),
                 message: format!(
-                    "{name}, which is executed again here for what it leaves in the module: {message}"
+                    "{name}, which is executed again here for the state it leaves in the module: {message}"
                 ),
             },
             other => other.clone(),

@@ -16,10 +16,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// The child is gone (or mad) in the middle of it.
-    #[error("the child broke off: {0}")]
+    #[error("the child aborted the transfer: {0}")]
     Child(#[source] io::Error),
     /// It ran out of its time.
-    #[error("the value did not cross in time")]
+    #[error("the value was not transferred in time")]
     TimedOut,
     /// It cannot be stored; the child is well and was read to the end of the value.
     #[error(transparent)]
@@ -57,9 +57,6 @@ enum Sink {
 }
 
 /// Takes all streamed arrays of a value from the child, and sets large arrays apart.
-///
-/// # Errors
-/// See [`TakeError`].
 pub fn take_streams(
     child: &mut ChildProcess,
     message: &ValueMessage,

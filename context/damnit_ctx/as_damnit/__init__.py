@@ -68,9 +68,9 @@ def hint(error: BaseException) -> Optional[str]:
         module = str(getattr(error, "name", None))
     if module in _STAND_INS or module == "damnit_ctx":
         offered = importlib.import_module(module).__all__
-        return f"neither DAMNIT 0.4 nor Amore offers that name there; {module} has {', '.join(sorted(offered))}"
+        return f"neither DAMNIT 0.4 nor Amore provides that name; {module} has {', '.join(sorted(offered))}"
     if module.partition(".")[0] == "damnit" and importlib.util.find_spec("damnit.api") is None:
         return (
-            "without the package damnit there is only damnit.context: install damnit in this Python for the rest of it"
+            "only damnit.context is available without the package damnit: install damnit in this Python for the rest of it"
         )
     return None

@@ -110,5 +110,5 @@ def save_fragment(*_: Any, **__: Any) -> None:
         RuntimeError: always.
     """
     raise RuntimeError(
-        "Amore stores what variables return by itself: return the value instead of calling save_fragment"
+        "Amore stores return values itself: return the value instead of calling save_fragment"
     )

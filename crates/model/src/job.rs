@@ -42,7 +42,7 @@ pub enum Piece<'a> {
 
 /// A word with braces that mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{brace:?} in {word:?} stands alone")]
+#[error("{brace:?} in {word:?} is unpaired")]
 pub struct LoneBrace {
     /// The word.
     pub word: String,
@@ -133,7 +133,7 @@ impl JobOutcome {
         }
         let tail = self.tail.trim_end();
         if tail.is_empty() {
-            words.push_str("\nit printed nothing that could be read");
+            words.push_str("\nit printed no readable output");
         } else {
             words.push_str(&format!("\nits last lines:\n{tail}"));
         }

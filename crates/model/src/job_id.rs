@@ -19,7 +19,7 @@ pub struct JobId {
 /// A text that names no job.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is no job: a job is named by its number, like 1234567, or by number and cluster, like 1234567@maxwell"
+    "{0:?} is not a job id: expected a number, like 1234567, or a number and a cluster, like 1234567@maxwell"
 )]
 pub struct NotAJob(pub String);
 

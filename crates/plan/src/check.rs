@@ -29,14 +29,14 @@ const OWN_COLUMNS: [(&str, &str, Severity); 5] = [
     ("added_at", UNREADABLE, Severity::Error),
     (
         "start_time",
-        "it is the start of the run, which is found without it: this variable gets an error",
+        "it holds the start time of the run, which Amore determines itself: this variable gets an error",
         Severity::Warning,
     ),
-    ("comment", "the table shows what users wrote, not this variable", Severity::Warning),
+    ("comment", "the table shows what users entered, not this variable", Severity::Warning),
 ];
 /// DAMNIT puts values beside its own columns and then looks for those by name.
 const UNREADABLE: &str =
-    "with a value of that name DAMNIT's `Damnit(…).table()` cannot read the table any more";
+    "with a value of that name, DAMNIT's `Damnit(…).table()` can no longer read the table";
 /// How many names a message lists before it counts the rest.
 const LISTED: usize = 8;
 
@@ -140,7 +140,7 @@ fn duplicate_name(first: &VariableSpec, second: &VariableSpec) -> Problem {
         second,
         ProblemKind::DuplicateName,
         format!("The name {} is already taken by another variable{}", second.name, place_of(first)),
-        "Give one of the functions, or one of the groups, another name".to_owned(),
+        "Rename one of the functions or groups".to_owned(),
     )
 }
 
@@ -176,7 +176,7 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
                     place => format!("; the first is {}{place}", names[0]),
                 }
             ),
-            "Titles name the columns of the table: give each variable its own".to_owned(),
+            "Titles are the column headings of the table: give each variable a unique title".to_owned(),
         );
         problem.variables = names.into_iter().map(str::to_owned).collect();
         problems.push(problem);
@@ -190,7 +190,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         problems.push(problem_at(
             variable,
             ProblemKind::BadName,
-            format!("{name:?} cannot be the name of a variable"),
+            format!("{name:?} is not a valid variable name"),
             "A name is a Python identifier, or several joined by dots as in group.variable".to_owned(),
         ));
     }
@@ -200,8 +200,8 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         let mut problem = problem_at(
             variable,
             ProblemKind::BadName,
-            format!("{name} is a column that every table has: {why}"),
-            "Give the variable another name".to_owned(),
+            format!("{name} is a column of every table: {why}"),
+            "Rename the variable".to_owned(),
         );
         problem.severity = *severity;
         problems.push(problem);
@@ -212,8 +212,8 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         let mut problem = problem_at(
             variable,
             ProblemKind::BadArgument,
-            format!("{name} has a title that cannot head a column: {:?}", variable.title),
-            "A title is one line of text".to_owned(),
+            format!("{name} has an invalid title: {:?}", variable.title),
+            "A title must be one line of text".to_owned(),
         );
         problem.severity = Severity::Warning;
         problems.push(problem);
@@ -223,7 +223,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             variable,
             ProblemKind::BadData,
             format!("{name} has data=\"all\""),
-            "Use data=\"raw\" or data=\"proc\"; variables for proc data see the raw data too".to_owned(),
+            "Use data=\"raw\" or data=\"proc\"; variables for proc data can read raw data too".to_owned(),
         ));
     }
     if variable.tags.iter().any(String::is_empty) {
@@ -239,7 +239,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             variable,
             ProblemKind::BadUnits,
             format!("{name} has empty units"),
-            "Leave units= out, or give a non-empty string".to_owned(),
+            "Omit units=, or give a non-empty string".to_owned(),
         ));
     }
     for argument in &variable.arguments {
@@ -271,7 +271,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             Dependency::Unknown(text) => problems.push(problem_at(
                 variable,
                 ProblemKind::BadAnnotation,
-                what(&format!("has an annotation that means nothing here: {text:?}")),
+                what(&format!("has an annotation without a meaning: {text:?}")),
                 annotation_hint(text, places),
             )),
         }
@@ -293,13 +293,13 @@ fn annotation_hint(text: &str, places: &HashMap<String, u32>) -> String {
         return format!("To depend on the variable, write \"var#{text}\"");
     }
     match text.split_once('#') {
-        Some(("self", _)) => "self# works in the methods of a Group only; elsewhere write var#".to_owned(),
+        Some(("self", _)) => "self# is only allowed in methods of a Group; use var# elsewhere".to_owned(),
         Some((source, rest)) => match nearest(source.trim(), SOURCES) {
             Some(near) => format!("Did you mean \"{near}#{}\"?", rest.trim()),
-            None => "Annotations begin with var#, param#, mymdc#, meta# or job#".to_owned(),
+            None => "Annotations start with var#, param#, mymdc#, meta# or job#".to_owned(),
         },
-        None => "Annotations are strings that begin with var#, param#, mymdc#, meta# or job#; \
-                 leave others away, or write them without quotes"
+        None => "Annotations are strings that start with var#, param#, mymdc#, meta# or job#; \
+                 remove others, or write them without quotes"
             .to_owned(),
     }
 }
@@ -317,7 +317,7 @@ fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) ->
         (
             format!("{} depends on {wanted:?}, which matches no variable", variable.name),
             Some(
-                "Names count, not titles; case counts; * is any text, ? any character, [ab] one of them"
+                "Patterns match names, not titles, and are case-sensitive; * matches any text, ? any character, [ab] one of these"
                     .to_owned(),
             ),
         )
@@ -326,7 +326,7 @@ fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) ->
             Some(Meant::Name(near)) => format!("Did you mean var#{near}?"),
             Some(Meant::Title(name)) => format!("{wanted:?} is the title of {name}: write var#{name}"),
             None => {
-                "Dependencies are given by the names of functions; is one missing its @Variable?".to_owned()
+                "Dependencies are function names; is an @Variable missing?".to_owned()
             }
         };
         (format!("{} depends on {wanted}, which does not exist", variable.name), Some(hint))
@@ -348,19 +348,19 @@ fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
         match pattern {
             Some(pattern) => (
                 format!("{only} depends on itself: {only} → {only}, by the pattern {pattern:?}"),
-                "Choose a pattern that does not match the variable's own name".to_owned(),
+                "Use a pattern that does not match the variable's own name".to_owned(),
             ),
             _ => (format!("{only} depends on itself: {only} → {only}"), "Remove that dependency".to_owned()),
         }
     } else {
         let shown = shortened(&names).join(" → ");
         let message = match ring.knot {
-            None => format!("{} variables depend on one another in a ring: {shown}", names.len()),
+            None => format!("{} variables depend on each other in a cycle: {shown}", names.len()),
             Some(knot) => {
-                format!("{knot} variables depend on one another in rings; a short one: {shown}")
+                format!("{knot} variables depend on each other in cycles; a short one: {shown}")
             }
         };
-        (message, "Each needs the next one's value (→): remove one of these dependencies".to_owned())
+        (message, "Each needs the value of the next (→): remove one of these dependencies".to_owned())
     };
     let mut problem = problem_at(first, ProblemKind::Cycle, message, hint);
     problem.variables = names.into_iter().map(str::to_owned).collect();
@@ -425,7 +425,7 @@ fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, p
                 variable,
                 ProblemKind::BadResources,
                 format!(
-                    "{} asks for {}, which has no effect unless it runs in a Slurm job",
+                    "{} requests {}, which has no effect unless it runs in a Slurm job",
                     variable.name,
                     variable.resources.in_words()
                 ),
@@ -469,12 +469,12 @@ fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<
             second,
             ProblemKind::BadResources,
             format!(
-                "Variables that must run in one Slurm job, as the {} of {} cannot be stored, ask for {}",
+                "Variables that must run in one Slurm job, because the {} of {} cannot be stored, request {}",
                 if ties.len() == 1 { "value" } else { "values" },
                 listed(&ties),
                 listed(&said)
             ),
-            format!("Give them one {what}, or leave out transient=True so that they can run in several jobs"),
+            format!("Give them the same {what}, or remove transient=True so that they can run in separate jobs"),
         );
         problem.variables = asked.iter().map(|(_, by)| by.name.clone()).collect();
         problems.push(problem);

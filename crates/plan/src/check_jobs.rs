@@ -16,7 +16,7 @@ pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &
     let (message, hint) = if word == "outcome" {
         (
             format!("Argument {} of {name} asks for job#outcome, but {name} has no job", argument.name),
-            "Give the variable one: @Variable(job=SlurmJob([...]))",
+            "Give the variable a job: @Variable(job=SlurmJob([...]))",
         )
     } else {
         (
@@ -41,7 +41,7 @@ pub(crate) fn commands(
                 variable,
                 ProblemKind::BadArgument,
                 format!("{name} has a job and transient=True"),
-                "What comes of a job is stored: leave out transient=True".to_owned(),
+                "Results of a job are stored: remove transient=True".to_owned(),
             ));
         }
         if let (Some(tasks), Some(nodes)) = (job.resources.ntasks, job.resources.nodes)
@@ -50,7 +50,7 @@ pub(crate) fn commands(
             problems.push(problem_at(
                 variable,
                 ProblemKind::BadResources,
-                format!("The job of {name} asks for nodes={nodes} and ntasks={tasks}: Slurm takes nodes away that have no task"),
+                format!("The job of {name} requests nodes={nodes} and ntasks={tasks}: Slurm removes nodes without tasks"),
                 format!("ntasks={nodes}, or more"),
             ));
         }
@@ -60,8 +60,8 @@ pub(crate) fn commands(
                 Err(lone) => problems.push(problem_at(
                     variable,
                     ProblemKind::BadArgument,
-                    format!("The command of {name} has a brace that belongs to no placeholder: {lone}"),
-                    "Write {{ and }} for braces that the command is to get".to_owned(),
+                    format!("The command of {name} has a brace outside of a placeholder: {lone}"),
+                    "Write {{ and }} for literal braces".to_owned(),
                 )),
                 Ok(found) => {
                     for piece in found {
@@ -99,27 +99,27 @@ fn wrong_placeholder(
                 format!("Give the function an argument {placeholder}: \"var#{placeholder}\"")
             }
             None => format!(
-                "There are {{{}}}, and the arguments of the function; write {{{{ and }}}} for braces",
+                "Placeholders are {{{}}} and the arguments of the function; write {{{{ and }}}} for literal braces",
                 PLACEHOLDERS.join("}, {")
             ),
         };
         return Some((format!("The command of {name} has an unknown placeholder {{{placeholder}}}"), hint));
     };
     let read_it =
-        "Leave it out of the command and read it from {run_file} there, or return one number or text";
+        "Remove it from the command and let the command read it from {run_file}, or return a single number or text";
     match argument.dependency() {
         Dependency::Variable(of) => match places.get(of) {
             Some(&place) if variables[place as usize].transient => Some((
                 format!(
-                    "The command of {name} asks for {{{placeholder}}}, but {of} is transient: its value is in no file"
+                    "The command of {name} uses {{{placeholder}}}, but {of} is transient: its value is not stored"
                 ),
                 format!(
-                    "Leave out transient=True of {of}, or have another variable return what the command needs"
+                    "Remove transient=True from {of}, or let another variable return what the command needs"
                 ),
             )),
             None if of.contains(['*', '?', '[']) => Some((
                 format!(
-                    "The command of {name} asks for {{{placeholder}}}, which stands for several variables ({of})"
+                    "The command of {name} uses {{{placeholder}}}, which stands for several variables ({of})"
                 ),
                 read_it.to_owned(),
             )),
@@ -127,13 +127,13 @@ fn wrong_placeholder(
         },
         Dependency::Job(_) => Some((
             format!(
-                "The command of {name} asks for {{{placeholder}}}, which is known only when it has ended"
+                "The command of {name} uses {{{placeholder}}}, which is only known when the command has ended"
             ),
-            "Leave it out of the command".to_owned(),
+            "Remove it from the command".to_owned(),
         )),
         Dependency::Mymdc(_) if !job.defaults.contains_key(placeholder) => Some((
             format!(
-                "The command of {name} asks for {{{placeholder}}} from the metadata catalogue, which is not available"
+                "The command of {name} uses {{{placeholder}}} from the metadata catalogue, which is not available"
             ),
             "Give the argument a default value".to_owned(),
         )),
@@ -165,11 +165,11 @@ pub(crate) fn tied(dag: &Dag, problems: &mut Vec<Problem>) {
                 variable,
                 ProblemKind::BadArgument,
                 format!(
-                    "The command of {} would have to run within another Slurm job, because of values that are not stored: {}",
+                    "The command of {} would have to run inside another Slurm job, because of values that are not stored: {}",
                     variable.name,
                     ties.join(", ")
                 ),
-                "Leave out transient=True of these variables".to_owned(),
+                "Remove transient=True from these variables".to_owned(),
             ));
         }
     }

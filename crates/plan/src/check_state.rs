@@ -77,7 +77,7 @@ fn warning(dag: &Dag, (before, change): (u32, &StateUse), (after, read): (u32, &
         )
     } else {
         format!(
-            "They run in one process, in this order; say so with an argument annotated \"var#{}\"",
+            "They run in one process, in this order; make the dependency explicit with an argument annotated \"var#{}\"",
             writer.name
         )
     };

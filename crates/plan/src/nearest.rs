@@ -41,7 +41,7 @@ impl<'a> Nearest<'a> {
         Nearest { variables, lookup: None, known: HashMap::new(), compared: 0 }
     }
 
-    /// What was probably meant by `name`, which is no variable's name.
+    /// What was probably meant by `name`, which is not a variable's name.
     pub(crate) fn to(&mut self, name: &str) -> Option<Meant<'a>> {
         if let Some(&known) = self.known.get(name) {
             return known;

@@ -77,7 +77,7 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
     if !plan.forget.is_empty() {
         writeln!(
             out,
-            "\nDropped from the run's file, as no variable stores it any more: {}",
+            "\nRemoved from the run's file, because no variable stores it any more: {}",
             listed(&plan.forget)
         )?;
     }
@@ -127,10 +127,10 @@ fn write_task(
                 notes.push(format!("in the job because it depends on {dependency}"));
             }
             PlaceReason::NoSlurm { declared_by } if *declared_by == variable.name => {
-                notes.push("cluster=True, but no Slurm here".to_owned());
+                notes.push("cluster=True, but Slurm is not available".to_owned());
             }
             PlaceReason::NoSlurm { declared_by } => {
-                notes.push(format!("cluster=True by {declared_by}, but no Slurm here"));
+                notes.push(format!("cluster=True by {declared_by}, but Slurm is not available"));
             }
             PlaceReason::BesideDependents { names }
                 if task.place == Place::Cluster && task.reason != TaskReason::NonCluster =>
@@ -152,7 +152,7 @@ fn write_task(
     for shared in task.shares.iter().filter(|shared| shared.variables.len() > 1) {
         writeln!(
             out,
-            "  one process, one after the other, as they use {}: {}",
+            "  one process, one after another, because they use {}: {}",
             shared.state,
             listed(&shared.variables)
         )?;
@@ -175,14 +175,14 @@ fn why_again(task: &PlannedTask, step: &PlannedStep) -> String {
     if read.is_empty() {
         "executed again here for its value; not stored".to_owned()
     } else {
-        format!("executed again here for what it leaves in {}; not stored", listed(&read))
+        format!("executed again here for the state it leaves in {}; not stored", listed(&read))
     }
 }
 
 /// The command of a variable, as it is written in the context file.
 fn write_command(job: &PlannedJob, place: Place, width: usize, out: &mut String) -> fmt::Result {
     let here = match place {
-        Place::Local => " (executed here: no Slurm)",
+        Place::Local => " (executed here: Slurm is not available)",
         Place::Cluster => "",
     };
     writeln!(out, "  {:width$}  its command{here}: {}", job.variable, shell::line(&job.spec.command))
@@ -193,7 +193,7 @@ fn why_a_task(task: &PlannedTask) -> Option<String> {
     let resources = task.resources.in_words();
     match &task.reason {
         TaskReason::Local => None,
-        TaskReason::NonCluster => Some(format!("the variables that need no cluster: {resources}")),
+        TaskReason::NonCluster => Some(format!("variables without cluster=True: {resources}")),
         TaskReason::Shared => Some("default resources".to_owned()),
         TaskReason::SharedLater { earlier } => {
             Some(format!("default resources; needs values of jobs that wait for task {}", earlier + 1))
@@ -202,7 +202,7 @@ fn why_a_task(task: &PlannedTask) -> Option<String> {
         TaskReason::Command => Some(format!("own resources: {resources}")),
         TaskReason::OwnResources => Some(format!("own resources: {resources}")),
         TaskReason::Joined { transient } => {
-            Some(format!("joint resources, as {} cannot be stored: {resources}", listed(transient)))
+            Some(format!("joint resources, because {} cannot be stored: {resources}", listed(transient)))
         }
     }
 }

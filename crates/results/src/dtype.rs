@@ -72,9 +72,9 @@ impl Record {
         let mut places = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             if field.name.is_empty() || field.name.contains('\0') {
-                return Err("a field has a name that HDF5 cannot hold");
+                return Err("a field has a name that HDF5 cannot store");
             }
-            let one = field.dtype.item_size().ok_or("a field holds text of any length")?;
+            let one = field.dtype.item_size().ok_or("a field holds variable-length text")?;
             let end = field
                 .shape
                 .iter()
@@ -82,14 +82,14 @@ impl Record {
                 .filter(|bytes| *bytes > 0)
                 .and_then(|bytes| bytes.checked_add(field.offset))
                 .filter(|end| *end <= self.size);
-            places.push((field.offset, end.ok_or("a field is empty, or reaches beyond the record")?));
+            places.push((field.offset, end.ok_or("a field is empty, or extends beyond the record")?));
         }
         places.sort_unstable();
         if places.is_empty() {
             return Err("it has no fields");
         }
         if places.windows(2).any(|pair| pair[1].0 < pair[0].1) {
-            return Err("its fields overlap; copy them into records of their own");
+            return Err("its fields overlap; copy them into separate records");
         }
         Ok(())
     }
@@ -230,7 +230,7 @@ impl FromStr for Dtype {
         }
         if text.starts_with('{') {
             let Ok(record) = serde_json::from_str::<Record>(text) else {
-                return refuse("a field has a type that HDF5 has not");
+                return refuse("a field has a type that HDF5 does not support");
             };
             return match record.check() {
                 Ok(()) => Ok(Dtype::Record(Arc::new(record))),
@@ -242,7 +242,7 @@ impl FromStr for Dtype {
         let big_endian = match order {
             Some('<' | '|' | '=') => false,
             Some('>') => true,
-            _ => return refuse("it is no numpy type"),
+            _ => return refuse("it is not a numpy type"),
         };
         let size: Option<usize> = rest.as_str().parse().ok();
         match (kind, size) {
@@ -253,20 +253,20 @@ impl FromStr for Dtype {
             (Some('b'), Some(1)) => Ok(Dtype::Bool),
             (Some('S'), Some(length @ 1..)) => Ok(Dtype::Bytes { length }),
             (Some('f' | 'c'), _) => {
-                refuse("its precision is a machine's own; convert it with .astype(float) or .astype(complex)")
+                refuse("its precision depends on the machine; convert it with .astype(float) or .astype(complex)")
             }
             (Some('M' | 'm'), _) => {
-                refuse("HDF5 has no times; return an xarray.DataArray, or convert them with .astype('int64')")
+                refuse("HDF5 has no time types; return an xarray.DataArray, or convert them with .astype('int64')")
             }
             (Some('U'), _) => {
                 refuse("its text has a fixed width; convert it with .astype(object) or return a str")
             }
             (Some('O'), _) => refuse("it holds Python objects; convert it to an array of numbers or of text"),
             (Some('V'), _) => {
-                refuse("it is bytes without a meaning; return them as bytes (.astype('S')) or numbers")
+                refuse("it is untyped bytes; return them as bytes (.astype('S')) or numbers")
             }
             (Some('S'), _) => refuse("its elements are empty"),
-            _ => refuse("it is no numpy type that HDF5 has"),
+            _ => refuse("it is not a numpy type that HDF5 supports"),
         }
     }
 }

@@ -266,7 +266,7 @@ fn check_name(name: &str) -> Result<(), NameError> {
         return Err(NameError {
             name: name.to_owned(),
             what: "a variable's name",
-            why: "each run has a column of this name already",
+            why: "each run already has a column of this name",
         });
     }
     Ok(())
@@ -286,7 +286,7 @@ fn check_value(value: &Value<'_>) -> Result<(), String> {
     if let Some(summary) = &value.summary {
         check_array(summary).map_err(|reason| format!("summary: {reason}"))?;
         if matches!(summary.content, Content::Large(_)) {
-            return Err("a summary cannot be kept in a file of its own".to_owned());
+            return Err("a summary cannot be stored in a separate file".to_owned());
         }
     }
     Ok(())
@@ -296,7 +296,7 @@ fn check_array(array: &ArrayData<'_>) -> Result<(), String> {
     array.check()?;
     match &array.content {
         Content::Text(texts) if texts.iter().any(|text| text.contains('\0')) => {
-            Err("its text has a NUL character in it, which HDF5 text cannot have".to_owned())
+            Err("its text contains a NUL character, which HDF5 text cannot".to_owned())
         }
         _ => Ok(()),
     }

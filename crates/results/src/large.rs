@@ -103,7 +103,7 @@ impl LargeArrayWriter {
         names::check_variable(variable)?;
         let bad = |reason: String| ResultsError::BadValue { variable: variable.to_owned(), reason };
         let (Some(item_size), true) = (dtype.item_size(), dtype.can_be_missing()) else {
-            return Err(bad(format!("{dtype} cannot be kept in a file of its own")));
+            return Err(bad(format!("{dtype} cannot be stored in a separate file")));
         };
         let expected = shape
             .iter()
@@ -172,7 +172,7 @@ impl LargeArrayWriter {
             return Err(ResultsError::BadValue {
                 variable: self.variable.clone(),
                 reason: format!(
-                    "more than the {} bytes of its shape {:?} are given",
+                    "more data are given than the {} bytes of its shape {:?}",
                     self.expected, self.shape
                 ),
             });
@@ -221,7 +221,7 @@ impl LargeArrayWriter {
         if self.written != self.expected {
             return Err(ResultsError::BadValue {
                 variable: self.variable.clone(),
-                reason: format!("{} of the {} bytes of its shape are given", self.written, self.expected),
+                reason: format!("only {} of the {} bytes of its shape are given", self.written, self.expected),
             });
         }
         match std::mem::replace(&mut self.way, Way::Done) {

@@ -77,10 +77,10 @@ impl FewerReaders {
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// The run file that is there cannot be read, so nothing can be added to it. It has to be moved away.
-    #[error("the run file cannot be added to: {0}")]
+    #[error("the run file cannot be extended: {0}")]
     RunFile(#[source] ResultsError),
     /// Another process is merging in this directory and does not end.
-    #[error("another process has been holding {lock} for {} s; it may be stopped", waited.as_secs())]
+    #[error("another process has been holding {lock} for {} s; it may be suspended", waited.as_secs())]
     Busy {
         /// The lock file.
         lock: PathBuf,
@@ -88,7 +88,7 @@ pub enum MergeError {
         waited: Duration,
     },
     /// The run file changed again and again under our hands.
-    #[error("{0} is being replaced by another program all the time")]
+    #[error("{0} is constantly being replaced by another program")]
     Contended(PathBuf),
     /// Anything else, a full disk for one.
     #[error(transparent)]

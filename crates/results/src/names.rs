@@ -59,10 +59,10 @@ pub(crate) fn check_variable(name: &str) -> Result<(), NameError> {
         match characters.next() {
             None => return refuse("it is empty, or has an empty part between its dots"),
             Some(first) if first.is_alphabetic() || first == '_' => {}
-            Some(_) => return refuse("it does not begin with a letter"),
+            Some(_) => return refuse("it does not start with a letter"),
         }
         if !characters.all(|c| c.is_alphanumeric() || c == '_' || c == '\u{b7}') {
-            return refuse("only letters, digits, underscores and dots may be in it");
+            return refuse("it may contain only letters, digits, underscores and dots");
         }
     }
     Ok(())
@@ -73,9 +73,9 @@ pub(crate) fn check_netcdf(name: &str, what: &'static str) -> Result<(), NameErr
     let refuse = |why| Err(NameError { name: name.to_owned(), what, why });
     match name {
         "" => refuse("it is empty"),
-        "." | ".." => refuse("it means a place, not a name"),
-        _ if name.contains('/') => refuse("a slash parts the steps of a path"),
-        _ if name.contains('\0') => refuse("it has a NUL character in it"),
+        "." | ".." => refuse("it denotes a directory, not a name"),
+        _ if name.contains('/') => refuse("a slash separates the parts of a path"),
+        _ if name.contains('\0') => refuse("it contains a NUL character"),
         _ if name.len() > 1000 => refuse("it is longer than 1000 bytes"),
         _ => Ok(()),
     }

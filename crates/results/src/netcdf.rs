@@ -91,7 +91,7 @@ pub(crate) fn check_attrs(attrs: &[(String, Attr)]) -> Result<(), String> {
         }
         if OWN_ATTRIBUTES.contains(&name.as_str()) {
             return Err(format!(
-                "attribute {name:?}: netCDF keeps this name for itself; rename the attribute"
+                "attribute {name:?}: netCDF reserves this name; rename the attribute"
             ));
         }
         if !seen.insert(name) {
@@ -112,12 +112,12 @@ pub(crate) fn check_attrs(attrs: &[(String, Attr)]) -> Result<(), String> {
             Attr::Text(text) => std::slice::from_ref(text),
             Attr::Texts(texts) => texts,
             Attr::Numbers { dtype: Dtype::Text, .. } => {
-                return Err(format!("attribute {name:?}: text is no number"));
+                return Err(format!("attribute {name:?}: text is not a number"));
             }
             Attr::Numbers { .. } => &[],
         };
         if texts.iter().any(|text| text.contains('\0')) {
-            return Err(format!("attribute {name:?}: its text has a NUL character in it"));
+            return Err(format!("attribute {name:?}: its text contains a NUL character"));
         }
     }
     Ok(())

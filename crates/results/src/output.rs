@@ -63,7 +63,7 @@ impl Output {
             Some(file) => file.root().writing(&self.path),
             None => Err(ResultsError::Write {
                 path: self.path.clone(),
-                reason: "an earlier error has closed it".to_owned(),
+                reason: "it was closed by an earlier error".to_owned(),
             }),
         }
     }
@@ -100,7 +100,7 @@ impl Output {
         let Some(file) = self.file.take() else {
             return Err(ResultsError::Write {
                 path: self.path.clone(),
-                reason: "an earlier error has closed it".to_owned(),
+                reason: "it was closed by an earlier error".to_owned(),
             });
         };
         if self.on_disk {

@@ -73,7 +73,7 @@ impl<'a> ArrayData<'a> {
                 Ok(())
             }
             (Content::Large(large), _) => Err(format!(
-                "its array file holds shape {:?} of type {}, not shape {:?} of type {}",
+                "its array file has shape {:?} of type {}, not shape {:?} of type {}",
                 large.shape, large.dtype, self.shape, self.dtype
             )),
             (Content::Text(_), Some(_)) => Err(format!("text is given for type {}", self.dtype)),

@@ -148,7 +148,7 @@ pub fn verify(run_file: &Path) -> Result<Vec<Finding>, ResultsError> {
                     Ok(_) => continue,
                     Err(error) => error.to_string(),
                 },
-                Ok(_) => "it is not one text".to_owned(),
+                Ok(_) => "it is not a single text".to_owned(),
             };
             findings.push(Finding::BadProvenance { variable, reason });
         }
@@ -207,7 +207,7 @@ fn compare(root: &Node, dataset: &str, source: &Path, source_dataset: &str) -> R
     match there() {
         Err(error) => Err(error.to_string()),
         Ok((said, found)) if said == found => Ok(()),
-        Ok((said, found)) => Err(format!("shape {:?} was expected, {:?} is there", said.0, found.0)),
+        Ok((said, found)) => Err(format!("shape {:?} was expected, found {:?}", said.0, found.0)),
     }
 }
 

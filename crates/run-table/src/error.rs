@@ -134,7 +134,7 @@ pub enum RunTableError {
         epoch: u64,
     },
     /// A writer died in the middle of a transaction, and undoing that takes the right to write.
-    #[error("{} holds an interrupted transaction that cannot be undone without the right to write", .path.display())]
+    #[error("{} contains an interrupted transaction that cannot be rolled back without write permission", .path.display())]
     Interrupted {
         /// The file.
         path: PathBuf,
@@ -146,7 +146,7 @@ pub enum RunTableError {
         path: PathBuf,
     },
     /// A setting that this program keeps itself.
-    #[error("the setting {key} is kept by the program and cannot be changed")]
+    #[error("the setting {key} is maintained by the program and cannot be changed")]
     ProtectedSetting {
         /// Its name.
         key: String,
@@ -179,8 +179,8 @@ pub enum RunTableError {
 
 fn deposed_words(by: Option<&Holder>, epoch: u64) -> String {
     match by {
-        Some(owner) => format!("{owner} took it over (epoch {epoch})"),
-        None => format!("the right to write was given up (epoch {epoch})"),
+        Some(owner) => format!("{owner} took over (epoch {epoch})"),
+        None => format!("ownership was released (epoch {epoch})"),
     }
 }
 
@@ -189,7 +189,7 @@ impl RunTableError {
     pub fn hint(&self) -> Option<String> {
         use RunTableError::*;
         let hint = match self {
-            NoDirectory { .. } => "check the path, or make the directory first".into(),
+            NoDirectory { .. } => "check the path, or create the directory first".into(),
             NotADatabaseDirectory { .. } => {
                 "a database directory holds runs.sqlite and context.py, usually usr/Shared/amore of a proposal; \
                  change into it, or start a new one with `amore proposal NUMBER`"
@@ -199,7 +199,7 @@ impl RunTableError {
                 "it was left as it is; to start from scratch, delete runs.sqlite and extracted_data/ first".into()
             }
             NotAFile { path, .. } => format!("move {} away", path.display()),
-            UnusablePath { .. } => "rename the directory, or reach it by a path without such characters".into(),
+            UnusablePath { .. } => "rename the directory, or use a path without such characters".into(),
             Empty { .. } | NotSqlite { .. } | Foreign { .. } => {
                 "it was left as it is; if it is no longer needed, move it away and start a new one with \
                  `amore proposal NUMBER`"
@@ -212,14 +212,14 @@ impl RunTableError {
             ),
             TooOld { .. } => "convert it with DAMNIT's own `damnit migrate v0-to-v1` first".into(),
             TooNew { .. } => "use a newer release of this program".into(),
-            BadVersion { .. } => "set it to the version of the program that made the file (DAMNIT 0.4: 4)".into(),
-            Unreadable { .. } => "ask its owner for the right to read it (chmod g+r)".into(),
+            BadVersion { .. } => "set it to the version of the program that created the file (DAMNIT 0.4: 4)".into(),
+            Unreadable { .. } => "ask its owner for read permission (chmod g+r)".into(),
             NotWritable { .. } => {
                 "SQLite writes both the file and its directory: ask their owner for group write permission \
                  (chmod g+w), and see that the file system is not mounted read-only"
                     .into()
             }
-            Full { .. } => "free some space or ask for more quota; nothing was half-written".into(),
+            Full { .. } => "free some space or ask for more quota; nothing was partly written".into(),
             Busy { holders, .. } if holders.is_empty() => {
                 "another program reads or writes it, perhaps on another host (a GUI, a DAMNIT service, a script \
                  in the middle of a transaction, a program that was stopped); close that and try again"
@@ -228,14 +228,14 @@ impl RunTableError {
             Busy { holders, .. } => advice(holders),
             Deposed { by: Some(owner), .. } => match &owner.address {
                 Some(address) => format!("hand the request to {address}"),
-                None => "let that process finish".into(),
+                None => "wait for that process to finish".into(),
             },
             Deposed { by: None, .. } => {
                 "another process took over while this one did not move, and has ended since: nothing is lost; run the \
                  command again, or `amore follow` for what is still open"
                     .into()
             }
-            Interrupted { .. } => "let somebody who may write there open it once (`amore table`)".into(),
+            Interrupted { .. } => "somebody with write permission has to open it once (`amore table`)".into(),
             Replaced { .. } => "open it again".into(),
             OpenedReadOnly | ProtectedSetting { .. } | BadSetting { .. } | Io { .. } | Sql { .. } => return None,
         };

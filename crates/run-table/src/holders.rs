@@ -98,12 +98,12 @@ pub(crate) fn advice(holders: &[LockHolder]) -> String {
         holders.iter().filter(|holder| holder.stopped).map(|holder| holder.pid.to_string()).collect();
     let held = format!("held by {}", all.join(", "));
     match (stopped.join(" "), holders.len()) {
-        (pids, _) if pids.is_empty() => format!("{held}; let it finish, or end it"),
+        (pids, _) if pids.is_empty() => format!("{held}; wait for it to finish, or end it"),
         (pids, 1) => {
-            format!("{held}, which is stopped; let it go on: kill -CONT {pids}, or end it: kill -KILL {pids}")
+            format!("{held}, which is suspended; resume it: kill -CONT {pids}, or end it: kill -KILL {pids}")
         }
         (pids, _) => format!(
-            "{held}, of which stopped: {pids}; let them go on: kill -CONT {pids}, or end them: kill -KILL {pids}"
+            "{held}, of which suspended: {pids}; resume them: kill -CONT {pids}, or end them: kill -KILL {pids}"
         ),
     }
 }
@@ -147,12 +147,12 @@ mod tests {
         let two = LockHolder { pid: 43, user: None, command: None, stopped: true, ..one.clone() };
         assert_eq!(
             advice(std::slice::from_ref(&two)),
-            "held by process 43 on max-1, which is stopped; let it go on: kill -CONT 43, or end it: kill -KILL 43"
+            "held by process 43 on max-1, which is suspended; resume it: kill -CONT 43, or end it: kill -KILL 43"
         );
         assert_eq!(
             advice(&[one, two]),
-            "held by process 42 of alice on max-1 (python3 watch.py), process 43 on max-1, of which stopped: 43; \
-             let them go on: kill -CONT 43, or end them: kill -KILL 43"
+            "held by process 42 of alice on max-1 (python3 watch.py), process 43 on max-1, of which suspended: 43; \
+             resume them: kill -CONT 43, or end them: kill -KILL 43"
         );
     }
 }

@@ -115,7 +115,7 @@ impl std::fmt::Display for Refused {
             Refused::UserEditable { name } => {
                 write!(f, "{name} is edited by users; rename the variable in the context file")
             }
-            Refused::BadName { name } => write!(f, "{name:?} cannot be the name of a variable"),
+            Refused::BadName { name } => write!(f, "{name:?} is not a valid variable name"),
         }
     }
 }

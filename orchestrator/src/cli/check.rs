@@ -45,7 +45,6 @@ struct Answer<'a> {
     problems: &'a [Problem],
 }
 
-/// Checks and reports.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     let file = arguments.file.clone().unwrap_or_else(|| dir.context_file());

@@ -33,7 +33,6 @@ enum What {
     Run,
 }
 
-/// Collects.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let What::Now { db_dir } = &arguments.what else {
         output::say(

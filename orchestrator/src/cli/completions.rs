@@ -10,7 +10,6 @@ pub struct Arguments {
     shell: Shell,
 }
 
-/// Prints them.
 pub fn run(arguments: &Arguments, mut command: clap::Command) {
     let name = command.get_name().to_owned();
     clap_complete::generate(arguments.shell, &mut command, name, &mut std::io::stdout());

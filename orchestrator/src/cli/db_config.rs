@@ -36,7 +36,6 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Shows or changes.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.known && arguments.json {
         let known: Vec<Value> = amore_run_table::KNOWN_SETTINGS

@@ -43,7 +43,6 @@ enum Grade {
     Problem,
 }
 
-/// One check.
 #[derive(Clone, Debug, Serialize)]
 struct Check {
     area: &'static str,
@@ -95,7 +94,6 @@ struct Answer<'a> {
     checks: &'a [Check],
 }
 
-/// Checks everything.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     let is_database = dir.run_table().exists();

@@ -53,7 +53,6 @@ pub struct Listen {
     rest: Vec<String>,
 }
 
-/// Not there yet.
 pub fn listen(_arguments: &Listen) -> Result<ExitCode, Failure> {
     Err(Failure::new("this version cannot watch for new runs yet: use `amore reprocess`")
         .hint("process new runs by number: amore reprocess 120-130 (\"all\" means the runs that are already in the table)"))

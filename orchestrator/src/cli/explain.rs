@@ -43,7 +43,6 @@ struct Link {
     words: String,
 }
 
-/// Explains.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     let table = open::for_reading(&dir).await?;

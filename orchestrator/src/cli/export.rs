@@ -34,7 +34,6 @@ struct Answer<'a> {
     file: &'a Path,
 }
 
-/// Copies.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     let table = open::for_reading(&dir).await?;

@@ -39,7 +39,6 @@ impl Line {
     }
 }
 
-/// Prints them.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;

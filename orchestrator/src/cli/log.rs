@@ -52,7 +52,6 @@ struct Log {
     lines: Vec<String>,
 }
 
-/// Prints the log.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     let table = open::for_reading(&dir).await?;

@@ -18,7 +18,6 @@ pub struct Arguments {
     step: Option<String>,
 }
 
-/// Migrates.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     dir.must_have_run_table()?;

@@ -12,7 +12,6 @@ pub struct Arguments {
     db_dir: Option<String>,
 }
 
-/// Sets it.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.db_dir.as_deref())?;
     dir.must_have_run_table()?;

@@ -66,12 +66,10 @@ pub fn random_id() -> Result<[u8; 20], Failure> {
     Ok(bytes)
 }
 
-/// All settings.
 pub async fn settings(table: &RunTable) -> Result<BTreeMap<String, SettingValue>, Failure> {
     Ok(table.settings().await.map_err(|error| failed(&error))?.into_iter().collect())
 }
 
-/// Sets one.
 pub async fn set_setting(table: &RunTable, key: &str, value: SettingValue) -> Result<(), Failure> {
     table.set_setting(key, &value).await.map_err(|error| failed(&error))
 }
@@ -130,7 +128,6 @@ pub async fn own_proposal(table: &RunTable) -> Result<Option<Proposal>, Failure>
     Ok(number(&settings, "proposal").filter(|number| *number > 0.0).map(|number| Proposal(number as u32)))
 }
 
-/// Sets it.
 pub async fn set_proposal(table: &RunTable, proposal: Proposal) -> Result<(), Failure> {
     set_setting(table, "proposal", SettingValue::Integer(i64::from(proposal.0))).await
 }
@@ -182,9 +179,6 @@ pub async fn context_python_of(dir: &DatabaseDir) -> Result<PathBuf, Failure> {
 }
 
 /// The Python where no database says which.
-///
-/// # Errors
-/// There is none.
 pub fn default_python() -> Result<PathBuf, Failure> {
     if let Some(given) = env::var_os("AMORE_CONTEXT_PYTHON").filter(|given| !given.is_empty()) {
         return Ok(PathBuf::from(given));
@@ -247,7 +241,6 @@ pub struct Following {
 }
 
 impl Following {
-    /// Nothing shown yet.
     pub fn new(dir: &DatabaseDir) -> Self {
         Following { dir: dir.clone(), offsets: HashMap::new() }
     }

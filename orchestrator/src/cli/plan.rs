@@ -91,7 +91,6 @@ struct Answer {
     jobs: Vec<JobPlan>,
 }
 
-/// Plans and prints.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;

@@ -21,7 +21,6 @@ const MAX_FAILURES_SHOWN: usize = 20;
 pub enum Display {
     /// A person at a terminal.
     Bar(Box<Bar>),
-    /// A program.
     Json,
     /// A file or a pipe: messages only.
     Quiet {
@@ -40,7 +39,6 @@ pub struct Bar {
     failures: usize,
     /// What is to be said of Slurm jobs.
     jobs: String,
-    /// Runs under way.
     running: BTreeSet<(Proposal, Run)>,
 }
 
@@ -70,7 +68,6 @@ impl Display {
         }
     }
 
-    /// Shows it.
     pub fn show(&mut self, event: &Event) {
         match self {
             Display::Json => {

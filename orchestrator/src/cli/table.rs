@@ -50,7 +50,6 @@ pub struct Arguments {
     directory: Option<String>,
 }
 
-/// Prints it.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     let table = open::for_reading(&dir).await?;

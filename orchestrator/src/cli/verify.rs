@@ -35,7 +35,6 @@ struct Finding {
     note: bool,
 }
 
-/// Checks.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     let table = open::for_reading(&dir).await?;

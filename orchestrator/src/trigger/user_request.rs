@@ -11,20 +11,17 @@ use crate::{
     site::{self, RunOnDisk},
 };
 
-/// Which runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runs {
     /// All that the database knows.
     All,
-    /// These.
     These(BTreeSet<Run>),
 }
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRequest {
-    /// Which runs.
     pub runs: Runs,
     /// Of another proposal than the database's own.
     pub proposal: Option<Proposal>,
@@ -70,7 +67,6 @@ impl UserRequest {
 /// The runs of a request that exist, with what they have, and those that do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedRuns {
-    /// In order.
     pub runs: Vec<(Proposal, Run, RunOnDisk)>,
     /// Asked for, not there.
     pub missing: Vec<Run>,

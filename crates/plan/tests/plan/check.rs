@@ -75,7 +75,7 @@ fn all_problems_are_told_at_once_by_line() {
         variable("unknown").with(&["vars#energy", "int", "energy", "self#energy", "var#", "nonsense#x"]),
         variable("<lambda>"),
     ]), @r#"
-    -: "<lambda>" cannot be the name of a variable
+    -: "<lambda>" is not a valid variable name
         A name is a Python identifier, or several joined by dots as in group.variable
     50: Argument a1 of energy asks for meta#run_no, which does not exist
         There are meta#run_number, meta#proposal, meta#proposal_path, meta#proposal_dir
@@ -88,27 +88,27 @@ fn all_problems_are_told_at_once_by_line() {
     160: pulses depends on XGM energy, which does not exist
         "XGM energy" is the title of energy: write var#energy
     160: pulses depends on nothing_like_it, which does not exist
-        Dependencies are given by the names of functions; is one missing its @Variable?
+        Dependencies are function names; is an @Variable missing?
     160: pulses depends on "x*", which matches no variable
-        Names count, not titles; case counts; * is any text, ? any character, [ab] one of them
+        Patterns match names, not titles, and are case-sensitive; * matches any text, ? any character, [ab] one of these
     160: pulses depends on Energy, which does not exist
         Did you mean var#energy?
-    180: 2 variables depend on one another in a ring: ring1 → ring2 → ring1
-        Each needs the next one's value (→): remove one of these dependencies
+    180: 2 variables depend on each other in a cycle: ring1 → ring2 → ring1
+        Each needs the value of the next (→): remove one of these dependencies
     200: 2 variables have the title "XGM energy": energy, twin; the first is energy (line 50)
-        Titles name the columns of the table: give each variable its own
-    210: Argument a0 of unknown has an annotation that means nothing here: "vars#energy"
+        Titles are the column headings of the table: give each variable a unique title
+    210: Argument a0 of unknown has an annotation without a meaning: "vars#energy"
         Did you mean "var#energy"?
-    210: Argument a1 of unknown has an annotation that means nothing here: "int"
-        Annotations are strings that begin with var#, param#, mymdc#, meta# or job#; leave others away, or write them without quotes
-    210: Argument a2 of unknown has an annotation that means nothing here: "energy"
+    210: Argument a1 of unknown has an annotation without a meaning: "int"
+        Annotations are strings that start with var#, param#, mymdc#, meta# or job#; remove others, or write them without quotes
+    210: Argument a2 of unknown has an annotation without a meaning: "energy"
         To depend on the variable, write "var#energy"
-    210: Argument a3 of unknown has an annotation that means nothing here: "self#energy"
-        self# works in the methods of a Group only; elsewhere write var#
+    210: Argument a3 of unknown has an annotation without a meaning: "self#energy"
+        self# is only allowed in methods of a Group; use var# elsewhere
     210: Argument a4 of unknown is annotated "var#", without a name
         Write a name after the #, as in "var#foo"
-    210: Argument a5 of unknown has an annotation that means nothing here: "nonsense#x"
-        Annotations begin with var#, param#, mymdc#, meta# or job#
+    210: Argument a5 of unknown has an annotation without a meaning: "nonsense#x"
+        Annotations start with var#, param#, mymdc#, meta# or job#
     "#);
 }
 
@@ -156,16 +156,16 @@ fn rings_are_named_once_from_their_first_member() {
         variable("h").with(&["var#g"]),
         variable("i").with(&["var#g"]),
     ]), @r#"
-    10: 3 variables depend on one another in a ring: a → c → b → a
-        Each needs the next one's value (→): remove one of these dependencies
+    10: 3 variables depend on each other in a cycle: a → c → b → a
+        Each needs the value of the next (→): remove one of these dependencies
     50: e depends on itself: e → e
         Remove that dependency
     60: f depends on itself: f → f, by the pattern "f*"
-        Choose a pattern that does not match the variable's own name
-    70: 2 variables depend on one another in a ring: g → h → g
-        Each needs the next one's value (→): remove one of these dependencies
-    70: 2 variables depend on one another in a ring: g → i → g
-        Each needs the next one's value (→): remove one of these dependencies
+        Use a pattern that does not match the variable's own name
+    70: 2 variables depend on each other in a cycle: g → h → g
+        Each needs the value of the next (→): remove one of these dependencies
+    70: 2 variables depend on each other in a cycle: g → i → g
+        Each needs the value of the next (→): remove one of these dependencies
     "#);
 }
 
@@ -176,8 +176,8 @@ fn a_ring_of_ten_thousand_is_one_problem_of_readable_length() {
         .map(|at| variable(&format!("v{at}")).with(&[&format!("var#v{}", (at + 1) % count)]))
         .collect();
     insta::assert_snapshot!(said(variables), @"
-    220: 10000 variables depend on one another in a ring: v0 → v1 → v2 → v3 → (9992 more) → v9996 → v9997 → v9998 → v9999 → v0
-        Each needs the next one's value (→): remove one of these dependencies
+    220: 10000 variables depend on each other in a cycle: v0 → v1 → v2 → v3 → (9992 more) → v9996 → v9997 → v9998 → v9999 → v0
+        Each needs the value of the next (→): remove one of these dependencies
     ");
 }
 
@@ -197,7 +197,7 @@ fn of_a_large_knot_a_short_ring_is_named() {
         .collect();
     let problems = check(variables).problems;
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].message, "40 variables depend on one another in rings; a short one: v0 → v1 → v0");
+    assert_eq!(problems[0].message, "40 variables depend on each other in cycles; a short one: v0 → v1 → v0");
     assert_eq!(problems[0].variables, ["v0", "v1"]);
 }
 
@@ -211,9 +211,9 @@ fn duplicate_names_and_titles_name_everyone_concerned() {
         variable("d").titled("Energy"),
     ]), @r#"
     10: The name a is already taken by another variable (line 10)
-        Give one of the functions, or one of the groups, another name
+        Rename one of the functions or groups
     30: 3 variables have the title "Energy": b, c, d; the first is b (line 20)
-        Titles name the columns of the table: give each variable its own
+        Titles are the column headings of the table: give each variable a unique title
     "#);
 }
 
@@ -242,7 +242,7 @@ fn resources_without_a_slurm_job_are_a_warning() {
     assert!(checked.dag.is_some());
     let [problem] = checked.problems.as_slice() else { panic!("{:?}", checked.problems) };
     assert_eq!((problem.kind, problem.severity), (ProblemKind::BadResources, Severity::Warning));
-    assert_eq!(problem.message, "a asks for 8 CPUs, which has no effect unless it runs in a Slurm job");
+    assert_eq!(problem.message, "a requests 8 CPUs, which has no effect unless it runs in a Slurm job");
     assert_eq!(problem.hint.as_deref(), Some("Add cluster=True"));
 }
 
@@ -264,7 +264,7 @@ fn variables_in_one_job_cannot_ask_for_different_partitions() {
     assert_eq!((problem.kind, problem.line), (ProblemKind::BadResources, Some(190)));
     assert_eq!(
         problem.message,
-        "Variables that must run in one Slurm job, as the value of events cannot be stored, ask for \
+        "Variables that must run in one Slurm job, because the value of events cannot be stored, request \
          partition=\"upex\" (events), partition=\"allgpu\" (sum)"
     );
     assert_eq!(problem.variables, ["events", "sum"]);

@@ -70,7 +70,7 @@ Task 2, local
   z     selected
 
 Task 3, local, after task 1
-  hits  its command (executed here: no Slurm): ./find.sh {a0} {run}
+  hits  its command (executed here: Slurm is not available): ./find.sh {a0} {run}
   read from the run's file: a
 
 Task 4, local, after tasks 1, 3
@@ -156,7 +156,7 @@ fn a_job_has_a_task_on_each_of_its_nodes() {
     assert_eq!(
         problems(asks(2, Some(4))),
         [
-            "10: The job of a asks for nodes=4 and ntasks=2: Slurm takes nodes away that have no task (ntasks=4, or more)"
+            "10: The job of a requests nodes=4 and ntasks=2: Slurm removes nodes without tasks (ntasks=4, or more)"
         ]
     );
     for file in [asks(4, Some(4)), asks(8, Some(4)), asks(2, None)] {
@@ -176,16 +176,16 @@ fn what_is_wrong_with_commands_is_said_with_lines() {
         ])
         .join("\n"),
         @r#"
-20: The command of b asks for {a0}, but a is transient: its value is in no file (Leave out transient=True of a, or have another variable return what the command needs)
-20: The command of b asks for {a1}, which is known only when it has ended (Leave it out of the command)
+20: The command of b uses {a0}, but a is transient: its value is not stored (Remove transient=True from a, or let another variable return what the command needs)
+20: The command of b uses {a1}, which is only known when the command has ended (Remove it from the command)
 20: The command of b has an unknown placeholder {rum} (Did you mean {run}?)
-20: The command of b has a brace that belongs to no placeholder: '{' in "{a" stands alone (Write {{ and }} for braces that the command is to get)
-30: Argument a0 of c asks for job#outcome, but c has no job (Give the variable one: @Variable(job=SlurmJob([...])))
+20: The command of b has a brace outside of a placeholder: '{' in "{a" is unpaired (Write {{ and }} for literal braces)
+30: Argument a0 of c asks for job#outcome, but c has no job (Give the variable a job: @Variable(job=SlurmJob([...])))
 30: Argument a1 of c asks for job#end, which does not exist (There is job#outcome)
-40: d depends on itself: d → d, by the pattern "*" (Choose a pattern that does not match the variable's own name)
-40: d has a job and transient=True (What comes of a job is stored: leave out transient=True)
-40: The command of d has an unknown placeholder {what} (There are {run}, {proposal}, {proposal_dir}, {raw_dir}, {proc_dir}, {run_file}, {directory}, and the arguments of the function; write {{ and }} for braces)
-50: The command of e asks for {a0}, which stands for several variables ([ab]) (Leave it out of the command and read it from {run_file} there, or return one number or text)
+40: d depends on itself: d → d, by the pattern "*" (Use a pattern that does not match the variable's own name)
+40: d has a job and transient=True (Results of a job are stored: remove transient=True)
+40: The command of d has an unknown placeholder {what} (Placeholders are {run}, {proposal}, {proposal_dir}, {raw_dir}, {proc_dir}, {run_file}, {directory} and the arguments of the function; write {{ and }} for literal braces)
+50: The command of e uses {a0}, which stands for several variables ([ab]) (Remove it from the command and let the command read it from {run_file}, or return a single number or text)
 50: The command of e has an unknown placeholder {a} (Did you mean {a0}?)
 "#
     );
@@ -200,7 +200,7 @@ fn a_command_is_not_tied_into_another_job() {
         variable("d").with(&["var#a", "var#c"]),
     ];
     insta::assert_snapshot!(problems(tied).join("\n"), @r#"
-30: The command of c would have to run within another Slurm job, because of values that are not stored: a (Leave out transient=True of these variables)
+30: The command of c would have to run within another Slurm job, because of values that are not stored: a (Remove transient=True from these variables)
 "#);
 }
 

@@ -80,9 +80,9 @@ fn writers_are_executed_again_where_readers_are_alone() {
 
     Task 1, local
       number  needed by heavy
-      heavy   selected; cluster=True, but no Slurm here
-      fill    executed again here for what it leaves in TABLE; not stored
-      one process, one after the other, as they use TABLE: fill, heavy
+      heavy   selected; cluster=True, but Slurm is not available
+      fill    executed again here for the state it leaves in TABLE; not stored
+      one process, one after another, because they use TABLE: fill, heavy
     ");
 }
 

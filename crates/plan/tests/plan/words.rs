@@ -81,7 +81,7 @@ fn jobs_say_their_resources_and_why_they_are_apart() {
       read from the run's file: frames
 
     Task 3, Slurm job, after task 2
-      joint resources, as model cannot be stored: 4 CPUs, 1 GPU, partition upex
+      joint resources, because model cannot be stored: 4 CPUs, 1 GPU, partition upex
       mask    selected; not stored; computed again here for fit
       model   selected; not stored; cluster=True
       fit     selected; cluster=True
@@ -104,7 +104,7 @@ fn some_titles_without_slurm() {
     Task 1, local
       mask        needed by agipd_mean; not stored
       pulses      needed by agipd_mean
-      agipd_mean  selected; cluster=True, but no Slurm here
+      agipd_mean  selected; cluster=True, but Slurm is not available
       agipd_sum   selected; cluster=True by agipd_mean, but no Slurm here
 
     No title contains "jungfrau"
@@ -132,7 +132,7 @@ fn a_run_without_proc_data_and_with_old_values() {
       agipd_mean        the run has no proc data
       agipd_sum         the run has no proc data, which agipd_mean needs
 
-    Dropped from the run's file, as no variable stores it any more: old_energy
+    Removed from the run's file, because no variable stores it any more: old_energy
     ");
 }
 

@@ -39,7 +39,7 @@ fn access() -> H5Result<Handle> {
 fn path_string(path: &Path) -> H5Result<std::ffi::CString> {
     use std::os::unix::ffi::OsStrExt;
     std::ffi::CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| H5Error::new("opening", "the path has a NUL character in it"))
+        .map_err(|_| H5Error::new("opening", "the path contains a NUL character"))
 }
 
 impl File {

@@ -117,7 +117,7 @@ impl Drop for Handle {
 
 /// A name for the library. Names come checked (see `names`), so a NUL is the caller's mistake and an error.
 pub(crate) fn c_string(text: &str) -> H5Result<CString> {
-    CString::new(text).map_err(|_| H5Error::new("naming", format!("{text:?} has a NUL character in it")))
+    CString::new(text).map_err(|_| H5Error::new("naming", format!("{text:?} contains a NUL character")))
 }
 
 /// Reads a name that the library writes into a buffer, asking for its length first.

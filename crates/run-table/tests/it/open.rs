@@ -338,7 +338,7 @@ async fn a_stopped_process_with_a_lock_is_named() {
 
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::SIGSTOP).unwrap();
     let stopped = table.store(&mine, &batch, 1.0).await.unwrap_err().hint().unwrap();
-    let wanted = format!(", which is stopped; let it go on: kill -CONT {pid}, or end it: kill -KILL {pid}");
+    let wanted = format!(", which is suspended; resume it: kill -CONT {pid}, or end it: kill -KILL {pid}");
     assert!(stopped.ends_with(&wanted), "{stopped}");
 }
 

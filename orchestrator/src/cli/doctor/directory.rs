@@ -39,7 +39,6 @@ const KINDS: &[(i64, &str)] = &[
     (0x6573_5546, "FUSE"),
 ];
 
-/// Checks it.
 pub(super) fn check(dir: &DatabaseDir) -> Vec<Check> {
     let mut checks = Checks::of("directory");
     let path = dir.path();

@@ -16,7 +16,6 @@ use crate::dispatch::slurm::{
     sourced::Resolved,
 };
 
-/// Checks it.
 pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     let mut checks = Checks::of("slurm");
     if !client::installed() {
