@@ -1,4 +1,4 @@
-//! One forked child: its socket, its shared memory, its end.
+//! One forked child: its socket, its shared memory, and how it ended.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ use crate::{
 /// How long a host may take to fork or to reap.
 const HOST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As much as is read of what a dying child wrote.
+/// Maximum number of bytes to read of a dying child's crash output.
 const MAX_LAST_WORDS: usize = 256 * 1024;
 
 /// How a child ended.
@@ -37,7 +37,7 @@ pub enum Death {
     Exited(i32),
     /// A signal killed it.
     Signal(i32),
-    /// The host went away with it.
+    /// Its host was lost.
     HostGone,
 }
 
@@ -77,13 +77,13 @@ impl Death {
     }
 }
 
-/// A living child and this side of its conversation.
+/// A living child and our side of the connection.
 #[derive(Debug)]
 pub struct ChildProcess {
     lines: Lines,
-    /// Where its values cross.
+    /// Transfers its values.
     pub memory: SharedMemory,
-    /// Where `faulthandler` writes: a file of this child alone, as several may share one log.
+    /// The file for `faulthandler`: one per child, because several may share a log.
     last_words: File,
     events: Receiver<ChildEvent>,
     pid: Option<i32>,
@@ -91,7 +91,7 @@ pub struct ChildProcess {
 }
 
 impl ChildProcess {
-    /// Forks a child whose output goes to `log`, and tells it what to do.
+    /// Forks a child whose output goes to `log`, and sends it its instructions.
     ///
     /// # Errors
     /// The kernel's or the control socket's.
@@ -113,10 +113,10 @@ impl ChildProcess {
         Ok(child)
     }
 
-    /// Says something to it.
+    /// Sends it a message. A dead child is not an error.
     ///
     /// # Errors
-    /// The socket's; not that the child is dead.
+    /// The socket's.
     pub fn say(&self, message: &ToChild) -> io::Result<()> {
         self.lines.send(message)
     }
@@ -124,21 +124,21 @@ impl ChildProcess {
     /// Waits for its next message.
     ///
     /// # Errors
-    /// The socket's, or a message that is none.
+    /// The socket's, or an invalid message.
     pub fn listen(&mut self, deadline: Option<Instant>) -> io::Result<Received<FromChild>> {
         self.lines.receive(deadline)
     }
 
-    /// Kills it with all that it started.
+    /// Kills it and all processes that it started.
     pub fn kill(&mut self) {
         self.note_events(Duration::from_millis(200));
         if let Some(pid) = self.pid.filter(|_| self.death.is_none()) {
-            // Gone already is as good.
+            // It may have ended already.
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 
-    /// Has it write down where it stands (`faulthandler` answers SIGUSR2), and gives it a moment.
+    /// Makes it write a traceback (`faulthandler` handles SIGUSR2), and waits a moment.
     pub fn ask_for_traceback(&mut self) {
         self.note_events(Duration::from_millis(200));
         if let Some(pid) = self.pid.filter(|_| self.death.is_none())
@@ -167,7 +167,7 @@ impl ChildProcess {
         }
     }
 
-    /// Waits so long for its end.
+    /// Waits for its end, at most this long.
     pub fn has_ended(&mut self, patience: Duration) -> Option<Death> {
         let deadline = Instant::now() + patience;
         while self.death.is_none() {
@@ -178,7 +178,7 @@ impl ChildProcess {
         self.death.clone()
     }
 
-    /// Waits until it is reaped (its socket is closed already) and says how it ended.
+    /// Waits until it is reaped (its socket is already closed) and returns how it ended.
     pub fn death(&mut self) -> Death {
         self.note_events(HOST_TIMEOUT);
         if self.death.is_none() {
@@ -188,11 +188,11 @@ impl ChildProcess {
         self.death.clone().unwrap_or(Death::HostGone)
     }
 
-    /// What `faulthandler` wrote when it died, or when it was asked where it stands.
+    /// What `faulthandler` wrote when it died, or when a traceback was requested.
     pub fn last_words(&self) -> String {
         let mut words = vec![0; MAX_LAST_WORDS];
         let mut length = 0;
-        // It is memory: nothing but an interruption can fail, and then as much is taken as was read.
+        // This is memory: only an interruption can fail; what was read until then is used.
         while let Some(rest) = words.get_mut(length..).filter(|rest| !rest.is_empty()) {
             match self.last_words.read_at(rest, length as u64) {
                 Ok(0) | Err(_) => break,
@@ -204,7 +204,7 @@ impl ChildProcess {
 }
 
 impl Drop for ChildProcess {
-    /// No child outlives the task it was forked for.
+    /// A child never outlives the task it was forked for.
     fn drop(&mut self) {
         self.kill();
     }

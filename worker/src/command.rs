@@ -1,5 +1,5 @@
-//! The command of a variable (`job=`): executed as a child of this worker, in the Slurm job that it was submitted for, or here
-//! where there is no Slurm.
+//! The command of a variable (`job=`): executed as a child of this worker, in its Slurm job, or on this machine if there is
+//! no Slurm.
 
 use std::{
     ffi::{CString, OsString},
@@ -28,24 +28,24 @@ use nix::{
 
 use crate::{in_job::InJob, report::Report, slurm_environment::taken_away_here};
 
-/// How often it is looked whether the command has ended.
+/// How often to check whether the command has ended.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a command that was told to end may take before it is killed. Slurm's own patience is usually shorter.
+/// How long a command has to end after SIGTERM before it is killed. Slurm's own limit is usually shorter.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Lines of its output that are told.
+/// Number of its last output lines to report.
 const TAIL_LINES: usize = 20;
-/// As much of them as is told.
+/// Maximum number of bytes of them.
 const TAIL_BYTES: u64 = 8 * 1024;
-/// Exit code of a program that cannot be executed, as a shell has it.
+/// Exit code of a program that cannot be executed, as in a shell.
 const CANNOT_EXECUTE: u8 = 127;
 
 enum Ended {
     Alone(ExitStatus),
-    /// After it was told to.
+    /// It was told to end.
     Told,
 }
 
-/// Executes the command of a task and reports how it ended.
+/// Executes the command of a task and reports its outcome.
 pub fn run_command(
     task: &Task,
     command: &task::Command,
@@ -65,7 +65,7 @@ pub fn run_command(
         Ok((Ended::Alone(status), begins_at)) => {
             let outcome = outcome(task, command, status, since.elapsed(), begins_at, job);
             if let Some(job) = job {
-                // As a shell has it for a command that a signal ended.
+                // As in a shell, for a command ended by a signal.
                 let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
                 job.exit_code.store(code as u8, Ordering::Relaxed);
             }
@@ -93,7 +93,7 @@ pub fn run_command(
     report.say(&FromWorker::TaskEnded { of: task.attempt_id(), problem, cut_short });
 }
 
-/// Gives also where its output begins in the log.
+/// Also returns the offset of its output in the log.
 fn execute_and_wait(
     task: &Task,
     command: &task::Command,
@@ -115,7 +115,7 @@ fn execute_and_wait(
         }
         match told {
             None if cancelled.load(Ordering::Relaxed) => {
-                // Handed on to all that it has started.
+                // Forwarded to all processes that it started.
                 let _ = killpg(pid, Signal::SIGTERM);
                 told = Some(Instant::now());
             }
@@ -126,10 +126,10 @@ fn execute_and_wait(
         }
         thread::sleep(POLL);
     };
-    // What it left behind would go on with nobody knowing.
+    // Processes that it left behind would otherwise continue unnoticed.
     let _ = killpg(pid, Signal::SIGKILL);
     if let Some(job) = job {
-        // Slurm tells all processes of a job to end at once; the command may be the first to obey, and end with 0.
+        // Slurm signals all processes of a job at the same time; the command may end first, with exit code 0.
         job.wait_whether_told_to_end(cancelled);
     }
     if told.is_some() || cancelled.load(Ordering::Relaxed) {
@@ -138,7 +138,7 @@ fn execute_and_wait(
     Ok((Ended::Alone(status), begins_at))
 }
 
-/// An empty directory: what an earlier execution has left is not to be taken for this one's.
+/// Creates an empty directory: files of an earlier execution must not be mistaken for results of this one.
 fn make_empty(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -150,7 +150,7 @@ fn make_empty(directory: &Path) -> io::Result<()> {
 }
 
 fn start(command: &task::Command, log: &File, job: Option<&InJob>) -> io::Result<Child> {
-    // By way of this program, so that the command ends should this worker be killed.
+    // Through this program, so that the command ends if the worker is killed.
     let mut child = Command::new(std::env::current_exe()?);
     child
         .args(["exec", "--parent", &std::process::id().to_string(), "--"])
@@ -172,7 +172,7 @@ fn start(command: &task::Command, log: &File, job: Option<&InJob>) -> io::Result
     })
 }
 
-/// Becomes the command (`amore-worker exec`). Comes back only if that fails.
+/// Replaces this process with the command (`amore-worker exec`). Returns only on failure.
 pub fn execute(parent: i32, words: &[OsString]) -> ExitCode {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         let _ = writeln!(io::stderr(), "amore: {what}: {error}");
@@ -213,7 +213,7 @@ fn outcome(
     job: Option<&InJob>,
 ) -> JobOutcome {
     let (exit_code, signal) = (status.code(), status.signal());
-    // As Slurm has it: a kill for want of memory counts, whatever became of the command afterwards.
+    // As in Slurm: an out-of-memory kill counts, whatever the command did afterwards.
     let out_of_memory = job.is_some_and(|job| job.memory.was_exceeded());
     let state = match exit_code {
         _ if out_of_memory => "OUT_OF_MEMORY",
@@ -239,7 +239,7 @@ fn signal_name(number: i32) -> String {
     Signal::try_from(number).map(|signal| signal.as_str().to_owned()).unwrap_or_default()
 }
 
-/// The last lines of a log after `from`.
+/// The last lines of a log after offset `from`.
 fn tail(log: &PathBuf, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;
@@ -249,7 +249,7 @@ fn tail(log: &PathBuf, from: u64) -> String {
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    // The log is for reading only: that it is gone costs no more than these lines.
+    // If the log is gone, only these lines are lost.
     let text = read().unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")

@@ -1,4 +1,4 @@
-//! One child: what it says, the values that it gives, and how it ends.
+//! Handles one child: its messages, its values, and its end.
 
 use std::{
     fs::File,
@@ -32,61 +32,61 @@ use crate::{
     values::{TakeError, assemble, take_streams},
 };
 
-/// How often a waiting conversation looks whether the task was cancelled.
+/// How often to check whether the task was cancelled while waiting for the child.
 const CANCEL_POLL: Duration = Duration::from_millis(250);
 
-/// A child ends itself after ten seconds (damnit_ctx/end_of_process.py); here only if it cannot do that any more.
+/// A child ends itself after ten seconds (damnit_ctx/end_of_process.py); this limit is for one that no longer can.
 const END_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How one child ended.
 pub enum ChildEnd {
-    /// It did all it was told.
+    /// It completed its instructions.
     Done,
-    /// It died, or was killed for taking too long; what its running variable is told.
+    /// It died, or was killed because of its time limit; the error of its running variable.
     Died {
-        /// The exception's class, or what stands for it.
+        /// Class of the exception, or a substitute.
         class: String,
-        /// What is said of it.
+        /// The message.
         message: String,
-        /// Where it was, if that is known.
+        /// Where it happened, if known.
         traceback: Option<String>,
     },
-    /// Its host went away, and it with its host.
+    /// Its host was lost, and the child with it.
     HostGone,
 }
 
-/// The conversation with one child.
+/// The communication with one child.
 pub struct Conversation<'a, 'b> {
     pub task: &'a Task,
-    /// Who hears of it.
+    /// Receives the events.
     pub report: &'a Report,
     /// It is to end.
     pub cancelled: &'b AtomicBool,
-    /// The Slurm job that we are in, if any.
+    /// The Slurm job that we run in, if any.
     pub job: Option<&'b InJob>,
-    /// Where the child prints to.
+    /// The child's log.
     pub log: &'b File,
-    /// Length of the log when the child began.
+    /// Length of the log when the child started.
     pub log_before: u64,
-    /// The interpreter that the child is of.
+    /// The child's interpreter.
     pub host: &'b Arc<Host>,
-    /// Where its values go.
+    /// Stores its values.
     pub fragments: &'b mut Fragments<'a>,
-    /// What is left to do.
+    /// The remaining steps.
     pub progress: &'b mut TaskProgress,
 }
 
-/// The call that is under way.
+/// The call that is running.
 struct Running {
     started_at: f64,
     since: Instant,
 }
 
 impl Conversation<'_, '_> {
-    /// Takes what the child says and gives, until it has ended.
+    /// Handles the child's messages and values until it has ended.
     ///
     /// # Errors
-    /// The task cannot go on with another child.
+    /// The task cannot continue with another child.
     pub fn hold(mut self, mut child: ChildProcess) -> Result<ChildEnd, Stop> {
         let mut running: Option<Running> = None;
         let mut opened = false;
@@ -129,7 +129,7 @@ impl Conversation<'_, '_> {
                 }
                 FromChild::CannotStart { class, message, traceback } => {
                     let _ = child.death();
-                    // Libraries name the files that they could not open here, not in the exception.
+                    // Libraries print the files that they could not open here; the exception does not name them.
                     let printed = crash_report::printed_before_start(&self.task.log, self.log_before);
                     let more: String =
                         printed.into_iter().chain(traceback).map(|text| format!("\n{text}")).collect();
@@ -154,7 +154,7 @@ impl Conversation<'_, '_> {
                     }
                     running = None;
                 }
-                // Nobody asked for its value; that it failed stands in the log.
+                // Its value was not requested; the log records the failure.
                 FromChild::Kept { name, .. }
                 | FromChild::Nothing { name, .. }
                 | FromChild::Failed { name, .. }
@@ -203,7 +203,7 @@ impl Conversation<'_, '_> {
         }
     }
 
-    /// Waits until the child has ended, which closes its files and runs its handlers at exit. All that it gave is stored.
+    /// Waits until the child has ended: it closes its files and runs its exit handlers. All its values are stored.
     fn see_off(&self, child: &mut ChildProcess) {
         let patience = Instant::now() + END_PATIENCE;
         let death = loop {
@@ -242,7 +242,7 @@ impl Conversation<'_, '_> {
         Call { started_at, seconds, traceback, ..Call::default() }
     }
 
-    /// Takes one value into the open fragment. `false`: the child is gone or out of time.
+    /// Writes one value into the open fragment. `false`: the child is gone or exceeded its time limit.
     fn take(
         &mut self,
         child: &mut ChildProcess,
@@ -272,7 +272,7 @@ impl Conversation<'_, '_> {
                 Outcome::Value
             }
             Err(TakeError::Child(_) | TakeError::TimedOut) => return Ok(false),
-            // A full disk stops the task: the next variable would not fare better.
+            // A full disk stops the task: the next variable would fail too.
             Err(TakeError::Storage(error)) if is_about_the_file_system(&error) => {
                 self.fragments.lose(&value.name);
                 return Err(error.into());
@@ -290,7 +290,7 @@ impl Conversation<'_, '_> {
         Ok(true)
     }
 
-    /// Kills a child whose variable ran out of time; its last traceback goes to the log first.
+    /// Kills a child whose variable exceeded its time limit, after writing its traceback to the log.
     fn stop_for_time(&self, mut child: ChildProcess) -> ChildEnd {
         let limit = self.task.limits.variable_seconds.unwrap_or_default();
         child.ask_for_traceback();
@@ -310,7 +310,7 @@ impl Conversation<'_, '_> {
     fn autopsy(&self, child: &mut ChildProcess, opened: bool) -> Result<ChildEnd, Stop> {
         let death = child.death();
         if let Some(job) = self.job {
-            // Slurm tells all processes of a job to end at once; the child may be the first to obey.
+            // Slurm signals all processes of a job at the same time; the child may end first.
             if matches!(death, Death::HostGone) || death == Death::Signal(Signal::SIGTERM as i32) {
                 job.wait_whether_told_to_end(self.cancelled);
                 if self.cancelled.load(Ordering::Relaxed) {
@@ -329,7 +329,7 @@ impl Conversation<'_, '_> {
             return Ok(ChildEnd::HostGone);
         }
         let (class, message) = death.in_words();
-        // What ends a process at once leaves no traceback: one would be of a process that it had started.
+        // SIGKILL leaves no traceback: one in the file would belong to a process that the child started.
         let traceback = match death {
             Death::Signal(number) if number != Signal::SIGKILL as i32 => self.fatal_traceback(child),
             _ => None,
@@ -343,7 +343,7 @@ impl Conversation<'_, '_> {
         Ok(ChildEnd::Died { class, message: self.with_place(message, traceback.as_deref()), traceback })
     }
 
-    /// What the child said when it died; all of it goes to the log too.
+    /// The crash output of the child, which is also appended to the log.
     fn fatal_traceback(&self, child: &ChildProcess) -> Option<String> {
         let words = child.last_words();
         if !words.is_empty() {
@@ -363,7 +363,7 @@ impl Conversation<'_, '_> {
     }
 }
 
-/// A name under which nothing can be stored costs that variable, and is said; the others go on.
+/// A name that cannot be stored is an error of that variable, and is reported; the others continue.
 pub fn unless_about_its_name(stored: Result<(), results::ResultsError>) -> Result<(), results::ResultsError> {
     match stored {
         Err(results::ResultsError::Name(_)) => Ok(()),
@@ -371,7 +371,7 @@ pub fn unless_about_its_name(stored: Result<(), results::ResultsError>) -> Resul
     }
 }
 
-/// Is the error about the disk, and not about the value?
+/// Whether the error concerns the disk, not the value.
 fn is_about_the_file_system(error: &results::ResultsError) -> bool {
     use results::ResultsError as E;
     matches!(error, E::NoSpace { .. } | E::Io { .. } | E::Damaged { .. } | E::Write { .. })

@@ -1,4 +1,4 @@
-//! What a dying Python wrote: the traceback that `faulthandler` leaves, and what was printed before.
+//! Output of a dying Python: the traceback written by `faulthandler`, and what was printed before.
 
 use std::{
     fs::File,
@@ -6,9 +6,9 @@ use std::{
     path::Path,
 };
 
-/// As much of the log's end as is searched.
+/// How many bytes at the end of the log are searched.
 const TAIL_BYTES: u64 = 256 * 1024;
-/// Lines of a traceback that are kept.
+/// Maximum number of lines of a traceback.
 const MAX_LINES: usize = 60;
 
 /// The end of the log after `offset`.
@@ -22,15 +22,15 @@ fn tail(log: &Path, offset: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lines that are passed on of what was printed while a run was opened.
+/// Maximum number of lines to report of the output while a run was opened.
 const MAX_PRINTED: usize = 12;
 
-/// What was printed after `offset` by a child that then said that it cannot start; `None` if nothing.
+/// What a child that could not start printed after `offset`; `None` if nothing.
 pub fn printed_before_start(log: &Path, offset: u64) -> Option<String> {
     printed(&tail(log, offset)?)
 }
 
-/// Files of the run that were left out when it was opened, as extra_data names them (`reader.py`).
+/// Files of the run that were skipped when it was opened, as named by extra_data (`reader.py`).
 pub fn skipped_files(log: &Path, offset: u64) -> Vec<String> {
     let text = tail(log, offset).unwrap_or_default();
     text.lines().filter_map(|line| line.strip_prefix("Skipping file ")).map(str::to_owned).collect()
@@ -66,7 +66,7 @@ pub fn fatal_traceback(text: &str) -> Option<String> {
                 || line.starts_with("Timeout (")
         })
         .filter(|line| !line.starts_with("Extension modules:"))
-        // Frames of our own package are of no use to the user.
+        // Frames of our own package do not help the user.
         .filter(|line| !line.contains("/damnit_ctx/"))
         .take(MAX_LINES)
         .copied()
@@ -80,7 +80,7 @@ pub fn innermost_frame(traceback: &str, context: &Path) -> Option<String> {
     traceback.lines().find_map(|line| line.trim_start().strip_prefix(&file).map(str::to_owned))
 }
 
-/// The line that a frame of [`innermost_frame`] names.
+/// The line number in a result of [`innermost_frame`].
 pub fn line_of_frame(frame: &str) -> Option<u32> {
     frame.strip_prefix("line ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

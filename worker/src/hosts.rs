@@ -38,39 +38,40 @@ use crate::{
     slurm_environment,
 };
 
-/// Hands the host what functions may read and programs that they start do not inherit (`damnit_ctx/job_variables.py`).
+/// Passes to the host the variables that functions may read but programs started by them do not inherit
+/// (`damnit_ctx/job_variables.py`).
 const JOB_VARIABLES: &str = "AMORE_JOB_VARIABLES";
-/// How long a Python may take to import what a context file imports (a cold network file system is slow).
+/// Time limit for importing what a context file imports (a cold network file system is slow).
 const START_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often a host is started that is killed before it is ready.
+/// How often to start a host that is killed before it is ready.
 const START_ATTEMPTS: u32 = 3;
-/// How soon a task that waits for a host notices that it was cancelled.
+/// How often a task that waits for a host checks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
-/// Hosts kept warm; the one unused for longest goes first.
+/// Number of warm hosts; the least recently used one is stopped first.
 const MAX_HOSTS: usize = 8;
 
-/// A Python that cannot be a host; said to the user.
+/// A Python that cannot be used as a host; shown to the user.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
     pub message: String,
     pub hint: Option<String>,
-    /// It was killed from outside before it could say anything.
+    /// It was killed from outside before it could report anything.
     pub killed: bool,
 }
 
-/// What the host says of one child.
+/// What the host reports about one child.
 #[derive(Debug)]
 pub enum ChildEvent {
     Forked {
-        /// Process and process group.
+        /// Process id, and process group id.
         pid: i32,
     },
     Exited {
         code: Option<i32>,
         signal: Option<i32>,
     },
-    /// The host itself is gone, and its children with it.
+    /// The host is gone, and its children with it.
     HostGone,
 }
 
@@ -87,7 +88,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Asks for a child with these descriptors; the events of its life come through the channel.
+    /// Requests a child with these descriptors; its events arrive through the channel.
     pub fn fork(&self, id: &str, fds: &[&OwnedFd]) -> io::Result<Receiver<ChildEvent>> {
         let (sender, receiver) = channel();
         lock(&self.children).insert(id.to_owned(), sender.clone());
@@ -95,10 +96,10 @@ impl Host {
             let _ = sender.send(ChildEvent::HostGone);
             return Ok(receiver);
         }
-        // One writer at a time: the descriptors must travel with their own line.
+        // One writer at a time: descriptors must be sent together with their line.
         let _one_at_a_time = lock(&self.children);
         match send_with_descriptors(&self.control, &ToHost::Fork { id: id.to_owned() }, fds) {
-            // Dead, and not yet noticed by who listens to it.
+            // The host is dead; the listening thread has not noticed yet.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
@@ -110,13 +111,13 @@ impl Host {
         Ok(receiver)
     }
 
-    /// Imports in the host what children had to import themselves, if there will be more of them.
+    /// Imports in the host what children had to import themselves, if more children will follow.
     pub fn preload(&self, modules: Vec<String>) {
         if self.purpose == Purpose::OneTask {
             return;
         }
         let _one_at_a_time = lock(&self.children);
-        // A host that is gone says so by its children.
+        // A lost host is noticed through its children.
         let _ = send_with_descriptors(&self.control, &ToHost::Preload { modules }, &[]);
     }
 
@@ -133,22 +134,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Key {
     python: PathBuf,
     context: PathBuf,
-    /// Where the file is a link that now leads elsewhere, modules elsewhere are the user's own.
+    /// If the file is a link that now has another target, the user's own modules are in other directories.
     folders: Vec<PathBuf>,
-    /// A new text may have new imports; then the host is replaced.
+    /// A new text may have new imports; the host is then replaced.
     sha256: String,
 }
 
-/// What hosts are started for.
+/// How many tasks a host is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// As many tasks as may come: what they use is imported beforehand.
+    /// Any number of tasks: what they use is imported beforehand.
     ManyTasks,
-    /// One, as in most Slurm jobs: what it does not use is not imported.
+    /// One task, as in most Slurm jobs: only what it uses is imported.
     OneTask,
 }
 
-/// A place for one host. Whoever needs it while it starts waits at this place, and nobody else does.
+/// A slot for one host. Only tasks that need this host wait for its start.
 #[derive(Debug)]
 struct Slot {
     state: Mutex<SlotState>,
@@ -171,7 +172,7 @@ impl Slot {
         }
     }
 
-    /// Can it be given to somebody? One that is starting can: it is waited for.
+    /// Whether the slot can be used. A host that is starting can: the caller waits for it.
     fn is_usable(&self) -> bool {
         match &*lock(&self.state) {
             SlotState::Starting => true,
@@ -207,9 +208,9 @@ impl Slot {
 /// Why there is no host.
 #[derive(Clone, Debug)]
 pub enum NoHost {
-    /// The Python cannot be one.
+    /// The Python cannot be used.
     Unusable(HostError),
-    /// Whoever wanted it was told to end while it started.
+    /// The task was cancelled while the host was starting.
     Cancelled,
 }
 
@@ -217,18 +218,18 @@ pub enum NoHost {
 #[derive(Debug)]
 pub struct Hosts {
     purpose: Purpose,
-    /// What the Pythons are given beside our own environment.
+    /// Environment variables that Python processes get in addition to our own.
     environment: BTreeMap<String, String>,
     /// Variables of our environment that they do not inherit.
     without: Vec<String>,
-    /// Those of them that functions may read all the same.
+    /// Those of them that functions may still read.
     readable: BTreeMap<String, String>,
-    /// Locked for a moment only: a Python may take minutes to start.
+    /// Locked only briefly: a Python may take minutes to start.
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
 impl Hosts {
-    /// None is started yet.
+    /// No host is started yet.
     pub fn new(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
         Hosts {
             purpose,
@@ -239,7 +240,7 @@ impl Hosts {
         }
     }
 
-    /// The same, in a Slurm job: what Slurm's commands would read there as options can be read, and is not inherited.
+    /// For a Slurm job: variables that Slurm's commands would interpret as options can be read, but are not inherited.
     pub fn in_job(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
         let without = slurm_environment::taken_away_here(false);
         let readable = without
@@ -250,11 +251,11 @@ impl Hosts {
         Hosts { without, readable, ..Hosts::new(purpose, environment) }
     }
 
-    /// The warm host for this Python and context file, started if need be. Several that need the same one wait for one
-    /// start.
+    /// The warm host for this Python and context file; starts it if necessary. Tasks that need the same host wait for the
+    /// same start.
     ///
     /// # Errors
-    /// Why the Python cannot be used, or that `cancelled` was set meanwhile.
+    /// The Python cannot be used, or `cancelled` was set in the meantime.
     pub fn get(
         &self,
         python: &Path,
@@ -291,7 +292,7 @@ impl Hosts {
                     let slot = Arc::new(Slot::starting());
                     slots.insert(key, Arc::clone(&slot));
                     let (place, python, context) = (Arc::clone(&slot), python.to_owned(), context.clone());
-                    // In a thread of its own: whoever asked may be told to end while others still wait for it.
+                    // In a separate thread: the requesting task may be cancelled while others still wait for the host.
                     thread::spawn(move || place.set(start_again_if_killed(|| start(&python, &context))));
                     slot
                 }
@@ -302,7 +303,7 @@ impl Hosts {
     }
 }
 
-/// The one that was unused for longest goes, if there are too many.
+/// Stops the least recently used host if there are too many.
 fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
     while slots.len() >= MAX_HOSTS {
         let ready = slots.iter().filter(|(_, slot)| !slot.is_starting());
@@ -316,14 +317,14 @@ fn start_again_if_killed(start: impl Fn() -> Result<Host, HostError>) -> Result<
     let mut attempts = 1;
     loop {
         match start() {
-            // Somebody killed it; that says nothing of the Python.
+            // It was killed from outside; that says nothing about the Python.
             Err(error) if error.killed && attempts < START_ATTEMPTS => attempts += 1,
             started => return started.map(Arc::new),
         }
     }
 }
 
-/// Where the Python package stands: `AMORE_PYTHONPATH`, or beside the installed or built program.
+/// The directory of the Python package: `AMORE_PYTHONPATH`, or next to the installed or built program.
 fn package_directory() -> Result<PathBuf, HostError> {
     let error = |message: String| HostError {
         message,
@@ -336,8 +337,8 @@ fn package_directory() -> Result<PathBuf, HostError> {
     if let Some(given) = env::var_os("AMORE_PYTHONPATH") {
         return Ok(PathBuf::from(given));
     }
-    let program =
-        env::current_exe().map_err(|cause| error(format!("cannot determine the path of this program: {cause}")))?;
+    let program = env::current_exe()
+        .map_err(|cause| error(format!("cannot determine the path of this program: {cause}")))?;
     let folder = program.parent().unwrap_or(Path::new("/"));
     let candidates = [folder.join("../lib/amore/python"), folder.join("../../context")];
     candidates
@@ -364,7 +365,7 @@ fn start(
     let mut search_path = package.into_os_string();
     let others = environment.get(PYTHONPATH).cloned().or_else(|| env::var(PYTHONPATH).ok());
     if let Some(others) = others.filter(|others| !others.is_empty()) {
-        // The host begins in another directory.
+        // The host starts in another directory.
         let here = env::current_dir().map_err(|cause| unusable(cause.to_string()))?;
         search_path.push(":");
         search_path.push(absolute_search_path(&others, &here));
@@ -380,10 +381,10 @@ fn start(
         .envs(environment)
         .env(PYTHONPATH, search_path)
         .env("AMORE_CONTROL_FD", theirs.as_raw_fd().to_string())
-        // Python puts the working directory first on its search path until the host takes it off again.
+        // Python has the working directory first on its search path until the host removes it.
         .current_dir("/")
         .stdin(Stdio::null())
-        // Standard output is the coordinator's; what an import prints goes where errors go.
+        // Standard output belongs to the coordinator; output of imports goes to standard error.
         .stdout(Stdio::from(stderr_again().map_err(|cause| unusable(cause.to_string()))?))
         .stderr(Stdio::piped())
         .process_group(0);
@@ -399,7 +400,7 @@ fn start(
         command.pre_exec(move || {
             let fd = std::os::fd::BorrowedFd::borrow_raw(raw);
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            // A worker in a Slurm job waits for SIGTERM by blocking it; users' processes must not inherit that.
+            // A worker in a Slurm job blocks SIGTERM to wait for it; users' processes must not inherit that.
             SigSet::empty().thread_set_mask()?;
             Ok(())
         });
@@ -457,7 +458,7 @@ fn start(
     Ok(Host { control: ours, children, python_version, environment, gone, purpose })
 }
 
-/// Passes on what the host writes to standard error and keeps the last of it for a message.
+/// Forwards the host's standard error and keeps its last lines for a message.
 fn collect_stderr(process: &mut Child) -> thread::JoinHandle<String> {
     let stderr = process.stderr.take();
     thread::spawn(move || {
@@ -475,7 +476,7 @@ fn collect_stderr(process: &mut Child) -> thread::JoinHandle<String> {
     })
 }
 
-/// Hands the host's messages to the tasks they concern, until the host is gone.
+/// Forwards the host's messages to their tasks until the host is gone.
 fn listen(
     mut lines: Lines,
     mut process: Child,
@@ -552,11 +553,11 @@ mod tests {
             })
         };
         has_begun.recv().unwrap();
-        // The slow one has not started, and does so only after this one was answered.
+        // The slow one has not started yet; it does so only after this one was answered.
         let other = hosts
             .get_by(Path::new("python"), &context("other"), &AtomicBool::new(false), |_, _| Err(unusable()));
         assert!(matches!(other, Err(NoHost::Unusable(_))));
-        // Who waits for the slow one is told to end: it does not wait for the start.
+        // The task that waits for the slow one is cancelled: it does not wait for the start.
         let cancelled = AtomicBool::new(true);
         let same = hosts
             .get_by(Path::new("python"), &context("slow"), &cancelled, |_, _| panic!("it is started once"));

@@ -1,4 +1,4 @@
-//! What is special about working in a Slurm job.
+//! Facts about the Slurm job that the worker runs in.
 
 use std::{
     collections::BTreeMap,
@@ -10,28 +10,28 @@ use std::{
 
 use crate::job_memory::JobMemory;
 
-/// How long the word to end may take from one process of the job to the next.
+/// How much later than another process of the job this one may receive the signal to end.
 const TERM_SPREAD: Duration = Duration::from_millis(700);
 
 /// The Slurm job that this process works in.
 #[derive(Debug)]
 pub struct InJob {
     pub memory: JobMemory,
-    /// With what the job is to end, so that Slurm's accounting has a command's failure as one.
+    /// The job's exit code, so that Slurm's accounting records the failure of a command.
     pub exit_code: AtomicU8,
-    /// What users' programs are given of the environment of whoever submitted.
+    /// Variables of the submitter's environment that are passed to users' programs.
     pub environment: BTreeMap<String, String>,
 }
 
 impl InJob {
-    /// Where we are, in words.
+    /// Job and node, for messages.
     pub fn place(&self) -> String {
         let node = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let job = env::var("SLURM_JOB_ID").unwrap_or_else(|_| "?".to_owned());
         format!("job {job} on {}", node.unwrap_or_default())
     }
 
-    /// Waits a moment for the word that the job is to end.
+    /// Waits a moment for the signal that the job is to end.
     pub fn wait_whether_told_to_end(&self, told: &AtomicBool) {
         let patience = Instant::now() + TERM_SPREAD;
         while !told.load(Ordering::Relaxed) && Instant::now() < patience {

@@ -1,24 +1,24 @@
-//! Has the kernel killed a process of this job because the job was out of memory?
+//! Whether the kernel has killed a process of this job because the job ran out of memory.
 
 use std::{fs, path::PathBuf};
 
-/// The counter of such kills of the job's control group.
+/// The counter of out-of-memory kills of the job's control group.
 #[derive(Debug)]
 pub struct JobMemory {
-    /// The file and its first word, if there is one.
+    /// The file and its initial count, if available.
     counter: Option<(PathBuf, &'static str)>,
     at_start: u64,
 }
 
 impl JobMemory {
-    /// Finds the counter: `memory.events` (cgroup v2) or `memory.oom_control` (v1) of the group that we are in.
+    /// Finds the counter: `memory.events` (cgroup v2) or `memory.oom_control` (v1) of our control group.
     pub fn of_this_process() -> Self {
         let counter = fs::read_to_string("/proc/self/cgroup").ok().and_then(|groups| find(&groups));
         let at_start = counter.as_ref().and_then(count).unwrap_or(0);
         JobMemory { counter, at_start }
     }
 
-    /// Has it happened since we began? `false` where nothing can be known.
+    /// Whether it has happened since the worker started; `false` if unknown.
     pub fn was_exceeded(&self) -> bool {
         self.counter.as_ref().and_then(count).is_some_and(|now| now > self.at_start)
     }
@@ -32,7 +32,7 @@ fn find(groups: &str) -> Option<(PathBuf, &'static str)> {
         let candidates = if controllers.is_empty() {
             vec![PathBuf::from("/sys/fs/cgroup").join(path).join("memory.events")]
         } else if controllers.split(',').any(|name| name == "memory") {
-            // In a container the mount is the container's own part of the tree.
+            // In a container, the mount shows only the container's part of the tree.
             let root = PathBuf::from("/sys/fs/cgroup/memory");
             let inner = path.split_once("slurm").map(|(_, rest)| format!("slurm{rest}"));
             std::iter::once(root.join(path))

@@ -13,16 +13,16 @@ use nix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What came before the deadline.
+/// What arrived before the deadline.
 #[derive(Debug)]
 pub enum Received<T> {
     Message(T),
     TimedOut,
-    /// The other side is gone.
+    /// The other side has closed the connection.
     Closed,
 }
 
-/// One end of a conversation in JSON lines.
+/// One end of a connection that carries JSON lines.
 #[derive(Debug)]
 pub struct Lines {
     socket: OwnedFd,
@@ -32,15 +32,15 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes a connected stream socket.
+    /// Wraps a connected stream socket.
     pub fn new(socket: OwnedFd) -> Self {
         Lines { socket, buffer: Vec::new(), searched: 0 }
     }
 
-    /// Waits until `deadline` (for ever if `None`) for the next message.
+    /// Waits for the next message until `deadline` (forever if `None`).
     ///
     /// # Errors
-    /// The socket's, and `InvalidData` for a line that is no message of this kind.
+    /// The socket's, and `InvalidData` for a line that is not a message of this type.
     pub fn receive<T: DeserializeOwned>(&mut self, deadline: Option<Instant>) -> io::Result<Received<T>> {
         loop {
             if let Some(line) = self.take_line() {
@@ -82,7 +82,7 @@ impl Lines {
                 None => PollTimeout::NONE,
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    // A whole millisecond more, so that the loop does not spin at the end.
+                    // Rounded up to a millisecond, so that the loop does not spin at the end.
                     let millis = (left + Duration::from_micros(999)).as_millis().min(60_000);
                     PollTimeout::try_from(millis as i32).unwrap_or(PollTimeout::MAX)
                 }
@@ -97,7 +97,7 @@ impl Lines {
         }
     }
 
-    /// Sends one message; a socket whose other side is gone is not an error here (reading will say so).
+    /// Sends one message. A closed connection is not an error here (reading will report it).
     ///
     /// # Errors
     /// Any other error of the socket.
@@ -109,7 +109,7 @@ impl Lines {
 /// Sends one message and, with its first byte, file descriptors.
 ///
 /// # Errors
-/// The socket's, but not that the other side is gone.
+/// The socket's, except for a closed connection.
 pub fn send_with_descriptors<T: Serialize>(
     socket: &OwnedFd,
     message: &T,

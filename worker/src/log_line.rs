@@ -1,4 +1,4 @@
-//! Our own lines in a run's log begin at the start of a line, whatever was printed before them.
+//! Our own messages in a run's log start on a new line, whatever was printed before them.
 
 use std::{
     fs::File,
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Was something printed last that did not end its line?
+/// Whether the log ends with an incomplete line.
 fn is_open(path: &Path) -> bool {
     let last = || -> io::Result<u8> {
         let log = File::open(path)?;
@@ -20,14 +20,14 @@ fn is_open(path: &Path) -> bool {
     last().is_ok_and(|byte| byte != b'\n')
 }
 
-/// Ends a line that was left unfinished.
+/// Completes an unfinished line.
 pub fn end_open_line(mut log: &File, path: &Path) {
     if is_open(path) {
         let _ = log.write_all(b"\n");
     }
 }
 
-/// Appends lines to the log. It is for reading only: that it is full or gone costs no more than these lines.
+/// Appends lines to the log. If the log is gone or its disk is full, only these lines are lost.
 pub fn write(mut log: &File, path: &Path, text: &str) {
     let begin = if is_open(path) { "\n" } else { "" };
     let _ = log.write_all(format!("{begin}{}\n", text.trim_end()).as_bytes());

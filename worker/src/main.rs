@@ -1,8 +1,8 @@
 //! `amore-worker`: runs tasks on a node.
 //!
-//! In a Slurm job it works on a sheet (`job`). Elsewhere it takes tasks as JSON lines on standard input and reports on standard output (`amore_wire::task`); results go
-//! into fragments in the proposal's `extracted_data/`. It never opens a database, and a lost coordinator costs
-//! nothing that was computed: fragments stand on the file system.
+//! In a Slurm job it executes a job sheet (`job`). Elsewhere it reads tasks as JSON lines from standard input and reports to
+//! standard output (`amore_wire::task`). Results are written to fragments in the proposal's `extracted_data/`. The worker never
+//! opens a database. If the coordinator is lost, no computed result is: fragments are on the file system.
 
 mod child;
 mod command;
@@ -29,11 +29,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// Runs Amore tasks on this node. Started by `amore` or by its job scripts; not meant to be typed.
+/// Run Amore tasks on this node. Started by `amore` or by its job scripts; not meant for interactive use.
 #[derive(Debug, Parser)]
 #[command(name = "amore-worker", version)]
 struct Arguments {
-    /// How many children compute side by side.
+    /// Number of children that compute in parallel.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     processes: u32,
     #[command(subcommand)]
@@ -42,18 +42,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Works on the sheet of a Slurm job, then ends.
+    /// Execute the sheet of a Slurm job, then exit.
     Job {
-        /// What to do.
+        /// Job sheet.
         #[arg(long)]
         sheet: PathBuf,
-        /// Where to say what happens.
+        /// File to which events are appended.
         #[arg(long)]
         events: PathBuf,
     },
-    /// Executes a command that ends when the worker that started it does.
+    /// Execute a command that ends together with the worker that started it.
     Exec {
-        /// The worker.
+        /// Process id of the worker.
         #[arg(long)]
         parent: i32,
         /// Program and arguments.

@@ -1,7 +1,8 @@
-//! A task that could not start: the run cannot be opened, or the file not be executed for it. One rule, here and in jobs.
+//! A task that could not start: the run cannot be opened, or the context file cannot be executed. The same rule applies
+//! locally and in jobs.
 //!
-//! Nothing was computed: what could not be read today says nothing against what was read yesterday. Variables with a value
-//! of an earlier command keep it; the others get the error.
+//! Nothing was computed, so earlier results remain valid: variables with a value from an earlier command keep it; the others
+//! get the error.
 
 use std::fs::File;
 
@@ -23,18 +24,18 @@ use crate::{
 /// Why nothing was computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause<'a> {
-    /// Class of the exception, or what stands for it.
+    /// Class of the exception, or a substitute.
     pub class: &'a str,
     pub message: &'a str,
-    /// The user's traceback, if there is one.
+    /// The user's traceback, if any.
     pub traceback: &'a str,
 }
 
-/// Stores the cause with each variable without an earlier value, and notes in the log which have kept theirs. Gives what
-/// is to be added to the task's end: nothing if the run has no values.
+/// Stores the cause for each variable without an earlier value, and records in the log which variables keep theirs. Returns
+/// an addition to the task's final message: empty if the run has no values.
 ///
 /// # Errors
-/// What is stored cannot be read, or the errors not be stored.
+/// Stored results cannot be read, or the errors cannot be stored.
 pub fn not_computed(
     cause: Cause<'_>,
     progress: &mut TaskProgress,
@@ -60,7 +61,7 @@ pub fn not_computed(
         let note = NotComputed { at: unix_now(), why: format!("{class}: {message}"), kept };
         log_line::write(log, &task.log, &note.to_line());
     }
-    // Of a run's tasks the first that ends is heard: it speaks for all.
+    // Only the first task of a run that ends is reported: its message covers the others.
     let any_value = stored.values().any(|answer| answer.outcome == results::StoredOutcome::Value);
     Ok(if any_value { "; the earlier values stay" } else { "" }.to_owned())
 }

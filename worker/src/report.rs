@@ -1,4 +1,4 @@
-//! What the worker says to its coordinator.
+//! Messages from the worker to the coordinator.
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,10 +10,10 @@ use std::{
 
 use amore_wire::task::FromWorker;
 
-/// Writes messages, one line each, whole.
+/// Writes messages, each as one complete line.
 #[derive(Debug)]
 pub struct Report {
-    /// `None` once nobody listens any more.
+    /// `None` once the receiver is gone.
     to: Mutex<Option<To>>,
 }
 
@@ -28,13 +28,13 @@ impl Report {
         Report { to: Mutex::new(Some(To::Output)) }
     }
 
-    /// To the end of a file.
+    /// Appends to a file.
     pub fn to_file(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o660).open(path)?;
         Ok(Report { to: Mutex::new(Some(To::File(file))) })
     }
 
-    /// Says it. A coordinator that is gone is no reason to stop: fragments stand on the file system.
+    /// Sends a message. A lost coordinator is no reason to stop: fragments are on the file system.
     pub fn say(&self, message: &FromWorker) {
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(mut line) = serde_json::to_vec(message) else { return };
@@ -45,7 +45,7 @@ impl Report {
                 let mut out = io::stdout().lock();
                 out.write_all(&line).and_then(|()| out.flush())
             }
-            // One write each: lines of two incarnations of a job do not mix.
+            // A single write, so that lines of two incarnations of a job do not mix.
             Some(To::File(file)) => file.write_all(&line),
         };
         if said.is_err() {

@@ -33,10 +33,10 @@ use crate::{
     task_progress::{Remaining, TaskProgress},
 };
 
-/// Class of the error of variables for which there was no Python in their job.
+/// Error class of variables whose job had no usable Python.
 const NO_PYTHON: &str = "PythonUnusable";
 
-/// Runs a task and reports its end. `job` tells of the Slurm job that we are in, if any.
+/// Runs a task and reports its end. `job` describes the Slurm job that we run in, if any.
 pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicBool, job: Option<&InJob>) {
     report.say(&FromWorker::Started { of: task.attempt_id() });
     if let Some(command) = &task.command {
@@ -115,7 +115,7 @@ fn execute(
         for name in fragments.lost() {
             // The log may be on the same disk.
             log_line::write(&log, &task.log, &format!("{name} could not be stored: {error}"));
-            // A full disk ends the command, which says so once.
+            // A full disk ends the command, which reports it once.
             if job.is_some() || !matches!(error, results::ResultsError::NoSpace { .. }) {
                 let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
                 report.say(&FromWorker::VariableEnded { of: task.attempt_id(), name, outcome, seconds: 0.0 });
@@ -125,8 +125,7 @@ fn execute(
     ended
 }
 
-/// Slurm tells all processes of a job to end at once: a Python that was just starting may be the first to obey, and that
-/// says nothing against it.
+/// Slurm signals all processes of a job at the same time: a Python that was just starting may end first. It is not broken.
 fn unless_told_to_end(none: NoHost, job: Option<&InJob>, cancelled: &AtomicBool) -> NoHost {
     if let (NoHost::Unusable(_), Some(job)) = (&none, job) {
         job.wait_whether_told_to_end(cancelled);
@@ -137,7 +136,7 @@ fn unless_told_to_end(none: NoHost, job: Option<&InJob>, cancelled: &AtomicBool)
     none
 }
 
-/// Has one child after the other call the steps, until none is left.
+/// Lets one child after another call the steps until none is left.
 #[expect(clippy::too_many_arguments, reason = "they are what a task is executed with")]
 fn call_steps<'a>(
     task: &'a Task,
@@ -160,7 +159,7 @@ fn call_steps<'a>(
                 .get(&task.python, &task.context, cancelled)
                 .map_err(|none| unless_told_to_end(none, job, cancelled))?,
         };
-        // What earlier children stored must be readable before the next one starts.
+        // Results of earlier children must be readable before the next one starts.
         fragments.flush()?;
         children += 1;
         let id = format!("{}.{}.{children}", task.id, task.attempt);
@@ -182,7 +181,7 @@ fn call_steps<'a>(
                 bury(&Ended::Error { class, message }, None, progress, fragments, task, report)?;
             }
             Err(stop) => {
-                // What was finished before stays.
+                // Finished results are kept.
                 fragments.flush()?;
                 return Err(stop);
             }
@@ -192,7 +191,7 @@ fn call_steps<'a>(
     Ok(())
 }
 
-/// Records a child's death at the variable that it was computing.
+/// Records a child's death as the error of the variable that it was computing.
 fn bury(
     how: &Ended,
     traceback: Option<String>,
@@ -218,19 +217,21 @@ fn bury(
     Ok(())
 }
 
-/// What is said of a task that could not start in a job: where that was, as nobody is there to see it.
+/// The message about a task that could not start in a job, with job and node.
 fn in_job_words(class: &str, message: &str, job: &InJob) -> String {
     let mut message = format!("{message}\nin {}, where the context file could not be executed", job.place());
     if class == "ModuleNotFoundError" {
         message.push_str(&match job.environment.get(PYTHONPATH) {
             Some(path) => format!("; its PYTHONPATH is that of the submitting command: {path}"),
-            None => "; PYTHONPATH is not set there, because it was not set for the submitting command".to_owned(),
+            None => {
+                "; PYTHONPATH is not set there, because it was not set for the submitting command".to_owned()
+            }
         });
     }
     message
 }
 
-/// What earlier workers have stored for this plan.
+/// Results that earlier workers stored for this plan.
 fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
     let folder = task.directory.join("extracted_data");
     let found = results::answered(&folder, task.proposal, task.run, task.stamp)?;
@@ -238,8 +239,8 @@ fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
     Ok(found.into_iter().filter(|(name, _)| is_ours(name)).collect())
 }
 
-/// Says of each what its first worker may not have lived to say: nobody listens to an attempt that was given up, so its
-/// fragments are named again by whoever builds on them.
+/// Reports each of these results again: messages of an abandoned attempt are ignored, so the attempt that adopts its fragments
+/// has to report them.
 fn take_answers(
     answers: &[(String, results::Answer)],
     progress: &mut TaskProgress,
@@ -273,7 +274,7 @@ fn take_answers(
     }
 }
 
-/// Stores the outcome of steps that are not called any more.
+/// Stores the outcome of steps that are no longer called.
 fn give_up(
     task: &Task,
     progress: &mut TaskProgress,

@@ -1,4 +1,4 @@
-//! The memory through which a child hands over its values: a memfd, mapped on both sides.
+//! The memory through which a child passes its values: a memfd, mapped on both sides.
 
 use std::{io, num::NonZeroUsize, os::fd::OwnedFd, ptr::NonNull};
 
@@ -11,10 +11,10 @@ use nix::{
     unistd::ftruncate,
 };
 
-/// Slots of one child's memory. Eight, so that the child fills one while others are compressed.
+/// Number of slots of a child's memory: the child fills one while others are compressed.
 pub const SLOTS: u32 = 8;
-/// Bytes of a slot. 64 MiB in all bounds what a value of any size costs beside itself; pages that are never
-/// touched cost nothing.
+/// Size of a slot. A value of any size needs at most 64 MiB in addition to its own memory; pages that are never touched cost
+/// nothing.
 pub const SLOT_BYTES: u64 = 8 << 20;
 
 /// A child's shared memory, readable here.
@@ -30,24 +30,24 @@ pub struct SharedMemory {
 unsafe impl Send for SharedMemory {}
 
 impl SharedMemory {
-    /// Makes memory of `SLOTS × SLOT_BYTES`.
+    /// Allocates `SLOTS × SLOT_BYTES`.
     pub fn create() -> io::Result<Self> {
         let length = u64::from(SLOTS) * SLOT_BYTES;
         let descriptor = memfd_create("amore-values", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&descriptor, length as i64)?;
         let length = NonZeroUsize::new(length as usize).ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: a fresh shared mapping of a file of that length; nobody shrinks it.
+        // SAFETY: a new shared mapping of a file of that length; nobody shrinks it.
         let address =
             unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &descriptor, 0)? };
         Ok(SharedMemory { descriptor, address, length: length.get() })
     }
 
-    /// The descriptor to give to the child.
+    /// The descriptor for the child.
     pub fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
     }
 
-    /// Bytes that the child has announced; `None` if they lie outside.
+    /// Bytes announced by the child; `None` if they are out of range.
     pub fn bytes(&self, offset: u64, count: u64) -> Option<&[u8]> {
         let end = offset.checked_add(count)?;
         if end > self.length as u64 {
@@ -65,7 +65,7 @@ impl SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `create`, unmapped once. Failing leaves it mapped, which harms nobody.
+        // SAFETY: the mapping made in `create`, unmapped once. If this fails it stays mapped, which is harmless.
         let _ = unsafe { munmap(self.address, self.length) };
     }
 }

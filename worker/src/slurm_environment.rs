@@ -1,10 +1,10 @@
-//! Of what Slurm puts into a job's environment: what programs that variables start do not inherit.
+//! Which of the variables that Slurm sets in a job's environment are not inherited by programs started by variables.
 //!
-//! Slurm's commands read such variables as options. In a job that a variable submits they would be those of the job that it
-//! runs in, and contradict its own: `srun` ends with "SLURM_MEM_PER_CPU, SLURM_MEM_PER_GPU, and SLURM_MEM_PER_NODE are mutually
+//! Slurm's commands interpret such variables as options. If a variable submits a job, the options of the surrounding job would
+//! apply and conflict with its own: `srun` fails with "SLURM_MEM_PER_CPU, SLURM_MEM_PER_GPU, and SLURM_MEM_PER_NODE are mutually
 //! exclusive".
 
-/// Taken away always, by how they begin. A step of this job gets the job's memory without them.
+/// Prefixes of variables that are always removed. A step of this job gets the job's memory without them.
 const ALWAYS: [&str; 12] = [
     "SBATCH_",
     "SRUN_",
@@ -19,8 +19,8 @@ const ALWAYS: [&str; 12] = [
     "SLURM_HINT",
     "SLURM_EXCLUSIVE",
 ];
-/// How the tasks of a job are laid out. Of one task a step has the same without them; a variable that asked for more tasks
-/// or nodes has them for its `srun`.
+/// The task layout of a job. With one task, a step has the same layout without them; a variable that requested more tasks
+/// or nodes keeps them for its `srun`.
 const LAYOUT: [&str; 12] = [
     "SLURM_NTASKS",
     "SLURM_NPROCS",
@@ -36,8 +36,8 @@ const LAYOUT: [&str; 12] = [
     "SLURM_OVERCOMMIT",
 ];
 
-/// Which of a job's variables the process of a variable is not given. `command`: it is the command of one (`job=`), the
-/// job's own work as in any job script, and sees how its tasks are laid out.
+/// Which of a job's variables are hidden from the process of a variable. `command`: the process is a command (`job=`), which
+/// sees the task layout as in any job script.
 pub fn taken_away(given: &[(String, String)], command: bool) -> Vec<String> {
     let value = |name: &str| given.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let many =
@@ -52,12 +52,12 @@ pub fn taken_away(given: &[(String, String)], command: bool) -> Vec<String> {
         .collect()
 }
 
-/// May a function read it all the same? What says how large the job is; not options that were given to commands.
+/// Whether a function may still read it: variables that describe the size of the job, but not options of commands.
 pub fn is_readable(name: &str) -> bool {
     name.starts_with("SLURM_") && !matches!(name, "SLURM_EXPORT_ENV" | "SLURM_GET_USER_ENV")
 }
 
-/// The same of this process's environment.
+/// The same for this process's environment.
 pub fn taken_away_here(command: bool) -> Vec<String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))

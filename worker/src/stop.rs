@@ -1,4 +1,4 @@
-//! Why a task ends before its steps are done.
+//! Why a task ended before its steps were finished.
 
 use std::io;
 
@@ -6,39 +6,37 @@ use amore_results::ResultsError;
 
 use crate::hosts::{HostError, NoHost};
 
-/// Why a task ended before its steps were done, in a sentence for the user.
+/// Why a task ended before its steps were finished, as a message for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// There is no Python to execute it.
+    /// No Python can execute it.
     #[error("{0}")]
     Host(HostError),
     /// It was told to end.
     #[error("cancelled")]
     Cancelled,
-    /// The run or the context file could not be opened: nothing was called.
+    /// The run or the context file could not be opened: no function was called.
     #[error("{class}: {message}{more}")]
     CannotStart {
-        /// The exception's class, or what stands for it.
+        /// Class of the exception, or a substitute.
         class: String,
-        /// What is said of it.
+        /// The message.
         message: String,
-        /// What was printed, and the traceback; each on lines of its own.
+        /// Output and traceback, on separate lines.
         more: String,
     },
     /// A fragment could not be written.
     #[error("results cannot be stored: {0}")]
     Storage(#[from] ResultsError),
-    /// What variables print has no place.
+    /// The log of variables cannot be written.
     #[error("the log {0} cannot be written: {1}")]
     Log(String, #[source] io::Error),
-    /// The child said what it should not, or nothing.
+    /// The child violated the protocol or did not answer.
     #[error("communication with the child failed: {0}")]
     Io(#[from] io::Error),
-    /// The job may have more memory the next time.
+    /// The job may get more memory in the next attempt.
     #[error("the job ran out of memory while it computed {variable}")]
-    OutOfMemory {
-        variable: String,
-    },
+    OutOfMemory { variable: String },
 }
 
 impl From<NoHost> for Stop {

@@ -1,43 +1,42 @@
-//! What is left of a task: a pure state machine over its steps.
+//! Progress of a task: a pure state machine over its steps.
 //!
-//! A child that dies takes with it the values that lived only in its memory. What was stored is read from its file
-//! by the next child; transient values that are still needed are computed again; the variable that was being
-//! computed gets the error.
+//! When a child dies, the values in its memory are lost. The next child reads stored values from their file; transient values
+//! that are still needed are computed again; the variable that was being computed gets the error.
 //!
-//! What a step changes in the module lived in that memory too. Steps before a remaining one that change what it reads are
-//! executed again in the new process, stored or not, but for one under which a process died: it would die again.
+//! Module state that steps changed is lost too. Steps that change state read by a remaining step are executed again in the new
+//! process, stored or not, except for a step that killed its process: it would do so again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use amore_wire::{ended::Ended, task::Step};
 
-/// Deaths of a child outside any variable that a task survives.
+/// How many deaths of a child outside of any variable a task survives.
 const MAX_DEATHS_BETWEEN_VARIABLES: u32 = 2;
-/// Hosts that may go away under a task before the variable that was running is held to be the cause.
+/// How many lost hosts a task survives before the running variable is considered the cause.
 const MAX_HOSTS_LOST: u32 = 3;
 
-/// Where a step stands.
+/// State of a step.
 #[derive(Clone, Debug, PartialEq)]
 enum State {
     Todo,
     Running,
-    /// Its value was taken and is (or is about to be) in a fragment.
+    /// Its value was received and is (or soon will be) in a fragment.
     Stored,
     /// A transient value in the living child.
     Kept,
     Ended(Ended),
-    /// A stored value (or none), whose function runs again for what it leaves in the module.
+    /// Its result is stored; its function runs again for the state it leaves in the module.
     Repeating(Result<(), Ended>),
-    /// As before `Repeating`: in the living child it has been executed.
+    /// As before `Repeating`; it has been executed in the living child.
     Repeated(Result<(), Ended>),
-    /// Executed again for what it leaves, as another task does (or did) store it: done in the living child.
+    /// Another task stores its result; it has been executed in the living child for the state it leaves.
     Left,
 }
 
-/// What a new child has to do.
+/// Instructions for a new child.
 #[derive(Debug, PartialEq)]
 pub struct Remaining {
-    /// Steps in order; transient ones may be repeated.
+    /// Steps in order; transient steps may be repeated.
     pub steps: Vec<Step>,
     /// Stored values of this task that the steps need.
     pub stored: BTreeSet<String>,
@@ -45,12 +44,12 @@ pub struct Remaining {
     pub ended: BTreeMap<String, Ended>,
 }
 
-/// The steps of one task and where each stands.
+/// The steps of one task and their states.
 #[derive(Debug)]
 pub struct TaskProgress {
     steps: Vec<Step>,
     states: Vec<State>,
-    /// A process died under them: they are not executed any more.
+    /// Steps that killed a process: they are not executed again.
     deadly: HashSet<usize>,
     positions: HashMap<String, usize>,
     deaths_between_variables: u32,
@@ -85,7 +84,7 @@ impl TaskProgress {
         self.positions.get(name).map(|&index| &self.steps[index])
     }
 
-    /// Is the step executed for what it leaves in the module, and not for its value?
+    /// Whether the step is executed for the state it leaves in the module, not for its value.
     pub fn is_again(&self, name: &str) -> bool {
         self.positions.get(name).is_some_and(|&index| {
             self.steps[index].again
@@ -93,7 +92,7 @@ impl TaskProgress {
         })
     }
 
-    /// Moves one step as its child says. What ends a child moves several at once: `on_host_gone` and `on_child_died`.
+    /// Applies a child's message to one step. The end of a child changes several: `on_host_gone` and `on_child_died`.
     fn advance(&mut self, name: &str, said: &'static str, next: State) -> Result<(), IllegalMove> {
         let Some(&index) = self.positions.get(name) else {
             return Err(IllegalMove {
@@ -104,7 +103,7 @@ impl TaskProgress {
         };
         let legal = match (&self.states[index], &next) {
             (State::Todo, State::Running) | (State::Running, State::Stored | State::Kept) => true,
-            // A dependency that failed ends a step that was never called.
+            // A failed dependency ends a step that was never called.
             (State::Todo | State::Running, State::Ended(_)) => true,
             (State::Running, State::Left) => true,
             (State::Stored | State::Ended(_), State::Repeating(_)) => true,
@@ -132,7 +131,7 @@ impl TaskProgress {
         self.advance(name, "started", next)
     }
 
-    /// Executed for what it leaves, it has left it: returned, or failed on the way as it may.
+    /// A step executed for the state it leaves has finished: it returned or failed.
     pub fn on_left(&mut self, name: &str) -> Result<(), IllegalMove> {
         let next = match self.positions.get(name).map(|&index| &self.states[index]) {
             Some(State::Repeating(before)) => State::Repeated(before.clone()),
@@ -141,7 +140,7 @@ impl TaskProgress {
         self.advance(name, "ended", next)
     }
 
-    /// Its value is taken.
+    /// Its value was received.
     pub fn on_stored(&mut self, name: &str) -> Result<(), IllegalMove> {
         self.advance(name, "value", State::Stored)
     }
@@ -151,7 +150,7 @@ impl TaskProgress {
         self.advance(name, "kept", State::Kept)
     }
 
-    /// An earlier worker has it, or it is not to be called any more: it counts as ended from the start.
+    /// An earlier worker stored it, or it must not be called again: it counts as ended from the start.
     pub fn on_answered(&mut self, name: &str, ended: Option<Ended>) {
         if let Some(&index) = self.positions.get(name)
             && self.states[index] == State::Todo
@@ -170,8 +169,8 @@ impl TaskProgress {
         self.advance(name, "ended", State::Ended(how))
     }
 
-    /// The host went away, and the child with it: no fault of the variable, which is called again. `false` when that
-    /// happened too often; then [`TaskProgress::on_child_died`] says whom it costs.
+    /// The host was lost, and the child with it. The variable is not at fault and is called again. Returns `false` if this
+    /// happened too often; then [`TaskProgress::on_child_died`] determines which variables fail.
     pub fn on_host_gone(&mut self) -> bool {
         self.hosts_lost += 1;
         if self.hosts_lost > MAX_HOSTS_LOST {
@@ -186,7 +185,7 @@ impl TaskProgress {
         true
     }
 
-    /// What lived in the child's memory alone is gone.
+    /// Discards what was only in the child's memory.
     fn forget_process(&mut self) {
         for state in &mut self.states {
             *state = match std::mem::replace(state, State::Todo) {
@@ -198,11 +197,12 @@ impl TaskProgress {
         }
     }
 
-    /// The child is dead; `how` is what its running variable is told. Returns who ends without a value by it, and what each is told.
+    /// The child is dead; `how` is the error of its running variable. Returns the steps that end without a value, with their
+    /// errors.
     ///
-    /// Nobody: it died between variables; after more than two such deaths the steps that are left end
-    /// with `how` too, and are returned by [`TaskProgress::give_up`]. If it died under a step that was executed only for what it leaves,
-    /// those end that read it: they would compute something else.
+    /// Empty if it died between variables; after more than two such deaths the remaining steps end with `how` too, and are
+    /// returned by [`TaskProgress::give_up`]. If it died during a step that was executed only for the state it leaves, the steps
+    /// that read this state end: they would compute something else.
     pub fn on_child_died(&mut self, how: &Ended) -> Vec<(String, Ended)> {
         let running = self.running_index();
         let was_again = running.is_some_and(|index| self.is_again(&self.steps[index].name));
@@ -240,7 +240,7 @@ impl TaskProgress {
         lost
     }
 
-    /// Steps that would find what a step leaves, directly or by what others make of it.
+    /// Steps that read the state a step leaves, directly or through other steps.
     fn readers_of(&self, index: usize) -> Vec<usize> {
         let mut touched: HashSet<&str> = self.steps[index].changes.iter().map(String::as_str).collect();
         let mut found = Vec::new();
@@ -262,12 +262,12 @@ impl TaskProgress {
         self.states.iter().position(|state| matches!(state, State::Running | State::Repeating(_)))
     }
 
-    /// Has a child died between variables too often?
+    /// Whether children died between variables too often.
     pub fn is_hopeless(&self) -> bool {
         self.deaths_between_variables > MAX_DEATHS_BETWEEN_VARIABLES
     }
 
-    /// Ends every step that is left; returns those that would have been stored.
+    /// Ends all remaining steps; returns those that would have been stored.
     pub fn give_up(&mut self, how: &Ended) -> Vec<String> {
         let mut given_up = Vec::new();
         for (step, state) in self.steps.iter().zip(&mut self.states) {
@@ -281,10 +281,10 @@ impl TaskProgress {
         given_up
     }
 
-    /// What a new child has to do; `None` when all is done.
+    /// The instructions for a new child; `None` if nothing is left.
     pub fn remaining(&self) -> Option<Remaining> {
-        // From the last to the first: a step is executed for its value if it has none yet, and again if it changes what a
-        // later one reads; a transient one if its value is used.
+        // From last to first: a step is executed if it has no value yet, or again if it changes state that a later one reads;
+        // a transient step if its value is used.
         let mut executed = vec![false; self.steps.len()];
         let mut used = vec![false; self.steps.len()];
         let mut read: HashSet<&str> = HashSet::new();
@@ -337,21 +337,21 @@ impl TaskProgress {
         something.then_some(remaining)
     }
 
-    /// Does a step before this one write the file afresh, and so is executed again if this one is?
+    /// Whether an earlier step creates the file anew, and so is executed again together with this one.
     fn is_written_afresh(&self, file: &String, before: usize) -> bool {
         self.steps[..before].iter().enumerate().any(|(position, step)| {
             !self.deadly.contains(&position) && step.changes.contains(file) && !step.adds.contains(file)
         })
     }
 
-    /// A transient step that nothing else in the task needs is asked for by itself (a user may want its side effect).
+    /// A transient step that no other step of the task needs was requested for itself (for example for a side effect).
     fn never_needed(&self, position: usize) -> bool {
         let name = &self.steps[position].name;
         !self.steps[position + 1..].iter().any(|step| step.needs.contains(name))
     }
 }
 
-/// Did a process die under it, as far as an earlier worker has stored?
+/// Whether it killed a process, according to an earlier worker's results.
 fn was_a_death(how: &Ended) -> bool {
     const DEATHS: [&str; 8] = [
         "ProcessKilled",
@@ -507,7 +507,7 @@ mod tests {
         store(&mut task, &["a", "w", "x"]);
         assert_eq!(die_under(&mut task, "crash"), [("crash".to_owned(), killed())]);
         let remaining = task.remaining().unwrap();
-        // What comes after the reader is not for it, and is not again.
+        // Steps after the reader do not affect it and are not repeated.
         assert_eq!(names(&remaining), ["w", "x", "r", "w2"]);
         assert_eq!(again(&remaining), ["w", "x"]);
         assert_eq!(remaining.stored, ["a", "w", "x"].map(str::to_owned).into());
@@ -586,10 +586,10 @@ mod tests {
         let crash = || step("crash", &[], false);
         let alone = dead(vec![adding("x"), adding("x2"), crash(), sharing("r", &[])]);
         assert_eq!(names(&alone.remaining().unwrap()), ["r"]);
-        // After a fresh start of the file what came then comes again, and what came before need not.
+        // After the file is created anew, later steps are repeated; earlier ones need not be.
         let afresh = dead(vec![adding("x"), sharing("w", &[]), adding("x2"), crash(), sharing("r", &[])]);
         assert_eq!(names(&afresh.remaining().unwrap()), ["w", "x2", "r"]);
-        // The one that would write it afresh has ended a process: the file stays as it is.
+        // The step that would create it anew killed a process: the file stays as it is.
         let mut deadly = TaskProgress::new(vec![sharing("w", &[]), adding("x"), crash(), sharing("r", &[])]);
         die_under(&mut deadly, "w");
         store(&mut deadly, &["x"]);

@@ -1,4 +1,4 @@
-//! A value's way from the shared memory into the form that the run files take.
+//! Conversion of values from the shared memory to the form stored in run files.
 
 use std::{io, path::Path, time::Instant};
 
@@ -12,16 +12,16 @@ use crate::{
     shared_memory::{SLOT_BYTES, SharedMemory},
 };
 
-/// Why a value could not be taken.
+/// Why a value could not be received.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// The child is gone (or mad) in the middle of it.
+    /// The child ended or violated the protocol during the transfer.
     #[error("the child aborted the transfer: {0}")]
     Child(#[source] io::Error),
-    /// It ran out of its time.
+    /// It exceeded its time limit.
     #[error("the value was not transferred in time")]
     TimedOut,
-    /// It cannot be stored; the child is well and was read to the end of the value.
+    /// It cannot be stored; the child is fine, and the value was read to its end.
     #[error(transparent)]
     Storage(#[from] results::ResultsError),
 }
@@ -30,33 +30,33 @@ fn broken(what: impl Into<String>) -> TakeError {
     TakeError::Child(io::Error::new(io::ErrorKind::InvalidData, what.into()))
 }
 
-/// Where the arrays of a value are now, in the order of their message.
+/// Where the arrays of a value are, in the order of the message.
 #[derive(Debug, Default)]
 pub struct Streamed {
     arrays: Vec<Taken>,
 }
 
-/// Hands them out in their order.
+/// Returns them in order.
 type Rest<'a> = std::slice::Iter<'a, Taken>;
 
 #[derive(Debug)]
 enum Taken {
-    /// In the message or in the shared memory still.
+    /// In the message, or still in the shared memory.
     InPlace,
-    /// Here: they came by stream.
+    /// Received as a stream.
     Here(Vec<u8>),
-    /// In a file of their own.
+    /// In a separate file.
     Apart(results::LargeArray),
 }
 
 enum Sink {
     Small(Vec<u8>),
     Large(Box<results::LargeArrayWriter>),
-    /// Storage failed; the rest is read and dropped, so that the conversation stays in step.
+    /// Storing failed; the rest is read and discarded, to keep the protocol in step.
     Failed(results::ResultsError),
 }
 
-/// Takes all streamed arrays of a value from the child, and sets large arrays apart.
+/// Receives all streamed arrays of a value from the child, and stores large arrays separately.
 pub fn take_streams(
     child: &mut ChildProcess,
     message: &ValueMessage,
@@ -160,7 +160,7 @@ pub fn take_streams(
     failure.map_or(Ok(streamed), |error| Err(error.into()))
 }
 
-/// Does an array of this size belong into a file of its own? Not one whose loss could not be seen.
+/// Whether an array of this size is stored in a separate file. Not if its loss could not be detected.
 fn is_apart(dtype: &results::Dtype, bytes: u64) -> bool {
     bytes >= results::LARGE && dtype.can_be_missing()
 }
@@ -180,10 +180,10 @@ fn arrays(message: &ValueMessage) -> Vec<(&Array, bool)> {
     all
 }
 
-/// Puts the value together for storing; borrows from the shared memory.
+/// Assembles the value for storing; borrows from the shared memory.
 ///
 /// # Errors
-/// A type that no file can hold, or a description that does not fit the memory.
+/// A type that cannot be stored, or a description that does not fit the memory.
 pub fn assemble<'a>(
     message: &'a ValueMessage,
     memory: &'a SharedMemory,
@@ -279,7 +279,7 @@ fn array<'a>(
     })
 }
 
-/// Bytes of an element that cannot be stored but is sent all the same, so that it can be read to its end.
+/// Size of an element that cannot be stored but is still sent, so that the stream can be read to its end.
 fn unstorable_size(dtype: &str) -> Option<usize> {
     if dtype.starts_with('{') {
         let record: serde_json::Value = serde_json::from_str(dtype).ok()?;

@@ -325,9 +325,7 @@ fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) ->
         let hint = match names.to(wanted) {
             Some(Meant::Name(near)) => format!("Did you mean var#{near}?"),
             Some(Meant::Title(name)) => format!("{wanted:?} is the title of {name}: write var#{name}"),
-            None => {
-                "Dependencies are function names; is an @Variable missing?".to_owned()
-            }
+            None => "Dependencies are function names; is an @Variable missing?".to_owned(),
         };
         (format!("{} depends on {wanted}, which does not exist", variable.name), Some(hint))
     };
@@ -474,7 +472,9 @@ fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<
                 listed(&ties),
                 listed(&said)
             ),
-            format!("Give them the same {what}, or remove transient=True so that they can run in separate jobs"),
+            format!(
+                "Give them the same {what}, or remove transient=True so that they can run in separate jobs"
+            ),
         );
         problem.variables = asked.iter().map(|(_, by)| by.name.clone()).collect();
         problems.push(problem);

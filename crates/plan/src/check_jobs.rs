@@ -105,8 +105,7 @@ fn wrong_placeholder(
         };
         return Some((format!("The command of {name} has an unknown placeholder {{{placeholder}}}"), hint));
     };
-    let read_it =
-        "Remove it from the command and let the command read it from {run_file}, or return a single number or text";
+    let read_it = "Remove it from the command and let the command read it from {run_file}, or return a single number or text";
     match argument.dependency() {
         Dependency::Variable(of) => match places.get(of) {
             Some(&place) if variables[place as usize].transient => Some((

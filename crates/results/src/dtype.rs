@@ -252,19 +252,17 @@ impl FromStr for Dtype {
             (Some('c'), Some(bytes @ (8 | 16 | 32))) => Ok(Dtype::Complex { bytes, big_endian }),
             (Some('b'), Some(1)) => Ok(Dtype::Bool),
             (Some('S'), Some(length @ 1..)) => Ok(Dtype::Bytes { length }),
-            (Some('f' | 'c'), _) => {
-                refuse("its precision depends on the machine; convert it with .astype(float) or .astype(complex)")
-            }
-            (Some('M' | 'm'), _) => {
-                refuse("HDF5 has no time types; return an xarray.DataArray, or convert them with .astype('int64')")
-            }
+            (Some('f' | 'c'), _) => refuse(
+                "its precision depends on the machine; convert it with .astype(float) or .astype(complex)",
+            ),
+            (Some('M' | 'm'), _) => refuse(
+                "HDF5 has no time types; return an xarray.DataArray, or convert them with .astype('int64')",
+            ),
             (Some('U'), _) => {
                 refuse("its text has a fixed width; convert it with .astype(object) or return a str")
             }
             (Some('O'), _) => refuse("it holds Python objects; convert it to an array of numbers or of text"),
-            (Some('V'), _) => {
-                refuse("it is untyped bytes; return them as bytes (.astype('S')) or numbers")
-            }
+            (Some('V'), _) => refuse("it is untyped bytes; return them as bytes (.astype('S')) or numbers"),
             (Some('S'), _) => refuse("its elements are empty"),
             _ => refuse("it is not a numpy type that HDF5 supports"),
         }

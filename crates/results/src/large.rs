@@ -221,7 +221,10 @@ impl LargeArrayWriter {
         if self.written != self.expected {
             return Err(ResultsError::BadValue {
                 variable: self.variable.clone(),
-                reason: format!("only {} of the {} bytes of its shape are given", self.written, self.expected),
+                reason: format!(
+                    "only {} of the {} bytes of its shape are given",
+                    self.written, self.expected
+                ),
             });
         }
         match std::mem::replace(&mut self.way, Way::Done) {

@@ -90,9 +90,7 @@ pub(crate) fn check_attrs(attrs: &[(String, Attr)]) -> Result<(), String> {
             return Err(format!("an attribute cannot be named {name:?}"));
         }
         if OWN_ATTRIBUTES.contains(&name.as_str()) {
-            return Err(format!(
-                "attribute {name:?}: netCDF reserves this name; rename the attribute"
-            ));
+            return Err(format!("attribute {name:?}: netCDF reserves this name; rename the attribute"));
         }
         if !seen.insert(name) {
             return Err(format!("attribute {name:?} is given twice"));

@@ -48,7 +48,7 @@ pub struct CellUpdate {
 /// What a cell becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CellKind {
-    /// A value.
+    /// Writes a value. On an error nothing of the value remains.
     Value(CellValue),
     /// An error, shown in the value's place.
     Error {

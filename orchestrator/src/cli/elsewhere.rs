@@ -24,9 +24,8 @@ pub fn gui(arguments: &Gui) -> Result<ExitCode, Failure> {
     dir.must_have_run_table()?;
     let missing = "the graphical interface is part of DAMNIT, which is not installed here";
     let program = peer_program().ok_or_else(|| {
-        Failure::new(missing).hint(
-            "pip install 'damnit[gui]' in an environment on your PATH; it can open this directory",
-        )
+        Failure::new(missing)
+            .hint("pip install 'damnit[gui]' in an environment on your PATH; it can open this directory")
     })?;
     let mut command = Command::new(&program);
     command.arg("gui").arg(dir.path());

@@ -22,9 +22,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(None)?;
     dir.must_have_run_table()?;
     if let Some(step) = &arguments.step {
-        return Err(Failure::new(format!("{step}: version 0 files are not supported")).hint(
-            "upgrade them to version 1 with DAMNIT's own `damnit migrate`, then run this command",
-        ));
+        return Err(Failure::new(format!("{step}: version 0 files are not supported"))
+            .hint("upgrade them to version 1 with DAMNIT's own `damnit migrate`, then run this command"));
     }
     let version = open::format_version(&dir).await?;
     if version == amore_run_table::SCHEMA_VERSION {

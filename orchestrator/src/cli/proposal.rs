@@ -44,7 +44,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Some(wanted) if !dir.run_table().exists() => {
             open::create(&dir, wanted).await?;
-            let words = format!("Created an empty database for proposal {wanted} in {}", dir.path().display());
+            let words =
+                format!("Created an empty database for proposal {wanted} in {}", dir.path().display());
             (Answer { proposal: Some(wanted), was: None, made: true }, words)
         }
         Some(wanted) => {

@@ -33,16 +33,14 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     }
     match script::check(directory) {
         Ok(name) => checks.ok("template", name),
-        Err(error) => {
-            checks.problem("template", error.to_string(), "docs/slurm.md lists the requirements for a template")
-        }
+        Err(error) => checks.problem(
+            "template",
+            error.to_string(),
+            "docs/slurm.md lists the requirements for a template",
+        ),
     }
     if let Err(SlurmSilent(words)) = client::has_configuration() {
-        checks.problem(
-            "configuration",
-            words,
-            "correct or unset SLURM_CONF; module load slurm may do that",
-        );
+        checks.problem("configuration", words, "correct or unset SLURM_CONF; module load slurm may do that");
         return checks.done;
     }
     for problem in environment::wrong_names() {
@@ -214,7 +212,8 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
     match &person.associations {
         None => {
             let why = facts.accounting_silent.clone().unwrap_or_default();
-            let hint = "jobs run without it; the outcome of a job that left the queue unobserved is then unknown";
+            let hint =
+                "jobs run without it; the outcome of a job that left the queue unobserved is then unknown";
             checks.warn("accounting", format!("sacctmgr does not answer: {why}"), hint);
         }
         Some(associations) if associations.accounts.is_empty() => checks.warn(
