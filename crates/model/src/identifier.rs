@@ -1,8 +1,8 @@
-//! Names of variables as a user types them.
+//! Variable names as typed by users.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// A name in the form that Python gives to names in source text (NFKC): the micro sign of the keyboard is a Greek letter there.
+/// A name in Python's normal form for identifiers (NFKC): the keyboard's micro sign becomes a Greek letter.
 pub fn identifier(typed: &str) -> String {
     if typed.is_ascii() { typed.to_owned() } else { typed.nfkc().collect() }
 }

@@ -1,14 +1,14 @@
-//! Numbers that name things: proposals, runs, plans.
+//! Identifiers of proposals, runs and plans.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A number that was meant to be a proposal or a run and is not.
+/// Text that is not a valid proposal or run number.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum IdError {
-    /// Not a whole number, or too large for one.
+    /// Not an integer, or too large.
     #[error("{given:?} is not a {what} number")]
     NotANumber {
         /// What was expected: "run" or "proposal".
@@ -16,7 +16,7 @@ pub enum IdError {
         /// What the user wrote.
         given: String,
     },
-    /// A range with more runs than a proposal has.
+    /// A range with more runs than a proposal can have.
     #[error("the run range {0:?} has more than {MAX_RANGE} runs")]
     TooMany(String),
     /// A range that ends before it starts.
@@ -84,10 +84,10 @@ impl FromStr for Run {
     }
 }
 
-/// Runs of one range at most: directories have four digits for a run, and no proposal has as many.
+/// Maximum number of runs in a range: directory names have four digits, and no proposal has that many runs.
 pub const MAX_RANGE: u32 = 100_000;
 
-/// Reads run arguments such as `96`, `1-10` or `r0042`, in any order, each run once.
+/// Parses run arguments such as `96`, `1-10` or `r0042`, in any order; returns each run once.
 ///
 /// # Errors
 /// The first argument that is neither a run nor a range of runs.
@@ -116,15 +116,15 @@ pub fn parse_runs<S: AsRef<str>>(arguments: &[S]) -> Result<BTreeSet<Run>, IdErr
     Ok(runs)
 }
 
-/// When a plan was made by the owner of a proposal. Of two results for one variable the one of the later plan
-/// is kept; results of the same plan replace one another (a retry says the same thing again).
+/// When the owner of a proposal made a plan. Of two results for the same variable, the one from the later plan is kept; results
+/// of the same plan replace each other (a retry gives the same result).
 ///
-/// The epoch comes first: a deposed owner cannot win over its successor by a clock that runs ahead.
+/// The epoch is compared first: a deposed owner cannot win over its successor because its clock is ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlanStamp {
-    /// The owner's term (see `owner` in the run table).
+    /// The owner's epoch (see `owner` in the run table).
     pub epoch: u64,
-    /// Unix time in microseconds, made strictly increasing by the owner.
+    /// Unix time in microseconds; the owner makes it strictly increasing.
     pub micros: u64,
 }
 

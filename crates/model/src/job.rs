@@ -10,15 +10,15 @@ use crate::Resources;
 /// The command of a variable with `job=SlurmJob(…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
-    /// Its words as written: the first is the program, placeholders stand in braces.
+    /// Its words as written: the first is the program; placeholders are in braces.
     pub command: Vec<String>,
-    /// What it asks Slurm for.
+    /// The resources that it requests.
     #[serde(default)]
     pub resources: Resources,
-    /// Is the function called only after success?
+    /// Whether the function is called only after success.
     #[serde(default = "yes")]
     pub check: bool,
-    /// What placeholders get for arguments whose dependency has no value: argument → text.
+    /// Default texts for arguments whose dependency has no value: argument → text.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
 }
@@ -27,20 +27,20 @@ fn yes() -> bool {
     true
 }
 
-/// Placeholders that every command may use, beside the arguments of its variable.
+/// Placeholders that every command may use, in addition to the arguments of its variable.
 pub const PLACEHOLDERS: [&str; 7] =
     ["run", "proposal", "proposal_dir", "raw_dir", "proc_dir", "run_file", "directory"];
 
 /// A piece of a word of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Stands for itself.
+    /// Literal text.
     Text(&'a str),
     /// `{name}`.
     Placeholder(&'a str),
 }
 
-/// A word with braces that mean nothing.
+/// A word with an unpaired brace.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{brace:?} in {word:?} is unpaired")]
 pub struct LoneBrace {
@@ -50,10 +50,10 @@ pub struct LoneBrace {
     pub brace: char,
 }
 
-/// The pieces of a word. `{{` and `}}` are braces that stand for themselves, as in Python.
+/// Splits a word into literal text and placeholders. `{{` and `}}` are literal braces, as in Python.
 ///
 /// # Errors
-/// A brace without its other half.
+/// An unpaired brace.
 pub fn pieces(word: &str) -> Result<Vec<Piece<'_>>, LoneBrace> {
     let lone = |brace| LoneBrace { word: word.to_owned(), brace };
     let mut found = Vec::new();
@@ -81,28 +81,28 @@ pub fn pieces(word: &str) -> Result<Vec<Piece<'_>>, LoneBrace> {
     Ok(found)
 }
 
-/// How the job of a variable ended; what its function gets for `job#outcome`.
+/// How the job of a variable ended; passed to its function for `job#outcome`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobOutcome {
     /// The job's id; `None` for a command that was executed without Slurm.
     pub id: Option<String>,
-    /// The cluster that counts so; `None` where none was named.
+    /// The cluster of this id; `None` if none was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// Slurm's word: `COMPLETED`, `FAILED`, `TIMEOUT`, `OUT_OF_MEMORY`, `CANCELLED`, `NODE_FAIL`, …
+    /// Slurm's job state: `COMPLETED`, `FAILED`, `TIMEOUT`, `OUT_OF_MEMORY`, `CANCELLED`, `NODE_FAIL`, …
     pub state: String,
-    /// What is known beside the state, in a few words; empty if nothing is.
+    /// Further details in a few words; may be empty.
     #[serde(default)]
     pub reason: String,
     /// The command's exit code; `None` if it did not exit by itself.
     pub exit_code: Option<i32>,
-    /// The signal that ended it, if one did.
+    /// The signal that ended it, if any.
     pub signal: Option<i32>,
-    /// The directory that was its own.
+    /// Its directory.
     pub directory: PathBuf,
-    /// Where its output is, if it is known.
+    /// The file with its output, if known.
     pub log: Option<PathBuf>,
-    /// Seconds that it ran, as far as that was seen.
+    /// Run time in seconds, as far as known.
     pub elapsed: f64,
     /// The last lines of its output.
     #[serde(default)]
@@ -110,7 +110,7 @@ pub struct JobOutcome {
 }
 
 impl JobOutcome {
-    /// Did it do what it was to do?
+    /// Whether the command completed with exit code 0.
     pub fn is_success(&self) -> bool {
         self.state == "COMPLETED" && self.exit_code == Some(0)
     }
@@ -125,7 +125,7 @@ impl JobOutcome {
         }
     }
 
-    /// The message of the variable's error: what happened, where, and the last lines.
+    /// The message of the variable's error: what happened, where, and the last lines of output.
     pub fn error_message(&self) -> String {
         let mut words = self.to_string();
         if let Some(log) = &self.log {

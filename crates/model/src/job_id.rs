@@ -1,22 +1,22 @@
-//! What names a Slurm job: its number, and the cluster that gave it.
+//! Identifies a Slurm job by its number and cluster.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Names a Slurm job. Each cluster counts for itself, so that a number alone names a job only where one cluster is asked.
+/// Identifies a Slurm job. Each cluster has its own numbers, so a number alone identifies a job only within one cluster.
 ///
-/// Written as `17`, or `17@maxwell`; read as well as sbatch says it: `17;maxwell`.
+/// Written as `17` or `17@maxwell`; sbatch's form `17;maxwell` can be parsed too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
     /// Its number.
     pub number: u64,
-    /// The cluster that has it; `None`: the one that Slurm's commands ask where none is named.
+    /// Its cluster; `None`: the default cluster of Slurm's commands.
     pub cluster: Option<String>,
 }
 
-/// A text that names no job.
+/// Text that is not a job id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{0:?} is not a job id: expected a number, like 1234567, or a number and a cluster, like 1234567@maxwell"
@@ -24,23 +24,23 @@ pub struct JobId {
 pub struct NotAJob(pub String);
 
 impl JobId {
-    /// A job of a cluster.
+    /// A job on a cluster.
     pub fn on(cluster: Option<&str>, number: u64) -> Self {
         JobId { number, cluster: cluster.map(str::to_owned) }
     }
 
-    /// Is it the job that a user named so? Without a cluster he means that number on any.
+    /// Whether a user's `named` refers to this job. Without a cluster it matches the number on any cluster.
     pub fn is_meant_by(&self, named: &JobId) -> bool {
         self.number == named.number && (named.cluster.is_none() || self.cluster == named.cluster)
     }
 
-    /// What stands between a command of Slurm's and its arguments: ` -M maxwell`, or nothing.
+    /// The option to insert after the name of a Slurm command: ` -M maxwell`, or nothing.
     pub fn cluster_option(&self) -> String {
         self.cluster.as_ref().map(|cluster| format!(" -M {cluster}")).unwrap_or_default()
     }
 }
 
-/// Can a cluster have this name? It must never read as an option, a list, or another word of a shell's.
+/// Whether this is a valid cluster name: it must not look like an option, a list, or shell syntax.
 pub fn is_cluster_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
@@ -64,7 +64,7 @@ impl FromStr for JobId {
             Some((number, cluster)) => (number, Some(cluster)),
             None => (text, None),
         };
-        // `+17` is a number for Rust.
+        // Rust parses `+17` as a number.
         let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         match number.parse() {
             Ok(number) if digits && cluster.is_none_or(is_cluster_name) => Ok(JobId::on(cluster, number)),
@@ -92,7 +92,7 @@ impl de::Visitor<'_> for Words {
         text.parse().map_err(E::custom)
     }
 
-    // As requests had it before there were clusters.
+    // The form in requests before clusters were supported.
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<JobId, E> {
         Ok(JobId::on(None, number))
     }

@@ -1,6 +1,6 @@
-//! The words of the field as types: proposals, runs, variables, problems.
+//! Basic types: proposals, runs, variables, problems.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number.
+//! Nothing here does I/O, reads a clock or uses randomness.
 
 mod identifier;
 mod ids;

@@ -1,12 +1,12 @@
-//! What of a user's shell reaches the Python that executes context files: one rule, here and in Slurm jobs.
+//! Which variables of a user's shell are passed to the Python that executes context files, locally and in Slurm jobs.
 
 use std::path::Path;
 
-/// Where Python looks for modules.
+/// Python's module search path.
 pub const PYTHONPATH: &str = "PYTHONPATH";
 
-/// Variables of the submitting command's environment that the Python in a job is given. Where a secret might stand in one, it
-/// does not belong here: the sheet is read by the proposal's group.
+/// Variables of the submitting command's environment that are passed to Python in a job. Never add one that may contain a
+/// secret: the proposal's group can read the job sheet.
 pub const HANDED_ON: [&str; 20] = [
     PYTHONPATH,
     "PYTHONUSERBASE",
@@ -30,10 +30,10 @@ pub const HANDED_ON: [&str; 20] = [
     "HDF5_USE_FILE_LOCKING",
 ];
 
-/// Variables that no context file's Python is given: they are about one interpreter, or about one that somebody types to.
+/// Variables that are never passed to a context file's Python: they concern another interpreter, or an interactive one.
 pub const LEFT_OUT: [&str; 4] = ["PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONEXECUTABLE"];
 
-/// A search path whose folders do not depend on the working directory. An empty one names that directory, as in Python.
+/// Makes the directories of a search path absolute. An empty entry is the working directory, as in Python.
 pub fn absolute_search_path(value: &str, directory: &Path) -> String {
     let absolute = |folder: &str| {
         if folder.is_empty() { directory.to_owned() } else { directory.join(folder) }.display().to_string()

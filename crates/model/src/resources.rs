@@ -1,24 +1,24 @@
-//! What a variable asks Slurm for.
+//! Resources that a variable requests from Slurm.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Resources of a Slurm job, as far as they are said. The default says nothing.
+/// Requested resources of a Slurm job. The default requests nothing.
 ///
-/// Numbers are never 0: in Slurm that means "all" for memory and "no limit" for time, and would not be the smallest.
+/// Numbers are never 0: in Slurm, 0 means "all" for memory and "no limit" for time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Resources {
-    /// CPUs of each task: of the one process that the job runs, where it has no more (`--cpus-per-task`).
+    /// CPUs per task; jobs have one task unless `tasks` says otherwise (`--cpus-per-task`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
-    /// Memory on each node, in MiB (`--mem`).
+    /// Memory per node, in MiB (`--mem`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_mib: Option<u64>,
     /// GPUs of the whole job (`--gpus`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
-    /// Limit on the job's time, in minutes (`--time`).
+    /// Time limit in minutes (`--time`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_minutes: Option<u32>,
     /// Number of nodes (`--nodes`).
@@ -36,7 +36,7 @@ pub struct Resources {
     /// Reservation (`--reservation`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
-    /// Account that is charged (`--account`).
+    /// Account to charge (`--account`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// Quality of service (`--qos`).
@@ -45,18 +45,17 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Is nothing said?
+    /// Whether nothing is requested.
     pub fn is_default(&self) -> bool {
         *self == Resources::default()
     }
 
-    /// Enough for both: the larger of each number. Of words its own stay; whoever joins resources sees to it that the
-    /// other's do not differ.
+    /// Enough for both: the larger of each number. Texts are kept from `self`; the caller ensures that the other's are equal.
     #[must_use]
     pub fn max_with(&self, other: &Resources) -> Resources {
         let word = |own: &Option<String>, other: &Option<String>| own.as_ref().or(other.as_ref()).cloned();
         Resources {
-            // Something is larger than nothing said.
+            // Any value is larger than an unset one.
             cpus: self.cpus.max(other.cpus),
             mem_mib: self.mem_mib.max(other.mem_mib),
             gpus: self.gpus.max(other.gpus),
@@ -71,7 +70,7 @@ impl Resources {
         }
     }
 
-    /// For people: `8 CPUs, 64 GiB, 2:00 h, partition upex`. Empty if nothing is said.
+    /// For display: `8 CPUs, 64 GiB, 2:00 h, partition upex`. Empty if nothing is requested.
     pub fn in_words(&self) -> String {
         let counted = |count: u32, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         let parts = [
@@ -100,8 +99,7 @@ impl Resources {
     }
 }
 
-/// In Slurm's words: `--cpus-per-task=8 --mem=64G`, ready to be read; not for a shell, because words of the user's are
-/// among them.
+/// As Slurm options, for display: `--cpus-per-task=8 --mem=64G`. Not for a shell, because it contains unquoted user input.
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
@@ -124,7 +122,7 @@ impl fmt::Display for Resources {
     }
 }
 
-/// The largest unit that loses nothing.
+/// In the largest unit without loss.
 fn memory(mib: u64) -> (u64, char) {
     const GIB: u64 = 1 << 10;
     const TIB: u64 = 1 << 20;

@@ -1,17 +1,17 @@
-//! Words as a shell has to be given them, for people to read and to copy. Nothing of ours is executed by a shell.
+//! Shell quoting, for display and copying. Amore never executes the result.
 
-/// Quotes: nothing in it is special any more.
+/// Quotes a text for a shell.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Quotes what a shell would not take as it is.
+/// Quotes a text if a shell would interpret it otherwise.
 pub fn quoted_if_needed(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,%+@".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { quoted(text) }
 }
 
-/// A command's words in a line, so that one sees where each begins. Placeholders (`{run}`) stand as they are.
+/// A command on one line, with words quoted where necessary. Placeholders (`{run}`) are not quoted.
 pub fn line(words: &[String]) -> String {
     let one = |word: &String| {
         let without = word.replace(['{', '}'], "");

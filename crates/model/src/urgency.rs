@@ -1,27 +1,27 @@
-//! How urgent a request is.
+//! Urgency of requests.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How urgent a request is. What comes first is more urgent.
+/// Urgency of a request, most urgent first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Urgency {
-    /// A run that was recorded just now: somebody at the instrument waits for it.
+    /// A run that was just recorded: users at the instrument wait for it.
     Live,
-    /// A user asked for some runs, and looks at them.
+    /// A user requested some runs and watches them.
     #[default]
     Asked,
-    /// Very many runs, or all: nobody waits for any one of them.
+    /// Very many runs, or all: nobody waits for a particular one.
     Bulk,
 }
 
 impl Urgency {
-    /// All of them, the most urgent first.
+    /// All variants, most urgent first.
     pub const ALL: [Urgency; 3] = [Urgency::Live, Urgency::Asked, Urgency::Bulk];
 
-    /// As the ledger has it: more is more urgent, and 0 is the rule.
+    /// The priority in the ledger: larger is more urgent, 0 is the default.
     pub fn priority(self) -> i32 {
         match self {
             Urgency::Live => 1,
@@ -39,7 +39,7 @@ impl Urgency {
         }
     }
 
-    /// The word for it.
+    /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             Urgency::Live => "live",
@@ -65,7 +65,7 @@ mod tests {
             assert_eq!(Urgency::of_priority(urgency.priority()), urgency);
             assert_eq!(serde_json::to_string(&urgency).unwrap(), format!("\"{urgency}\""));
         }
-        // Of before there was any.
+        // From before priorities existed.
         assert_eq!(Urgency::of_priority(0), Urgency::default());
         assert!(Urgency::Live < Urgency::Asked && Urgency::Asked < Urgency::Bulk);
     }

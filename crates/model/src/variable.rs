@@ -8,9 +8,9 @@ use crate::{JobSpec, Resources};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunData {
-    /// As recorded.
+    /// Raw data.
     Raw,
-    /// Calibrated.
+    /// Calibrated data.
     Proc,
     /// Both; only for triggers and selections.
     All,
@@ -23,12 +23,12 @@ pub struct Argument {
     pub name: String,
     /// The annotation as written, after `self#` has been resolved: `var#foo`, `meta#run_number`.
     pub annotation: String,
-    /// Has the argument a default value?
+    /// Whether the argument has a default value.
     #[serde(default)]
     pub has_default: bool,
 }
 
-/// What an annotation asks for.
+/// Meaning of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dependency<'a> {
     /// `var#name` or `var#pattern` (shell wildcards).
@@ -46,7 +46,7 @@ pub enum Dependency<'a> {
 }
 
 impl Argument {
-    /// Reads the annotation.
+    /// Parses the annotation.
     pub fn dependency(&self) -> Dependency<'_> {
         match self.annotation.split_once('#') {
             Some(("var", name)) => Dependency::Variable(name),
@@ -59,29 +59,29 @@ impl Argument {
     }
 }
 
-/// State outside of a function that it uses: something in the module that is changed while variables are computed, or a
-/// file of a fixed name.
+/// State outside of a function that it uses: module state that is changed while variables are computed, or a file with a fixed
+/// name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateUse {
-    /// Which state, as users know it: `TABLE`, `helper.CACHE`, `file scratch.npy`. Equal names are the same state.
+    /// Name of the state for users: `TABLE`, `helper.CACHE`, `file scratch.npy`. Equal names denote the same state.
     pub name: String,
-    /// The function, or what it calls, changes it.
+    /// The function, or something it calls, changes it.
     #[serde(default)]
     pub changes: bool,
-    /// The function's value depends on what others have left in it: without them it would be another one.
+    /// The function's value depends on what other functions stored in it.
     #[serde(default)]
     pub reads: bool,
-    /// Whoever uses it is to be computed in one process, one after the other, but nothing has to be executed again for it
-    /// (a cache, which fills itself again).
+    /// Its users are computed one after another in one process, but nothing has to be executed again for it (a cache refills
+    /// itself).
     #[serde(default)]
     pub together: bool,
-    /// A file to which it adds, or which it updates: executed a second time, it would add a second time.
+    /// A file that it appends to or updates: executing it a second time would add the data twice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds: bool,
-    /// Where it is changed, or else read (line from 1).
+    /// Line of the change, otherwise of the read (from 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
-    /// The file, where it is not the context file.
+    /// The file, if it is not the context file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
@@ -91,7 +91,7 @@ pub struct StateUse {
 pub struct VariableSpec {
     /// `foo`, or `group.foo`.
     pub name: String,
-    /// The column's title; the name where none was given.
+    /// The column's title (default: the name).
     pub title: String,
     /// The docstring or `description=`.
     #[serde(default)]
@@ -99,22 +99,22 @@ pub struct VariableSpec {
     /// Name of the numpy function that reduces the value.
     #[serde(default)]
     pub summary: Option<String>,
-    /// `data=` as written; `None` where it was left out (then promotion may raise it to proc).
+    /// `data=` as written; `None` if omitted (promotion may then raise it to proc).
     #[serde(default)]
     pub data: Option<RunData>,
     /// `cluster=True`.
     #[serde(default)]
     pub cluster: bool,
-    /// What it asks Slurm for; means something only where it runs in a Slurm job.
+    /// Requested resources; only relevant if it runs in a Slurm job.
     #[serde(default)]
     pub resources: Resources,
-    /// The Slurm job that is its work, if it has one of its own.
+    /// The command that it runs in its own Slurm job, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
     /// Tags, in order.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Handed to dependents, never stored.
+    /// Passed to dependents, never stored.
     #[serde(default)]
     pub transient: bool,
     /// Physical units.
@@ -123,16 +123,16 @@ pub struct VariableSpec {
     /// Annotated arguments, in order, without the run itself.
     #[serde(default)]
     pub arguments: Vec<Argument>,
-    /// Where the function stands (line from 1, in the context file unless `file` says otherwise).
+    /// Line of the function (from 1, in the context file unless `file` is set).
     #[serde(default)]
     pub line: Option<u32>,
-    /// The file, where it is not the context file.
+    /// The file, if it is not the context file.
     #[serde(default)]
     pub file: Option<String>,
-    /// Fingerprint of the function, what it calls and which globals it reads (hex).
+    /// Fingerprint of the function, the functions it calls and the globals it reads (hex).
     #[serde(default)]
     pub fingerprint: String,
-    /// State that it uses and that some variable changes, by name.
+    /// Shared state that it uses and that some variable changes, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<StateUse>,
 }

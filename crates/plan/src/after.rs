@@ -1,13 +1,13 @@
-//! Commands of variables (`job=`): as places of their own in the graph, and what is computed here after them.
+//! Commands of variables (`job=`) as separate nodes of the graph, and the local work that follows them.
 //!
-//! A variable with a command is two things that run: the command, in a Slurm job that nothing else shares, and the function,
-//! which is called with the outcome. So the graph gets a place for each command, behind all variables; it needs what its
+//! A variable with a command consists of two parts: the command, in a Slurm job of its own, and the function, which is
+//! called with the outcome. The graph therefore gets a node for each command, after all variables. It needs what its
 //! variable needs (and can be read from a file), and its variable needs it.
 //!
-//! What depends on a command cannot be in one task with what the command depends on. The local work is therefore cut into
-//! groups: group 0 needs no command; any other has a head, which is a variable with a command or one that needs values of
-//! several groups, and all else in it needs, of the groups other than 0, this group alone. So no two groups need one another,
-//! and no variable waits for a command that it does not need.
+//! Work that depends on a command cannot be in the same task as the command's dependencies. Local work is therefore split into
+//! groups. Group 0 needs no command. Each other group has a head: a variable with a command, or one that needs values of
+//! several groups. The other members need, apart from group 0, only values of their own group. No two groups depend on each
+//! other, and no variable waits for a command that it does not need.
 
 use amore_model::{Resources, VariableSpec};
 
@@ -18,7 +18,7 @@ use crate::{
     select::Chosen,
 };
 
-/// A graph with the commands in it: places from `first` on.
+/// A graph that includes the commands, as indices from `first` on.
 pub(crate) struct WithCommands {
     pub(crate) dag: Dag,
     pub(crate) chosen: Chosen,
@@ -55,7 +55,7 @@ pub(crate) fn with_commands(dag: &Dag, chosen: &Chosen) -> Option<WithCommands> 
         order.extend(Some(command_of[place as usize]).filter(|&command| command != NOWHERE));
         order.push(place);
     }
-    // A command asks for a job; what depends on it does not.
+    // A command needs a job; its dependents do not.
     let mut promotion = dag.promotion.clone();
     let mut runs = chosen.runs.clone();
     let mut wanted = chosen.wanted.clone();
@@ -71,13 +71,13 @@ pub(crate) fn with_commands(dag: &Dag, chosen: &Chosen) -> Option<WithCommands> 
     })
 }
 
-/// What stands in the graph for the command of a variable.
+/// The node of a variable's command.
 fn command(owner: &VariableSpec) -> VariableSpec {
     let resources = owner.job.as_ref().map_or_else(Resources::default, |job| job.resources.clone());
     VariableSpec { cluster: true, transient: false, resources, state: Vec::new(), ..owner.clone() }
 }
 
-/// By place: the group of what is computed here; 0 for everything else.
+/// By index: the group of local work; 0 for everything else.
 pub(crate) fn groups(dag: &Dag, local: impl Fn(u32) -> bool, first_command: u32) -> Vec<u32> {
     let mut group = vec![0; dag.variables().len()];
     let mut last = 0;
@@ -100,7 +100,7 @@ pub(crate) fn groups(dag: &Dag, local: impl Fn(u32) -> bool, first_command: u32)
     group
 }
 
-/// By place: is it computed in its own group? A transient value that only other groups use is computed there alone.
+/// By index: whether it is computed in its own group. A transient value that only other groups use is computed only there.
 pub(crate) fn at_home(dag: &Dag, local: impl Fn(u32) -> bool, group: &[u32]) -> Vec<bool> {
     let mut home = vec![false; group.len()];
     for &place in dag.order().iter().rev().filter(|&&place| local(place)) {

@@ -1,4 +1,4 @@
-//! Everything that is wrong with the variables of a context file, found in one go.
+//! Finds all problems of a context file's variables at once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +16,13 @@ use crate::{
     promote::promotion,
 };
 
-/// What `mymdc#` may ask for.
+/// Fields allowed after `mymdc#`.
 const MYMDC_FIELDS: [&str; 3] = ["sample_name", "run_type", "techniques"];
-/// What `meta#` may ask for.
+/// Words allowed after `meta#`.
 const META_WORDS: [&str; 4] = ["run_number", "proposal", "proposal_path", "proposal_dir"];
-/// What stands before the `#`.
+/// Prefixes before the `#`.
 const SOURCES: [&str; 5] = ["var", "param", "mymdc", "meta", "job"];
-/// Columns that the table has of its own, what a variable of that name would do, and whether that refuses the file.
+/// Columns that every table has, what a variable of that name would cause, and whether this is an error.
 const OWN_COLUMNS: [(&str, &str, Severity); 5] = [
     ("run", UNREADABLE, Severity::Error),
     ("proposal", UNREADABLE, Severity::Error),
@@ -34,26 +34,28 @@ const OWN_COLUMNS: [(&str, &str, Severity); 5] = [
     ),
     ("comment", "the table shows what users entered, not this variable", Severity::Warning),
 ];
-/// DAMNIT puts values beside its own columns and then looks for those by name.
+/// DAMNIT adds values to its own columns and then looks these up by name.
 const UNREADABLE: &str =
     "with a value of that name, DAMNIT's `Damnit(…).table()` can no longer read the table";
-/// How many names a message lists before it counts the rest.
+/// Maximum number of names in a message; the rest is counted.
 const LISTED: usize = 8;
 
-/// What [`check`] found.
+/// Result of [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The graph; `None` if a problem refuses the file.
+    /// The graph; `None` if there are errors.
     pub dag: Option<Dag>,
-    /// All problems, by line (those of other files last), errors and warnings.
+    /// All errors and warnings, by line (those of other files last).
     pub problems: Vec<Problem>,
 }
 
-/// Links the variables and looks for every problem there is.
+/// Links the variables and finds all problems.
 ///
-/// Names, titles, tags, units, annotations, missing dependencies, patterns that match nothing, cycles, and variables
-/// that say `data="raw"` but depend on proc data; resources without a Slurm job, and those that cannot be had in one. Of cycles that share variables as many are named as it takes for
-/// every dependency in a ring to be part of a named one; of a knot with more dependencies than can be read, a short one.
+/// Checks names, titles, tags, units, annotations, missing dependencies, patterns without a match, cycles, variables with
+/// `data="raw"` that depend on proc data, resources without a Slurm job, and resources that cannot be combined in one job.
+///
+/// If cycles share variables, enough of them are reported to cover each dependency that is part of a cycle. For a very large
+/// component, one short cycle is reported.
 pub fn check(variables: Vec<VariableSpec>) -> Checked {
     let mut problems = Vec::new();
     let mut places: HashMap<String, u32> = HashMap::with_capacity(variables.len());
@@ -105,8 +107,8 @@ pub fn check(variables: Vec<VariableSpec>) -> Checked {
     Checked { dag, problems }
 }
 
-/// Puts what Python found (first) and what [`check`] found into one list by line, each problem once: of two of the same
-/// kind about the same variables at the same line, the first stays.
+/// Merges the problems found by Python (first) and by [`check`], sorted by line and without duplicates: of two of the same
+/// kind about the same variables on the same line, the first is kept.
 pub fn merged(described: Vec<Problem>, found: Vec<Problem>) -> Vec<Problem> {
     fn key(problem: &Problem) -> (ProblemKind, Option<u32>, Option<&str>, &[String]) {
         (problem.kind, problem.line, problem.file.as_deref(), &problem.variables)
@@ -183,7 +185,7 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
     }
 }
 
-/// What can be said of a variable without looking at the others (except for hints).
+/// Checks a variable without considering the others (except for hints).
 fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &mut Vec<Problem>) {
     let name = &variable.name;
     if !name.split('.').all(is_identifier) {
@@ -194,7 +196,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
             "A name is a Python identifier, or several joined by dots as in group.variable".to_owned(),
         ));
     }
-    // A transient variable has no place in the table.
+    // A transient variable has no column in the table.
     if let Some((_, why, severity)) = OWN_COLUMNS.iter().find(|(own, ..)| own == name && !variable.transient)
     {
         let mut problem = problem_at(
@@ -206,7 +208,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
         problem.severity = *severity;
         problems.push(problem);
     }
-    // The title of a variable without a usable name is that name: said above.
+    // The title of a variable without a valid name is that name, which is already reported.
     let titled = variable.title != *name;
     if titled && (variable.title.trim().is_empty() || variable.title.contains(['\n', '\r'])) {
         let mut problem = problem_at(
@@ -340,7 +342,7 @@ fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
             Dependency::Variable(text) => Some(text),
             _ => None,
         });
-        // Its name in plain letters is the plainer reason.
+        // If its name is given without wildcards, that is the clearer reason.
         let itself = own.clone().any(|text| text == *only);
         let pattern = own.clone().find(|text| !itself && Pattern::new(text).matches(only));
         match pattern {
@@ -365,7 +367,7 @@ fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
     problem
 }
 
-/// A ring as it is read, its first member again at the end; a long one without its middle.
+/// A cycle for display, with its first member repeated at the end; long ones are abbreviated.
 fn shortened(names: &[&str]) -> Vec<String> {
     const SHOWN: usize = 12;
     const ENDS: usize = 4;
@@ -435,7 +437,7 @@ fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, p
     }
 }
 
-/// Variables that run in one job because a transient value ties them must not ask for different partitions and the like.
+/// Variables that a transient value ties to one job must not request different partitions and the like.
 fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<Problem>) {
     let members = || tied.iter().map(|&at| &variables[at as usize]);
     let ties: Vec<&str> =
@@ -449,7 +451,7 @@ fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<
         ("qos", |variable| variable.resources.qos.as_deref()),
     ];
     for (what, word) in words {
-        // The first variable that asks for each.
+        // The first variable that requests each.
         let mut asked: Vec<(&str, &VariableSpec)> = Vec::new();
         let mut known = HashSet::new();
         for member in members() {

@@ -1,4 +1,4 @@
-//! What is wrong with the commands of variables (`job=SlurmJob(…)`).
+//! Problems of the commands of variables (`job=SlurmJob(…)`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::{
     Dag, after::with_commands, jobs::Units, nearest::nearest, problem_at::problem_at, select::Chosen,
 };
 
-/// An argument `job#…` that cannot be given.
+/// An invalid argument `job#…`.
 pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &str) -> Problem {
     let name = &variable.name;
     let (message, hint) = if word == "outcome" {
@@ -27,7 +27,7 @@ pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &
     problem_at(variable, ProblemKind::BadAnnotation, message, hint.to_owned())
 }
 
-/// What can be said of each command by itself and of the dependencies that it names.
+/// Checks each command and the dependencies that it names.
 pub(crate) fn commands(
     variables: &[VariableSpec],
     places: &HashMap<String, u32>,
@@ -79,7 +79,7 @@ pub(crate) fn commands(
     }
 }
 
-/// Message and hint for a placeholder that cannot be filled.
+/// Message and hint for a placeholder without a value.
 fn wrong_placeholder(
     variable: &VariableSpec,
     job: &JobSpec,
@@ -140,7 +140,7 @@ fn wrong_placeholder(
     }
 }
 
-/// Commands that are tied into one Slurm job with variables by values that cannot be stored.
+/// Commands that values which cannot be stored would tie to a Slurm job of other variables.
 pub(crate) fn tied(dag: &Dag, problems: &mut Vec<Problem>) {
     let count = dag.variables().len();
     let everything = Chosen {

@@ -1,4 +1,4 @@
-//! State that variables share without saying so.
+//! State that variables share without declaring it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,10 +6,10 @@ use amore_model::{Problem, ProblemKind, Severity, StateUse, VariableSpec};
 
 use crate::{Dag, problem_at::problem_at};
 
-/// Users of one piece that are looked at: one warning a piece is enough.
+/// Maximum number of users to check per piece of state: one warning per piece is enough.
 const LOOKED_AT: usize = 64;
 
-/// One warning for each piece of state that a variable reads after another one has changed it, without depending on it.
+/// One warning for each piece of state that a variable reads after another variable has changed it, without depending on that variable.
 pub(crate) fn undeclared_state(dag: &Dag, problems: &mut Vec<Problem>) {
     let mut pieces: Vec<Vec<(u32, &StateUse)>> = Vec::new();
     let mut number: HashMap<&str, usize> = HashMap::new();
@@ -40,7 +40,7 @@ pub(crate) fn undeclared_state(dag: &Dag, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Does one depend on the other, directly or not?
+/// Whether one depends on the other, directly or indirectly.
 fn depends(dag: &Dag, place: u32, on: u32) -> bool {
     let mut seen = HashSet::new();
     let mut open = vec![place];

@@ -1,9 +1,9 @@
-//! What runs, cut into tasks: one for each Slurm job, and one for each part of the local work.
+//! Splits the variables that run into tasks: one for each Slurm job, and one for each part of the local work.
 //!
-//! Promotion has seen to it that nothing local needs a value from the cluster (but the outcome of a command, see `after`),
-//! and `jobs` that no two jobs need one another, so values cross in one direction, through the run's file. A transient
-//! value does not cross at all. One that is cheap (nothing asks for a Slurm job) is computed
-//! wherever it is used; others are tied to their dependents.
+//! Promotion ensures that no local variable needs a value from the cluster (except for the outcome of a command, see `after`),
+//! and `jobs` that no two jobs depend on each other. Values therefore pass in one direction, through the run's file. Transient
+//! values do not pass between tasks: a cheap one (nothing requires a Slurm job) is computed wherever it is used, others are
+//! tied to their dependents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,42 +19,42 @@ use crate::{
     state::Shared,
 };
 
-/// On which sides a variable is computed.
+/// Where a variable is computed: locally, in jobs, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sides {
     local: bool,
     cluster: bool,
 }
 
-/// Cuts; gives the tasks, and the reasons in topological order.
+/// Returns the tasks, and the reasons in topological order.
 pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<PlannedTask>, Vec<PlannedVariable>) {
     let cluster_available = request.cluster_available;
     let noncluster_job = request.noncluster_job.as_ref().filter(|_| cluster_available);
-    // One job for all of them: starting a second one costs more than what it would share.
+    // One job for all of them: starting a second one costs more than parallel execution saves.
     let parts = if noncluster_job.is_some() { 1 } else { request.parts.max(1) };
     let light = match noncluster_job {
         Some(resources) => task(Place::Cluster, resources.clone(), TaskReason::NonCluster),
         None => task(Place::Local, Resources::default(), TaskReason::Local),
     };
-    // Commands of variables are places behind all variables.
+    // Commands of variables have indices after all variables.
     let first_command = dag.variables().len() as u32;
     let with_commands = with_commands(dag, chosen);
     let (dag, chosen) = with_commands.as_ref().map_or((dag, chosen), |with| (&with.dag, &with.chosen));
-    // Not selected, but what it leaves in the module may be read by what is.
+    // Not selected, but selected variables may read the state that it leaves in the module.
     let may_run = |place: u32| {
         let variable = &dag.variables()[place as usize];
         let has_data = dag.promotion.proc[place as usize].is_none() || request.has_proc();
         place < first_command && variable.job.is_none() && has_data
     };
     let shared = Shared::of(dag, &chosen.runs, may_run);
-    // For everything that decides on places.
+    // Used for all decisions about where variables run.
     let linked = shared.linked(dag);
     let linked = linked.as_ref().unwrap_or(dag);
     let sides = sides(linked, chosen, cluster_available);
     let local = |place: u32| sides[place as usize].local && place < first_command;
     let group = groups(linked, local, first_command);
     let home = at_home(linked, local, &group);
-    // The one task of each variable that is not transient.
+    // The single task of each variable that is not transient.
     let first_here = |place: u32| home[place as usize] && group[place as usize] == 0;
     let (mut task_of, local_tasks) = if shared.apart && !cluster_available {
         apart(linked, first_here, parts)
@@ -97,7 +97,7 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
             tasks[task as usize].steps.push(PlannedStep { again: true, ..step.clone() });
         }
         for &task in &here {
-            // Where a local transient variable is needed it is computed.
+            // A local transient variable is computed wherever it is needed.
             given[task as usize].extend(
                 dag.needs(place)
                     .iter()
@@ -140,7 +140,7 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
     in_order(tasks, variables)
 }
 
-/// By place the tasks in which it is executed again for what it leaves, each with the values that it reads of earlier ones.
+/// By index: the tasks in which it is executed again for the state it leaves, each with the values that it reads from earlier tasks.
 fn again(
     dag: &Dag,
     shared: &Shared,
@@ -154,7 +154,7 @@ fn again(
             .copied()
             .chain(Some(task_of[place as usize]).filter(|&task| task != NOWHERE))
     };
-    // Tasks in which somebody reads shared state.
+    // Tasks in which a variable reads shared state.
     let mut members: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     for &place in dag.order() {
         if shared.touches(place).iter().any(|touch| touch.reads) {
@@ -183,8 +183,8 @@ fn again(
     found
 }
 
-/// For each task those that have to be over before, as they use the same file: what it executes again for it would
-/// write the file while another one reads it, and what only adds to it is not executed again.
+/// For each task, the tasks that must end first because they use the same file: repeated steps would otherwise write the file
+/// while another task reads it, and steps that only append to it are not repeated.
 fn apart_in_time(shared: &Shared, task_of: &[u32], tasks: usize) -> Vec<Vec<usize>> {
     let mut after = vec![Vec::new(); tasks];
     for &(from, to) in shared.exclusions() {
@@ -211,7 +211,7 @@ fn shares(dag: &Dag, shared: &Shared, task: &PlannedTask) -> Vec<SharedHere> {
         .collect()
 }
 
-/// Parts of what is light, and of the rest: without Slurm, where the light ones must not see what the others leave.
+/// Parts of the light variables, and of the rest: without Slurm, the light ones must not see state that the others leave.
 fn apart(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u32>, usize) {
     let (mut task_of, light) = local_parts(dag, |place| inside(place) && !dag.needs_cluster(place), parts);
     let (heavy_of, heavy) = local_parts(dag, |place| inside(place) && dag.needs_cluster(place), parts);
@@ -221,7 +221,7 @@ fn apart(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u32>, us
     (task_of, light + heavy)
 }
 
-/// Adds the tasks (like `light`) of what needs no cluster and comes after commands, and of commands if they are executed here.
+/// Adds the tasks (like `light`) of variables without `cluster=True` that follow commands, and of commands if they are executed locally.
 fn later_here(
     tasks: &mut Vec<PlannedTask>,
     task_of: &mut [u32],
@@ -262,7 +262,7 @@ fn command(dag: &Dag, place: u32, job: &JobSpec) -> PlannedJob {
     }
 }
 
-/// Numbers the tasks so that each waits only for tasks before it; among those that could come next, the first stays first.
+/// Orders the tasks so that each waits only for earlier tasks; otherwise the order is kept.
 fn in_order(
     mut tasks: Vec<PlannedTask>,
     mut variables: Vec<PlannedVariable>,
@@ -312,7 +312,7 @@ fn task(place: Place, resources: Resources, reason: TaskReason) -> PlannedTask {
     }
 }
 
-/// For each transient variable that is not tied to a job the other tasks that use its value and so compute it too,
+/// For each transient variable that is not tied to a job: the other tasks that use its value and therefore compute it too,
 /// ascending.
 fn beside(dag: &Dag, sides: &[Sides], task_of: &[u32], tied: impl Fn(u32) -> bool) -> Vec<Vec<u32>> {
     let mut beside: Vec<Vec<u32>> = vec![Vec::new(); sides.len()];
@@ -352,7 +352,7 @@ fn names(dag: &Dag, places: impl Iterator<Item = u32>) -> Vec<String> {
     places.map(|place| dag.name(place).to_owned()).collect()
 }
 
-/// Decides the sides, dependents before dependencies.
+/// Decides where variables are computed, dependents before dependencies.
 fn sides(dag: &Dag, chosen: &Chosen, cluster_available: bool) -> Vec<Sides> {
     let mut sides = vec![Sides::default(); chosen.runs.len()];
     for &place in dag.order().iter().rev().filter(|&&place| chosen.runs[place as usize]) {
@@ -372,8 +372,8 @@ fn sides(dag: &Dag, chosen: &Chosen, cluster_available: bool) -> Vec<Sides> {
     sides
 }
 
-/// Spreads the independent parts of the local work that needs no command over tasks: the largest part first, each to the task with the fewest
-/// steps. Gives the task of each local variable, and the number of tasks; tasks are ordered by their first variable.
+/// Distributes the independent parts of local work that needs no command over tasks: the largest part first, each to the task
+/// with the fewest steps. Returns the task of each local variable, and the number of tasks, ordered by their first variable.
 fn local_parts(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u32>, usize) {
     let count = dag.variables().len();
     let mut task_of = vec![NOWHERE; count];
@@ -402,7 +402,7 @@ fn local_parts(dag: &Dag, inside: impl Fn(u32) -> bool, parts: usize) -> (Vec<u3
     let tasks = parts.min(sizes.len());
     let mut by_size: Vec<u32> = (0..sizes.len() as u32).collect();
     by_size.sort_by_key(|&part| std::cmp::Reverse(sizes[part as usize]));
-    // The least loaded task, the first of equals, on top.
+    // The least loaded task on top; the first of equal ones.
     let mut loads: std::collections::BinaryHeap<_> =
         (0..tasks as u32).map(|task| std::cmp::Reverse((0_u32, task))).collect();
     let mut bin_of = vec![0; sizes.len()];

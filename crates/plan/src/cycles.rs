@@ -1,26 +1,26 @@
-//! Rings of variables that need one another.
+//! Cycles of variables that need each other.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::dag::{Graph, Neighbours};
 
-/// Variables each of which needs the next, and the last the first. Starts with the one that stands first in the file.
+/// A cycle: each variable needs the next, and the last needs the first. Starts with the one that is first in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ring {
     pub(crate) members: Vec<u32>,
-    /// Variables of the whole knot, where it is too large for all of its rings to be named; this ring is then the
-    /// shortest that was found.
+    /// Number of variables of the component, if it is too large to report all its cycles; this cycle is then the shortest
+    /// that was found.
     pub(crate) knot: Option<usize>,
 }
 
-/// Up to this many edges a knot's rings are all found: every dependency that is part of a ring is then part of a named
-/// one. The work grows with the square of it.
+/// In components with up to this many edges, the reported cycles cover every dependency that is part of a cycle. The work
+/// grows with its square.
 const SMALL: usize = 64;
 
-/// From how many variables of a large knot its shortest ring is looked for.
+/// Number of variables of a large component from which a shortest cycle is searched.
 const STARTS: usize = 32;
 
-/// The rings to report, ordered by their first member.
+/// The cycles to report, ordered by their first member.
 pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     let knots = knots(graph);
     let mut knot_of = vec![u32::MAX; graph.len()];
@@ -35,7 +35,7 @@ pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     let mut rings = Vec::new();
     for knot in &knots {
         let edges: usize = knot.iter().map(|&at| inner(at).count()).sum();
-        // A variable that needs itself is a ring of its own, whatever else it is tied up in.
+        // A variable that needs itself is a separate cycle, whatever other cycles it is part of.
         for &at in knot {
             if graph.needs.of(at).contains(&at) {
                 rings.push(Ring { members: vec![at], knot: None });
@@ -75,14 +75,14 @@ fn together(knot_of: &[u32], a: u32, b: u32) -> bool {
     knot_of[a as usize] == knot_of[b as usize]
 }
 
-/// The same ring, beginning with the member that stands first in the file.
+/// The same cycle, starting with the member that is first in the file.
 fn turned(mut members: Vec<u32>) -> Vec<u32> {
     let first = members.iter().enumerate().min_by_key(|&(_, at)| *at).map_or(0, |(index, _)| index);
     members.rotate_left(first);
     members
 }
 
-/// Breadth-first search inside a knot.
+/// Breadth-first search inside a component.
 struct Search<'a> {
     graph: &'a Graph,
     knot_of: &'a [u32],
@@ -90,7 +90,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// A shortest ring of more than one member through a variable, by way of one of its dependencies if that is given.
+    /// A shortest cycle of more than one member through a variable, through one of its dependencies if given.
     fn ring(&mut self, start: u32, through: Option<u32>) -> Vec<u32> {
         let mut touched = Vec::new();
         let mut queue = VecDeque::new();
@@ -134,7 +134,7 @@ impl Search<'_> {
     }
 }
 
-/// Strongly connected components that hold a ring; members in the order of the file.
+/// Strongly connected components that contain a cycle; members in the order of the file.
 fn knots(graph: &Graph) -> Vec<Vec<u32>> {
     let mut knots = Vec::new();
     components(&graph.needs, |members| {
@@ -146,8 +146,8 @@ fn knots(graph: &Graph) -> Vec<Vec<u32>> {
     knots
 }
 
-/// Hands out the strongly connected components (Tarjan's algorithm, without recursion): a component comes after all
-/// those that it leads to.
+/// Visits the strongly connected components (Tarjan's algorithm, without recursion): a component comes after all
+/// components that it leads to.
 pub(crate) fn components(needs: &Neighbours, mut found: impl FnMut(&mut [u32])) {
     const UNSEEN: u32 = u32::MAX;
     let count = needs.len();

@@ -1,4 +1,4 @@
-//! Variables as a graph: who needs whom, and in which order they can be computed.
+//! Variables as a graph: their dependencies, and the order in which they can be computed.
 
 use std::{
     cmp::Reverse,
@@ -9,9 +9,9 @@ use amore_model::{Dependency, VariableSpec};
 
 use crate::glob::Pattern;
 
-/// The variables of a context file without a problem that would refuse it, linked and put in order.
+/// The variables of a context file without errors, linked and ordered.
 ///
-/// Made by [`crate::check`]. Variables are spoken of by their place in the file.
+/// Created by [`crate::check`]. Variables are identified by their index in the file.
 #[derive(Clone, Debug)]
 pub struct Dag {
     pub(crate) variables: Vec<VariableSpec>,
@@ -21,8 +21,8 @@ pub struct Dag {
     pub(crate) promotion: Promotion,
 }
 
-/// For each variable the one whose declaration asks for it: itself, or the nearest dependency that does (the first in
-/// the file among equally near ones). `None` where nothing asks.
+/// For each variable, the one whose declaration requires the property: itself, or the nearest dependency (the first in
+/// the file of equally near ones). `None` if none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Promotion {
     pub(crate) proc: Vec<Option<u32>>,
@@ -30,7 +30,7 @@ pub(crate) struct Promotion {
 }
 
 impl Dag {
-    /// The variables, in the order of the file and as they were declared.
+    /// The variables as declared, in the order of the file.
     pub fn variables(&self) -> &[VariableSpec] {
         &self.variables
     }
@@ -40,12 +40,12 @@ impl Dag {
         self.place(name).map(|at| &self.variables[at as usize])
     }
 
-    /// Where a variable of that name stands in [`Dag::variables`].
+    /// The index of a variable in [`Dag::variables`].
     pub fn place(&self, name: &str) -> Option<u32> {
         self.places.get(name).copied()
     }
 
-    /// All places, in the order in which DAMNIT executes them in one process: see [`Graph::execution_order`].
+    /// All indices in the order in which DAMNIT executes them in one process: see [`Graph::execution_order`].
     pub fn order(&self) -> &[u32] {
         &self.order
     }
@@ -60,12 +60,12 @@ impl Dag {
         self.graph.needed_by.of(place)
     }
 
-    /// Does the variable need proc data, declared or by a dependency?
+    /// Whether the variable needs proc data, declared or through a dependency.
     pub fn needs_proc(&self, place: u32) -> bool {
         self.promotion.proc[place as usize].is_some()
     }
 
-    /// Does the variable run in a Slurm job, declared or by a dependency?
+    /// Whether the variable runs in a Slurm job, declared or through a dependency.
     pub fn needs_cluster(&self, place: u32) -> bool {
         self.promotion.cluster[place as usize].is_some()
     }
@@ -75,7 +75,7 @@ impl Dag {
     }
 }
 
-/// Lists of neighbours, one after the other in one vector.
+/// Lists of neighbours, concatenated in one vector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Neighbours {
     starts: Vec<u32>,
@@ -83,7 +83,7 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// `list` adds the neighbours of a place to what it is given.
+    /// `list` appends the neighbours of an index to a vector.
     pub(crate) fn listed(count: usize, mut list: impl FnMut(u32, &mut Vec<u32>)) -> Neighbours {
         let mut starts = Vec::with_capacity(count + 1);
         let mut items = Vec::new();
@@ -95,7 +95,7 @@ impl Neighbours {
         Neighbours { starts, items }
     }
 
-    /// Number of places.
+    /// Number of nodes.
     pub(crate) fn len(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
@@ -105,7 +105,7 @@ impl Neighbours {
         &self.items[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
 
-    /// The same edges the other way round; sorted, because they are visited in the order of their sources.
+    /// The reversed edges; sorted, because they are visited in the order of their sources.
     pub(crate) fn turned(&self, count: usize) -> Neighbours {
         let mut starts = vec![0; count + 1];
         for &to in &self.items {
@@ -126,14 +126,14 @@ impl Neighbours {
     }
 }
 
-/// Who needs whom; may hold cycles.
+/// Dependencies between variables; may contain cycles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Graph {
     pub(crate) needs: Neighbours,
     pub(crate) needed_by: Neighbours,
 }
 
-/// A `var#` argument that no variable answers.
+/// A `var#` argument without a matching variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unmet {
     pub(crate) variable: u32,
@@ -141,7 +141,7 @@ pub(crate) struct Unmet {
 }
 
 impl Graph {
-    /// Finds the variables that the annotations speak of.
+    /// Finds the variables that the annotations refer to.
     pub(crate) fn link(variables: &[VariableSpec], places: &HashMap<String, u32>) -> (Graph, Vec<Unmet>) {
         let mut globs = Globs::new(variables);
         let mut unmet = Vec::new();
@@ -183,11 +183,12 @@ impl Graph {
         self.needs.len()
     }
 
-    /// The order of DAMNIT 0.4 (`graphlib.TopologicalSorter.static_order`): first all that need nothing, then all that need
-    /// only these, and so on. Those that need nothing are in the order in which the file speaks of them, by declaring them or by depending on
-    /// them; later ones as the last dependency of each came. What stands on a cycle, or needs something that does, is left out.
+    /// The order of DAMNIT 0.4 (`graphlib.TopologicalSorter.static_order`): first all variables without dependencies, then those
+    /// that need only these, and so on. Variables without dependencies are in the order in which the file mentions them, by
+    /// declaration or as a dependency; later ones in the order of their last dependency. Variables on a cycle, and those that
+    /// need one, are left out.
     ///
-    /// What needs no cluster has the order that it has without the rest, as in DAMNIT, where the rest is another process.
+    /// Variables without `cluster=True` have the same order as without the rest, as in DAMNIT, where the rest is another process.
     pub(crate) fn execution_order(&self, cluster: impl Fn(u32) -> bool) -> Vec<u32> {
         let count = self.len();
         let mut met = vec![false; count];
@@ -224,7 +225,7 @@ impl Graph {
         order
     }
 
-    /// Dependencies first; among those that are ready the smallest.
+    /// Dependencies first; of those that are ready, the smallest index.
     pub(crate) fn order(&self) -> Vec<u32> {
         let count = self.len();
         let mut open: Vec<u32> = (0..count as u32).map(|at| self.needs.of(at).len() as u32).collect();
@@ -244,7 +245,7 @@ impl Graph {
     }
 }
 
-/// Resolves wildcards; each pattern once, and only against the names that share its beginning.
+/// Resolves wildcards; each pattern once, and only against names with the same prefix.
 struct Globs<'a> {
     variables: &'a [VariableSpec],
     sorted: Option<Vec<u32>>,

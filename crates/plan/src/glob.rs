@@ -1,5 +1,5 @@
-//! Wildcards in `var#` dependencies, with the meaning of Python's `fnmatch` on POSIX: `*`, `?`, `[seq]`, `[!seq]`,
-//! case counts, a dot is a character like any other.
+//! Wildcards in `var#` dependencies, with the semantics of Python's `fnmatch` on POSIX: `*`, `?`, `[seq]`, `[!seq]`,
+//! case-sensitive; a dot is an ordinary character.
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,13 +9,13 @@ pub struct Pattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// This character.
+    /// A literal character.
     Exactly(char),
     /// `?`
     AnyOne,
     /// `*`
     AnyMany,
-    /// `[…]`: ranges with both ends included; a single character is a range of one.
+    /// `[…]`: inclusive ranges; a single character is a range of one.
     OneOf { negated: bool, ranges: Vec<(char, char)> },
 }
 
@@ -33,14 +33,14 @@ impl Token {
 }
 
 impl Pattern {
-    /// Compiles a pattern. Every text is one: a `[` that is never closed stands for itself.
+    /// Compiles a pattern. Every text is valid: an unclosed `[` is a literal.
     pub fn new(text: &str) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let mut tokens = Vec::with_capacity(chars.len());
         let mut at = 0;
         while at < chars.len() {
             match chars[at] {
-                // Stars in a row mean no more than one, and cost backtracking.
+                // Consecutive stars mean the same as one, and cost backtracking.
                 '*' if tokens.last() == Some(&Token::AnyMany) => {}
                 '*' => tokens.push(Token::AnyMany),
                 '?' => tokens.push(Token::AnyOne),
@@ -58,13 +58,13 @@ impl Pattern {
         Pattern { tokens }
     }
 
-    /// The one name that matches, if the pattern holds no wildcard.
+    /// The only matching name, if the pattern has no wildcard.
     pub fn literal(&self) -> Option<String> {
         let prefix = self.prefix();
         (prefix.chars().count() == self.tokens.len()).then_some(prefix)
     }
 
-    /// What every matching name starts with.
+    /// The common prefix of all matching names.
     pub fn prefix(&self) -> String {
         self.tokens
             .iter()
@@ -75,11 +75,11 @@ impl Pattern {
             .collect()
     }
 
-    /// Does the whole name match?
+    /// Whether the whole name matches.
     pub fn matches(&self, name: &str) -> bool {
         let mut token = 0;
         let mut rest = name.chars();
-        // Only the last star needs to be tried again: what an earlier one could do, it can do.
+        // Only the last star needs backtracking: it can match whatever an earlier one could.
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
         loop {
             let before = rest.clone();
@@ -104,11 +104,11 @@ impl Pattern {
     }
 }
 
-/// Reads a set whose `[` stands before `start`; gives the token and the index of its `]`.
+/// Parses a set whose `[` is before `start`; returns the token and the index of its `]`.
 fn set(chars: &[char], start: usize) -> Option<(Token, usize)> {
     let negated = chars.get(start) == Some(&'!');
     let first = start + usize::from(negated);
-    // A `]` in the first place belongs to the set.
+    // A `]` in first position belongs to the set.
     let search = first + usize::from(chars.get(first) == Some(&']'));
     let end = search + chars.get(search..)?.iter().position(|&c| c == ']')?;
     let body = &chars[first..end];
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Says what matching means, tries everything, knows no shortcuts.
+    /// Reference implementation: tries all possibilities.
     fn naive(tokens: &[Token], name: &[char]) -> bool {
         match (tokens.first(), name.first()) {
             (None, None) => true,

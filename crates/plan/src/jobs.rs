@@ -1,13 +1,13 @@
-//! Which Slurm jobs a run needs, and which of its variables run in which.
+//! Which Slurm jobs a run needs, and which variables run in which job.
 //!
-//! Variables that ask for no resources share one job. Of those that do, each connected part that asks for the same has a
-//! job of its own. Values cross from job to job through the run's file; a transient value crosses no file, so it is tied
-//! to its dependents, and they to each other.
+//! Variables that request no resources share one job. Of the others, each connected part with the same request has a separate
+//! job. Values pass between jobs through the run's file. A transient value cannot, so it is tied to its dependents, and they
+//! are tied to each other.
 //!
-//! Jobs must not wait for one another in a ring. So variables are placed on a line: first those with resources that need
-//! nothing of the shared job, then the shared job, then those with resources that need something of it, then, only if
-//! something needs these and has no resources, a second shared job, and so on. Between two shared jobs a step is taken
-//! wherever a value crosses between different resources. Values then cross only forwards.
+//! Jobs must not wait for each other in a cycle. Variables are therefore placed on a line: first those with resources that
+//! need nothing from the shared job, then the shared job, then those with resources that need something from it, then a second
+//! shared job (only if variables without resources need these), and so on. Between two shared jobs, the position increases
+//! wherever a value passes between different resources. Values then pass only forwards.
 
 use std::collections::HashMap;
 
@@ -19,26 +19,25 @@ use crate::{
     dag::{Graph, Neighbours},
 };
 
-/// Not in a job.
+/// Marks a variable that is not in a job.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// The jobs of a run.
 pub(crate) struct Jobs {
-    /// By place: the number of the job, or [`NOWHERE`].
+    /// By index: the number of the job, or [`NOWHERE`].
     pub(crate) of: Vec<u32>,
-    /// A job needs only values of jobs before it.
+    /// A job needs only values of earlier jobs.
     pub(crate) jobs: Vec<Job>,
 }
 
 /// One job.
 pub(crate) struct Job {
     pub(crate) resources: Resources,
-    /// `earlier` of a later shared job is a number of a job here.
+    /// `earlier` of a later shared job is an index into this list.
     pub(crate) reason: TaskReason,
 }
 
-/// Variables of which none can be without the others: one, or those that transient values tie together. Dependencies
-/// come first.
+/// Variables that must run together: a single one, or several tied by transient values. Dependencies come first.
 #[derive(Default)]
 pub(crate) struct Units {
     members: Vec<u32>,
@@ -46,10 +45,10 @@ pub(crate) struct Units {
 }
 
 impl Units {
-    /// The units of those variables that `inside` tells of.
+    /// The units of the variables selected by `inside`.
     ///
-    /// A transient variable and its dependents are tied; so is whatever needs one of them and is needed by another, as
-    /// it could run neither before nor after.
+    /// A transient variable is tied to its dependents; so is any variable that needs one of them and is needed by another,
+    /// because it could run neither before nor after them.
     pub(crate) fn of(
         variables: &[VariableSpec],
         graph: &Graph,
@@ -92,27 +91,27 @@ impl Units {
     }
 }
 
-/// Where a unit stands on the line. Values cross from smaller to larger positions, or inside a job.
+/// Position of a unit on the line. Values pass from smaller to larger positions, or inside a job.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
-    /// How many shared jobs stand before it.
+    /// Number of shared jobs before it.
     band: u32,
-    /// In the shared job, which ends the band.
+    /// Whether it is in the shared job, which ends the band.
     shared: bool,
-    /// Steps since the band began.
+    /// Steps since the start of the band.
     stage: u32,
 }
 
 impl Jobs {
-    /// The jobs for those variables that `inside` tells of.
+    /// The jobs of the variables selected by `inside`.
     ///
-    /// Places from `first_command` on are commands: each is a job that nothing shares.
+    /// Indices from `first_command` on are commands: each is a separate job.
     pub(crate) fn of(dag: &Dag, first_command: u32, inside: impl Fn(u32) -> bool) -> Jobs {
         let count = dag.variables().len();
         let units = Units::of(&dag.variables, &dag.graph, &dag.order, &inside);
         let unit_count = units.ends.len();
         let mut unit_of = vec![NOWHERE; count];
-        // Equal resources have equal numbers; none said is 0.
+        // Equal resources have equal numbers; no request is 0.
         let mut kinds: HashMap<Resources, u32> = HashMap::from([(Resources::default(), 0)]);
         let mut resources = vec![Resources::default()];
         let mut kind = Vec::with_capacity(unit_count);
@@ -154,7 +153,7 @@ impl Jobs {
             if here.shared {
                 match shared.get(here.band as usize) {
                     Some(&first) => together.join(first, unit as u32),
-                    // Bands are met one after the other: each needs something of the shared job before.
+                    // Bands are reached one after another: each needs something from the preceding shared job.
                     None => shared.push(unit as u32),
                 }
             } else {
@@ -166,7 +165,7 @@ impl Jobs {
             }
         }
 
-        // A job for each set; along the line, then by the variable that stands first in the file.
+        // A job for each set, ordered by position and then by the variable that is first in the file.
         let mut first = vec![NOWHERE; unit_count];
         for (unit, members) in units.iter().enumerate() {
             let root = together.root(unit as u32) as usize;
@@ -222,7 +221,7 @@ fn number(kinds: &mut HashMap<Resources, u32>, known: &mut Vec<Resources>, resou
     }
 }
 
-/// The smallest position behind those that are needed.
+/// The smallest position after those that are needed.
 fn place(kind: u32, needed: impl Iterator<Item = (u32, Position)> + Clone) -> Position {
     let shared = kind == 0;
     let band =
@@ -239,7 +238,7 @@ fn place(kind: u32, needed: impl Iterator<Item = (u32, Position)> + Clone) -> Po
     Position { band, shared, stage }
 }
 
-/// Sets that grow together.
+/// Disjoint sets (union-find).
 struct Together {
     parent: Vec<u32>,
 }
@@ -258,7 +257,7 @@ impl Together {
         at
     }
 
-    /// The root of the first becomes that of both.
+    /// The root of the first becomes the root of both.
     fn join(&mut self, one: u32, other: u32) {
         let (one, other) = (self.root(one), self.root(other));
         self.parent[other as usize] = one;

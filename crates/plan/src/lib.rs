@@ -1,7 +1,7 @@
-//! From the variables of a context file to the tasks of a run: check, promote, select, cut.
+//! From the variables of a context file to the tasks of a run: check, promote, select, split.
 //!
-//! Everything here is a function of values: no I/O, no clock, no randomness. All of it is linear in the number of
-//! variables and dependencies and free of recursion, so ten thousand variables in one chain are no special case.
+//! All functions are pure: no I/O, no clock, no randomness. They are linear in the number of variables and dependencies
+//! and do not recurse, so a chain of ten thousand variables is not a special case.
 //!
 //! ```
 //! use amore_plan::{check, plan, Request};

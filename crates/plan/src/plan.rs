@@ -1,5 +1,4 @@
-//! What is asked for, and the plan that answers: values without behaviour, and the one function that leads from one to
-//! the other.
+//! The request and the resulting plan: plain data, and the function that computes one from the other.
 
 use std::collections::HashSet;
 
@@ -8,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dag, SelectError, cut::cut, select::select};
 
-/// Which variables are wanted. The default is all of them.
+/// Which variables are requested. The default is all of them.
 ///
-/// Dependencies are added back afterwards. `names` rules over `matches`: if names are given, titles are not looked at.
+/// Dependencies are added afterwards. `names` overrides `matches`: if names are given, titles are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
-    /// `All`, or only the variables that need this data (after promotion): what a trigger announces.
+    /// `All`, or only the variables that need this data (after promotion), as announced by a trigger.
     pub run_data: RunData,
     /// Only variables that run in Slurm jobs (`true`), or only others (`false`).
     #[serde(default)]
     pub cluster: Option<bool>,
-    /// Texts, one of which must be part of the title; case does not count.
+    /// Texts, one of which must be part of the title; case-insensitive.
     #[serde(default)]
     pub matches: Vec<String>,
     /// Exact names.
@@ -32,38 +31,37 @@ impl Default for Selection {
     }
 }
 
-/// Which data of the run stands on disk.
+/// Which data of the run is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Availability {
-    /// A raw directory. Without it variables of raw data keep what was computed of them.
+    /// A raw directory. Without it, variables for raw data keep their computed values.
     pub raw: bool,
     /// A proc directory.
     pub proc: bool,
 }
 
-/// All that a plan for one run depends on beside the context file.
+/// Everything that a plan for one run depends on besides the context file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// What is wanted.
+    /// The requested variables.
     pub selection: Selection,
-    /// What the run has. A fake run (`--mock`) has everything.
+    /// The data of the run. A mock run (`--mock`) has everything.
     pub availability: Availability,
-    /// Can Slurm jobs be started? If not, everything runs locally.
+    /// Whether Slurm jobs can be started. If not, everything runs locally.
     pub cluster_available: bool,
-    /// Variables that need no cluster go into one Slurm job of the run too, which gets these resources; `None`: they are
-    /// computed locally. Without Slurm they are in any case.
+    /// Variables without `cluster=True` run in one Slurm job of the run with these resources. `None`, or without Slurm: they
+    /// are computed locally.
     #[serde(default)]
     pub noncluster_job: Option<Resources>,
-    /// Into how many tasks independent parts of the local work may go; 0 counts as 1.
+    /// Maximum number of tasks for independent parts of the local work; 0 counts as 1.
     pub parts: usize,
-    /// Names of values that the run's file holds now (`start_time` aside); those that no variable stores any more are
-    /// to be dropped.
+    /// Names of values in the run's file (except `start_time`); those that no variable stores any more are removed.
     #[serde(default)]
     pub stored: Vec<String>,
 }
 
 impl Request {
-    /// Is the run opened with its proc data?
+    /// Whether the run is opened with its proc data.
     pub(crate) fn has_proc(&self) -> bool {
         self.selection.run_data != RunData::Raw && self.availability.proc
     }
@@ -93,60 +91,60 @@ pub enum Place {
     Cluster,
 }
 
-/// What is to be computed for one run, where and why.
+/// What is computed for one run, where and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Which data the run is to be opened with: raw only, or all.
+    /// The data with which the run is opened: raw only, or all.
     pub data: RunData,
-    /// The tasks: those that need no cluster first, then a task for each Slurm job, then what needs no cluster and comes after
-    /// jobs of variables. A task waits only for tasks before it.
+    /// The tasks: local tasks first, then one for each Slurm job, then local tasks that follow jobs of variables. A task waits
+    /// only for earlier tasks.
     pub tasks: Vec<PlannedTask>,
     /// Every variable that runs, in topological order.
     pub variables: Vec<PlannedVariable>,
-    /// Wanted variables that cannot run, in the order of the file.
+    /// Requested variables that cannot run, in the order of the file.
     pub left_out: Vec<LeftOut>,
-    /// Texts of `matches` that are part of no title.
+    /// Texts of `matches` that are not part of any title.
     pub unmatched: Vec<String>,
-    /// Names that the run's file holds and no variable stores any more.
+    /// Names in the run's file that no variable stores any more.
     pub forget: Vec<String>,
 }
 
-/// One task: steps that run one after the other in one place.
+/// One task: steps that run one after another in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTask {
-    /// Where.
+    /// Where it runs.
     pub place: Place,
-    /// What the Slurm job is to have; nothing said for a local task, and for a job as it is set for the directory.
+    /// Resources of the Slurm job; empty for a local task, and for a job with the directory's settings.
     #[serde(default)]
     pub resources: Resources,
-    /// Why it is a task of its own.
+    /// Why it is a separate task.
     pub reason: TaskReason,
-    /// What, dependencies first. None for the command of a variable.
+    /// The steps, dependencies first. Empty for the command of a variable.
     pub steps: Vec<PlannedStep>,
-    /// The command of a variable that is all this task is.
+    /// The command of a variable, if the task consists of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<PlannedJob>,
-    /// Indices of the tasks that must have ended before, ascending.
+    /// Indices of the tasks that must end first, ascending.
     pub waits_for: Vec<usize>,
-    /// Dependencies of the steps that an earlier task stores and this one reads from the run's file, in the order of
-    /// the context file.
+    /// Dependencies of the steps that an earlier task stores and this one reads from the run's file, in the order of the
+    /// context file.
     pub given: Vec<String>,
-    /// State that several of its steps use, and which therefore run in one process.
+    /// State that several of its steps share, which therefore run in one process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<SharedHere>,
 }
 
-/// State outside of functions that several steps of a task use.
+/// State outside of functions that several steps of a task share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedHere {
-    /// Which state.
+    /// Name of the state.
     pub state: String,
     /// The steps, in order.
     pub variables: Vec<String>,
 }
 
 impl PlannedTask {
-    /// What it computes, for people: names of variables, or `hits (its command)`.
+    /// What it computes, for display: names of variables, or `hits (its command)`.
     pub fn names(&self) -> Vec<String> {
         match &self.job {
             Some(job) => vec![format!("{} (its command)", job.variable)],
@@ -154,49 +152,49 @@ impl PlannedTask {
         }
     }
 
-    /// The steps that are computed for their value, and not again for what they leave in the module.
+    /// The steps that are computed for their value, not for the state they leave in the module.
     pub fn own_steps(&self) -> impl Iterator<Item = &PlannedStep> {
         self.steps.iter().filter(|step| !step.again)
     }
 
-    /// Does it compute this variable, or execute its command?
+    /// Whether it computes this variable or executes its command.
     pub fn is_about(&self, name: &str) -> bool {
         self.own_steps().any(|step| step.name == name)
             || self.job.as_ref().is_some_and(|job| job.variable == name)
     }
 }
 
-/// The command of a variable, as a task of its own. A later task calls the function with the outcome.
+/// The command of a variable as a separate task. A later task calls the function with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedJob {
     /// The variable.
     pub variable: String,
     /// Its command.
     pub spec: JobSpec,
-    /// The arguments of its function, which placeholders may name.
+    /// The arguments of its function, which placeholders may refer to.
     pub arguments: Vec<Argument>,
 }
 
-/// Why variables make a task of their own.
+/// Why variables form a separate task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum TaskReason {
-    /// They run here.
+    /// They run locally.
     Local,
-    /// They need no cluster, but are to be computed in a Slurm job as well: there is one for all of those.
+    /// They have no `cluster=True` but run in a Slurm job because of the settings; all of them share it.
     NonCluster,
-    /// They run in a Slurm job and ask for no resources: there is one job for all of those.
+    /// They run in a Slurm job and request no resources; all of them share it.
     Shared,
-    /// As `Shared`, but they need values of jobs that themselves wait for that one.
+    /// As `Shared`, but they need values of jobs that wait for the first shared job.
     SharedLater {
-        /// The shared task before this.
+        /// The preceding shared task.
         earlier: usize,
     },
-    /// They ask for these resources, and need one another's values if there are several.
+    /// They request these resources; if there are several, they need each other's values.
     OwnResources,
     /// It is the command of a variable (`job=`).
     Command,
-    /// They ask for different resources, but cannot be cut apart: the job gets the largest of each.
+    /// They request different resources but cannot be separated: the job gets the largest of each.
     Joined {
         /// The transient variables whose values tie them together.
         transient: Vec<String>,
@@ -204,7 +202,7 @@ pub enum TaskReason {
 }
 
 impl TaskReason {
-    /// Says that these tie some of the task's variables together.
+    /// The same reason, with these variables tying some of the task's variables together.
     pub(crate) fn joined(&mut self, by: impl Iterator<Item = String>) {
         match self {
             TaskReason::Joined { transient } => transient.extend(by),
@@ -220,32 +218,32 @@ pub struct PlannedStep {
     pub name: String,
     /// Its direct dependencies, wildcards resolved, in the order of the context file.
     pub needs: Vec<String>,
-    /// Handed to dependents, never stored.
+    /// Passed to dependents, never stored.
     pub transient: bool,
     /// Fingerprint of the function.
     pub fingerprint: String,
-    /// Executed for what it leaves in the module, which later steps read. Its value is not stored.
+    /// Executed for the state it leaves in the module, which later steps read. Its value is not stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
-    /// State that it changes, of that which variables share.
+    /// Shared state that it changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// State that it reads.
+    /// Shared state that it reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<String>,
-    /// Of what it changes, files to which it adds.
+    /// Files that it appends to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adds: Vec<String>,
 }
 
 impl PlannedStep {
-    /// Is its value to be stored by its task?
+    /// Whether its task stores its value.
     pub fn is_stored(&self) -> bool {
         !self.transient && !self.again
     }
 }
 
-/// Why a variable runs, where, and why there.
+/// Why a variable runs, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedVariable {
     /// The variable.
@@ -254,12 +252,12 @@ pub struct PlannedVariable {
     pub why: Why,
     /// The task that computes it, the first if there are several.
     pub task: usize,
-    /// Further tasks that compute it too, because its value cannot be read back (only for transient variables).
+    /// Further tasks that compute it too, because its value cannot be restored (only for transient variables).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_in: Vec<usize>,
-    /// Why there.
+    /// Why it runs there.
     pub place_reason: PlaceReason,
-    /// The task that is its command, if it has one.
+    /// The task of its command, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_task: Option<usize>,
 }
@@ -270,64 +268,64 @@ pub struct PlannedVariable {
 pub enum Why {
     /// It was selected.
     Selected,
-    /// It was not, but these variables that run need its value.
+    /// It was not selected, but these variables need its value.
     NeededBy {
         /// Direct dependents, in the order of the file.
         names: Vec<String>,
     },
 }
 
-/// Why a variable runs where it runs.
+/// Why a variable runs where it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum PlaceReason {
-    /// Nothing asks for a Slurm job.
+    /// Nothing requires a Slurm job.
     Local,
-    /// It says `cluster=True`.
+    /// It has `cluster=True`.
     Declared,
-    /// It depends on a variable that says `cluster=True`.
+    /// It depends on a variable with `cluster=True`.
     PromotedBy {
-        /// The nearest that does.
+        /// The nearest such variable.
         dependency: String,
     },
-    /// It would run in a Slurm job, but there is no Slurm.
+    /// It would run in a Slurm job, but Slurm is not available.
     NoSlurm {
-        /// The variable that says `cluster=True`: itself or a dependency.
+        /// The variable with `cluster=True`: itself or a dependency.
         declared_by: String,
     },
-    /// It is transient: its value cannot be read back, so it is computed where it is used.
+    /// It is transient: its value cannot be restored, so it is computed where it is used.
     BesideDependents {
         /// Dependents in cluster tasks, in the order of the file.
         names: Vec<String>,
     },
 }
 
-/// A variable that was wanted and cannot run.
+/// A requested variable that cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The variable.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: LeftOutReason,
 }
 
-/// Why a wanted variable cannot run.
+/// Why a requested variable cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum LeftOutReason {
-    /// The run has no raw data, and it has been computed when it had, or depends on what has.
+    /// The run has no raw data any more, and the variable, or one of its dependencies, was computed when it had.
     NoRawData,
     /// The run has no proc data.
     NoProcData {
-        /// The variable that says `data="proc"`: itself or a dependency.
+        /// The variable with `data="proc"`: itself or a dependency.
         declared_by: String,
     },
 }
 
-/// Plans one run: selects, adds dependencies back, leaves out what cannot run, cuts the rest into tasks.
+/// Plans one run: selects variables, adds dependencies, removes those that cannot run, and splits the rest into tasks.
 ///
 /// # Errors
-/// Names of the selection that no variable has.
+/// The selection contains names that do not exist.
 pub fn plan(dag: &Dag, request: &Request) -> Result<Plan, SelectError> {
     let chosen = select(dag, &request.selection, request.availability, &request.stored)?;
     let (tasks, variables) = cut(dag, &chosen, request);

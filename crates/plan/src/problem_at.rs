@@ -1,8 +1,8 @@
-//! Problems with a place in the context file.
+//! Problems with a location in the context file.
 
 use amore_model::{Problem, ProblemKind, VariableSpec};
 
-/// An error at a variable's place.
+/// An error at the location of a variable.
 pub(crate) fn problem_at(
     variable: &VariableSpec,
     kind: ProblemKind,

@@ -1,4 +1,4 @@
-//! What a dependency asks for, its dependents ask for too: proc data, and a Slurm job.
+//! Propagates requirements from dependencies to dependents: proc data, and a Slurm job.
 
 use std::collections::VecDeque;
 
@@ -6,9 +6,9 @@ use amore_model::{RunData, VariableSpec};
 
 use crate::dag::{Graph, Promotion};
 
-/// Works on graphs with cycles too, so that a file's other problems are found beside them.
+/// Also handles graphs with cycles, so that other problems are found as well.
 ///
-/// A variable that says `data="raw"` and depends on proc data is marked as well: it is [`crate::check`] that refuses it.
+/// A variable with `data="raw"` that depends on proc data is marked too: [`crate::check`] refuses it.
 pub(crate) fn promotion(variables: &[VariableSpec], graph: &Graph) -> Promotion {
     Promotion {
         proc: spread(graph, |at| variables[at].data == Some(RunData::Proc)),
@@ -16,7 +16,7 @@ pub(crate) fn promotion(variables: &[VariableSpec], graph: &Graph) -> Promotion 
     }
 }
 
-/// Hands a declared property to all dependents, nearest first.
+/// Propagates a declared property to all dependents, nearest first.
 fn spread(graph: &Graph, declared: impl Fn(usize) -> bool) -> Vec<Option<u32>> {
     let mut origin = vec![None; graph.len()];
     let mut queue = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Which variables run: what was asked for, less what the run has no data for, plus dependencies.
+//! Which variables run: those requested, minus those without data, plus dependencies.
 
 use std::{collections::HashSet, fmt};
 
@@ -10,22 +10,22 @@ use crate::{
     nearest::{Meant, Nearest},
 };
 
-/// A selection that cannot be followed; the user must change it.
+/// An invalid selection; the user must change it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SelectError {
-    /// No variable has these names.
+    /// These names do not exist.
     #[error("{}", unknown_names(.0))]
     UnknownNames(Vec<UnknownName>),
 }
 
-/// A name that no variable has.
+/// An unknown name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
-    /// As given.
+    /// The name as given.
     pub given: String,
     /// The existing name that was probably meant.
     pub nearest: Option<String>,
-    /// Is what was given a title, and `nearest` the name of its variable?
+    /// Whether a title was given, and `nearest` is the name of its variable.
     pub is_title: bool,
 }
 
@@ -44,12 +44,12 @@ fn unknown_names(names: &[UnknownName]) -> String {
     names.iter().map(UnknownName::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// What runs.
+/// The variables that run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    /// By place: asked for, and can run.
+    /// By index: requested, and can run.
     pub(crate) wanted: Vec<bool>,
-    /// By place: wanted, or needed by what is.
+    /// By index: requested, or needed by a requested variable.
     pub(crate) runs: Vec<bool>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) unmatched: Vec<String>,
@@ -101,7 +101,7 @@ pub(crate) fn select(
         left_out.push(LeftOut { name: dag.name(place).to_owned(), reason });
     }
 
-    // Dependencies need no data that their dependents do not: none of them is left out.
+    // Dependencies need no data that their dependents do not need: none of them is excluded.
     let mut runs = wanted.clone();
     for &place in dag.order().iter().rev() {
         if runs[place as usize] {
@@ -113,8 +113,8 @@ pub(crate) fn select(
     Ok(Chosen { wanted, runs, left_out, unmatched })
 }
 
-/// What is not computed for a run of which only calibrated data are left: variables of raw data that have been computed
-/// before, as what they have would be replaced by less; and what depends on them. Others may find what they need.
+/// Variables that are not computed for a run with only calibrated data: variables for raw data that were computed before,
+/// because their values would be replaced by worse ones; and their dependents. Others may find the data they need.
 fn needs_raw(dag: &Dag, stored: &[String]) -> Vec<bool> {
     let stored: HashSet<&str> = stored.iter().map(String::as_str).collect();
     let mut needs = vec![false; dag.variables().len()];

@@ -1,12 +1,13 @@
-//! State that variables share: which of them one after the other, which of them executed again where.
+//! Shared state: which variables run one after another, and which are executed again where.
 //!
-//! A variable *changes* a piece of state (a global, a dictionary of the module, a file of a fixed name), another *reads* it. In
-//! one process and in order the reader finds what it expects; so users of one piece are linked as if they depended on one another, for everything
-//! that decides on places. The links follow the order, and so make no ring. Where a reader runs in another task for other
-//! reasons, the variables before it that change the state are executed there again, and nothing of that is stored.
+//! A variable *changes* a piece of state (a global, a dictionary of the module, a file with a fixed name), another *reads* it.
+//! In one process and in order, the reader finds what it expects. For all decisions about where variables run, the users of a
+//! piece are therefore linked as if they depended on each other. The links follow the execution order and so create no cycle.
+//! If a reader runs in another task for other reasons, the preceding variables that change the state are executed again there,
+//! without storing their results.
 //!
-//! As in DAMNIT, a variable that needs no cluster never sees what one with `cluster=True` leaves: there they are two processes, of which
-//! the light one is the first.
+//! As in DAMNIT, a variable without `cluster=True` never sees state that one with `cluster=True` leaves: in DAMNIT they are two
+//! processes, and the one without runs first.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,7 @@ use crate::{
     dag::{Graph, Neighbours},
 };
 
-/// How a variable uses a piece.
+/// How a variable uses a piece of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Touch {
     pub(crate) piece: u32,
@@ -28,36 +29,36 @@ pub(crate) struct Touch {
 }
 
 impl Touch {
-    /// Must two of them not be executed at the same time, wherever they are?
+    /// Whether two users must not be executed at the same time, wherever they run.
     fn excludes(self) -> bool {
         self.together && (self.changes || self.reads)
     }
 }
 
-/// The pieces that matter for what runs.
+/// The pieces of state that are relevant for the variables that run.
 pub(crate) struct Shared {
-    /// By place, in the order of the pieces' names.
+    /// By index, in the order of the pieces' names.
     touches: Vec<Vec<Touch>>,
     names: Vec<String>,
-    /// From a variable to one that comes after it in one process.
+    /// From a variable to one that follows it in the same process.
     links: Vec<(u32, u32)>,
-    /// Of these, between users of a file, which are not executed at the same time in whatever tasks they are.
+    /// Those links between users of a file, which are never executed at the same time, in whatever tasks they are.
     exclusions: Vec<(u32, u32)>,
-    /// Does something light read what something in the cluster has changed before?
+    /// Whether a variable without `cluster=True` reads state that a preceding cluster variable changes.
     pub(crate) apart: bool,
 }
 
-/// What a task executes again.
+/// Steps that a task executes again.
 #[derive(Default)]
 pub(crate) struct Again {
-    /// Places, last first.
+    /// Indices, last first.
     pub(crate) places: Vec<u32>,
-    /// Values that they read of earlier tasks.
+    /// Values that they read from earlier tasks.
     pub(crate) given: Vec<u32>,
 }
 
 impl Shared {
-    /// The state of the variables that run, and of those that may be executed for what they leave.
+    /// The state of the variables that run, and of those that may be executed again for the state they leave.
     pub(crate) fn of(dag: &Dag, runs: &[bool], may_run: impl Fn(u32) -> bool) -> Shared {
         let variables = dag.variables();
         let mut ids: HashMap<&str, u32> = HashMap::new();
@@ -110,13 +111,13 @@ impl Shared {
         let heavy: Vec<(u32, Touch)> =
             users.iter().copied().filter(|(place, _)| dag.needs_cluster(*place)).collect();
         self.links.extend(in_a_row(light.iter().filter(|(_, touch)| touch.together)));
-        // Jobs are apart for a reason, and a cache fills itself again.
+        // Jobs are separate for a reason, and a cache refills itself.
         self.exclusions.extend(in_a_row(heavy.iter().filter(|(_, touch)| touch.excludes())));
-        // What is light is over before.
+        // Variables without `cluster=True` have ended before.
         let all = in_a_row(users.iter().filter(|(_, touch)| touch.excludes()));
         self.exclusions.extend(all.into_iter().filter(|&(_, to)| dag.needs_cluster(to)));
         self.links.extend(after_changes(&light));
-        // In a job, what is light is seen too.
+        // A job also sees the state of variables without `cluster=True`.
         self.links.extend(after_changes(users).into_iter().filter(|&(_, to)| dag.needs_cluster(to)));
         let mut changed = false;
         for &(place, touch) in users {
@@ -128,7 +129,7 @@ impl Shared {
         }
     }
 
-    /// Does a variable share anything?
+    /// Whether a variable shares any state.
     pub(crate) fn touches(&self, place: u32) -> &[Touch] {
         self.touches.get(place as usize).map_or(&[], Vec::as_slice)
     }
@@ -143,7 +144,7 @@ impl Shared {
         self.names_of(place, |touch| touch.reads)
     }
 
-    /// Names of the files to which it adds.
+    /// Names of the files that it appends to.
     pub(crate) fn adds(&self, place: u32) -> Vec<String> {
         self.names_of(place, |touch| touch.changes && touch.adds)
     }
@@ -162,7 +163,7 @@ impl Shared {
         &self.names[piece as usize]
     }
 
-    /// The graph with the links in it: what decides on places.
+    /// The graph including the links, for decisions about where variables run.
     pub(crate) fn linked(&self, dag: &Dag) -> Option<Dag> {
         if self.links.is_empty() {
             return None;
@@ -188,9 +189,9 @@ impl Shared {
         Some(Dag { graph, ..dag.clone() })
     }
 
-    /// What a task with these members has to execute again: whatever changes what they read and is not among them, and what
-    /// that needs. What only adds to a file, is only if that file is written afresh in the task before: the file stays, and
-    /// would get the same twice.
+    /// What a task with these members has to execute again: all other variables that change state they read, and their
+    /// dependencies. A variable that appends to a file is executed again only if the file is created anew in the task first:
+    /// otherwise the existing file would get the same data twice.
     pub(crate) fn again(
         &self,
         dag: &Dag,
@@ -231,7 +232,7 @@ impl Shared {
         again
     }
 
-    /// Who adds to a file that one before it, of these, writes afresh.
+    /// Variables that append to a file that a preceding one of these creates anew.
     fn after_afresh(&self, dag: &Dag, is_there: impl Fn(u32) -> bool) -> HashSet<(u32, u32)> {
         let mut afresh: HashSet<u32> = HashSet::new();
         let mut found = HashSet::new();
@@ -250,7 +251,7 @@ impl Shared {
     }
 }
 
-/// Does anybody find what another one has left, or has to be beside another one?
+/// Whether any variable reads state of another, or has to run in the same process as another.
 fn matters(users: &[(u32, Touch)]) -> bool {
     let mut changed = false;
     for (_, touch) in users {
@@ -267,7 +268,7 @@ fn in_a_row<'a>(users: impl Iterator<Item = &'a (u32, Touch)>) -> Vec<(u32, u32)
     places.windows(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// Links each user to the last before it that changes the state, up to the last one that reads it.
+/// Links each user to the last preceding one that changes the state, up to the last reader.
 fn after_changes(users: &[(u32, Touch)]) -> Vec<(u32, u32)> {
     let mut links = Vec::new();
     let mut counted = 0;

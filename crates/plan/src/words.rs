@@ -1,4 +1,4 @@
-//! A plan in words, for a terminal.
+//! Describes a plan, for a terminal.
 
 use std::{
     collections::HashSet,
@@ -12,10 +12,10 @@ use crate::{
     TaskReason, Why,
 };
 
-/// How many names a line lists before it counts the rest.
+/// Maximum number of names on a line; the rest is counted.
 const LISTED: usize = 5;
 
-/// The plan as lines of text, each ended.
+/// The plan as lines of text, each with a line end.
 pub fn describe(plan: &Plan) -> String {
     let mut text = String::new();
     write(plan, &mut text).expect("a String takes everything");
@@ -37,7 +37,7 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
             counted(plan.tasks.len(), "task")
         )?;
     }
-    // Names in one column; a very long one does not push all others away.
+    // Names in one column; a very long name does not widen it.
     let width = plan
         .variables
         .iter()
@@ -163,7 +163,7 @@ fn write_task(
     Ok(())
 }
 
-/// Why a step is executed that is stored elsewhere, or was before.
+/// Why a step is executed whose result is stored elsewhere, or was stored before.
 fn why_again(task: &PlannedTask, step: &PlannedStep) -> String {
     let after = task.steps.iter().skip_while(|other| other.name != step.name).skip(1);
     let read: Vec<String> = step
@@ -179,7 +179,7 @@ fn why_again(task: &PlannedTask, step: &PlannedStep) -> String {
     }
 }
 
-/// The command of a variable, as it is written in the context file.
+/// The command of a variable, as written in the context file.
 fn write_command(job: &PlannedJob, place: Place, width: usize, out: &mut String) -> fmt::Result {
     let here = match place {
         Place::Local => " (executed here: Slurm is not available)",
@@ -188,7 +188,7 @@ fn write_command(job: &PlannedJob, place: Place, width: usize, out: &mut String)
     writeln!(out, "  {:width$}  its command{here}: {}", job.variable, shell::line(&job.spec.command))
 }
 
-/// The resources of a Slurm job, and why it is one of its own.
+/// The resources of a Slurm job, and why it is a separate job.
 fn why_a_task(task: &PlannedTask) -> Option<String> {
     let resources = task.resources.in_words();
     match &task.reason {

@@ -214,7 +214,7 @@ impl fmt::Display for Dtype {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("arrays of type {dtype:?} cannot be stored: {why}")]
 pub struct DtypeError {
-    /// As given.
+    /// The name as given.
     pub dtype: String,
     /// What about it, and what to use instead.
     pub why: &'static str,

@@ -11,7 +11,7 @@ use amore_model::{Proposal, Run};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} cannot be {what}: {why}")]
 pub struct NameError {
-    /// As given.
+    /// The name as given.
     pub name: String,
     /// What it was to name.
     pub what: &'static str,
