@@ -27,7 +27,7 @@ pub enum ResultsError {
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The file is not HDF5, is cut short, or is damaged.

@@ -32,7 +32,7 @@ pub enum Finding {
         dataset: String,
         /// The array file.
         source: PathBuf,
-        /// Why not.
+        /// The cause.
         reason: String,
         /// What this user reads in its place, in other programs.
         reads_as: &'static str,

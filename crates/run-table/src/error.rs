@@ -1,4 +1,4 @@
-//! What can go wrong with a run table, by what the caller can do about it.
+//! Errors of the run table, by what the caller can do about them.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -24,7 +24,7 @@ pub enum RunTableError {
         /// The directory.
         dir: PathBuf,
     },
-    /// A new run table was to be made where one is.
+    /// A new run table was requested where one exists.
     #[error("{} exists already", .path.display())]
     AlreadyExists {
         /// The file.
@@ -38,7 +38,7 @@ pub enum RunTableError {
         /// What it is: "a directory", "a socket", ….
         what: &'static str,
     },
-    /// A path that SQLite cannot be given.
+    /// A path that SQLite cannot use.
     #[error("the path {} cannot be used: it is not UTF-8", .path.display())]
     UnusablePath {
         /// The path.
@@ -50,7 +50,7 @@ pub enum RunTableError {
         /// The file.
         path: PathBuf,
     },
-    /// Not a SQLite file at all.
+    /// Not a SQLite file.
     #[error("{} is not a SQLite database", .path.display())]
     NotSqlite {
         /// The file.
@@ -61,7 +61,7 @@ pub enum RunTableError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// The first table that was looked for in vain.
+        /// The first missing table.
         missing: &'static str,
     },
     /// SQLite finds the file damaged.
@@ -69,7 +69,7 @@ pub enum RunTableError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's message.
         detail: String,
     },
     /// The legacy format, which cannot be migrated.
@@ -78,7 +78,7 @@ pub enum RunTableError {
         /// The file.
         path: PathBuf,
     },
-    /// A format from the future.
+    /// A newer format.
     #[error("{} has format version {version}; this program knows versions up to {SCHEMA_VERSION}", .path.display())]
     TooNew {
         /// The file.
@@ -86,21 +86,21 @@ pub enum RunTableError {
         /// Its version.
         version: i64,
     },
-    /// `data_format_version` is no number.
+    /// `data_format_version` is not a number.
     #[error("{}: the setting data_format_version is {found:?}, not a version number", .path.display())]
     BadVersion {
         /// The file.
         path: PathBuf,
-        /// What stands there.
+        /// Its value.
         found: String,
     },
-    /// The file may not be read.
+    /// No permission to read the file.
     #[error("{} cannot be read: permission denied", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
     },
-    /// The file or its directory may not be written.
+    /// No permission to write the file or its directory.
     #[error("{} cannot be written", .path.display())]
     NotWritable {
         /// The file or directory.
@@ -115,7 +115,7 @@ pub enum RunTableError {
         /// The file.
         path: PathBuf,
     },
-    /// Another process held a lock all the time.
+    /// Another process held a lock for the whole waiting time.
     #[error("{} has been locked by another program for {} s", .path.display(), .waited.as_secs())]
     Busy {
         /// The file.
@@ -125,7 +125,7 @@ pub enum RunTableError {
         /// Processes of this host that hold a lock.
         holders: Vec<LockHolder>,
     },
-    /// The writer is not, or no longer, the owner.
+    /// The writer is not the owner, or no longer.
     #[error("this process no longer owns the run table: {}", deposed_words(.by.as_deref(), *.epoch))]
     Deposed {
         /// Who owns it now; `None` if it was released.
@@ -133,7 +133,7 @@ pub enum RunTableError {
         /// The epoch that the table has now.
         epoch: u64,
     },
-    /// A writer died in the middle of a transaction, and undoing that takes the right to write.
+    /// A writer died in the middle of a transaction, and rolling it back requires write permission.
     #[error("{} contains an interrupted transaction that cannot be rolled back without write permission", .path.display())]
     Interrupted {
         /// The file.
@@ -145,7 +145,7 @@ pub enum RunTableError {
         /// The file.
         path: PathBuf,
     },
-    /// A setting that this program keeps itself.
+    /// A setting that this program maintains itself.
     #[error("the setting {key} is maintained by the program and cannot be changed")]
     ProtectedSetting {
         /// Its name.
@@ -157,22 +157,22 @@ pub enum RunTableError {
         /// Its name.
         key: String,
     },
-    /// The file system refused something.
+    /// Another error of the file system.
     #[error("could not {doing} {}: {source}", .path.display())]
     Io {
-        /// What was tried: "create".
+        /// The attempted operation: "create".
         doing: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// SQLite refused something else.
+    /// Another error of SQLite.
     #[error("could not {doing}: {source}")]
     Sql {
-        /// What was tried: "store results".
+        /// The attempted operation: "store results".
         doing: &'static str,
-        /// Why not.
+        /// The cause.
         source: sqlx::Error,
     },
 }
@@ -185,7 +185,7 @@ fn deposed_words(by: Option<&Holder>, epoch: u64) -> String {
 }
 
 impl RunTableError {
-    /// What a user can do about it, where that is known.
+    /// What a user can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         use RunTableError::*;
         let hint = match self {

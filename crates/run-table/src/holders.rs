@@ -1,24 +1,24 @@
-//! Who holds a lock on a file on this host, as the kernel says. For messages: on other hosts nobody is seen.
+//! Processes of this host that hold a lock on a file, according to the kernel. For messages only: other hosts are not visible.
 
 use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
 
 use nix::unistd::{Uid, User, gethostname};
 
-/// Characters of a command line in a message.
+/// Maximum length of a command line in a message.
 const COMMAND_WIDTH: usize = 60;
 
 /// A process of this host that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockHolder {
-    /// Its number.
+    /// Process id.
     pub pid: u32,
-    /// Whose it is, if that can be seen.
+    /// Its user, if known.
     pub user: Option<String>,
     /// This host.
     pub host: String,
-    /// How it was called, if that can be seen.
+    /// Its command line, if known.
     pub command: Option<String>,
-    /// Was it stopped (Ctrl-Z, SIGSTOP, a debugger)? It keeps its locks until it goes on or ends.
+    /// Whether it is suspended (Ctrl-Z, SIGSTOP, a debugger). It keeps its locks until it resumes or ends.
     pub stopped: bool,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// Processes of this host with a lock on the file; this process is left out.
+/// Processes of this host with a lock on the file, except this process.
 ///
 /// The file is not opened: closing a second handle would drop SQLite's own locks on it.
 pub(crate) fn lock_holders(path: &Path) -> Vec<LockHolder> {
@@ -62,7 +62,7 @@ fn look_up(pid: u32) -> LockHolder {
     }
 }
 
-/// The words of `/proc/PID/cmdline` on one line of bearable length.
+/// `/proc/PID/cmdline` as one line of limited length.
 fn command(cmdline: &[u8]) -> Option<String> {
     let words = String::from_utf8_lossy(cmdline);
     let line: String = words.trim_end_matches('\0').replace(char::is_control, " ");
@@ -73,14 +73,14 @@ fn command(cmdline: &[u8]) -> Option<String> {
     }
 }
 
-/// The state in `/proc/PID/stat`: what follows the program's name, which may itself hold parentheses.
+/// The state in `/proc/PID/stat`: it follows the program's name, which may contain parentheses.
 fn state(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// The process in one line of `/proc/locks`, if the line speaks of this inode:
+/// The process in one line of `/proc/locks`, if the line is about this inode:
 /// `3: POSIX  ADVISORY  WRITE 4242 fe:01:131094 1073741825 1073741825`. Lines of waiting processes have `->`; the number
-/// is not positive where the process is in another namespace.
+/// is not positive if the process is in another namespace.
 fn holder(line: &str, inode: u64) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let place = words.iter().find(|word| word.split(':').count() == 3)?;

@@ -1,15 +1,15 @@
 //! The run table: `runs.sqlite` in a proposal's database directory, in DAMNIT's schema (version 4).
 //!
-//! Promises of this crate:
+//! Guarantees of this crate:
 //!
-//! * What a writing function has returned is on disk: commits are synced.
+//! * When a writing function returns, its data are on disk: commits are synced.
 //! * Each writing function is one transaction; a crash leaves all of it or nothing.
-//! * Results are written by the table's owner alone ([`Ownership`]); every such transaction checks the epoch, so
-//!   that a process that slept past its term cannot write.
-//! * Nothing that a user typed in (comments, user-editable variables) is ever overwritten by a result.
-//! * Nothing that is not a run table is ever changed, and an existing file is never replaced.
+//! * Only the table's owner writes results ([`Ownership`]). Every such transaction checks the epoch, so that a process that was
+//!   suspended past the end of its lease cannot write.
+//! * A result never overwrites what users entered (comments, user-editable variables).
+//! * Files that are not run tables are never changed, and an existing file is never replaced.
 //!
-//! Time and randomness come in as arguments.
+//! Time and randomness are arguments.
 
 mod error;
 mod holders;

@@ -1,4 +1,4 @@
-//! From older formats to version 4, a copy first, each step a transaction of its own.
+//! Migrates older formats to version 4, after making a copy; each step is a separate transaction.
 
 use std::{
     fs, io,
@@ -10,15 +10,15 @@ use sqlx::{Connection, Row, sqlite::SqliteConnection};
 
 use crate::{RunTableError, SettingValue, settings, sync_directory::sync_directory, value::Stored};
 
-/// The format that this program writes: that of DAMNIT 0.4.
+/// The format version that this program writes: that of DAMNIT 0.4.
 pub const SCHEMA_VERSION: i64 = 4;
 
 /// One step of the schema.
 pub(crate) struct Step {
     pub(crate) to: i64,
     pub(crate) sql: &'static str,
-    /// Counts something if the step was made already: DAMNIT notes a step's version after making it, and may have
-    /// been stopped between the two.
+    /// A query whose count is not 0 if the step was already applied: DAMNIT records a step's version after applying it, and may
+    /// have been stopped in between.
     pub(crate) made: &'static str,
 }
 
@@ -69,10 +69,10 @@ impl MigrationError {
     }
 }
 
-/// Copies the file beside itself, then takes each step after version `from`.
+/// Copies the file, then applies each step after version `from`.
 ///
-/// A crash between steps leaves a table of the version in between; the next opening goes on from there (with a copy
-/// of that). Two processes may migrate at once: a step that the other has made is left out.
+/// A crash between steps leaves a table with the intermediate version; the next opening continues from there (with a copy of
+/// that). Two processes may migrate at the same time: steps already applied by the other are skipped.
 pub(crate) async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -104,7 +104,7 @@ async fn take(connection: &mut SqliteConnection, step: &Step) -> Result<(), sqlx
     transaction.commit().await
 }
 
-/// A copy as of one moment, under its name only when it is complete and synced. Earlier copies are kept.
+/// A consistent copy, renamed to its final name when it is complete and synced. Earlier copies are kept.
 async fn backup(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -119,7 +119,7 @@ async fn backup(
         let path = path.to_owned();
         move |source| MigrationError::Io(doing, path, source)
     };
-    // Others may be copying at the same time, on other hosts with our process number too.
+    // Others may be copying at the same time, on other hosts even with the same process id.
     let mut drafts =
         (1..).map(|number| named(&format!(".v{version}.backup.{}-{number}.new", std::process::id())));
     let (draft, file) = loop {
@@ -133,7 +133,7 @@ async fn backup(
         }
     };
     let copy = async {
-        // open_file has made sure that the path is UTF-8.
+        // open_file has checked that the path is UTF-8.
         let target = draft.to_str().unwrap_or_default();
         let copied = sqlx::query("VACUUM INTO ?1").bind(target).execute(connection).await;
         copied.map_err(|e| MigrationError::Sql("copy the run table before migrating it", e))?;

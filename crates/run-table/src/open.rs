@@ -1,4 +1,4 @@
-//! Opening and making run tables. Whatever is found in the place of one is told apart and left as it is.
+//! Opening and creating run tables. Other files in place of one are identified and left unchanged.
 
 use std::{
     fs, io,
@@ -32,12 +32,12 @@ const PAGE_BYTES: u32 = 4096;
 /// How to open a run table.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// Open for reading only: works in directories that cannot be written, and migrates nothing.
+    /// Open for reading only: works in read-only directories, and does not migrate.
     pub read_only: bool,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
-    /// What is owned is written however long a lock is held by others; this is told of it now and then, with a
-    /// [`RunTableError::Busy`]. None: such calls fail after `busy_timeout` too.
+    /// Writes of results wait for other processes' locks without a limit; this function is called from time to time with a
+    /// [`RunTableError::Busy`]. `None`: such calls fail after `busy_timeout` too.
     pub waits: Option<fn(&RunTableError)>,
 }
 
@@ -47,22 +47,22 @@ impl Default for OpenOptions {
     }
 }
 
-/// An open run table: one connection, used by one caller after the other.
+/// An open run table: one connection, used by one caller at a time.
 ///
-/// No transaction outlives the call that began it. Dropping a call's future rolls its transaction back.
+/// No transaction outlives the call that started it. Dropping a call's future rolls its transaction back.
 #[derive(Debug)]
 pub struct RunTable {
     pub(crate) connection: Mutex<SqliteConnection>,
-    /// What the views show, as far as known; spares a scan of all values at each store.
+    /// The variables in the views, as far as known; avoids scanning all values on each store.
     pub(crate) known_views: SyncMutex<Option<KnownViews>>,
-    /// Of the schema, 1 to 4; less than 4 only when opened for reading.
+    /// Schema version, 1 to 4; less than 4 only when opened for reading.
     pub(crate) version: i64,
     path: PathBuf,
     file: FileId,
     pub(crate) options: OpenOptions,
 }
 
-/// Which file it is, whatever its name.
+/// Identity of the file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -76,13 +76,13 @@ impl From<&fs::Metadata> for FileId {
 }
 
 impl RunTable {
-    /// Makes a new run table in an existing directory and opens it.
+    /// Creates a new run table in an existing directory and opens it.
     ///
     /// `db_id` are 20 random bytes, `extra` further settings (`context_python`, …). The file appears under its name
-    /// when it is complete; a journal that an earlier, deleted run table left behind is removed.
+    /// when it is complete; a journal left by an earlier, deleted run table is removed.
     ///
     /// # Errors
-    /// [`RunTableError::AlreadyExists`] whatever stands there; the directory is missing or cannot be written.
+    /// [`RunTableError::AlreadyExists`] if there is any file of that name; the directory is missing or cannot be written.
     pub async fn create(
         dir: &Path,
         proposal: Proposal,
@@ -107,11 +107,10 @@ impl RunTable {
         RunTable::open(&dir).await
     }
 
-    /// Opens for reading and writing. Formats of versions 1 to 3 are migrated, after a copy was put beside the file
-    /// (`runs.sqlite.v3.backup`).
+    /// Opens for reading and writing. Versions 1 to 3 are migrated after a backup copy was made (`runs.sqlite.v3.backup`).
     ///
     /// # Errors
-    /// See [`RunTableError`]; nothing is changed then.
+    /// See [`RunTableError`]; nothing was changed.
     pub async fn open(dir: &Path) -> Result<RunTable, RunTableError> {
         RunTable::open_with(dir, OpenOptions::default()).await
     }
@@ -145,7 +144,7 @@ impl RunTable {
         }
         let opened = open_file(&path, options).await;
         let (connection, version) = match opened {
-            // A writer died in the middle of a transaction. Reading with the right to write undoes that.
+            // A writer died in the middle of a transaction. Reading with write permission rolls it back.
             Err(RunTableError::Interrupted { .. }) if options.read_only => {
                 let interrupted = |_| RunTableError::Interrupted { path: path.clone() };
                 writable(&path, AccessFlags::W_OK).map_err(interrupted)?;
@@ -174,7 +173,7 @@ impl RunTable {
         })
     }
 
-    /// The version of its format: below [`crate::SCHEMA_VERSION`] only if it was opened for reading.
+    /// Its format version: less than [`crate::SCHEMA_VERSION`] only if it was opened for reading.
     pub fn format_version(&self) -> i64 {
         self.version
     }
@@ -190,7 +189,7 @@ impl RunTable {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Closes the connection; without it, that happens in the background when the table is dropped.
+    /// Closes the connection; otherwise this happens in the background when the table is dropped.
     ///
     /// # Errors
     /// SQLite could not close it.
@@ -199,7 +198,7 @@ impl RunTable {
         closed.map_err(|e| explain(&self.path, self.options, "close the run table", e))
     }
 
-    /// Begins a transaction with the right to write, so that what is read in it still holds when it commits.
+    /// Begins a write transaction, so that what is read in it is still valid when it commits.
     pub(crate) async fn begin<'c>(
         &self,
         connection: &'c mut SqliteConnection,
@@ -211,13 +210,13 @@ impl RunTable {
         connection.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.explain(doing, e))
     }
 
-    /// Makes sure that no earlier transaction hangs on.
+    /// Ensures that no earlier transaction is still open.
     ///
-    /// When a disk is full, SQLite undoes the transaction by itself; the driver's own attempt then fails, and it takes
-    /// the connection for one within a transaction for ever. Only a new connection helps.
+    /// If the disk is full, SQLite rolls the transaction back itself. The driver's own rollback then fails, and it considers the
+    /// connection to be in a transaction forever. Only a new connection helps.
     pub(crate) async fn settle(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         if connection.is_in_transaction() {
-            // An abandoned transaction may be about to be undone: wait for that.
+            // An abandoned transaction may still have to be rolled back: wait for that.
             connection.ping().await?;
         }
         if connection.is_in_transaction() {
@@ -230,7 +229,7 @@ impl RunTable {
         if self.options.read_only { Err(RunTableError::OpenedReadOnly) } else { Ok(()) }
     }
 
-    /// A file that was deleted would take our writes and keep them from everybody.
+    /// Checks that the file was not deleted: nobody else would see our writes.
     fn must_be_in_place(&self) -> Result<(), RunTableError> {
         match fs::metadata(&self.path) {
             Ok(meta) if FileId::from(&meta) == self.file => Ok(()),
@@ -248,7 +247,7 @@ impl RunTable {
 }
 
 fn existing_directory(dir: &Path) -> Result<PathBuf, RunTableError> {
-    // Absolute, so that no name is taken for a `file:` address and a later chdir changes nothing.
+    // Absolute, so that no name is interpreted as a `file:` URI, and a later chdir has no effect.
     let dir = std::path::absolute(dir).map_err(|source| RunTableError::Io {
         doing: "find",
         path: dir.to_owned(),
@@ -293,7 +292,7 @@ fn existing_file(dir: &Path, path: &Path) -> Result<FileId, RunTableError> {
     Ok(FileId::from(&meta))
 }
 
-/// Asked of the kernel with the rights in effect; SQLite itself would quietly fall back to reading.
+/// Checked with the effective permissions; SQLite itself would silently fall back to reading.
 fn accessible(path: &Path, rights: AccessFlags) -> bool {
     faccessat(AT_FDCWD, path, rights, AtFlags::AT_EACCESS).is_ok()
 }
@@ -310,14 +309,14 @@ fn connect_options(path: &Path, options: OpenOptions) -> SqliteConnectOptions {
     if options.read_only {
         connect
     } else {
-        // Extra: the directory is synced too after the journal is gone. With Full, a power cut could bring the
-        // journal back, and it would undo a commit that we have reported.
+        // Extra: the directory is also synced after the journal is deleted. With Full, a power failure could restore the
+        // journal, which would undo a commit that we have reported.
         connect.page_size(PAGE_BYTES).synchronous(SqliteSynchronous::Extra)
     }
 }
 
-/// WAL does not work across hosts, so it is left as soon as nobody else has the table open: SQLite does not wait for that,
-/// and as long as others work in that mode so can we.
+/// WAL does not work across hosts, so this mode is left as soon as nobody else has the table open. SQLite does not wait for
+/// that, and as long as others use this mode, so can we.
 async fn leave_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mode: String = sqlx::query(sql::JOURNAL_MODE).fetch_one(&mut *connection).await?.try_get(0)?;
     if mode != "wal" {
@@ -380,7 +379,7 @@ async fn inspect_tables(connection: &mut SqliteConnection) -> Result<Vec<String>
     sqlx::query(sql::TABLES).fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// The version; 0 where none is said, as in the legacy format.
+/// The version; 0 if there is none, as in the legacy format.
 async fn read_version(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -402,7 +401,7 @@ async fn write_draft(
     db_id: String,
     extra: &[(&str, SettingValue)],
 ) -> Result<(), RunTableError> {
-    // Made by us and not by SQLite, which would leave out the group's right to write.
+    // Created by us, not by SQLite, which would omit the group's write permission.
     let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(draft);
     made.map_err(|source| RunTableError::Io { doing: "create", path: draft.to_owned(), source })?;
     let written = async {
@@ -428,9 +427,9 @@ async fn write_draft(
     written.await.map_err(|e| explain(draft, OpenOptions::default(), "make a run table", e))
 }
 
-/// Gives the draft its name, unless the name is taken.
+/// Gives the draft its final name, unless that exists.
 fn publish(draft: &Path, path: &Path) -> Result<(), RunTableError> {
-    // `rm runs.sqlite` after a crash leaves the journal; SQLite would roll the new table back to the old one's pages.
+    // `rm runs.sqlite` after a crash leaves the journal; SQLite would restore the old table's pages into the new one.
     for suffix in ["-journal", "-wal", "-shm"] {
         let mut left = path.as_os_str().to_owned();
         left.push(suffix);
@@ -447,12 +446,12 @@ fn publish(draft: &Path, path: &Path) -> Result<(), RunTableError> {
     })
 }
 
-/// SQLite's error, by what the caller can do.
+/// Converts SQLite's error, by what the caller can do.
 fn explain(path: &Path, options: OpenOptions, doing: &'static str, error: sqlx::Error) -> RunTableError {
     let path = path.to_owned();
     let sqlx::Error::Database(database) = &error else { return RunTableError::Sql { doing, source: error } };
     let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
-    // The numbers are SQLite's result codes: the low byte is the kind, the rest the detail.
+    // SQLite's result codes: the low byte is the kind, the rest the detail.
     match (code & 0xff, code) {
         (5 | 6, _) => {
             RunTableError::Busy { holders: lock_holders(&path), path, waited: options.busy_timeout }

@@ -1,4 +1,4 @@
-//! Writing although others read: how long a lock of theirs is waited for, and how new readers get in meanwhile.
+//! Writing while others read: how long to wait for their locks, and how to let new readers in meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use sqlx::{AssertSqlSafe, sqlite::SqliteConnection};
 
 use crate::{RunTable, RunTableError};
 
-/// One try to write. While it waits for readers that are there, SQLite lets no new ones in: they wait in turn, most of
-/// them for five seconds (Python's default).
+/// Duration of one try. While it waits for existing readers, SQLite blocks new ones, most of which wait for five seconds
+/// (Python's default).
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// Between two tries readers get in.
+/// Pause between two tries, which lets readers in.
 const PAUSE: Duration = Duration::from_millis(400);
-/// When it is told that something waits: a reader of a moment is nobody's concern.
+/// When to report waiting: short readers are not worth a message.
 const TELL_AFTER: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(600)];
 
-/// What has come of waiting so far.
+/// Progress of waiting.
 pub(crate) struct Patience {
     begun: Instant,
     tell_at: Duration,
@@ -25,12 +25,12 @@ impl Patience {
         Patience { begun: Instant::now(), tell_at: TELL_AFTER[0] }
     }
 
-    /// Before each try.
+    /// Call before each try.
     pub(crate) async fn try_now(&self, table: &RunTable) -> Result<(), RunTableError> {
         if table.options.waits.is_some() { table.set_busy_timeout(ATTEMPT).await } else { Ok(()) }
     }
 
-    /// After it: what it came to, or nothing if it is to be tried again. Nothing of a try that failed stays.
+    /// Call after each try: returns its result, or `None` to try again. A failed try leaves nothing.
     pub(crate) async fn after<T>(
         &mut self,
         table: &RunTable,

@@ -1,4 +1,4 @@
-//! Reading the table, for people (`amore table`) and for plans (which runs there are).
+//! Reading the table, for users (`amore table`) and for plans (which runs exist).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -50,23 +50,23 @@ pub struct RunRow {
     pub proposal: Proposal,
     /// The run.
     pub run: Run,
-    /// When it began (seconds since 1970).
+    /// Start time (seconds since 1970).
     pub start_time: Option<f64>,
-    /// What stands in the place of that, where it is no number.
+    /// The start time's text, if it is not a number.
     pub start_text: Option<String>,
-    /// When it came into the table (seconds since 1970).
+    /// When it was added to the table (seconds since 1970).
     pub added_at: Option<f64>,
-    /// What users wrote about it.
+    /// The users' comment.
     pub comment: Option<String>,
-    /// One for each column; `None` where there is nothing.
+    /// One per column; `None` if empty.
     pub cells: Vec<Option<Cell>>,
 }
 
-/// What stands in a cell.
+/// Content of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Cell {
-    /// A whole number or a truth value.
+    /// An integer or boolean.
     Integer {
         /// The number.
         value: i64,
@@ -88,7 +88,7 @@ pub enum Cell {
         /// Imaginary part.
         im: f64,
     },
-    /// A moment.
+    /// A point in time.
     Timestamp {
         /// Seconds since 1970.
         value: f64,
@@ -127,7 +127,7 @@ impl std::fmt::Display for Cell {
 }
 
 impl RunTable {
-    /// Reads the table, or a part of it, in one pass. Thumbnails and arrays are named, not read.
+    /// Reads the table, or a part of it, in one pass. Thumbnails and arrays are indicated, not read.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -135,7 +135,7 @@ impl RunTable {
         let mut connection = self.connection.lock().await;
         let done = async {
             self.settle(&mut connection).await?;
-            // One transaction, so that rows and columns are of one moment.
+            // One transaction, so that rows and columns are consistent.
             let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
             let data = read_table(&mut transaction, filter, self.version).await?;
             transaction.rollback().await?;
@@ -162,8 +162,8 @@ impl RunTable {
         read.await.map_err(|e| self.explain("read the runs", e))
     }
 
-    /// For each run, the names that a context file has stored values or errors of. What other programs submitted, and what
-    /// users type in, is not among them.
+    /// For each run, the names for which a context file has stored values or errors. Values submitted by other programs or
+    /// entered by users are not included.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -181,7 +181,7 @@ impl RunTable {
         Ok(names)
     }
 
-    /// The cells of one run, by name; the comment included, cells without content left out.
+    /// The cells of one run, by name, including the comment; without empty cells.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -238,7 +238,7 @@ async fn read_table(
         data.rows.push(RunRow { proposal, run, start_time, start_text, added_at, comment: None, cells });
     }
     let values = read_values(connection, filter, version).await?;
-    // Other programs, and people, write values without telling of the run.
+    // Other programs and users write values without adding the run.
     for value in &values {
         let (proposal, run) = value.run;
         if filter.admits(proposal, run) && !row_of.contains_key(&value.run) {
@@ -288,7 +288,7 @@ impl TableFilter {
     }
 }
 
-/// The values, ordered by run and name; of several versions the last comes last.
+/// The values, ordered by run, name and version.
 async fn read_values(
     connection: &mut SqliteConnection,
     filter: &TableFilter,
@@ -304,7 +304,7 @@ async fn read_values(
     if filter.variables.is_some() {
         conditions.push("name IN (SELECT value FROM json_each(?3))");
     }
-    // Four columns and not eight: most of the time goes into handing values over, one by one.
+    // Four columns instead of eight: most of the time is spent on passing values, one by one.
     let text = format!(
         "-- read::read_values\nSELECT (proposal << 32) + run, name, \
          CASE WHEN typeof(value) = 'blob' AND coalesce(summary_type, '') <> 'complex' THEN NULL ELSE value END, \
@@ -327,14 +327,14 @@ async fn read_values(
         let (Stored::Int(run), Some(name)) = (Stored::get(row, 0)?, Stored::get(row, 1)?.text()) else {
             continue;
         };
-        // Two numbers of 32 bits; whatever else may stand there is not a run.
+        // Two 32-bit numbers; anything else is not a run.
         let (Ok(proposal), run) = (u32::try_from(run >> 32), run as u32) else { continue };
         values.push(Value { run: (Proposal(proposal), Run(run)), name, cell: cell(row)? });
     }
     Ok(values)
 }
 
-/// What a row of [`read_values`] shows: a value, or what there is to say about one that was not read.
+/// The cell for a row of [`read_values`]: a value, or the kind of a value that was not read.
 fn cell(row: &SqliteRow) -> Result<Option<Cell>, sqlx::Error> {
     let about = Stored::get(row, 3)?.text();
     let about = about.as_deref();
@@ -368,7 +368,7 @@ fn error(attributes: &str) -> Option<Cell> {
     Some(Cell::Error { message: text("error")?, class: text("error_cls").unwrap_or_default() })
 }
 
-/// Proposal and run; `None` for rows of others that hold something else there.
+/// Proposal and run; `None` for rows of other programs with other content.
 fn ids(row: &SqliteRow) -> Result<Option<(Proposal, Run)>, sqlx::Error> {
     let number = |index| {
         Ok::<_, sqlx::Error>(match Stored::get(row, index)? {

@@ -4,14 +4,14 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{RunTable, RunTableError, SettingValue, sql, value::Stored};
 
-/// A setting that means something to us or to DAMNIT.
+/// A setting used by Amore or DAMNIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownSetting {
     /// Its name.
     pub key: &'static str,
     /// One line for users.
     pub help: &'static str,
-    /// Kept by the program: users do not change it.
+    /// Maintained by the program: users do not change it.
     pub kept: bool,
 }
 
@@ -19,7 +19,7 @@ const fn known(key: &'static str, help: &'static str) -> KnownSetting {
     KnownSetting { key, help, kept: false }
 }
 
-/// All settings that mean something, in the order in which they are explained.
+/// All known settings, in the order of the help text.
 pub const KNOWN_SETTINGS: &[KnownSetting] = &[
     known("proposal", "proposal number of this database"),
     known("context_python", "Python that executes the context file (3.9 or later, with extra_data)"),
@@ -45,16 +45,16 @@ pub const KNOWN_SETTINGS: &[KnownSetting] = &[
     KnownSetting { key: "data_format_version", help: "format version of runs.sqlite", kept: true },
 ];
 
-/// A key that means nothing to us.
+/// An unknown key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSetting {
     /// The key.
     pub key: String,
-    /// A known key that it resembles, if one does.
+    /// A similar known key, if any.
     pub nearest: Option<&'static str>,
 }
 
-/// Of some keys those that are not known, with the nearest known one.
+/// The unknown ones of these keys, each with the closest known one.
 pub fn unknown_settings<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<UnknownSetting> {
     keys.into_iter()
         .filter(|key| KNOWN_SETTINGS.iter().all(|known| known.key != *key))
@@ -105,20 +105,20 @@ impl RunTable {
         Ok(settings)
     }
 
-    /// Sets a setting. Users may do this at any time: it needs no ownership.
+    /// Sets a setting. Users may do this at any time; it requires no ownership.
     ///
     /// # Errors
-    /// The setting is kept by the program, or the table cannot be written.
+    /// The setting is maintained by the program, or the table cannot be written.
     pub async fn set_setting(&self, key: &str, value: &SettingValue) -> Result<(), RunTableError> {
         self.may_change(key)?;
         let mut connection = self.connection.lock().await;
         set(&mut connection, key, value).await.map_err(|e| self.explain("change a setting", e))
     }
 
-    /// Removes a setting; says whether it was set.
+    /// Removes a setting; returns whether it was set.
     ///
     /// # Errors
-    /// The setting is kept by the program, or the table cannot be written.
+    /// The setting is maintained by the program, or the table cannot be written.
     pub async fn delete_setting(&self, key: &str) -> Result<bool, RunTableError> {
         self.may_change(key)?;
         let mut connection = self.connection.lock().await;

@@ -1,5 +1,5 @@
-//! The statements, each opening with the name of the function that sends it (SQLite's traces show it).
-//! What depends on names of variables (the views) is put together in `views.rs`; multi-row inserts in `store.rs`.
+//! The SQL statements. Each starts with the name of the function that sends it, for SQLite's traces. Statements that depend on
+//! variable names (the views) are in `views.rs`, multi-row inserts in `store.rs`.
 
 pub(crate) const TABLES: &str = "-- open::inspect
 SELECT name FROM sqlite_master WHERE type = 'table'";
@@ -97,7 +97,7 @@ WHERE type IS NULL
   AND name NOT IN (SELECT DISTINCT name FROM run_variables WHERE name IN (SELECT value FROM json_each(?1)))
 RETURNING name";
 
-/// Runs with values, whether `run_info` names them or not; one step in the index for each run, however many values.
+/// Runs with values, whether or not `run_info` has them; one index step per run, however many values.
 pub(crate) const RUNS_WITH_VALUES: &str = "-- read::runs
 WITH RECURSIVE found (proposal, run) AS (
     SELECT * FROM (SELECT proposal, run FROM run_variables ORDER BY proposal, run LIMIT 1)

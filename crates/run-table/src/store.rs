@@ -1,4 +1,4 @@
-//! Putting results into the table: one transaction for any number of runs.
+//! Storing results in the table: one transaction for any number of runs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,57 +15,57 @@ use crate::{
     views,
 };
 
-/// Users write comments by this name; no result may have it.
+/// The name of users' comments; results must not use it.
 pub(crate) const COMMENT: &str = "comment";
 
-/// Rows of one INSERT: 11 parameters each, far below SQLite's 32766.
+/// Rows per INSERT: 11 parameters each, far below SQLite's limit of 32766.
 const ROWS_AT_ONCE: usize = 100;
 
-/// What is new about one run.
+/// Update of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunUpdate {
     /// The proposal.
     pub proposal: Proposal,
-    /// The run; its row is made if it is not there.
+    /// The run; its row is created if necessary.
     pub run: Run,
-    /// When the run began (seconds since 1970), if known; an earlier value is kept otherwise.
+    /// Start time of the run (seconds since 1970), if known; otherwise an earlier value is kept.
     pub start_time: Option<f64>,
-    /// Is that the start of a mock run? It does not replace a time that is there.
+    /// Whether this is the start time of a mock run, which does not replace an existing one.
     pub mock_start: bool,
-    /// Of a name that comes twice, the last counts.
+    /// If a name occurs twice, the last one counts.
     pub values: Vec<CellUpdate>,
 }
 
-/// What is new about one variable of a run.
+/// Update of one variable of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellUpdate {
     /// The variable.
     pub name: String,
-    /// What it is now.
+    /// Its new content.
     pub kind: CellKind,
 }
 
-/// What a cell becomes.
+/// New content of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CellKind {
-    /// Writes a value. On an error nothing of the value remains.
+    /// A value.
     Value(CellValue),
-    /// An error, shown in the value's place.
+    /// An error, shown in place of the value.
     Error {
         /// Exception class.
         class: String,
         /// Message.
         message: String,
-        /// What made it: the context file.
+        /// Its origin: the context file.
         provenance: String,
         /// When (seconds since 1970).
         timestamp: f64,
     },
-    /// Nothing: the row goes.
+    /// Nothing: the row is removed.
     Remove,
 }
 
-/// A value and what is stored beside it.
+/// A value with its metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellValue {
     /// The summary.
@@ -74,30 +74,30 @@ pub struct CellValue {
     pub max_diff: Option<f64>,
     /// `trendline`, `numpy`, `complex`, `timestamp`, or none.
     pub summary_type: Option<String>,
-    /// Name of the function that reduced the data; stored as empty text where there is none.
+    /// Name of the function that reduced the data; stored as empty text if there is none.
     pub summary_method: Option<String>,
     /// JSON object with units, bold, background; none rather than an empty one.
     pub attributes: Option<String>,
-    /// What made it: the context file.
+    /// Its origin: the context file.
     pub provenance: String,
     /// When (seconds since 1970).
     pub timestamp: f64,
 }
 
-/// What [`RunTable::store`] did.
+/// Result of [`RunTable::store`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stored {
     /// Results that were not stored; all others were.
     pub refused: Vec<Refused>,
-    /// Set when the views were made anew and cannot show all variables.
+    /// Set if the views were recreated and cannot show all variables.
     pub truncated: Option<ViewTruncated>,
 }
 
-/// A result that may not be stored.
+/// A refused result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum Refused {
-    /// Users edit a variable of this name by hand.
+    /// Users edit a variable of this name.
     UserEditable {
         /// The name.
         name: String,
@@ -120,19 +120,19 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// One row of `run_variables` to be.
+/// A new row of `run_variables`.
 struct NewRow<'a> {
     run: &'a RunUpdate,
     cell: &'a CellUpdate,
 }
 
 impl RunTable {
-    /// Stores results of any number of runs: all of them, or (on an error) none.
+    /// Stores results of any number of runs: all of them, or none if there is an error.
     ///
     /// Comments and user-editable variables are never touched: results under their names are refused and listed.
     ///
     /// # Errors
-    /// [`RunTableError::Deposed`] if the writer is not the owner any more; the table cannot be written.
+    /// [`RunTableError::Deposed`] if the writer is no longer the owner; the table cannot be written.
     pub async fn store(
         &self,
         mine: &Ownership,
@@ -183,7 +183,7 @@ impl RunTable {
     }
 }
 
-/// Names that users edit, the comment included.
+/// Names that users edit, including the comment.
 pub(crate) async fn user_variables(
     connection: &mut SqliteConnection,
 ) -> Result<HashSet<String>, sqlx::Error> {
@@ -196,8 +196,7 @@ pub(crate) async fn user_variables(
 /// The names of one run that lose their rows.
 type Removed<'a> = (&'a RunUpdate, Vec<&'a str>);
 
-/// Parts a batch into rows to write, rows to remove and what is refused; of several updates of a cell the last
-/// counts.
+/// Splits a batch into rows to write, rows to remove, and refused results; of several updates of a cell the last one counts.
 fn sort_out<'a>(
     batch: &'a [RunUpdate],
     by_hand: &HashSet<String>,
@@ -217,7 +216,7 @@ fn sort_out<'a>(
             }
             let name = || cell.name.clone();
             if by_hand.contains(&cell.name) {
-                // Removing it asks for nothing that users would miss: their value stays.
+                // Removal is not refused: the users' value stays.
                 if cell.kind != CellKind::Remove {
                     refused.push(Refused::UserEditable { name: name() });
                 }
@@ -262,7 +261,7 @@ async fn remove(
         .map(drop)
 }
 
-/// One INSERT of many rows. Error rows are DAMNIT's: everything empty but provenance, time and attributes.
+/// One INSERT of many rows. Error rows are as in DAMNIT: everything is empty except provenance, time and attributes.
 async fn insert(connection: &mut SqliteConnection, rows: &[NewRow<'_>]) -> Result<(), sqlx::Error> {
     const COLUMNS: &str = "proposal, run, name, version, value, timestamp, max_diff, provenance, summary_type, \
                            summary_method, attributes";

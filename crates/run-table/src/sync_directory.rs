@@ -1,4 +1,4 @@
-//! Making names durable.
+//! Makes directory entries durable.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Values as SQLite keeps them.
+//! Values as stored in SQLite.
 
 use serde::{Deserialize, Serialize};
 use sqlx::{
@@ -11,7 +11,7 @@ use sqlx::{
 /// SQLite has no NaN: a `Real(NaN)` is stored as NULL, as DAMNIT does, and read back as NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SqlValue {
-    /// A whole number or a truth value.
+    /// An integer or boolean.
     Int(i64),
     /// A floating-point number.
     Real(f64),
@@ -25,9 +25,9 @@ pub enum SqlValue {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SettingValue {
-    /// Set, but to nothing.
+    /// NULL.
     Null,
-    /// A whole number.
+    /// An integer.
     Integer(i64),
     /// A floating-point number.
     Real(f64),
@@ -58,7 +58,7 @@ impl From<i64> for SettingValue {
     }
 }
 
-/// Any value SQLite may hold, read with the type that it has (and not the one its column declares).
+/// Any SQLite value, read with its actual type (not the declared type of its column).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Stored {
     Null,

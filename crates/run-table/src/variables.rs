@@ -1,4 +1,4 @@
-//! What the variables are: titles, descriptions, tags, as the context file declares them.
+//! The variables' titles, descriptions and tags, as declared in the context file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,29 +20,28 @@ pub struct VariableRow {
     pub title: String,
     /// Its description.
     pub description: Option<String>,
-    /// Its tags; their order is not kept.
+    /// Its tags, unordered.
     pub tags: Vec<String>,
 }
 
-/// What [`RunTable::update_variables`] did.
+/// Result of [`RunTable::update_variables`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VariableChanges {
-    /// Names that were not there.
+    /// New names.
     pub added: Vec<String>,
-    /// Names with another title, description or tags than before.
+    /// Names whose title, description or tags have changed.
     pub changed: Vec<String>,
-    /// Names that users edit by hand, and names that cannot be.
+    /// Refused names: those that users edit, and invalid ones.
     pub refused: Vec<Refused>,
-    /// Set when the views were made anew and cannot show all variables.
+    /// Set if the views were recreated and cannot show all variables.
     pub truncated: Option<ViewTruncated>,
 }
 
 impl RunTable {
-    /// Writes what the context file's variables are. Variables that it does not name stay as they are
-    /// (see [`RunTable::drop_variables`]).
+    /// Writes the context file's variables. Other variables are not changed (see [`RunTable::drop_variables`]).
     ///
     /// # Errors
-    /// [`RunTableError::Deposed`] if the writer is not the owner any more; the table cannot be written.
+    /// [`RunTableError::Deposed`] if the writer is no longer the owner; the table cannot be written.
     pub async fn update_variables(
         &self,
         mine: &Ownership,
@@ -76,7 +75,7 @@ impl RunTable {
                 .map(|row| (row.name.clone(), row))
                 .collect();
             let mut changes = VariableChanges::default();
-            // Of a name that comes twice, the last counts.
+            // If a name occurs twice, the last one counts.
             let wanted: BTreeMap<&str, usize> =
                 variables.iter().enumerate().map(|(i, row)| (row.name.as_str(), i)).collect();
             let (mut rows, mut tagged, mut untagged) = (Vec::new(), Vec::new(), Vec::new());
@@ -110,7 +109,7 @@ impl RunTable {
                 tagged.extend(new_tags.difference(&old_tags).map(|tag| json!([row.name, tag])));
                 untagged.extend(old_tags.difference(&new_tags).map(|tag| json!([row.name, tag])));
             }
-            // Tags are added before others are removed, so that the trigger drops no tag that is still wanted.
+            // Tags are added before others are removed, so that the trigger does not delete a tag that is still used.
             for (statement, items) in [
                 (sql::UPSERT_VARIABLES, &rows),
                 (sql::INSERT_TAGS, &tagged),
@@ -132,7 +131,7 @@ impl RunTable {
         Ok(changes)
     }
 
-    /// The computed variables that the table knows, in the order of their first declaration, with tags.
+    /// The table's computed variables, in the order of their first declaration, with tags.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -142,7 +141,7 @@ impl RunTable {
         rows.map_err(|e| self.explain("read the variables", e))
     }
 
-    /// Takes over the definitions of another table's user-editable variables (not their values) that are not here yet.
+    /// Copies the definitions (not the values) of another table's user-editable variables that do not exist here yet.
     ///
     /// # Errors
     /// One of the tables cannot be read or written.
@@ -164,10 +163,10 @@ impl RunTable {
         Ok(())
     }
 
-    /// Of these computed variables, forgets those that no run has a value or an error of. Returns their names.
+    /// Deletes those of these computed variables that have neither a value nor an error in any run. Returns their names.
     ///
     /// # Errors
-    /// [`RunTableError::Deposed`] if the writer is not the owner any more; the table cannot be written.
+    /// [`RunTableError::Deposed`] if the writer is no longer the owner; the table cannot be written.
     pub async fn drop_variables(
         &self,
         mine: &Ownership,

@@ -1,7 +1,7 @@
-//! The views `runs` and `max_diffs`: one column per variable, for people and programs with a SQLite browser.
+//! The views `runs` and `max_diffs`: one column per variable, for SQLite browsers and other programs.
 //!
-//! They are made anew only when a variable appears that they do not show. What they show is read from themselves,
-//! so that storing results costs the same however many runs there are.
+//! They are recreated only if a variable appears that they do not show. Their columns are read from the views themselves, so
+//! that the cost of storing results does not depend on the number of runs.
 
 use std::collections::HashSet;
 
@@ -10,18 +10,18 @@ use sqlx::{AssertSqlSafe, Row, sqlite::SqliteConnection};
 
 use crate::sql;
 
-/// How many variables the views show at most: SQLite ends at 2000 columns, and four are the run's own.
+/// Maximum number of variables in the views: SQLite supports 2000 columns, four of which belong to the run.
 pub const VIEW_COLUMNS: usize = 1900;
 
-/// Stands in our views. Others group by run alone, which mixes proposals up.
+/// Marks our views. DAMNIT's group by run alone, which mixes proposals.
 const MARK: &str = "/* one column per variable, one row per proposal and run */";
 
-/// There are more variables than a view can have columns.
+/// There are more variables than columns in a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewTruncated {
-    /// So many are columns of the views `runs` and `max_diffs`.
+    /// Number of variables in the views `runs` and `max_diffs`.
     pub shown: usize,
-    /// Of so many. All are in the table `run_variables`.
+    /// Number of all variables; all are in the table `run_variables`.
     pub of: usize,
 }
 
@@ -36,23 +36,23 @@ impl std::fmt::Display for ViewTruncated {
     }
 }
 
-/// Names that need no new view, as of one state of the schema.
+/// Names that require no new view, for one state of the schema.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownViews {
-    /// SQLite's counter of schema changes, by whomever.
+    /// SQLite's counter of schema changes.
     schema: i64,
     names: HashSet<String>,
 }
 
-/// What [`ensure`] did.
+/// Result of [`ensure`].
 pub(crate) struct Ensured {
-    /// Remember after the commit.
+    /// To be remembered after the commit.
     pub(crate) known: KnownViews,
-    /// Say this to the user.
+    /// To be reported to the user.
     pub(crate) truncated: Option<ViewTruncated>,
 }
 
-/// Sees to it, within the caller's transaction, that the views have the columns that they can have.
+/// Ensures, within the caller's transaction, that the views have all possible columns.
 pub(crate) async fn ensure(
     connection: &mut SqliteConnection,
     known: Option<KnownViews>,
@@ -90,7 +90,7 @@ async fn load(connection: &mut SqliteConnection) -> Result<Option<HashSet<String
     columns.iter().skip(4).map(|row| row.try_get(0)).collect::<Result<_, _>>().map(Some)
 }
 
-/// Makes both views anew if they differ from what they should be. Returns all names of variables.
+/// Recreates both views if they are outdated. Returns all variable names.
 pub(crate) async fn rebuild(
     connection: &mut SqliteConnection,
 ) -> Result<(Vec<String>, Option<ViewTruncated>), sqlx::Error> {
@@ -115,14 +115,14 @@ pub(crate) async fn rebuild(
     Ok((names, truncated))
 }
 
-/// Variables in the order of their declaration, then names that only have values, by name.
+/// Variables in the order of their declaration, then names that only have values, sorted.
 async fn all_names(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
     let mut names: Vec<String> = Vec::new();
     let mut seen = HashSet::new();
     for query in [sql::DECLARED_NAMES, sql::STORED_NAMES] {
         for row in sqlx::query(query).fetch_all(&mut *connection).await? {
             let name: String = row.try_get(0)?;
-            // SQL text ends at a NUL. We store no such name, but others may.
+            // SQL text ends at a NUL. We store no such name, but other programs may.
             if !name.contains('\0') && seen.insert(name.clone()) {
                 names.push(name);
             }
