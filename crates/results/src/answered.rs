@@ -1,4 +1,4 @@
-//! What a plan has got already: so that a task which begins again goes on at the first variable without a result.
+//! Results that a plan already has, so that a restarted task continues at the first variable without a result.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use crate::{
     value::StoredOutcome,
 };
 
-/// A result that stands.
+/// A stored result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The file that holds it. A fragment may be collected meanwhile: then the run's file has it.
+    /// The file that contains it. A fragment may be collected in the meantime; then the run file has it.
     pub path: PathBuf,
     /// How the variable ended.
     pub outcome: StoredOutcome,
@@ -28,17 +28,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Does it stand in a fragment, which somebody still has to collect?
+    /// Whether it is in a fragment that still has to be collected.
     pub fn is_in_fragment(&self) -> bool {
         self.path.file_name().and_then(|name| name.to_str()).and_then(names::parse_fragment).is_some()
     }
 }
 
-/// The results of one run that the plan with this stamp, or a later one, has stored: in the run's file, and in
-/// fragments that are not collected yet.
+/// The results of one run stored by the plan with this stamp, or a later one: in the run file, and in fragments that are not
+/// collected yet.
 ///
 /// # Errors
-/// A file that cannot be read. One that is not there, or goes away meanwhile, is none.
+/// A file cannot be read. A file that does not exist, or disappears meanwhile, is not an error.
 pub fn answered(
     extracted_data: &Path,
     proposal: Proposal,
@@ -46,7 +46,7 @@ pub fn answered(
     stamp: PlanStamp,
 ) -> Result<BTreeMap<String, Answer>, ResultsError> {
     let mut answers = BTreeMap::new();
-    // Fragments first: what is collected while we look stands in the run's file when we come to it.
+    // Fragments first: those collected in the meantime are in the run file when it is read.
     let mut paths: Vec<PathBuf> = match fs::read_dir(extracted_data) {
         Ok(entries) => entries
             .flatten()

@@ -1,5 +1,5 @@
-//! Cutting an array into chunks that are contiguous in its C-order stream, and packing them as HDF5's shuffle and
-//! deflate filters would.
+//! Splits an array into chunks that are contiguous in its C-order stream, and compresses them like HDF5's shuffle and
+//! deflate filters.
 
 use std::cell::RefCell;
 
@@ -7,17 +7,17 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use crate::h5::ChunkFilters;
 
-/// Bytes of a chunk: what HDF5's chunk cache holds by default.
+/// Target size of a chunk: the default size of HDF5's chunk cache.
 pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
 
-/// How an array is cut. Each chunk takes the next bytes of the stream; those at the end of an axis may be filled up
+/// How an array is split into chunks. Each chunk takes the next bytes of the stream; chunks at the end of an axis may be padded
 /// with zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChunkPlan {
     shape: Vec<u64>,
     chunk: Vec<u64>,
     item_size: usize,
-    /// The axis that is cut; those before it have chunk length 1, those after it are whole.
+    /// The axis that is split; the axes before it have chunk length 1, those after it are complete.
     axis: usize,
     /// Bytes of one step along that axis.
     step_bytes: u64,

@@ -46,7 +46,7 @@ fn collect(parent: &Node, name: &str, path: &str, found: &mut Vec<Located>) -> H
     Ok(())
 }
 
-/// How a dataset goes from one file to another: its place in the group it is in, and the group it goes to.
+/// Copies a dataset from a group to another group.
 pub(crate) type CopyDataset<'a> = dyn FnMut(&Node, &str, &Node, bool) -> H5Result<()> + 'a;
 
 /// Copies variables into one new file.
@@ -125,7 +125,7 @@ fn copy_dataset(from: &Node, name: &str, to: &Node, attributes: bool) -> H5Resul
     Ok(())
 }
 
-/// Would the loss of this dataset's array file show as a plausible value?
+/// Whether the loss of this dataset's array file would read as a plausible value.
 pub(crate) fn hides_loss(node: &Node) -> H5Result<bool> {
     if node.kind() != Kind::Dataset || node.virtual_sources()?.len() != 1 {
         return Ok(false);
@@ -134,7 +134,7 @@ pub(crate) fn hides_loss(node: &Node) -> H5Result<bool> {
     Ok(dtype.and_then(|dtype| dtype.missing()) != Some(node.fill_value()?))
 }
 
-/// Is this the group of a plain value, with nothing in it that the library's copy would break?
+/// Whether this is the group of a plain value without objects that the library's copy would break.
 fn is_plain(group: &Node) -> H5Result<bool> {
     Ok(group.names()? == ["data"] && {
         let data = group.open("data")?;

@@ -1,4 +1,4 @@
-//! Element types: numpy's, as far as HDF5 has them.
+//! Element types: those of numpy that HDF5 supports.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -12,42 +12,42 @@ pub enum Dtype {
     Int {
         /// Bytes of one.
         bytes: usize,
-        /// Two's complement?
+        /// Whether it is signed (two's complement).
         signed: bool,
-        /// Most significant byte first?
+        /// Whether it is big-endian.
         big_endian: bool,
     },
     /// IEEE 754 numbers of 2, 4 or 8 bytes; of 16 bytes: this machine's long double.
     Float {
         /// Bytes of one.
         bytes: usize,
-        /// Most significant byte first?
+        /// Whether it is big-endian.
         big_endian: bool,
     },
     /// Pairs of real and imaginary part, together 8, 16 or 32 bytes.
     Complex {
         /// Bytes of a pair.
         bytes: usize,
-        /// Most significant byte first?
+        /// Whether it is big-endian.
         big_endian: bool,
     },
     /// One byte, 0 or 1.
     Bool,
-    /// Bytes of a fixed length, filled up with NUL.
+    /// Bytes of a fixed length, padded with NUL.
     Bytes {
         /// The length, at least 1.
         length: usize,
     },
-    /// Text of any length (UTF-8).
+    /// Variable-length text (UTF-8).
     Text,
     /// Several fields.
     Record(Arc<Record>),
 }
 
-/// What an element of a structured array consists of.
+/// Layout of an element of a structured array.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
-    /// Bytes of one element, what lies between the fields included.
+    /// Size of one element in bytes, including padding.
     pub size: usize,
     /// Its fields, in numpy's order. They do not overlap.
     pub fields: Vec<Field>,
@@ -58,7 +58,7 @@ pub struct Record {
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// Where it begins.
+    /// Its offset.
     pub offset: usize,
     /// Its type; not text.
     pub dtype: Dtype,
@@ -67,7 +67,7 @@ pub struct Field {
 }
 
 impl Record {
-    /// What is wrong with it, if anything is.
+    /// What is wrong with it, if anything.
     fn check(&self) -> Result<(), &'static str> {
         let mut places = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
@@ -123,13 +123,13 @@ impl Dtype {
         }
     }
 
-    /// Is there an element that nobody takes for a result?
+    /// Whether there is an element that is recognizable as missing.
     pub fn can_be_missing(&self) -> bool {
         self.missing().is_some()
     }
 
-    /// The element that stands for a value that is not there: NaN, the type's extreme, bytes that are no text. None for
-    /// truth values, of which each is plausible.
+    /// The element that marks a missing value: NaN, the type's extreme value, bytes that are not text. None for booleans, because
+    /// both values are plausible.
     pub(crate) fn missing(&self) -> Option<Vec<u8>> {
         // Little-endian first.
         let in_order = |mut bytes: Vec<u8>, big_endian: bool| {
@@ -140,7 +140,7 @@ impl Dtype {
         };
         match *self {
             Dtype::Int { bytes, signed, big_endian } => {
-                // The least of the signed, the greatest of the others.
+                // The smallest signed, the largest unsigned value.
                 let mut extreme = vec![if signed { 0 } else { 0xff }; bytes];
                 if signed {
                     extreme[bytes - 1] = 0x80;
@@ -166,7 +166,7 @@ impl Dtype {
         }
     }
 
-    /// What a reader sees of an array of this type whose file is missing.
+    /// What a reader sees if the file of such an array is missing.
     pub(crate) fn missing_in_words(&self) -> &'static str {
         match self {
             Dtype::Float { .. } | Dtype::Complex { .. } => "NaN",
@@ -210,7 +210,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// A numpy type that has no place in a run file.
+/// A numpy type that cannot be stored in a run file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("arrays of type {dtype:?} cannot be stored: {why}")]
 pub struct DtypeError {

@@ -1,4 +1,4 @@
-//! What can go wrong with files of results, by what the caller can do about it.
+//! Errors with files of results, by what the caller can do about them.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use crate::{
     names::NameError,
 };
 
-/// Something went wrong with a file of results. No half-written file is left behind.
+/// An error with a file of results. No partly written file remains.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// The disk is full or the quota is used up: free some space, then try again.
@@ -20,12 +20,12 @@ pub enum ResultsError {
         /// The file that was being written.
         path: PathBuf,
     },
-    /// The operating system refused.
+    /// An error of the operating system.
     #[error("{action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
@@ -35,7 +35,7 @@ pub enum ResultsError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What the library says.
+        /// The library's message.
         reason: String,
     },
     /// The library failed while writing.
@@ -43,7 +43,7 @@ pub enum ResultsError {
     Write {
         /// The file that was being written.
         path: PathBuf,
-        /// What the library says.
+        /// The library's message.
         reason: String,
     },
     /// A name that cannot be stored.
@@ -52,7 +52,7 @@ pub enum ResultsError {
     /// A type that cannot be stored.
     #[error(transparent)]
     Dtype(#[from] DtypeError),
-    /// A value that does not fit together.
+    /// An inconsistent value.
     #[error("{variable}: {reason}")]
     BadValue {
         /// The variable.
@@ -60,8 +60,8 @@ pub enum ResultsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An array lies in a file of its own, and that file is not there (or not there yet, on a network file
-    /// system): reading the array would give what is no value.
+    /// The separate file of an array does not exist (or is not visible yet, on a network file system): reading the array
+    /// would return fill values.
     #[error("{file} needs the array file {source_file} for {dataset}, which is missing or unreadable")]
     MissingSource {
         /// The file that refers to it.
@@ -93,7 +93,7 @@ impl<T> InFile<T> for H5Result<T> {
     }
 }
 
-/// What a failure of the library means for the file that was being written.
+/// Converts a failure of the library while writing a file.
 pub(crate) fn write_error(error: H5Error, path: &Path) -> ResultsError {
     if error.is_no_space() {
         ResultsError::NoSpace { path: path.to_owned() }

@@ -1,4 +1,4 @@
-//! One self-contained file out of a run file and its array files.
+//! Writes one self-contained file from a run file and its array files.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Fragments: files with one or more results of one run, written by a worker and put into the run's file later.
+//! Fragments: files with one or more results of one run, written by a worker and merged into the run file later.
 
 use std::{
     collections::HashSet,
@@ -20,11 +20,11 @@ use crate::{
     value::{ArrayData, Attr, Content, Layout, Object, Provenance, StoredOutcome, SummaryAttrs, Value},
 };
 
-/// Writes one fragment. Nothing of it can be seen before [`FragmentWriter::finish`]; dropped before that, it leaves
-/// nothing behind.
+/// Writes one fragment. It is not visible before [`FragmentWriter::finish`]; if it is dropped before that, it leaves nothing
+/// behind.
 ///
-/// A result that cannot be stored is an error of that variable alone: what was written before it stays in the
-/// fragment, and the writer can go on (unless the disk is full).
+/// If a result cannot be stored, only that variable gets an error: earlier results stay in the fragment, and the writer can
+/// continue (unless the disk is full).
 #[derive(Debug)]
 pub struct FragmentWriter {
     output: Output,
@@ -37,10 +37,10 @@ const FLOAT64: Dtype = Dtype::Float { bytes: 8, big_endian: false };
 
 impl FragmentWriter {
     /// Begins a fragment in `extracted_data`, which must exist. `context_name` is the root attribute `provenance`
-    /// that the peer's readers know: the context file's name.
+    /// that DAMNIT's readers know: the context file's name.
     ///
     /// # Errors
-    /// The library has no memory.
+    /// The library is out of memory.
     pub fn create(
         extracted_data: &Path,
         proposal: Proposal,
@@ -57,7 +57,7 @@ impl FragmentWriter {
         })
     }
 
-    /// Has nothing been stored yet (beside the start time)?
+    /// Whether nothing has been stored yet (except for the start time).
     pub fn is_empty(&self) -> bool {
         self.stored.is_empty()
     }
@@ -80,10 +80,10 @@ impl FragmentWriter {
         })
     }
 
-    /// Stores a value. Stored twice, the second one counts.
+    /// Stores a value. If stored twice, the second one counts.
     ///
     /// # Errors
-    /// A name that cannot be a place in a file; content that does not fill its shape; a full disk.
+    /// An invalid name; content that does not match its shape; a full disk.
     pub fn value(
         &mut self,
         name: &str,
@@ -111,7 +111,7 @@ impl FragmentWriter {
     /// Stores that a variable returned nothing: an older value will be removed.
     ///
     /// # Errors
-    /// A name that cannot be a place in a file; a full disk.
+    /// An invalid name; a full disk.
     pub fn nothing(&mut self, name: &str, provenance: &Provenance) -> Result<(), ResultsError> {
         check_name(name)?;
         self.store(name, StoredOutcome::Nothing, provenance, |_, _| Ok(()))
@@ -121,7 +121,7 @@ impl FragmentWriter {
     /// ("Skip"): DAMNIT goes by the name.
     ///
     /// # Errors
-    /// A name that cannot be a place in a file; a full disk.
+    /// An invalid name; a full disk.
     pub fn error(
         &mut self,
         name: &str,
@@ -166,16 +166,16 @@ impl FragmentWriter {
     /// Stores that the context file no longer has a variable: what is stored of it will be removed.
     ///
     /// # Errors
-    /// A name that cannot be a place in a file; a full disk.
+    /// An invalid name; a full disk.
     pub fn forget(&mut self, name: &str, provenance: &Provenance) -> Result<(), ResultsError> {
         check_name(name)?;
         self.store(name, StoredOutcome::Removed, provenance, |_, _| Ok(()))
     }
 
-    /// Makes the fragment durable and gives it its name, `p1234_r42.<8 hex>.ready.h5`. Returns its path.
+    /// Makes the fragment durable and renames it to `p1234_r42.<8 hex>.ready.h5`. Returns its path.
     ///
     /// # Errors
-    /// A full disk, or what else the file system says; nothing is left behind then.
+    /// A full disk, or another error of the file system; nothing is left behind.
     pub fn finish(self) -> Result<PathBuf, ResultsError> {
         let path = self.extracted_data.join(format!("{}{READY}", self.output.token()));
         self.output.seal()?.rename_to(&path)?;
@@ -224,7 +224,7 @@ impl FragmentWriter {
     }
 }
 
-/// What every file of results has from the start.
+/// Writes the initial content of every file of results.
 pub(crate) fn begin(root: &Node, context_name: &str) -> H5Result<()> {
     root.set_text("provenance", context_name)?;
     for group in SIDE_GROUPS {
@@ -233,7 +233,7 @@ pub(crate) fn begin(root: &Node, context_name: &str) -> H5Result<()> {
     Ok(())
 }
 
-/// Removes all that a file being written holds of a variable.
+/// Removes everything about a variable from a file that is being written.
 pub(crate) fn remove_variable(root: &Node, name: &str) -> H5Result<()> {
     if root.has(name)? {
         root.remove(name)?;

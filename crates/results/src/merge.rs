@@ -52,7 +52,7 @@ pub struct MergeReport {
     pub without_row: Vec<String>,
     /// The run's first train, if a fragment says so.
     pub start_time: Option<f64>,
-    /// Is that the start of a mock run?
+    /// Whether this is the start time of a mock run.
     pub mock_start: bool,
     /// The run's file has fewer readers than it would have, because this array has.
     pub fewer_readers: Option<FewerReaders>,

@@ -1,5 +1,5 @@
-//! A file in the making: in memory while it is small, then on disk under a name that readers pass over; in the end
-//! synced, renamed to its proper name, and its directory synced. Dropped before that, it leaves nothing behind.
+//! A file being written: in memory while it is small, then on disk under a name that readers ignore; finally synced,
+//! renamed to its final name, and its directory synced. If dropped before that, it leaves nothing behind.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     sync_directory::sync_directory,
 };
 
-/// Files up to this size are put together in memory and written in one go.
+/// Files up to this size are assembled in memory and written at once.
 const IN_MEMORY: u64 = 32 << 20;
 
 #[derive(Debug)]
@@ -48,12 +48,12 @@ impl Output {
         Ok(output)
     }
 
-    /// Where messages say it is.
+    /// Path for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name without its ending, `p1234_r42.00aabbcc`.
+    /// The name without its extension, `p1234_r42.00aabbcc`.
     pub(crate) fn token(&self) -> &str {
         &self.token
     }
@@ -68,8 +68,7 @@ impl Output {
         }
     }
 
-    /// Says that so many more bytes are coming. No object of the file may be open. A file that grows too large for
-    /// memory goes to disk here.
+    /// Announces more bytes. No object of the file may be open. A file that becomes too large for memory is moved to disk here.
     pub(crate) fn expect(&mut self, bytes: u64) -> Result<(), ResultsError> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.on_disk || self.bytes <= IN_MEMORY {
@@ -95,7 +94,7 @@ impl Output {
         Ok(file)
     }
 
-    /// Everything is written: makes it durable, still under its temporary name.
+    /// Makes the complete file durable, still under its temporary name.
     pub(crate) fn seal(mut self) -> Result<Sealed, ResultsError> {
         let Some(file) = self.file.take() else {
             return Err(ResultsError::Write {
@@ -120,25 +119,25 @@ impl Drop for Output {
     fn drop(&mut self) {
         self.file = None;
         if self.on_disk {
-            // It may be gone already; a stale one is swept later.
+            // It may already be gone; a stale one is removed later.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
-/// A durable file that waits for its name. Dropped, it is removed.
+/// A durable file with a temporary name. It is removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     output: Output,
 }
 
 impl Sealed {
-    /// Where it is until then.
+    /// Its temporary path.
     pub(crate) fn path(&self) -> &Path {
         &self.output.path
     }
 
-    /// Gives the file its name, in place of a file of that name, and makes that durable.
+    /// Renames the file to its final name, replacing an existing file, and makes that durable.
     pub(crate) fn rename_to(mut self, to: &Path) -> Result<(), ResultsError> {
         fs::rename(&self.output.path, to).doing("cannot rename a new file to", to)?;
         self.output.on_disk = false;

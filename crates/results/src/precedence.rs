@@ -1,10 +1,10 @@
-//! Which of two results for one variable is kept. Pure.
+//! Which of two results for the same variable is kept. Pure.
 //!
-//! A result of an older plan never replaces one of a newer plan, whatever the order in which files arrive. Within one
-//! plan the later attempt counts; the same attempt replaces itself, so that a file may be merged twice.
+//! A result of an older plan never replaces one of a newer plan, in whatever order files arrive. Within a plan, the later attempt
+//! wins; an attempt replaces itself, so that a file can be merged twice.
 //!
-//! Results of programs that keep no provenance know only when their file was written; between them and any other
-//! result the clock decides.
+//! For results of programs without provenance, only the time of their file is known; between them and other results, the clock
+//! decides.
 
 use std::cmp::Ordering;
 
@@ -12,14 +12,14 @@ use amore_model::PlanStamp;
 
 use crate::value::Provenance;
 
-/// When a result was made, as far as it is known.
+/// When a result was created, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// For a plan of ours.
+    /// For a plan of Amore.
     Planned {
         /// The plan.
         stamp: PlanStamp,
-        /// The try.
+        /// The attempt.
         attempt: u32,
     },
     /// By another program: when its file was written, in microseconds since 1970.
@@ -30,7 +30,7 @@ pub enum Made {
 }
 
 impl Made {
-    /// What a result's provenance says.
+    /// From a result's provenance.
     pub fn of(provenance: &Provenance) -> Made {
         if provenance.foreign {
             Made::Foreign { micros: provenance.stamp.micros }
@@ -46,7 +46,7 @@ impl Made {
         }
     }
 
-    /// Does a result that arrives replace the one that is stored?
+    /// Whether a new result replaces the stored one.
     pub fn replaces(self, stored: Made) -> bool {
         let order = match (self, stored) {
             (Made::Planned { stamp, attempt }, Made::Planned { stamp: other, attempt: other_attempt }) => {

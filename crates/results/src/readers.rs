@@ -1,5 +1,5 @@
-//! Who may read a run file, and that those may read the array files behind it: an array whose file cannot be read
-//! shows as its fill value, without an error of HDF5's.
+//! Permissions of run files and their array files: whoever can read a run file must be able to read its arrays, because an
+//! unreadable array reads as its fill value, without an error from HDF5.
 
 use std::{
     ffi::CString,
@@ -21,10 +21,10 @@ use crate::error::{DoingTo, ResultsError};
 /// The extended attribute that holds an access control list (`setfacl`).
 const ACL: &std::ffi::CStr = c"system.posix_acl_access";
 const READ: u32 = 0o444;
-/// What of the mode is a right: set-id bits and the like of files stay as they are.
+/// The permission bits of a mode; set-id bits and the like are not changed.
 const RIGHTS: u32 = 0o777;
 
-/// Who may read, write and pass a file or directory.
+/// Permissions of a file or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Readers {
     user: u32,
@@ -44,15 +44,15 @@ impl Readers {
         })
     }
 
-    /// Can all those read a file with these rights who can read one with the others?
+    /// Whether everybody who can read a file with the permissions `other` can also read one with these.
     fn cover(&self, other: &Readers) -> bool {
         let missing = other.mode & !self.mode & READ;
         if self.acl != other.acl {
-            // What a list says of single users is not weighed: without one on this side, the mode says it all.
+            // Entries for single users are not compared: without a list on this side, the mode decides.
             return self.acl.is_none() && self.mode & READ == READ;
         }
         if self.group == other.group {
-            // The owner of the other file is somebody of the group, or of all, for this one.
+            // The other file's owner is a member of the group, or of others, for this one.
             let owners = self.user == other.user || self.mode & 0o044 != 0 || other.mode & 0o400 == 0;
             return missing & !0o400 == 0 && owners;
         }
@@ -60,16 +60,16 @@ impl Readers {
         everybody || other.mode & 0o044 == 0
     }
 
-    /// Gives a file these rights, as far as this process may.
+    /// Applies these permissions to a file, as far as this process may.
     pub(crate) fn give_to(&self, path: &Path) -> io::Result<()> {
         let file = fs::File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.gid() != self.group {
-            // Only for groups that one is in.
+            // Only possible for the user's own groups.
             let _ = fchown(&file, None, Some(self.group));
         }
         if metadata.uid() != self.user {
-            // Only for root.
+            // Only possible for root.
             let _ = fchown(&file, Some(self.user), None);
         }
         // Changing the owner clears the set-id bits, which these files have not.
@@ -132,7 +132,7 @@ fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
     }
 }
 
-/// An array file that fewer people may read than its run file.
+/// An array file with fewer readers than its run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Narrow {
     /// The array file, or a directory on the way to it.
@@ -141,7 +141,7 @@ pub(crate) struct Narrow {
     pub(crate) readers: Readers,
 }
 
-/// The first thing that keeps somebody from an array who may read the run file.
+/// The first file or directory that prevents a reader of the run file from reading an array.
 pub(crate) fn narrow(extracted_data: &Path, run_file: &Readers, source: &str) -> io::Result<Option<Narrow>> {
     let path = extracted_data.join(source);
     let top = Readers::of(extracted_data)?;
@@ -177,7 +177,7 @@ fn directories(extracted_data: &Path, file: &Path) -> Vec<PathBuf> {
     between
 }
 
-/// Makes new directories as open as the one that they are in, whatever the umask of this process.
+/// Creates directories with the permissions of their parent, independent of the umask.
 pub(crate) fn open_like(extracted_data: &Path, directory: &Path) -> io::Result<()> {
     let top = fs::metadata(extracted_data)?;
     let list = acl_of(extracted_data);
@@ -189,19 +189,19 @@ pub(crate) fn open_like(extracted_data: &Path, directory: &Path) -> io::Result<(
     set_acl(&file, list.as_deref())
 }
 
-/// What [`settle`] did.
+/// Result of [`settle`].
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// Who may read the run file may read its arrays.
+    /// Everybody who can read the run file can read its arrays.
     Same,
-    /// The run file has fewer readers than it would have: this array belongs to somebody else.
+    /// The run file was restricted, because this array belongs to another user.
     Narrowed(Narrow),
 }
 
-/// Sees to it that a run file and the array files behind it have the same readers, before the run file gets its name.
+/// Ensures that a run file and its array files have the same readers, before the run file is renamed to its final name.
 ///
-/// `wanted`: the rights of the run file that it takes the place of, if there is one. Array files of this user get the
-/// rights of the run file; where one belongs to somebody else and has fewer readers, so has the run file.
+/// `wanted`: the permissions of the run file that it replaces, if any. Array files of this user get the permissions of the run
+/// file. If an array file belongs to another user and has fewer readers, the run file is restricted to them.
 ///
 /// # Errors
 /// The run file to be belongs to somebody else; its rights cannot be read.

@@ -1,4 +1,4 @@
-//! What the run table shows of a file of results.
+//! Reads from a file of results what the run table shows.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     value::Provenance,
 };
 
-/// A value as the run table keeps it.
+/// A value as stored in the run table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReducedValue {
     /// No value (an error, or nothing).
@@ -46,28 +46,27 @@ pub struct ReducedRow {
     pub summary_method: Option<String>,
     /// JSON object: `error` and `error_cls`, or `bold`, `units`, `background`.
     pub attributes: Option<String>,
-    /// Where it came from, if that is known.
+    /// Its provenance, if known.
     pub provenance: Option<Provenance>,
 }
 
-/// A file of results, as the run table needs it.
+/// The content of a file of results that the run table needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunFileSummary {
     /// The run's first train, seconds since 1970.
     pub start_time: Option<f64>,
-    /// Is that the start of a mock run?
+    /// Whether this is the start time of a mock run.
     pub mock_start: bool,
     /// Variables with a summary or an error, by name.
     pub rows: Vec<ReducedRow>,
-    /// Variables of which it is stored that they have no row (they returned nothing, or are gone), or that have a
-    /// value without a summary.
+    /// Variables that have no row according to the file (they returned nothing or were removed), or a value without summary.
     pub without_row: Vec<String>,
 }
 
-/// Reads what the run table needs from a run file or a fragment, of ours or of the peer.
+/// Reads what the run table needs from a run file or fragment, written by Amore or DAMNIT.
 ///
 /// # Errors
-/// The file is missing, cut short or damaged.
+/// The file is missing, truncated or damaged.
 pub fn read_reduced(path: &Path) -> Result<RunFileSummary, ResultsError> {
     use crate::error::DoingTo;
     // HDF5's own message for a missing file is a page long.
@@ -77,7 +76,7 @@ pub fn read_reduced(path: &Path) -> Result<RunFileSummary, ResultsError> {
     summarise(&root).reading(path)
 }
 
-/// Is the start time of this file that of a mock run?
+/// Whether the start time of this file is that of a mock run.
 pub(crate) fn is_mock(root: &Node) -> H5Result<bool> {
     match root.get(START_TIME)? {
         Some(group) => group.has_attribute(MOCK),
@@ -128,7 +127,7 @@ pub(crate) fn summarise(root: &Node) -> H5Result<RunFileSummary> {
     Ok(summary)
 }
 
-/// Provenance of all variables that have some. An entry that is no JSON of ours counts as none.
+/// Provenance of all variables. An invalid entry counts as none.
 pub(crate) fn read_provenance(root: &Node) -> H5Result<BTreeMap<String, Provenance>> {
     let mut all = BTreeMap::new();
     if let Some(group) = root.get(PROVENANCE)? {

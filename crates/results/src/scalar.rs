@@ -1,4 +1,4 @@
-//! One number or text, as a command's argument needs it.
+//! Reads a single number or text, for arguments of commands.
 
 use std::path::Path;
 
@@ -10,21 +10,21 @@ use crate::{
     reduced::{integer, number},
 };
 
-/// What a file holds of a variable.
+/// A variable's value in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     /// No value.
     Nothing,
-    /// A number or a text, in the words that Python's `str()` has for it.
+    /// A number or text, formatted like Python's `str()`.
     Text(String),
-    /// An array, a table or a picture; what it is, for people.
+    /// An array, table or image, with a description for display.
     Other(String),
 }
 
 /// Reads the value of a variable from a run file or a fragment.
 ///
 /// # Errors
-/// The file is missing, cut short or damaged.
+/// The file is missing, truncated or damaged.
 pub fn read_scalar(path: &Path, name: &str) -> Result<Scalar, ResultsError> {
     check_variable(name)?;
     // HDF5's own message for a missing file is a page long.
@@ -65,7 +65,7 @@ fn in_words(dtype: &Dtype, bytes: &[u8]) -> Option<String> {
         Dtype::Bool => if bytes.first()? == &0 { "False" } else { "True" }.to_owned(),
         Dtype::Int { .. } => integer(dtype, bytes)?.to_string(),
         Dtype::Bytes { .. } => String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned(),
-        // Shortest form that is the same number again, as of the type that it is.
+        // The shortest form that parses to the same number of its type.
         Dtype::Float { bytes: 4, .. } => {
             float(number(dtype, bytes)?, &format!("{:?}", number(dtype, bytes)? as f32))
         }
@@ -77,12 +77,12 @@ fn in_words(dtype: &Dtype, bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// Python's words where they are others than Rust's.
+/// Python's spelling where it differs from Rust's.
 fn float(value: f64, words: &str) -> String {
     if value.is_nan() {
         "nan".to_owned()
     } else {
-        // 1e16 and 1e-7, where Python says 1e+16 and 1e-07: both read both.
+        // 1e16 and 1e-7, where Python prints 1e+16 and 1e-07: both can parse both.
         words.to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more: array files that nothing refers to, and what writers that died have left.
+//! Removes unused files: array files that nothing refers to, and unfinished files of dead writers.
 
 use std::{
     collections::BTreeSet,
@@ -16,15 +16,15 @@ use crate::{
     names::{self, ARRAYS, WRITING},
 };
 
-/// Removes, of one run: array files to which neither its run file nor any of its fragments refers, and files in the
-/// making; both only if they have not changed for `grace` before `now`. Returns what was removed.
+/// Removes from one run the array files to which neither its run file nor any fragment refers, and unfinished files; both only
+/// if they have not changed for `grace` before `now`. Returns the removed files.
 ///
-/// `grace` must be longer than a reader keeps a run file open, and longer than a worker takes from finishing an array
-/// to finishing the fragment that refers to it.
+/// `grace` must be longer than readers keep a run file open, and longer than a worker takes from finishing an array to finishing
+/// the fragment that refers to it.
 ///
 /// # Errors
-/// The run file or a fragment cannot be read (then nothing is removed, for it may refer to anything), or what the
-/// file system says.
+/// The run file or a fragment cannot be read (then nothing is removed, because it may refer to anything), or the file system
+/// fails.
 pub fn sweep(
     extracted_data: &Path,
     proposal: Proposal,
@@ -34,14 +34,14 @@ pub fn sweep(
 ) -> Result<Vec<PathBuf>, ResultsError> {
     let stem = names::run_stem(proposal, run);
     let arrays = extracted_data.join(ARRAYS).join(&stem);
-    // Array files first: one that is finished after this look is not among them, and a fragment that refers to one
-    // of them is seen below.
+    // Array files first: files finished after this listing are not included, and fragments that refer to the listed ones are
+    // seen below.
     let candidates: Vec<PathBuf> =
         files(&arrays)?.into_iter().filter(|path| is_old(path, now, grace)).collect();
 
     let mut needed = BTreeSet::new();
     let mut removed = Vec::new();
-    // The run file last: a fragment that is merged and removed meanwhile is in it then.
+    // The run file last: it contains fragments that were merged and removed in the meantime.
     let run_file = names::run_file(extracted_data, proposal, run);
     let listed = files(extracted_data)?;
     for path in listed.into_iter().filter(|path| *path != run_file).chain([run_file.clone()]) {
@@ -88,7 +88,7 @@ fn files(directory: &Path) -> Result<BTreeSet<PathBuf>, ResultsError> {
 
 fn is_old(path: &Path, now: SystemTime, grace: Duration) -> bool {
     let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
-    // A file whose age is not known stays.
+    // A file of unknown age is kept.
     changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age >= grace))
 }
 

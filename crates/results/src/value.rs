@@ -1,4 +1,4 @@
-//! What is stored: arrays, objects, and what stands beside them.
+//! Values to be stored: arrays, objects, and their metadata.
 
 use amore_model::PlanStamp;
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,14 @@ pub struct ArrayData<'a> {
     pub content: Content<'a>,
 }
 
-/// Where an array's content is.
+/// Location of an array's content.
 #[derive(Clone, Debug)]
 pub enum Content<'a> {
-    /// Here, in the array's own type and byte order.
+    /// Bytes in the array's type and byte order.
     Bytes(&'a [u8]),
-    /// Here, as text (for [`Dtype::Text`]).
+    /// Texts (for [`Dtype::Text`]).
     Text(Vec<String>),
-    /// In an array file that is finished.
+    /// In a finished array file.
     Large(LargeArray),
 }
 
@@ -38,12 +38,12 @@ impl<'a> ArrayData<'a> {
         ArrayData { dtype: Dtype::Text, shape: Vec::new(), content: Content::Text(vec![text.into()]) }
     }
 
-    /// How many elements the shape has; `None` if the number is beyond 64 bits.
+    /// Number of elements of the shape; `None` if it exceeds 64 bits.
     pub(crate) fn count(&self) -> Option<u64> {
         self.shape.iter().try_fold(1u64, |product, length| product.checked_mul(*length))
     }
 
-    /// Does the content fill the shape? If not, what is wrong.
+    /// Checks that the content matches the shape.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Some(count) = self.count() else {
             return Err(format!("its shape {:?} is too large", self.shape));
@@ -82,14 +82,14 @@ impl<'a> ArrayData<'a> {
     }
 }
 
-/// An object as it goes into HDF5.
+/// An object as stored in HDF5.
 #[derive(Clone, Debug)]
 pub struct Object<'a> {
     /// `_damnit_objtype`: dataarray, dataset, image, PlotlyFigure, series, dataframe, timestamp; none for plain.
     pub objtype: Option<String>,
-    /// How it is laid out.
+    /// Its layout.
     pub layout: Layout<'a>,
-    /// `_damnit_returned`: how dependents get back what was returned. None where the stored form says all.
+    /// `_damnit_returned`: how to restore the returned value. None if the stored form is sufficient.
     pub returned: Option<String>,
 }
 
@@ -103,13 +103,13 @@ impl<'a> Object<'a> {
 /// One dataset, or a netCDF group.
 #[derive(Clone, Debug)]
 pub enum Layout<'a> {
-    /// One dataset, in one piece and not compressed.
+    /// One contiguous, uncompressed dataset.
     Plain(ArrayData<'a>),
     /// A netCDF-4 group.
     Netcdf {
         /// Dimensions in order of first use. Those without a variable of their name become scales without data.
         dims: Vec<Dim>,
-        /// Variables, coordinates included, CF-encoded already.
+        /// Variables including coordinates, already CF-encoded.
         variables: Vec<NetcdfVariable<'a>>,
         /// Attributes of the group.
         attrs: Vec<(String, Attr)>,
@@ -132,9 +132,9 @@ pub struct NetcdfVariable<'a> {
     pub name: String,
     /// Its dimensions.
     pub dims: Vec<String>,
-    /// Shuffle and deflate 1, or neither.
+    /// Whether it is compressed with shuffle and deflate 1.
     pub compress: bool,
-    /// Attributes, `_FillValue` included.
+    /// Attributes, including `_FillValue`.
     pub attrs: Vec<(String, Attr)>,
     /// Its content.
     pub array: ArrayData<'a>,
@@ -158,7 +158,7 @@ pub enum Attr {
     },
 }
 
-/// What stands beside a summary.
+/// Metadata of a summary.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SummaryAttrs {
     /// Largest difference within the value.
@@ -167,15 +167,15 @@ pub struct SummaryAttrs {
     pub summary_method: Option<String>,
     /// "trendline", or none.
     pub summary_type: Option<String>,
-    /// Shown in bold?
+    /// Whether it is shown in bold.
     pub bold: Option<bool>,
-    /// Shown on this colour: red, green, blue.
+    /// Background colour: red, green, blue.
     pub background: Option<[u8; 3]>,
     /// Physical units.
     pub units: Option<String>,
 }
 
-/// A variable's value and all that is stored with it.
+/// A variable's value and everything that is stored with it.
 #[derive(Clone, Debug, Default)]
 pub struct Value<'a> {
     /// The value itself; none for a cell that has a summary or preview only.
@@ -184,7 +184,7 @@ pub struct Value<'a> {
     pub preview: Option<Object<'a>>,
     /// Shown in the table.
     pub summary: Option<ArrayData<'a>>,
-    /// Attributes of the summary; without a summary they are not stored.
+    /// Metadata of the summary; not stored without a summary.
     pub attrs: SummaryAttrs,
 }
 
@@ -205,16 +205,16 @@ pub enum StoredOutcome {
     Removed,
 }
 
-/// Where a result came from; stored as JSON in `/.provenance/<variable>`. Fields that a later version adds are
-/// ignored, fields that are missing have their default.
+/// Origin of a result, stored as JSON in `/.provenance/<variable>`. Unknown fields of later versions are ignored; missing fields
+/// get their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
     /// The plan that asked for it.
     pub stamp: PlanStamp,
-    /// Which try of its task, from 1.
+    /// Attempt number of its task, from 1.
     pub attempt: u32,
-    /// The task's id; for foreign results what their file says made them (its root attribute `provenance`).
+    /// The task's id; for results of other programs the root attribute `provenance` of their file.
     pub task: String,
     /// How it ended. Set by the writer.
     pub outcome: StoredOutcome,
@@ -238,13 +238,13 @@ pub struct Provenance {
     pub cpu_seconds: f64,
     /// Peak resident memory in KiB.
     pub max_rss_kib: u64,
-    /// Why the stored value is not what was returned, so that dependents in other processes have it computed again.
+    /// Why the stored value differs from the returned one, so that dependents in other processes compute it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
     /// The user's traceback, for errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
-    /// Written by a program that keeps no provenance; `stamp.micros` is its file's time then.
+    /// Whether it was written by a program without provenance; `stamp.micros` is then the time of its file.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }

@@ -1,4 +1,4 @@
-//! Is all there that a run file says is there?
+//! Checks that a run file is intact and all its arrays exist.
 
 use std::{
     fmt, fs, io,
@@ -14,16 +14,16 @@ use crate::{
     value::Provenance,
 };
 
-/// Something wrong with a run file.
+/// A problem of a run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// An array's file is gone.
+    /// An array's file is missing.
     MissingSource {
         /// The dataset in the run file.
         dataset: String,
         /// The array file.
         source: PathBuf,
-        /// What other programs read in its place.
+        /// What other programs read instead.
         reads_as: &'static str,
     },
     /// An array's file cannot be read by this user.
@@ -34,10 +34,10 @@ pub enum Finding {
         source: PathBuf,
         /// The cause.
         reason: String,
-        /// What this user reads in its place, in other programs.
+        /// What this user reads instead, in other programs.
         reads_as: &'static str,
     },
-    /// Some of those who may read the run file may not read an array.
+    /// Some readers of the run file cannot read an array.
     FewerReaders {
         /// The dataset in the run file.
         dataset: String,
@@ -48,12 +48,12 @@ pub enum Finding {
         /// Who may read the run file.
         run_file: String,
     },
-    /// An array whose file is there would read as zeros if it were not: an earlier version wrote it so.
+    /// An array, written by an earlier version, would read as zeros if its file were missing.
     HidesLoss {
         /// The dataset in the run file.
         dataset: String,
     },
-    /// An array file cannot be read, or holds something else than the run file says.
+    /// An array file cannot be read, or its content does not match the run file.
     WrongSource {
         /// The dataset in the run file.
         dataset: String,
@@ -66,10 +66,10 @@ pub enum Finding {
     Unreadable {
         /// Its path in the run file.
         path: String,
-        /// What the library says.
+        /// The library's message.
         reason: String,
     },
-    /// Provenance that is no JSON of ours.
+    /// Invalid provenance.
     BadProvenance {
         /// The variable.
         variable: String,
@@ -79,7 +79,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// Is all there that the run file says, and this is only what might go wrong?
+    /// Whether this is only a warning: everything exists.
     pub fn is_note(&self) -> bool {
         matches!(self, Finding::HidesLoss { .. })
     }
@@ -118,8 +118,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks that every array file is there and holds what the run file says, and that every part of the run file itself
-/// can be read. Array files are opened but not read through.
+/// Checks that every array file exists and matches the run file, and that every part of the run file can be read. Array files
+/// are opened but not read completely.
 ///
 /// # Errors
 /// The run file itself cannot be opened.
@@ -142,7 +142,7 @@ pub fn verify(run_file: &Path) -> Result<Vec<Finding>, ResultsError> {
         for variable in group.names().unwrap_or_default() {
             let text = group.open(&variable).and_then(|dataset| dataset.read_texts());
             let reason = match text.as_deref() {
-                // Said above already.
+                // Already reported above.
                 Err(_) => continue,
                 Ok([text]) => match serde_json::from_str::<Provenance>(text) {
                     Ok(_) => continue,
@@ -156,7 +156,7 @@ pub fn verify(run_file: &Path) -> Result<Vec<Finding>, ResultsError> {
     Ok(findings)
 }
 
-/// What is wrong with an array file, if anything is.
+/// What is wrong with an array file, if anything.
 fn check_source(run_file: &Path, own: &Readers, root: &Node, located: Located) -> Option<Finding> {
     let Located { dataset, source: VirtualSource { file, dataset: source_dataset } } = located;
     let source = run_file.with_file_name(&file);
@@ -187,7 +187,7 @@ fn check_source(run_file: &Path, own: &Readers, root: &Node, located: Located) -
     hidden.then_some(Finding::HidesLoss { dataset })
 }
 
-/// What readers see of a virtual dataset whose source they cannot read.
+/// What readers see of a virtual dataset whose source is unreadable.
 fn reads_as(node: &Node) -> H5Result<&'static str> {
     let dtype = node.dataset_type()?.dtype()?;
     Ok(match dtype {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::dtype::Dtype;
 
-/// What an attribute holds.
+/// Content of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Held {
     /// Text; shape `[]` is a scalar.
@@ -21,7 +21,7 @@ pub(crate) enum Held {
     Numbers(Dtype, Vec<u64>, Vec<u8>),
 }
 
-/// How an attribute is to be made: a name that is not ASCII is marked as UTF-8.
+/// Creation properties of an attribute: a non-ASCII name is marked as UTF-8.
 fn attribute_options(name: &std::ffi::CStr) -> H5Result<Option<Handle>> {
     if name.to_bytes().is_ascii() {
         return Ok(None);
@@ -135,7 +135,7 @@ impl Node {
         names.finish("listing attributes")
     }
 
-    /// Reads an attribute; `None` if it is not there or of a type that none of ours has.
+    /// Reads an attribute; `None` if it does not exist or has a type that we do not write.
     pub(crate) fn attribute(&self, name: &str) -> H5Result<Option<Held>> {
         const DOING: &str = "reading an attribute";
         let Some(attribute) = self.open_attribute(name)? else { return Ok(None) };
@@ -182,8 +182,7 @@ impl Node {
         })
     }
 
-    /// Copies an attribute of whatever type to another object. References into the file mean nothing in another
-    /// file and are left behind.
+    /// Copies an attribute of any type to another object. References are not copied, because they are meaningless in another file.
     pub(crate) fn copy_attribute(&self, name: &str, to: &Node) -> H5Result<()> {
         const DOING: &str = "copying an attribute";
         let Some(attribute) = self.open_attribute(name)? else { return Ok(()) };
@@ -199,7 +198,7 @@ impl Node {
         if count == 0 {
             return Ok(());
         }
-        // Addresses of variable-length parts want the alignment of addresses.
+        // Pointers of variable-length parts must be aligned.
         let mut buffer = vec![0u64; (count * kind.size()?).div_ceil(8)];
         locked(DOING, || unsafe { h5a::H5Aread(attribute.id(), kind.id(), buffer.as_mut_ptr().cast()) })?;
         let written =

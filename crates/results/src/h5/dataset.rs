@@ -4,12 +4,12 @@ use hdf5_metno_sys::{h5d, h5p, h5p::H5P_DEFAULT, h5s, h5t};
 
 use super::{H5Error, H5Result, Handle, Node, Type, c_string, locked, node::link_options, read_name};
 
-/// Which filters a chunk has gone through.
+/// Filters applied to a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkFilters {
     /// Shuffle and deflate.
     All,
-    /// Shuffle alone: deflate would have made it larger.
+    /// Only shuffle: deflate would have made it larger.
     ShuffleOnly,
 }
 
@@ -22,28 +22,28 @@ pub(crate) struct VirtualSource {
     pub dataset: String,
 }
 
-/// How a dataset's content is kept.
+/// Storage layout of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// In one piece.
+    /// Contiguous.
     Contiguous,
-    /// In one piece that has its place in the file before it is written.
+    /// Contiguous, with its space allocated before it is written.
     ContiguousEarly,
     /// In chunks of this shape, with shuffle and deflate 1.
     Chunked(Vec<u64>),
-    /// Nowhere: the dataset only stands for a dimension.
+    /// No storage: the dataset only represents a dimension.
     Empty,
     /// In another file.
     Virtual(VirtualSource),
 }
 
-/// What a new dataset is to be.
+/// Properties of a new dataset.
 #[derive(Debug)]
 pub(crate) struct DatasetOptions<'a> {
     pub kind: &'a Type,
     pub shape: &'a [u64],
     pub storage: Storage,
-    /// One element that stands for what was never written.
+    /// The fill value.
     pub fill: Option<&'a [u8]>,
 }
 
@@ -72,14 +72,14 @@ pub(super) fn make_space(shape: &[u64]) -> H5Result<Handle> {
     space(shape)
 }
 
-/// Strings as the library takes them: addresses of NUL-terminated text.
+/// Strings for the library: pointers to NUL-terminated text.
 pub(super) fn text_pointers(strings: &[String]) -> H5Result<(Vec<std::ffi::CString>, Vec<*const i8>)> {
     let owned = strings.iter().map(|text| c_string(text)).collect::<H5Result<Vec<_>>>()?;
     let pointers = owned.iter().map(|text| text.as_ptr().cast()).collect();
     Ok((owned, pointers))
 }
 
-/// Takes over the text that the library has put into `pointers` and gives its memory back.
+/// Copies the text that the library has stored in `pointers` and frees its memory.
 pub(super) fn take_texts(kind: &Type, space: &Handle, pointers: &mut [*mut i8]) -> H5Result<Vec<Vec<u8>>> {
     let texts = pointers
         .iter()
@@ -198,7 +198,7 @@ impl Node {
         .map(drop)
     }
 
-    /// Writes one chunk that has gone through the filters already.
+    /// Writes one chunk to which the filters have already been applied.
     pub(crate) fn write_chunk(&self, offset: &[u64], filters: ChunkFilters, bytes: &[u8]) -> H5Result<()> {
         // Deflate is the second filter of the pipeline.
         let skipped = match filters {
@@ -225,7 +225,7 @@ impl Node {
         .map(drop)
     }
 
-    /// Byte offset in the file of a dataset in one piece.
+    /// Byte offset in the file of a contiguous dataset.
     pub(crate) fn offset_in_file(&self) -> H5Result<u64> {
         // SAFETY: a dataset of ours.
         let offset = hdf5_metno::sync::sync(|| unsafe { h5d::H5Dget_offset(self.id()) });
@@ -296,7 +296,7 @@ impl Node {
         Ok(texts.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
     }
 
-    /// One element that stands for what was never written, or cannot be read.
+    /// The fill value, read for elements that were never written or cannot be read.
     pub(crate) fn fill_value(&self) -> H5Result<Vec<u8>> {
         const DOING: &str = "reading a fill value";
         let kind = self.dataset_type()?;
@@ -307,7 +307,7 @@ impl Node {
         Ok(fill)
     }
 
-    /// Where a virtual dataset's content is; empty for any other dataset.
+    /// The sources of a virtual dataset; empty for other datasets.
     pub(crate) fn virtual_sources(&self) -> H5Result<Vec<VirtualSource>> {
         const DOING: &str = "reading a virtual dataset's sources";
         // SAFETY: here and below: plain calls with handles of ours; buffers are given with their length.

@@ -1,4 +1,4 @@
-//! Files: built in memory while they are small, on disk from then on, always under a name that nobody reads yet.
+//! Files: built in memory while they are small, then on disk, always under a temporary name.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ fn access() -> H5Result<Handle> {
             h5f::H5F_libver_t::H5F_LIBVER_EARLIEST,
             h5f::H5F_libver_t::H5F_LIBVER_V110,
         );
-        // Our files never change once they have their name, so there is nothing to lock, and locks of the
-        // library would only disturb other programs.
+        // Files never change once they have their final name, so there is nothing to lock, and the library's locks would only
+        // disturb other programs.
         let locking = h5p::H5Pset_file_locking(list.id(), false as hbool_t, true as hbool_t);
         let close = h5p::H5Pset_fclose_degree(list.id(), h5f::H5F_close_degree_t::H5F_CLOSE_WEAK);
         bounds.min(locking).min(close)
@@ -48,7 +48,7 @@ impl File {
         Self::open_with(path, h5f::H5F_ACC_RDONLY)
     }
 
-    /// Opens a file that nobody else knows yet, to write more into it.
+    /// Opens a temporary file for further writing.
     pub(crate) fn open_private(path: &Path) -> H5Result<File> {
         Self::open_with(path, h5f::H5F_ACC_RDWR)
     }
@@ -108,7 +108,7 @@ impl File {
             .map(drop)
     }
 
-    /// Writes what is left and closes; everything opened in the file must be closed before.
+    /// Flushes and closes the file; all its objects must be closed before.
     pub(crate) fn close(self) -> H5Result<()> {
         self.flush()?;
         self.handle.close("closing")
