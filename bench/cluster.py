@@ -1,7 +1,7 @@
 """A real Slurm cluster in containers: brought up by the first measure that needs one, taken down at the end.
 
 It is the tests' cluster (slurm-tests/cluster), under a name and in a network of its own. On its shared file
-system is one Python environment, with the peer in it; context files of both sides run in it.
+system is one Python environment, with DAMNIT in it; context files of both sides run in it.
 """
 
 import functools
@@ -29,7 +29,7 @@ PYTHON = f"{SHARED}/env/bin/python"
 CLOCK = f"{SHARED}/bin/clock.py"
 PEER = "damnit[backend]==0.4.0"
 JOB_MEMORY_MIB = 300
-"""For each CPU of a job that does not say: with the 100 of the tests' cluster the peer's jobs are killed."""
+"""For each CPU of a job that does not say: with the 100 of the tests' cluster DAMNIT's jobs are killed."""
 PATIENCE_S = 3600.0
 PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """What pip may need to reach the package index from inside."""

@@ -20,7 +20,7 @@ class Ours:
         """`programs` is the directory of the binaries, `context_python` runs the context files."""
         self.command = programs / "amore-proto"
         self.context_python = context_python
-        # Whether there is a Slurm here must not matter: the peer's side is told to do without as well.
+        # Whether there is a Slurm here must not matter: DAMNIT's side is told to do without as well.
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "AMORE_NO_SLURM": "1", "PATH": path}
 

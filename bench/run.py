@@ -1,10 +1,10 @@
 """Measures Amore and DAMNIT 0.4.0 side by side: one line for each measure, and `target/bench/report.json`.
 
-    make bench                 everything (three quarters of an hour: the peer and Slurm need most of it)
+    make bench                 everything (three quarters of an hour: DAMNIT and Slurm need most of it)
     make bench ONLY=cold_run   one measure
 
 A ratio above 1 means that ours is better. Both sides start without any process of theirs running, are
-taken in turn, run their context files in the same Python environment (the peer's), and must give the
+taken in turn, run their context files in the same Python environment (DAMNIT's), and must give the
 same values before their times count. `amore` and `amore-proto` must be on PATH; AMORE_PEER_PYTHON is the
 interpreter of an environment that holds `damnit[backend]==0.4.0`.
 """

@@ -13,7 +13,7 @@ from report import Measure
 
 
 class Side(Protocol):
-    """Ours, or the peer: a program that runs context files."""
+    """Ours, or DAMNIT: a program that runs context files."""
 
     name: str
     environment: dict[str, str]
@@ -50,7 +50,7 @@ class Bench:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """Ours, then the peer."""
+        """Ours, then DAMNIT."""
         return self.ours, self.peer
 
     def folder(self, case: str, side: Side, number: int | str) -> Path:

@@ -2,7 +2,7 @@
 
 Data in the run files must be equal to the bit. Numbers in the table may differ in the last digits (a
 mean may be summed in another order). Thumbnails are compared by their being there: the two sides draw
-them with other code; the tests against the peer compare their pixels.
+them with other code; the tests against DAMNIT compare their pixels.
 """
 
 import io
@@ -72,7 +72,7 @@ def check(ours: Path, peer: Path, runs: Sequence[int], variables: int) -> None:
         raise Differ(f"in one table only: {sorted(tables[0].keys() ^ tables[1].keys())[:10]}")
     for key, value in tables[0].items():
         if not _same_cell(value, tables[1][key]):
-            raise Differ(f"{key}: {str(value)[:80]} in our table, {str(tables[1][key])[:80]} in the peer's")
+            raise Differ(f"{key}: {str(value)[:80]} in our table, {str(tables[1][key])[:80]} in DAMNIT's")
     for run in runs:
         name = Path("extracted_data", f"p{PROPOSAL}_r{run}.h5")
         for folder in (ours, peer):
@@ -109,9 +109,9 @@ def _check_files(ours: h5py.File, peer: h5py.File) -> None:
         of_peer = datasets[1][name]
         if of_ours.dtype != of_peer.dtype or of_ours.shape != of_peer.shape:
             kinds = [f"{dataset.dtype} {dataset.shape}" for dataset in (of_ours, of_peer)]
-            raise Differ(f"{ours.filename}: {name} is {kinds[0]}, the peer's {kinds[1]}")
+            raise Differ(f"{ours.filename}: {name} is {kinds[0]}, DAMNIT's {kinds[1]}")
         if not _same_data(of_ours, of_peer):
-            raise Differ(f"{ours.filename}: {name} differs from the peer's")
+            raise Differ(f"{ours.filename}: {name} differs from DAMNIT's")
 
 
 def _same_data(ours: h5py.Dataset, peer: h5py.Dataset) -> bool:

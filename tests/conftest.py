@@ -1,4 +1,4 @@
-"""What the Python tests share: the built programs, the peer's Python, a small proposal."""
+"""What the Python tests share: the built programs, DAMNIT's Python, a small proposal."""
 
 import os
 import sys

@@ -9,7 +9,7 @@ from commands import run
 
 PROPOSAL = 1234
 
-# Slurm's command for the peer, which submits cluster variables even with --direct: the job runs at once.
+# Slurm's command for DAMNIT, which submits cluster variables even with --direct: the job runs at once.
 SBATCH = """#!/bin/sh
 while [ "$1" != --wrap ]; do shift; done
 sh -c "$2" >&2 && echo 1

@@ -11,7 +11,7 @@ from sides import Bench, Case, settle
 
 CONTEXTS = Path(__file__).parents[1] / "contexts"
 REPETITIONS = {"ours": 3, "peer": 1}
-"""The peer takes minutes, so it runs once; ours varies more from sample to sample, being short."""
+"""DAMNIT takes minutes, so it runs once; ours varies more from sample to sample, being short."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Planning 10,000 variables: link, order, promote, select. Both sides start from variables in memory.
 
-Ours is the library's example program `time_plan`; the peer is its `ContextFile`, made of its own `Variable`
+Ours is the library's example program `time_plan`; DAMNIT is its `ContextFile`, made of its own `Variable`
 objects, checked and filtered. `from_file_ms` is the way of ours from a context file on disk to the printed
 plan: a new interpreter, executing the file, describing it, planning and printing.
 """
@@ -59,13 +59,13 @@ def _peer(bench: Bench, shape: str, count: int) -> tuple[float, str]:
         lines = [line for line in str(failed).splitlines() if "Error" in line]
         return (
             PEER_LIMIT_S * 1e3,
-            f"the peer failed ({lines[-1] if lines else 'no message'}); counted as 120 s",
+            f"DAMNIT failed ({lines[-1] if lines else 'no message'}); counted as 120 s",
         )
     if cost.stopped:
-        return PEER_LIMIT_S * 1e3, "the peer was stopped at 120 s"
+        return PEER_LIMIT_S * 1e3, "DAMNIT was stopped at 120 s"
     report = json.loads(result.read_text())
     if report["planned"] != count:
-        raise timing.CommandFailed(f"the peer planned {report['planned']} variables, not {count}")
+        raise timing.CommandFailed(f"DAMNIT planned {report['planned']} variables, not {count}")
     return float(report["ms"]), ""
 
 

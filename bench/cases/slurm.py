@@ -109,7 +109,7 @@ def _five_hundred(bench: Bench) -> list[Measure]:
 
 
 def _peer_twelve(bench: Bench) -> list[Measure]:
-    """12 runs of both. The peer has two jobs for each; `peer_one_job_s` is without `cluster=True`: one."""
+    """12 runs of both. DAMNIT has two jobs for each; `peer_one_job_s` is without `cluster=True`: one."""
     lab = cluster.of(bench)
     runs = list(range(1, (3 if bench.quick else 12) + 1))
     ours: list[float] = []

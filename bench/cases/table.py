@@ -1,7 +1,7 @@
 """100 variables of one run into the run table: the first run of a fresh table, and the 10,000th.
 
 Both sides commit durably (SQLite syncs the disk). Ours is the example program `time_store` of the run table's
-library; the peer is its `DamnitDB.set_variables` in its own interpreter. Neither start-up is counted.
+library; DAMNIT is its `DamnitDB.set_variables` in its own interpreter. Neither start-up is counted.
 `disk_sync_ms` is what this disk takes to sync 4 KiB: a commit with a rollback journal takes several.
 """
 

@@ -96,7 +96,7 @@ returning("four_dimensions", lambda: ramp((2, 3, 4, 5), "float32"))
 returning("rgb", lambda: ramp((10, 12, 3), "uint8"))
 returning("rgba", lambda: ramp((10, 12, 4), "uint8"))
 
-# --- Long doubles and records (the peer stores these only where the table's cell is no such number) ---
+# --- Long doubles and records (DAMNIT stores these only where the table's cell is no such number) ---
 
 for kind in (np.longdouble, np.dtype(np.longdouble).newbyteorder(">")):
     order = "" if kind is np.longdouble else "_big_endian"

@@ -267,7 +267,7 @@ def summary_of(outcome: Cell):
         try:
             return np.asarray(getattr(np, outcome.summary)(outcome.data))
         except Exception:
-            pass  # the rules for values without a summary hold then, as the peer has it
+            pass  # the rules for values without a summary hold then, as DAMNIT has it
     value = outcome.data if outcome.preview is None else outcome.preview
     if isinstance(value, str):
         return value

@@ -25,7 +25,7 @@ BLOCK = 5
 RELATIVE = 1e-6
 
 MADE_NUMBERS = ("summary", "max_diff", "value", "table")
-#: Variables whose errors the program itself finds, by the beginning of their names, and the words in which the peer
+#: Variables whose errors the program itself finds, by the beginning of their names, and the words in which DAMNIT
 #: says that a dependency has no value.
 OWN_WORDS = ("refused_", "after_")
 PEER_WORDS = ("Skipped due to missing dependency", "Dependencies returned no data")
@@ -46,10 +46,10 @@ class Dump:
             return cls(tree, {name: arrays[name] for name in arrays.files})
 
 
-#: Variables whose cell in the table is better than the peer's, and why: their rows are not compared.
+#: Variables whose cell in the table is better than DAMNIT's, and why: their rows are not compared.
 BETTER = {
-    "image_bool": "has a thumbnail, where the peer shows <thumbnail error>",
-    "parameter": "says which parameter nobody gave, where the peer has no row",
+    "image_bool": "has a thumbnail, where DAMNIT shows <thumbnail error>",
+    "parameter": "says which parameter nobody gave, where DAMNIT has no row",
 }
 
 
@@ -169,7 +169,7 @@ class Walk:
         if not variable.startswith(OWN_WORDS) and not words_of(theirs).startswith(PEER_WORDS):
             self.both(ours["error"], theirs["error"], (*way, "error"))
             return
-        # The peer names the class of the array that NumPy made, not of what the function returned.
+        # DAMNIT names the class of the array that NumPy made, not of what the function returned.
         for name in sorted(names_in(theirs["error"]) - {"numpy.ndarray", "numpy", "ndarray"}):
             if name not in ours["error"]:
                 self.differ((*way, "error"), ours["error"], f"something that names {name}")
@@ -205,7 +205,7 @@ def block_means(pixels: np.ndarray) -> np.ndarray:
 def names_in(words: str) -> set[str]:
     """Names of variables in the words of an error: those that look like nothing else, `a_b` or `a.b`.
 
-    The peer's own name for a group that is not there is none.
+    DAMNIT's own name for a group that is not there is none.
     """
     found = set(re.findall(r"[a-z]\w*(?:\.\w+)+|[a-z]+(?:_\w+)+", words))
     return {name for name in found if "__missing__" not in name}

@@ -54,7 +54,7 @@ def assert_readable(directory: Path) -> None:
 
 
 def made_by_peer(peer: Peer, directory: Path, context: Path) -> Dump:
-    """A directory that the peer made afresh."""
+    """A directory that DAMNIT made afresh."""
     peer.prepare(directory, context)
     peer.reprocess(directory, *RUNS)
     return dump(peer, directory)
@@ -62,13 +62,13 @@ def made_by_peer(peer: Peer, directory: Path, context: Path) -> Dump:
 
 @pytest.fixture(scope="session")
 def matrix_by_peer(peer, tmp_path_factory) -> Dump:
-    """The whole matrix of value types, by the peer."""
+    """The whole matrix of value types, by DAMNIT."""
     return made_by_peer(peer, tmp_path_factory.mktemp("matrix") / "peer", MATRIX)
 
 
 @pytest.fixture(scope="session")
 def after_by_peer(peer, tmp_path_factory) -> Dump:
-    """The later context file, by the peer, in a directory that never saw the earlier one."""
+    """The later context file, by DAMNIT, in a directory that never saw the earlier one."""
     return made_by_peer(peer, tmp_path_factory.mktemp("after") / "peer", AFTER)
 
 
@@ -79,7 +79,7 @@ def test_two_calls_of_the_peer_agree(peer, matrix_by_peer, tmp_path):
 
 
 def test_matrix_covers_what_it_claims(matrix_by_peer):
-    """The peer stored the values: a matrix that it lost would agree with anything."""
+    """DAMNIT stored the values: a matrix that it lost would agree with anything."""
     for number in RUNS:
         variables = matrix_by_peer.tree["runs"][str(number)]["variables"]
         assert len(variables) > 250

@@ -135,7 +135,7 @@ def main():
     for kind, cases in [("array", arrays()), ("labelled", labelled_arrays())]:
         for name, array in cases:
             with warnings.catch_warnings():
-                # Of the peer's drawing: empty slices, overflows, longdouble.
+                # Of DAMNIT's drawing: empty slices, overflows, longdouble.
                 warnings.simplefilter("ignore")
                 difference = pixels(ours(core, array)) - pixels(theirs(array))
             blocks = difference.reshape(60, 5, 60, 5, 3).mean(axis=(1, 3))

@@ -98,7 +98,7 @@ fn kind(row: &ReducedRow, now: f64) -> CellKind {
     })
 }
 
-/// The attributes of an error, as the peer writes them.
+/// The attributes of an error, as DAMNIT writes them.
 #[derive(serde::Deserialize)]
 struct ErrorAttributes {
     error: String,
