@@ -8,8 +8,8 @@
     def xgm_intensity(run):
         return run["SA2_XTD1_XGM/XGM/DOOCS:output", "data.intensityTD"].xarray()
 
-The package is given to the user's own interpreter by ``PYTHONPATH``. It needs nothing but NumPy there; whatever
-else it can store (xarray, pandas, matplotlib, plotly) is looked at only when the context file has imported it.
+The user's own interpreter finds the package through ``PYTHONPATH``. It only needs NumPy there; support for other
+libraries (xarray, pandas, matplotlib, plotly) is used only if the context file has imported them.
 """
 
 import sys
@@ -49,7 +49,7 @@ as_damnit.install()
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: the host must be able to start, and to say what is missing, without NumPy.
+    # Loaded on demand: the host must be able to start without NumPy, to report what is missing.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name], __name__), name)

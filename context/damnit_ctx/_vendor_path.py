@@ -1,4 +1,4 @@
-"""Pyflakes, which is shipped beside this package (context/vendor.sh) and is never the user's own."""
+"""Pyflakes, shipped with this package (context/vendor.sh); the user's own version is never used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts and arrays as parts of a message: what HDF5 can hold of them, and how their types are named."""
+"""Texts and arrays as parts of a message: conversion to what HDF5 can store, and names of types."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plain(value: Any, arrays: Arrays) -> Message:
 
 
 def portable(array: np.ndarray) -> np.ndarray:
-    """The array itself, or with the same values in a type that HDF5 has.
+    """The array itself, or the same values in a type that HDF5 supports.
 
     Raises:
         TypeError: dates and other types without a form in HDF5.
@@ -41,7 +41,7 @@ def portable(array: np.ndarray) -> np.ndarray:
 
 
 def narrowed(array: np.ndarray) -> np.ndarray:
-    """At most 64 bits a number, as the run table holds them (those of C's long double lose what goes beyond)."""
+    """Numbers of at most 64 bits, as stored in the run table (C's long double loses precision)."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype("<f8")
     if array.dtype.kind == "c" and array.dtype.itemsize > 16:
@@ -50,7 +50,7 @@ def narrowed(array: np.ndarray) -> np.ndarray:
 
 
 def element(dtype: np.dtype) -> str:
-    """How a type is named in a message: ``dtype.str``; of records a JSON object with the place of each field."""
+    """The name of a type in a message: ``dtype.str``; for records a JSON object with the offset of each field."""
     if dtype.names is None:
         return str(dtype.str)
     fields = []
@@ -62,7 +62,7 @@ def element(dtype: np.dtype) -> str:
 
 
 def text(value: str) -> str:
-    """The text, if HDF5 can hold it.
+    """The text, if HDF5 can store it.
 
     Raises:
         ValueError: lone surrogates or a NUL character in it.

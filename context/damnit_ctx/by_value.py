@@ -1,7 +1,7 @@
-"""Functions of the context file on other computers: cloudpickle (dask, clusterfutures, joblib) sends them whole.
+"""Functions of the context file on other computers: cloudpickle (dask, clusterfutures, joblib) pickles them by value.
 
-It sends the functions of a module that it finds among the imported ones by their names alone, which workers elsewhere
-cannot resolve. So it is told about the context file's module as soon as it is imported.
+By default it pickles functions of imported modules by reference, which workers elsewhere cannot resolve. The context
+file's module is therefore registered with it as soon as it is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COPIES = ("cloudpickle", "joblib.externals.cloudpickle")
 
 
 class _Watcher:
-    """An import hook that waits for cloudpickle. It finds what Python's own finder finds."""
+    """An import hook that detects cloudpickle. It finds what Python's own finder finds."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module = module
@@ -40,7 +40,7 @@ class _Watcher:
 
 
 def watch(module: ModuleType) -> None:
-    """Has every copy of cloudpickle, present and future, send functions of this module whole."""
+    """Makes all copies of cloudpickle, loaded now or later, pickle functions of this module by value."""
     for name in _COPIES:
         if name in sys.modules:
             _tell(sys.modules[name], module)
@@ -53,7 +53,7 @@ def watch(module: ModuleType) -> None:
 
 
 def unwatch() -> None:
-    """Forgets the module, at the end of the process."""
+    """Unregisters the module at the end of the process."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watcher)]
 
 

@@ -23,16 +23,16 @@ _COLOUR = re.compile("#[0-9A-Fa-f]{6}")
 
 
 class Cell:
-    """Return it instead of a plain value, to say how the value is shown.
+    """Return a cell instead of a plain value to control how the value is shown.
 
     Args:
-        data: the value: a number, text, anything NumPy makes an array of, DataArray, Dataset, Series, DataFrame,
-            a matplotlib or plotly figure, or None.
-        summary: name of the NumPy function that makes one number of the value.
-        summary_value: the number or text to show, given outright.
+        data: the value: a number, text, anything that NumPy converts to an array, DataArray, Dataset, Series,
+            DataFrame, a matplotlib or plotly figure, or None.
+        summary: name of the NumPy function that reduces the value to one number.
+        summary_value: the number or text to show instead.
         bold: show it in bold.
-        background: colour behind it: ``"#ffcc00"`` or three numbers from 0 to 255.
-        preview: an array of one or two dimensions or a figure, shown when the cell is opened.
+        background: background colour: ``"#ffcc00"`` or three numbers from 0 to 255.
+        preview: a one- or two-dimensional array or a figure, shown when the cell is opened.
         units: physical units; those of a DataArray are taken from its attributes.
 
     Raises:
@@ -60,7 +60,7 @@ class Cell:
             data, preview, summary_value = lazy.computed(data, preview, summary_value)
         self.data = _storable(data)
         self.summary = summary
-        # What is lazy is computed together with the data, when the cell is stored.
+        # Lazy values are computed together with the data when the cell is stored.
         self.summary_value = summary_value if lazy.is_lazy(summary_value) else number_or_text(summary_value)
         self.bold = bold
         self.background = _colour(background)
@@ -86,7 +86,7 @@ def _storable(data: Any) -> Any:
 
 
 def _becomes_array(data: Any) -> bool:
-    """Is it of a lazy kind that dependents, too, see the numbers of?"""
+    """Whether it is a lazy value that dependents see in computed form."""
     return lazy.is_lazy(data) and not (is_dataarray(data) or is_dataset(data))
 
 
@@ -116,7 +116,7 @@ def _array(data: Any, what: str) -> np.ndarray:
 
 
 def _has_form(dtype: np.dtype) -> bool:
-    """Can HDF5 hold it: numbers, bytes, and records of those?"""
+    """Whether HDF5 can store it: numbers, bytes, and records of those."""
     if dtype.names is None:
         return dtype.kind in "biufcS"
     fields = [dtype.fields[name][0] for name in dtype.names]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""The child's end of the conversation with its worker: lines of JSON, and arrays through shared memory."""
+"""The child's end of the connection to its worker: lines of JSON, and arrays through shared memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Message = dict[str, Any]
 
 
 class WorkerGone(Exception):
-    """The worker has closed the socket: nobody waits for this child any more."""
+    """The worker has closed the socket: this child is no longer needed."""
 
 
 class Lines:
-    """JSON objects, one a line, over a stream socket."""
+    """JSON objects, one per line, over a stream socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -37,7 +37,7 @@ class Lines:
         """
         if os.getpid() != self._process:
             raise WorkerGone  # from a copy that user code forked: the worker knows nothing of it
-        # NaN and infinity have no JSON; whoever builds a message leaves them out.
+        # JSON has no NaN and infinity; messages must not contain them.
         line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
         try:
             self._socket.sendall(line)
@@ -62,10 +62,11 @@ class Lines:
 
 
 class SharedMemory:
-    """Slots of memory shared with the worker, through which arrays cross.
+    """Slots of memory shared with the worker, through which arrays are passed.
 
-    A value whose arrays fit into all slots together is packed from the start; the worker takes it out before the
-    next one is written. Larger ones go through the slots one after the other, filled again as the worker frees them.
+    If all arrays of a value fit into the slots, they are packed from the start; the worker copies them before the next
+    value is written. Larger values are passed through the slots one after another, which are refilled as the worker
+    frees them.
     """
 
     def __init__(self, descriptor: int, slots: int, slot_bytes: int) -> None:
@@ -76,13 +77,13 @@ class SharedMemory:
         self._address = np.frombuffer(self._map, dtype=np.uint8).__array_interface__["data"][0]
 
     def send_value(self, lines: Lines, message: Message, arrays: list[tuple[Message, np.ndarray]]) -> None:
-        """Sends a value and returns when the worker has taken all of it.
+        """Sends a value and returns when the worker has received all of it.
 
         Args:
             lines: the socket.
-            message: the ``value`` message; holds the descriptions of the arrays.
-            arrays: description and array, in the order in which the message names them. Where the content is to be
-                found is written into the description.
+            message: the ``value`` message, which contains the descriptions of the arrays.
+            arrays: description and array, in the order of the message. The location of the content is written into the
+                description.
 
         Raises:
             WorkerGone: the other end is closed.
@@ -105,7 +106,7 @@ class SharedMemory:
             raise RuntimeError(f"the worker said {answer['op']!r} where 'taken' was expected")
 
     def _pack(self, sizes: Iterable[int]) -> Optional[list[int]]:
-        """Where each array begins, if all fit."""
+        """The offset of each array, if all fit."""
         offsets = []
         end = 0
         for size in sizes:
@@ -133,7 +134,7 @@ class SharedMemory:
 
 
 def _copy(array: np.ndarray, destination: int, start: int, count: int) -> int:
-    """Copies ``count`` elements from ``start`` on (C order) to an address. Returns the bytes."""
+    """Copies ``count`` elements from ``start`` on (C order) to an address. Returns the number of bytes."""
     if count == 0 or array.itemsize == 0:
         return 0
     source = array.__array_interface__["data"][0]

@@ -44,14 +44,14 @@ from .variable import Variable
 
 
 def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int) -> None:
-    """Lives a child's life: one conversation with the worker. Does not return.
+    """Runs a child: handles one connection to the worker. Does not return.
 
     Args:
-        sock: the conversation.
+        sock: the connection.
         log: descriptor of the run's log.
         memory: descriptor of the shared memory.
-        last_words: descriptor of a file of this process alone, for the traceback that it leaves when it dies.
-        host: process id of the host; when it is gone, so is this process.
+        last_words: descriptor of a file of this process only, for the traceback written when it dies.
+        host: process id of the host; this process ends with it.
     """
     code = 1
     try:
@@ -70,7 +70,7 @@ def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int)
     except WorkerGone:
         pass
     except BaseException:
-        # Nothing of the user's gets here; it stands in the log, and the worker sees the exit code.
+        # Users' exceptions do not get here. The log has the traceback, and the worker sees the exit code.
         report.log_problem("internal error of damnit_ctx")
     finally:
         report.flush()
@@ -78,7 +78,7 @@ def main(sock: socket.socket, log: int, memory: int, last_words: int, host: int)
 
 
 def _settle(log: int, host: int) -> None:
-    """Makes the fork a process of its own."""
+    """Makes the fork independent of the host."""
     os.setpgid(0, 0)
     _core.die_with_parent()
     if os.getppid() != host:
@@ -95,7 +95,7 @@ def _settle(log: int, host: int) -> None:
     os.dup2(log, 2)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    # What the functions log is wanted in the run's log.
+    # Messages logged by functions go to the run's log.
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
@@ -107,13 +107,13 @@ def _settle(log: int, host: int) -> None:
 
 
 def _leave_last_words(file: int) -> None:
-    """Has a traceback written when the process dies. Not into the log, which other children may be writing to."""
-    # What is enabled or registered already is not put in place again.
+    """Enables a traceback when the process dies. It does not go to the log, which other children may be writing to."""
+    # Handlers that are already enabled or registered are not changed.
     faulthandler.disable()
     faulthandler.unregister(signal.SIGUSR2)
-    # Only of the thread that crashed: what others were doing is not where it happened.
+    # Only the crashed thread: the others do not show where it happened.
     faulthandler.enable(file=file, all_threads=False)
-    # The worker sends it to a variable that exceeds its time.
+    # The worker sends this signal to a variable that exceeds its time limit.
     faulthandler.register(signal.SIGUSR2, file=file, all_threads=True, chain=False)
 
 
@@ -121,7 +121,7 @@ def _leave_last_words(file: int) -> None:
 
 
 def describe(context: Mapping[str, Any]) -> Message:
-    """Answer to ``describe``: what the file declares, and everything that is wrong with it."""
+    """Answer to ``describe``: the file's variables and all its problems."""
     path, text = context["path"], context["text"]
     report.show_source(path, text)
     answer: Message = {"ev": "described", "variables": [], "problems": []}
@@ -163,7 +163,7 @@ def describe(context: Mapping[str, Any]) -> Message:
 
 
 def _loaded(path: str, code: Any, context: Mapping[str, Any]) -> tuple[LoadedContext, list[problems.Problem]]:
-    """The file executed as far as possible, and what went wrong."""
+    """Executes the file as far as possible; returns it with its problems."""
     wrong = []
     execution = Execution(path)
     sys.path[:0] = _folders(context)
@@ -182,7 +182,7 @@ def _loaded(path: str, code: Any, context: Mapping[str, Any]) -> tuple[LoadedCon
 
 
 def _folders(context: Mapping[str, Any]) -> list[str]:
-    """Where the file's own modules are: beside it and, where it is a link, beside its target."""
+    """The directories of the file's own modules: next to it and, if it is a link, next to its target."""
     return context.get("folders") or [os.path.dirname(context["path"])]
 
 
@@ -195,7 +195,7 @@ def _place(variable: Variable, path: str, prints: Fingerprints) -> tuple[Optiona
 
 
 def _spec(variable: Variable, line: Optional[int], file: Optional[str], prints: Fingerprints) -> Message:
-    """A ``VariableSpec``. What is wrong in it has been told as a problem; here it is only brought into form."""
+    """A ``VariableSpec``. Invalid parts have already been reported as problems; they are only converted here."""
     data = variable._data if variable._data in ("raw", "proc") else None
     tags = variable.tags if isinstance(variable.tags, (tuple, list, set, frozenset)) else ()
     if isinstance(tags, (set, frozenset)):
@@ -327,7 +327,7 @@ class _Task:
                 self._leave(step, facts, values)
             else:
                 self._step(step, facts, values)
-            # After the value was handed over: a lazy array is computed only then.
+            # After the value was sent: only then a lazy array has been computed.
             self._state.put_back()
         self._lines.send({"ev": "done", "imported": self._imported()})
 
@@ -338,7 +338,7 @@ class _Task:
             return lambda: self._read_back(name, path, facts, values)
 
         for name, path in self._request["given"].items():
-            # What failed now may have a value of an earlier command in the run's file: it is not this one's.
+            # A failed variable may have a value of an earlier command in the run's file, which must not be used.
             if name not in self._request["ended"]:
                 values.offer(name, fetch(name, path))
         for name, how in self._request["ended"].items():
@@ -347,19 +347,19 @@ class _Task:
         return values
 
     def _read_back(self, name: str, path: str, facts: execute.RunFacts, values: execute.Values) -> Any:
-        """A stored value; computed again (and not stored) where its stored form is another."""
+        """A stored value; computed again (and not stored) if it cannot be restored exactly."""
         try:
             try:
                 return stored.read(path, name)
             except OSError as error:
-                # A fragment that was collected meanwhile: the run's file has it. HDF5 has more than one error for a
-                # file that goes away while it is opened.
+                # The fragment was collected in the meantime: the run file has the value. HDF5 has several errors for a
+                # file that disappears while it is opened.
                 if os.path.exists(path):
                     raise _unreadable(name, path, error) from error
             try:
                 return stored.read(self._run_file(), name)
             except (OSError, execute.NoValue) as error:
-                # It had a value, so that this is none of a variable that returned nothing.
+                # It had a value, so this is not a variable that returned nothing.
                 raise _unreadable(name, path, error) from None
         except stored.Failed as failed:
             values.failures[name] = failed.how
@@ -369,13 +369,13 @@ class _Task:
         return self._compute_again(name, facts, values)
 
     def _stored_or(self, data: Any, name: str) -> Any:
-        """The stored value of a variable that was executed again, or ``data`` where it is not stored as returned."""
+        """The stored value of a variable that was executed again, or ``data`` if it cannot be restored exactly."""
         path = self._request["given"][name]
         try:
             try:
                 return stored.read(path, name)
             except OSError as error:
-                # A fragment that was collected meanwhile, as above.
+                # The fragment was collected in the meantime, as above.
                 if os.path.exists(path):
                     raise _unreadable(name, path, error) from error
             return stored.read(self._run_file(), name)
@@ -410,7 +410,7 @@ class _Task:
                 self._state.put_back()
 
     def _before(self, name: str, facts: execute.RunFacts, values: execute.Values) -> None:
-        """Executes what comes before a variable and changes state that it reads, unless this process has done so."""
+        """Executes the preceding variables that change state it reads, unless this process has already done so."""
         if self._writers is None:
             self._writers = self._find_writers()
         for writer in self._writers.get(name, ()):
@@ -418,9 +418,9 @@ class _Task:
                 self._leave({"name": writer}, facts, values, tell=False)
 
     def _find_writers(self) -> dict[str, list[str]]:
-        """For each variable those before it that change state that it reads, in order.
+        """For each variable, the preceding ones that change state it reads, in order.
 
-        Who only adds to a file is among them after one that writes it afresh: the file stays.
+        A variable that appends to a file is included only after one that creates the file anew: the file persists.
         """
         from .shared_state import SharedState
 
@@ -454,12 +454,12 @@ class _Task:
         return found
 
     def _is_deadly(self, name: str) -> bool:
-        """Has a process ended under it?"""
+        """Whether it has ended a process."""
         how = self._request["ended"].get(name, {})
         return how.get("class") in ("ProcessKilled", "ProcessExited", "TimeoutError", "MemoryError")
 
     def _offer_needs(self, variable: Variable, facts: execute.RunFacts, values: execute.Values) -> None:
-        """What it depends on is computed here too, where no step and no file gives it."""
+        """Its dependencies are computed here too, if neither a step nor a file provides them."""
         for other in self._needs(variable):
             if not (values.knows(other) or other in self._called or other in self._request["ended"]):
                 values.offer(other, lambda other=other: self._compute_again(other, facts, values))  # type: ignore[misc]
@@ -471,7 +471,7 @@ class _Task:
         return found
 
     def _leave(self, step: Message, facts: execute.RunFacts, values: execute.Values, tell: bool = True) -> None:
-        """Executes a variable for what it leaves in the module. What it returns is for its dependents here."""
+        """Executes a variable for the state it leaves in the module. Its value is only used in this process."""
         name = step["name"]
         begun = time.perf_counter()
         if tell:
@@ -491,7 +491,7 @@ class _Task:
                     self._end_copy(None)
                     seconds = time.perf_counter() - begun
                     report.log(f"{name} executed again for the state it leaves in the module, in {seconds:.3f} s")
-                    # If it has failed before, that is what its dependents hear; if it is stored, what the table shows.
+                    # If it failed before, dependents see that failure; if it is stored, they see what the table shows.
                     if name in self._request["given"]:
                         values.offer(name, lambda: self._stored_or(data, name))
                     elif name not in values.failures:
@@ -509,7 +509,7 @@ class _Task:
             self._lines.send({"ev": "kept", "name": name, "seconds": time.perf_counter() - begun})
 
     def _evaluate(self, variable: Variable, facts: execute.RunFacts, kwargs: dict[str, Any]) -> Any:
-        """Calls the function; an alarm that it leaves set is not to hit the next one."""
+        """Calls the function; an alarm that it leaves set must not hit the next one."""
         self._called.add(variable.name)
         with signals.put_back(lambda: _leave_last_words(self._last_words)):
             return variable.evaluate(facts.run, kwargs)
@@ -556,9 +556,9 @@ class _Task:
         values.put(name, cell.data)
 
     def _end_copy(self, error: Optional[BaseException]) -> None:
-        """Ends a copy of this process that the function forked and did not end itself, as Python would.
+        """Ends a fork of this process that the function created and did not end, as Python would.
 
-        It must not go on with the steps: there would be two that tell the worker of them.
+        It must not continue with the steps: two processes would report them to the worker.
         """
         if os.getpid() == self._process:
             return
@@ -572,7 +572,7 @@ class _Task:
         os._exit(code & 0xFF)
 
     def _hand_over(self, name: str, variable: Variable, cell: Any, seconds: float, cpu: float) -> None:
-        """Gives a value to the worker, or says that there is none."""
+        """Sends a value to the worker, or reports that there is none."""
         nothing = cell.data is None
         if nothing and not variable.transient:
             nothing = cell.preview is None and cell.summary_value is None
@@ -590,10 +590,10 @@ class _Task:
         self._memory.send_value(self._lines, message, arrays)
 
     def _imported(self) -> list[str]:
-        """Installed modules that this child had to import; the host may do so before its next fork.
+        """Installed modules that this child had to import; the host may import them before its next fork.
 
-        None of those that the file itself imports behind other statements, and none at all if it changes the
-        environment: what came first may have been meant to.
+        Modules that the file imports after other statements are not included, and none at all if it changes the
+        environment: the statements may have to come first.
         """
         text = self._request["context"]["text"]
         if "environ" in text or "putenv" in text:
@@ -611,7 +611,7 @@ class _Task:
 
 
 def _unreadable(name: str, path: str, error: Exception) -> DependencyError:
-    """Why a value that others need cannot be read. Not as if it were none: an argument's default would hide it."""
+    """Why a needed value cannot be read. It is not treated as missing: an argument's default would hide the problem."""
     if os.path.exists(path):
         why = f"it cannot be read from {path}: {error}"
     else:
@@ -622,7 +622,7 @@ def _unreadable(name: str, path: str, error: Exception) -> DependencyError:
 def _received(outcomes: Mapping[str, Message]) -> dict[str, Any]:
     if not outcomes:
         return {}
-    # Few runs have any.
+    # Few runs have such errors.
     from .job_outcome import JobOutcome
 
     return {name: JobOutcome.received(outcome) for name, outcome in outcomes.items()}
@@ -633,7 +633,7 @@ def _words(error: BaseException) -> Message:
 
 
 def environment() -> str:
-    """A short digest of the interpreter and of the installed packages that values depend on most."""
+    """A short digest of the interpreter and of the most relevant installed packages."""
     parts = [sys.version, sys.executable]
     packages = ("numpy", "h5py", "xarray", "pandas", "extra_data")
     versions = _versions_by_folder(packages)
@@ -642,7 +642,7 @@ def environment() -> str:
 
 
 def _versions_by_folder(packages: Iterable[str]) -> dict[str, str]:
-    """Versions by the names of installed packages' folders: importlib.metadata takes as long as some imports."""
+    """Versions from the directory names of installed packages: importlib.metadata takes as long as some imports."""
     wanted = set(packages)
     found: dict[str, str] = {}
     for folder in sys.path:
@@ -654,7 +654,7 @@ def _versions_by_folder(packages: Iterable[str]) -> dict[str, str]:
             package, _, rest = name.partition("-")
             package = package.lower().replace(".", "_")
             if package in wanted and rest.endswith(".dist-info"):
-                # What comes first on the path is what is imported.
+                # The first one on the path is imported.
                 found.setdefault(package, rest[: -len(".dist-info")])
     return found
 

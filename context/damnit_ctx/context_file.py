@@ -1,4 +1,4 @@
-"""Executing a context file's text and collecting the variables that it declares."""
+"""Executes a context file's text and collects the variables that it declares."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from . import variable as variable_module
 from .group import assign_names, expand, is_group
 from .variable import Variable
 
-# Functions of the file are pickled by this name, so it is one that can be imported (executed.py).
+# Functions of the file are pickled by this name, so it must be importable (executed.py).
 MODULE_NAME = "damnit_ctx.executed"
 
 
 class LoadedContext:
-    """What a context file declared.
+    """The declarations of a context file.
 
     Attributes:
         variables: name → variable, groups expanded.
         hidden: variables that a later one of the same name replaced.
-        unfinished: names of ``Variable`` objects that were never put on a function.
+        unfinished: names of ``Variable`` objects that were never applied to a function.
         namespace: the file's globals.
-        declared: every variable that was put on a function, in order.
-        chosen: the file itself says which variables are wanted, by a pipeline.
+        declared: every variable that was applied to a function, in order.
+        chosen: the file itself selects its variables by a pipeline.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
@@ -40,14 +40,14 @@ class LoadedContext:
 
 
 class Execution:
-    """One execution of a context file. :meth:`run`, then :meth:`collect`; the latter also after a failed run, for
-    what was declared up to there."""
+    """One execution of a context file: :meth:`run`, then :meth:`collect`; the latter also after a failed run, for
+    the declarations before the failure."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         module = types.ModuleType(MODULE_NAME)
         module.__file__ = path
-        # It belongs to no package, least of all to this one: `from . import name` has nothing to look in.
+        # It belongs to no package, in particular not to this one: `from . import name` must fail.
         module.__package__ = ""
         # Functions of the file can be pickled by reference, for example by multiprocessing in a variable.
         sys.modules[MODULE_NAME] = module
@@ -57,7 +57,7 @@ class Execution:
         self._default = default_pipeline.Default()
 
     def run(self, code: types.CodeType) -> None:
-        """Executes the file. Whatever it raises comes through."""
+        """Executes the file. Its exceptions are not caught."""
         with default_pipeline.of_a_file() as self._default, _declarations() as declared:
             try:
                 exec(code, vars(self.module))
@@ -68,7 +68,7 @@ class Execution:
         """The variables.
 
         Raises:
-            GroupError: groups that cannot be.
+            GroupError: invalid groups.
         """
         loaded = LoadedContext(vars(self.module))
         loaded.declared = self._declared
@@ -98,7 +98,7 @@ class Execution:
         return loaded
 
     def _find_hidden(self, variables: dict[str, Variable], loaded: LoadedContext) -> None:
-        """Functions of the top level that were declared under a name which now belongs to a later one."""
+        """Top-level functions whose name now belongs to a later one."""
         for declared in self._declared:
             winner = variables.get(declared.name)
             at_top = getattr(declared.func, "__qualname__", "") == declared.name
@@ -109,7 +109,7 @@ class Execution:
 
 @contextmanager
 def _declarations() -> Iterator[list[Variable]]:
-    """The list of the variables declared meanwhile."""
+    """Collects the variables that are declared in the meantime."""
     before = variable_module._declared
     current: list[Variable] = []
     variable_module._declared = current
@@ -121,7 +121,7 @@ def _declarations() -> Iterator[list[Variable]]:
 
 @contextmanager
 def importable_folder(path: str) -> Iterator[None]:
-    """The folder of the context file at the head of ``sys.path``."""
+    """Puts the directory of the context file first on ``sys.path``."""
     folder = os.path.dirname(path)
     sys.path.insert(0, folder)
     try:
@@ -132,8 +132,8 @@ def importable_folder(path: str) -> Iterator[None]:
 
 
 def offer_to_other_processes(path: str, text: str) -> None:
-    """Lets processes that this one starts (multiprocessing's "spawn" and "forkserver") import the file as it is
-    executed here, which need not be what is on the disk by then."""
+    """Lets processes started by this one (multiprocessing's "spawn" and "forkserver") import the file as it is
+    executed here; the file on disk may have changed since."""
     descriptor = os.memfd_create("context file")
     with os.fdopen(descriptor, "wb", closefd=False) as memory:
         memory.write(text.encode("utf-8"))
@@ -142,7 +142,7 @@ def offer_to_other_processes(path: str, text: str) -> None:
 
 
 def load(text: str, path: str) -> LoadedContext:
-    """Executes the text as the file at ``path``. Everything that is wrong with it is raised."""
+    """Executes the text as the file at ``path``. Raises if there are problems."""
     execution = Execution(path)
     execution.run(compile(text, path, "exec", dont_inherit=True))
     return execution.collect()

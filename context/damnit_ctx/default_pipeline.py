@@ -1,4 +1,4 @@
-"""The default pipeline of the context file that is being executed: what it is, if the file asks for one at all."""
+"""The default pipeline of the context file that is being executed, if the file uses one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 
 class Default:
-    """The pipeline that the file has asked for, or set by itself (``explicit``); ``None``: neither."""
+    """The pipeline that the file has requested, or set itself (``explicit``); ``None`` if neither."""
 
     def __init__(self) -> None:
         self.pipeline: Optional[Any] = None
@@ -21,7 +21,7 @@ _default: contextvars.ContextVar[Optional[Default]] = contextvars.ContextVar("da
 
 @contextmanager
 def of_a_file() -> Iterator[Default]:
-    """A default of its own for the execution of a context file."""
+    """Provides a separate default for the execution of a context file."""
     state = Default()
     token = _default.set(state)
     try:
@@ -31,7 +31,7 @@ def of_a_file() -> Iterator[Default]:
 
 
 def current() -> Default:
-    """The default of the file that is being executed; outside of files, of this thread."""
+    """The default of the file that is being executed; outside of files, that of this thread."""
     state = _default.get()
     if state is None:
         state = Default()

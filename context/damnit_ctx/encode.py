@@ -1,4 +1,4 @@
-"""A cell as a ``value`` message (``FromChild::Value`` in crates/wire), with its arrays beside it."""
+"""Encodes a cell as a ``value`` message (``FromChild::Value`` in crates/wire) and its arrays."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .returned import Returned
 def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
     """The message for a variable's cell, without times, and its arrays in the message's order.
 
-    What is stored otherwise than it was returned is told in the log.
+    If the stored form differs from what was returned, the log says so.
 
     Raises:
-        Exception: whatever makes the value impossible to store; it is the error of this variable.
+        Exception: the value cannot be stored; this becomes the variable's error.
     """
     arrays: Arrays = []
     message: Message = {"ev": "value", "name": name}
@@ -62,7 +62,7 @@ def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
 
 
 def _computed(cell: Cell) -> Cell:
-    """The cell with its numbers: what is lazy of it is computed, in one go. What dependents see stays lazy."""
+    """The cell with all lazy parts computed at once. Dependents still see lazy values."""
     data, preview, summary_value = lazy.computed(cell.data, cell.preview, cell.summary_value)
     if data is cell.data and preview is cell.preview and summary_value is cell.summary_value:
         return cell
@@ -73,18 +73,18 @@ def _computed(cell: Cell) -> Cell:
 
 
 def beyond_json(number: Optional[float]) -> Union[float, str, None]:
-    """NaN and infinity, which JSON does not have, as text."""
+    """Converts NaN and infinity, which JSON does not have, to text."""
     return number if number is None or math.isfinite(number) else repr(float(number))
 
 
 def stored(value: Any, arrays: Arrays, returned: Returned, before: Any) -> Message:
-    """An object as it goes into HDF5.
+    """An object as stored in HDF5.
 
     Args:
-        value: the object, with all its numbers.
+        value: the object, with computed numbers.
         arrays: the message's.
-        returned: is told how the object is made of it again, or that it cannot be.
-        before: the object as it was returned, if numbers of it had to be computed.
+        returned: records how the object can be restored, or that it cannot.
+        before: the object as it was returned, if parts of it had to be computed.
     """
     if is_dataarray(value):
         return {"objtype": "dataarray", "layout": netcdf.dataarray(value, arrays, returned, before)}
@@ -105,7 +105,7 @@ def stored(value: Any, arrays: Arrays, returned: Returned, before: Any) -> Messa
 
 
 def is_figure(value: Any) -> bool:
-    """Of matplotlib or plotly: everybody knows that these do not come back."""
+    """Whether it is a figure of matplotlib or plotly; obviously, these cannot be restored."""
     return is_matplotlib_figure(value) or is_plotly_figure(value)
 
 
@@ -115,7 +115,7 @@ def _file(objtype: str, content: bytes, arrays: Arrays) -> Message:
 
 
 def figure_pixels(figure: Any) -> np.ndarray:
-    """A matplotlib figure drawn: rows, columns, RGBA."""
+    """A rendered matplotlib figure: rows, columns, RGBA."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -1,7 +1,7 @@
-"""A child ends as a Python program ends: threads are waited for, handlers at exit run, files are closed.
+"""A child ends like a Python program: threads are waited for, exit handlers run, files are closed.
 
-It leaves by ``os._exit`` all the same. Taking down the whole interpreter would take as long as some variables, and
-would do what is the host's to do: libraries that the host has loaded have registered handlers there.
+It still leaves by ``os._exit``. Finalizing the whole interpreter would take as long as some variables, and would run
+handlers that libraries have registered in the host.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from . import report
 from .by_value import unwatch
 from .preload import is_installed
 
-# The worker waits a little longer (worker/src/conversation.rs) and says what was not done.
+# The worker waits a little longer (worker/src/conversation.rs) and reports what was not finished.
 PATIENCE_S = 10
 
-# Modules that were loaded after this one are the child's own. To look at the others would copy their pages.
+# Modules loaded after this one belong to the child. Traversing the others would copy their pages.
 _last_of_the_host = ""
 
 
 def leave_to_the_host() -> None:
-    """Called right after the fork: what is registered by now belongs to the host, which goes on.
+    """Called right after the fork: handlers registered by now belong to the host, which continues to run.
 
-    (A temporary directory, for example, that a library removes at exit and that other children still use.) What
-    libraries need at the end of *this* process is registered again.
+    (For example, a library may remove a temporary directory at exit that other children still use.) Handlers that
+    libraries need at the end of *this* process are registered again.
     """
     global _last_of_the_host
     _last_of_the_host = next(reversed(sys.modules))
@@ -53,12 +53,12 @@ def leave_to_the_host() -> None:
 
 
 def end(log: int, folders: Iterable[str]) -> None:
-    """Does what Python does when a program is over, and returns. After ``PATIENCE_S`` the process is ended wherever it
-    is; where that was stands in the log then.
+    """Does what Python does at the end of a program, and returns. After ``PATIENCE_S`` the process is terminated; the
+    log says where it was.
 
     Args:
         log: descriptor of the run's log.
-        folders: where the modules are that belong to the context file.
+        folders: directories of the context file's own modules.
     """
     report.flush()
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True, file=log)
@@ -77,12 +77,12 @@ def _try(what: str, do: Callable[[], Any]) -> None:
 
 
 def _let_go(log: int, folders: Iterable[str]) -> None:
-    """Frees what the file and its modules hold, which closes files."""
-    # Before objects are freed: the collector may free a buffer before the file that it belongs to, and then loses it.
+    """Frees the objects of the file and its modules, which closes files."""
+    # Before objects are freed: the collector may free a buffer before its file, and lose its content.
     _write_out()
     unwatch()
     modules = [weakref.ref(sys.modules.pop(name)) for name in _modules(folders)]
-    # Finds objects with all that their finalizers use still there.
+    # Objects are finalized while everything that their finalizers use still exists.
     gc.collect()
     for reference in modules:
         module = reference()
@@ -96,9 +96,9 @@ def _let_go(log: int, folders: Iterable[str]) -> None:
 
 
 def _write_out() -> None:
-    """Writes out what files have in their buffers, and closes those that write an end (gzip and the like)."""
+    """Flushes file buffers, and closes files that write a trailer (gzip and the like)."""
     files = [thing for thing in gc.get_objects() if isinstance(thing, io.IOBase)]
-    # Texts before what is below them.
+    # Text layers before the layers below them.
     for file in sorted(files, key=lambda file: not isinstance(file, io.TextIOBase)):
         with contextlib.suppress(Exception):
             if file.closed or not file.writable():
@@ -110,7 +110,7 @@ def _write_out() -> None:
 
 
 def _close_hdf5() -> None:
-    """Closes files that something else still holds: h5py leaves that to the end of the process."""
+    """Closes files that are still referenced: h5py leaves this to the end of the process."""
     h5py = sys.modules.get("h5py")
     if h5py is None:
         return
@@ -120,20 +120,20 @@ def _close_hdf5() -> None:
 
 
 def _modules(folders: Iterable[str]) -> dict[str, Any]:
-    """The context file's module and those from its folders."""
+    """The context file's module and modules from its directories."""
     inside = tuple(os.path.join(folder, "") for folder in folders)
     found = {}
     for name in itertools.takewhile(lambda name: name != _last_of_the_host, list(reversed(sys.modules))):
         module = sys.modules[name]
         file = str(getattr(module, "__file__", None) or "")
-        # An environment may lie in the folder too.
+        # An environment may be in the directory too.
         if file.startswith(inside) and not is_installed(file):
             found[name] = module
     return found
 
 
 def _has_finalizers(folders: Iterable[str]) -> bool:
-    """Is there a class in them whose objects do something when they go?"""
+    """Whether they contain a class whose objects have finalizers."""
     return any(
         isinstance(value, type) and hasattr(value, "__del__") and value.__module__ == name
         for name, module in _modules(folders).items()
@@ -142,7 +142,7 @@ def _has_finalizers(folders: Iterable[str]) -> bool:
 
 
 def _has_open(log: int) -> bool:
-    """Is a file or a pipe open for writing, besides the log?"""
+    """Whether a file or pipe is open for writing, besides the log."""
     mine = os.fstat(log)
     for name in os.listdir("/proc/self/fd"):
         try:

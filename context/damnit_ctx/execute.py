@@ -1,4 +1,4 @@
-"""Calling variables: arguments from annotations, failures of dependencies, values for dependents."""
+"""Calls variables: arguments from annotations, failures of dependencies, values for dependents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_JOB_FOR_MOCK = "it runs a command in a Slurm job, which needs real data: thi
 
 
 class RunFacts:
-    """What ``meta#``, ``param#`` and ``job#`` arguments get."""
+    """Values of ``meta#``, ``param#`` and ``job#`` arguments."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class RunFacts:
 
 
 class NoValue(Exception):
-    """A variable that has none: not computed, failed, or ``None``."""
+    """A variable has no value: not computed, failed, or ``None``."""
 
 
 class Values:
-    """Values of variables that ended, for those that depend on them.
+    """Values of variables that have ended, for their dependents.
 
     Args:
-        start_time: value of ``start_time``, which wildcards find too.
+        start_time: value of ``start_time``, which wildcards match too.
         given: variable → function that fetches its value (raises :class:`NoValue`), called when it is needed.
     """
 
@@ -80,17 +80,17 @@ class Values:
         self.failures: dict[str, Failure] = {}
 
     def put(self, name: str, value: Any) -> None:
-        """Notes a value; ``None`` is none."""
+        """Records a value; ``None`` means no value."""
         self._given.pop(name, None)
         if value is not None:
             self._values[name] = value
 
     def offer(self, name: str, fetch: Callable[[], Any]) -> None:
-        """Notes how to fetch a value if it is needed."""
+        """Records how to fetch a value if it is needed."""
         self._given[name] = fetch
 
     def knows(self, name: str) -> bool:
-        """Is its value, or its failure, known or to be had?"""
+        """Whether its value or failure is known or can be fetched."""
         return name in self._values or name in self._given or name in self.failures
 
     def get(self, name: str) -> Any:
@@ -101,7 +101,7 @@ class Values:
         """
         fetch = self._given.get(name)
         if fetch is not None:
-            # Stays on offer if it raises anything else: the next dependent may have better luck, or the same error.
+            # Kept if it raises anything else: the next dependent may succeed, or get the same error.
             try:
                 self.put(name, fetch())
             except NoValue:
@@ -112,7 +112,7 @@ class Values:
         return self._values[name]
 
     def matching(self, pattern: str) -> dict[str, Any]:
-        """All values whose names fit the pattern."""
+        """All values whose names match the pattern."""
         found = {}
         for name in matching([*self._values, *self._given], pattern):
             try:
@@ -123,7 +123,7 @@ class Values:
 
 
 def arguments(variable: Variable, facts: RunFacts, values: Values, names: Mapping[str, Variable]) -> Any:
-    """The keyword arguments for a variable's function, or the :class:`Failure` that keeps it from running."""
+    """The keyword arguments for a variable's function, or the :class:`Failure` that prevents its execution."""
     kwargs: dict[str, Any] = {}
     missing: list[str] = []
     annotations = variable.annotations()
@@ -188,7 +188,7 @@ def _dependency(pattern: str, values: Values) -> Any:
 
 
 class Results:
-    """What an execution gave: ``cells`` (name → :class:`Cell`, ``start_time`` among them) and ``errors``
+    """Results of an execution: ``cells`` (name → :class:`Cell`, including ``start_time``) and ``errors``
     (name → exception)."""
 
     def __init__(self, cells: dict[str, Any], errors: dict[str, Exception], ctx: Variables) -> None:

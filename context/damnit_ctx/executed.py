@@ -1,7 +1,7 @@
-"""The context file, in a process that a variable started by multiprocessing's "spawn" or "forkserver".
+"""The context file, in a process that a variable started with multiprocessing's "spawn" or "forkserver".
 
-Such a process imports the module of each function that it is handed. In the process of the variable itself this
-module is never executed: there the file's own module has its place (context_file.py).
+Such a process imports the module of each function that it receives. In the process of the variable itself, this
+module is never executed: the file's own module is registered in its place (context_file.py).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Fingerprints: what made a value, as far as the context file goes.
+"""Fingerprints of variables: identify the code in the context file that computes a value.
 
 The fingerprint of a variable covers its function, everything at the top level of the file that the function reads,
 directly or through other functions, the files beside the context file that are imported on the way, and what of the
@@ -24,7 +24,7 @@ from .slurm_job import SlurmJob
 from .variable import GroupVariable, Variable
 
 _DOCUMENTED = (*_FUNCTIONS, ast.ClassDef, ast.Module)
-# Fields that say nothing of the meaning, or that not every version of Python has.
+# Fields without influence on the meaning, or that not every Python version has.
 _IGNORED = {"type_comment", "type_ignores", "kind", "ctx", "type_params"}
 
 
@@ -34,7 +34,7 @@ class Fingerprints:
     Args:
         tree: the file's syntax tree.
         path: the file.
-        folders: where imported helpers are looked for; the file's folder, if left out.
+        folders: directories of imported helpers (default: the file's directory).
         namespace: the file's globals after its execution, for names that the tree does not bind.
     """
 
@@ -50,7 +50,7 @@ class Fingerprints:
             for name in names:
                 self._binders.setdefault(name, []).append(statement)
         self.source = SourceTree(tree, path)
-        # Keyword arguments that say where a variable runs, by id; they stand in classes and beside lambdas too.
+        # Keyword arguments that control where a variable runs, by id; they also occur in classes and next to lambdas.
         self._unread: set[int] = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and self._is_variable(node.func):
@@ -59,7 +59,7 @@ class Fingerprints:
         self._files: dict[str, str] = {}
 
     def _is_variable(self, node: ast.expr) -> bool:
-        """Is it a name of the class `Variable`?"""
+        """Whether it is a name of the class `Variable`."""
         if isinstance(node, ast.Name):
             return self._namespace.get(node.id) is Variable
         return isinstance(node, ast.Attribute) and node.attr == "Variable"
@@ -101,7 +101,7 @@ class Fingerprints:
                 yield f"{name}={_value(value)}"
 
     def _function(self, func: Any, names: set[str], seen: set[int]) -> Iterator[str]:
-        """The material of a function by itself; the names that it reads are added to ``names``."""
+        """The digest input of a function alone; the names that it reads are added to ``names``."""
         code = code_of(func)
         if code is None or id(code) in seen:
             yield _value(func)
@@ -131,7 +131,7 @@ class Fingerprints:
             yield _value(default)
 
     def _globals(self, names: Iterable[str]) -> Iterator[str]:
-        """Everything at the top level that these names lead to, in the order of the names."""
+        """The digest input of everything at the top level that these names refer to, in the order of the names."""
         wanted: dict[int, tuple[str, str]] = {}
         pending = list(names)
         seen = set(pending)
@@ -164,7 +164,7 @@ class Fingerprints:
         return known
 
     def _helper(self, module: str) -> str:
-        """The digests of a module that lies beside the context file, and of those beside it that it imports."""
+        """The digests of a module next to the context file, and of the modules next to it that it imports."""
         digests = []
         pending = [module]
         seen = set()
@@ -187,7 +187,7 @@ class Fingerprints:
         return "".join(sorted(digests))
 
     def _files_of(self, module: str) -> list[str]:
-        """The files of a module, in the first of the folders that has it."""
+        """The files of a module, in the first directory that has it."""
         for folder in self._folders:
             base = os.path.join(folder, *module.split("."))
             found = [path for path in (base + ".py", os.path.join(base, "__init__.py")) if os.path.isfile(path)]
@@ -214,7 +214,7 @@ def _without_decorators(node: ast.AST) -> ast.AST:
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement of the top level binds; ``*`` for what a star import may bind."""
+    """Names that a top-level statement binds; ``*`` for a star import."""
     if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
         yield statement.name
         return
@@ -235,7 +235,7 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
 
 
 def _read(node: ast.AST, unread: Collection[int] = ()) -> Iterator[str]:
-    """Names that are read somewhere below a node, but not below those. Local names are among them; they do no harm."""
+    """Names that are read below a node, but not below those nodes. Includes local names, which is harmless."""
     pending = [node]
     while pending:
         inner = pending.pop()
@@ -262,7 +262,7 @@ def _imports(node: Union[ast.stmt, ast.AST], package: str = "") -> Iterator[str]
 
 
 def _dump(node: Any, unread: Collection[int] = ()) -> str:
-    """A syntax tree as text: no positions, no docstrings, empty fields and those nodes left out."""
+    """A syntax tree as text, without positions, docstrings, empty fields and those nodes."""
     if isinstance(node, ast.AST):
         if (
             isinstance(node, ast.Call)
@@ -297,7 +297,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _value(value: Any) -> str:
-    """A value as text that is the same in each process: literals as they are, the rest by type and name."""
+    """A value as text that is the same in each process: literals as they are, other values by type and name."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         return repr(value)
     if isinstance(value, (tuple, list)):

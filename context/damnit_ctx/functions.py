@@ -1,4 +1,4 @@
-"""Which part of a file's syntax tree is the source of a function."""
+"""Finds the source of a function in a file's syntax tree."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class SourceTree:
-    """The functions of one file, found by where their code says that they begin.
+    """The functions of one file, found by the first line of their code.
 
     Args:
         tree: the file's syntax tree.
-        path: the file, as code that was compiled of it says.
+        path: the file name in the compiled code.
     """
 
     def __init__(self, tree: ast.Module, path: str) -> None:
@@ -27,7 +27,7 @@ class SourceTree:
                     self._functions.setdefault(line, []).append(node)
 
     def nodes(self, code: Any) -> list[ast.AST]:
-        """The definitions that may be this code's; several if there are lambdas in one line."""
+        """The definitions that may belong to this code; several if there are lambdas on one line."""
         if code.co_filename != self.path:
             return []
         found = self._functions.get(code.co_firstlineno, [])
@@ -35,13 +35,13 @@ class SourceTree:
 
 
 def code_of(func: Any) -> Optional[Any]:
-    """The code of a function or method, of the innermost one if it is wrapped."""
+    """The code of a function or method; of the innermost one if it is wrapped."""
     plain = inspect.unwrap(getattr(func, "__func__", func))
     return getattr(plain, "__code__", None)
 
 
 def _first_lines(node: ast.AST) -> set[int]:
-    """Where code may say that the function begins: at its first decorator, or at ``def``."""
+    """The possible first lines of the function's code: the first decorator, or ``def``."""
     lines = {node.lineno}  # type: ignore[attr-defined]
     decorators = getattr(node, "decorator_list", [])
     if decorators:

@@ -1,7 +1,7 @@
 """Groups: classes of variables that are instantiated once per detector, motor, sample ...
 
-A group's class is a dataclass whose instances stand in the context file; the variables of an instance are called
-``instance.variable``. :func:`expand` makes ordinary variables of them once the file has been executed.
+A group's class is a dataclass, with instances in the context file; the variables of an instance are called
+``instance.variable``. :func:`expand` turns them into ordinary variables after the file has been executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def Group(*, tags: Union[str, Iterable[str], None] = None) -> Callable[[_Class],
 
 
 def Group(cls: Any = None, *, tags: Union[str, Iterable[str], None] = None) -> Any:
-    """Makes a class of variables a group. Use it as a decorator, on subclasses too.
+    """Turns a class of variables into a group. Use it as a decorator, also on subclasses.
 
     ::
 
@@ -51,14 +51,14 @@ def Group(cls: Any = None, *, tags: Union[str, Iterable[str], None] = None) -> A
         sample_x = Motor(device="SPB_SAMPLE/MOTOR/X")    # variables sample_x.position, sample_x.micrometres
 
     Args:
-        tags: put on each variable of each instance; a subclass inherits them unless it has its own.
+        tags: added to each variable of each instance; a subclass inherits them unless it has its own.
 
-    Annotated attributes are arguments of the instance, by keyword. Four more exist in each group: ``name`` (the name
-    it is assigned to, if left out), ``title`` (the name, if left out), ``tags``, and ``sep``, which stands between the
-    group's and the variable's title.
+    Annotated attributes are keyword arguments of the instance. Each group has four more: ``name`` (default: the name
+    it is assigned to), ``title`` (default: the name), ``tags``, and ``sep``, the separator between the group's and the
+    variable's title.
 
-    ``"self#x"`` links to the variable, or to the variable of another group, that the attribute ``x`` holds
-    (``"self#x.y"`` goes into a nested group). An attribute that is ``None`` has no value.
+    ``"self#x"`` refers to a variable of this group, or to the variable of another group in the attribute ``x``
+    (``"self#x.y"``: in a nested group). An attribute that is ``None`` has no value.
     """
 
     def decorate(cls: type) -> type:
@@ -68,7 +68,7 @@ def Group(cls: Any = None, *, tags: Union[str, Iterable[str], None] = None) -> A
 
 
 def is_group(obj: Any) -> bool:
-    """Is it an instance of a group?"""
+    """Whether it is an instance of a group."""
     return hasattr(type(obj), "__damnit_group__")
 
 
@@ -96,7 +96,7 @@ def _make_group(cls: Any, tags: Any) -> type:
 
 
 def _own_annotations(cls: type) -> dict[str, Any]:
-    """The annotations of the class itself. (Up to Python 3.9 asking the class gives those of its base.)"""
+    """The annotations of the class itself. (Up to Python 3.9, the class attribute may be that of its base.)"""
     if sys.version_info >= (3, 10):
         return dict(inspect.get_annotations(cls))
     return dict(vars(cls).get("__annotations__", {}))
@@ -105,8 +105,8 @@ def _own_annotations(cls: type) -> dict[str, Any]:
 def _keyword_init(self: Any, *positional: Any, **given: Any) -> None:
     """``__init__`` of every group: all fields by keyword, those without a default required.
 
-    Dataclasses have keyword-only fields since Python 3.10 only; without them a field without a default could not
-    follow the four that every group has.
+    Dataclasses have keyword-only fields only since Python 3.10; without these, a field without default could not
+    follow the four fields of every group.
     """
     from dataclasses import MISSING
 
@@ -150,9 +150,9 @@ def nested(group: Any) -> Iterable[tuple[str, Any]]:
 
 
 def assign_names(namespace: Mapping[str, Any]) -> None:
-    """Gives groups without a name the one that they are assigned to in the file.
+    """Names groups without a name after the variable that they are assigned to in the file.
 
-    A nested group is called ``outer.attribute``. Of several ways to a group the shortest counts.
+    A nested group is called ``outer.attribute``. Of several paths to a group, the shortest counts.
 
     Raises:
         GroupError: a group has two names that are equally short.
@@ -188,7 +188,7 @@ def expand(groups: Iterable[Any], existing: Iterable[str] = ()) -> dict[str, Var
     """The variables of these groups and of those inside them: ``group.variable`` → variable.
 
     Raises:
-        GroupError: a group without a usable name, two of one name, or a link to what is not there.
+        GroupError: a group without a valid name, two with the same name, or a reference to something missing.
     """
     found: dict[int, Any] = {}
     pending = list(groups)
@@ -216,7 +216,7 @@ def require_name(group: Any) -> str:
     """The group's name.
 
     Raises:
-        GroupError: it has none, or one that is no text.
+        GroupError: it has none, or one that is not a text.
     """
     name = group.name
     if name is None:
@@ -259,7 +259,7 @@ def _variables_of(group: Any) -> dict[str, Variable]:
 
 
 def _resolve(path: str, group: Any) -> tuple[str, Optional[Variable]]:
-    """The ``var#`` annotation for ``self#path``, and the placeholder it points to if the link is not set."""
+    """The ``var#`` annotation for ``self#path``, and its placeholder if the attribute is not set."""
     attribute, _, rest = path.partition(".")
     try:
         value = getattr(group, attribute)
@@ -283,7 +283,7 @@ def _resolve(path: str, group: Any) -> tuple[str, Optional[Variable]]:
 
 
 def _placeholder(group: Any, path: str) -> Variable:
-    """A variable without a value, in the place of a link that is ``None``. Its name tells which link."""
+    """A variable without a value, in place of an attribute that is ``None``. Its name tells which one."""
 
     def no_value(run: Any) -> None:
         return None

@@ -1,7 +1,7 @@
-"""The warm context host: imports once what all runs need, then forks a child for each task.
+"""The warm context host: imports once what all runs need, then forks a child per task.
 
 Started by the worker as ``python -m damnit_ctx.host --context FILE [--folder FOLDER]... [--one-task]`` with the control
-socket's descriptor in ``AMORE_CONTROL_FD``. It starts no thread and keeps no file open, so that its forks are sound.
+socket's descriptor in ``AMORE_CONTROL_FD``. It starts no thread and keeps no file open, so that its forks are safe.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Host:
                     os.killpg(pid, signal.SIGKILL)
 
     def _listen(self) -> bool:
-        """Reads what the worker said. False when it has closed the socket."""
+        """Reads the worker's messages. False when it has closed the socket."""
         data, descriptors, _, _ = socket.recv_fds(self._control, _MAX_LINE, 30, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
@@ -101,18 +101,18 @@ class Host:
             child.main(socket.socket(fileno=conversation), log, memory, last_words, host)
         for descriptor in (conversation, log, memory, last_words):
             os.close(descriptor)
-        # Both sides set it, so that it is set whoever comes first.
+        # Both sides set it, so that it is set whichever is first.
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
         self._children[pid] = id_
         self._say({"ev": "forked", "id": id_, "pid": pid})
 
     def _reap(self) -> None:
-        """Reports children that ended, and ends what they started and left behind."""
+        """Reports ended children, and ends processes that they left behind."""
         for pid in list(self._children):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
-            # As long as the child is not reaped, its number is its own.
+            # Until the child is reaped, its process id is not reused.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
@@ -135,7 +135,7 @@ def say(control: socket.socket, message: dict[str, Any]) -> None:
 
 
 def unusable() -> Optional[dict[str, Any]]:
-    """Why this Python cannot be a host, if it cannot."""
+    """Why this Python cannot be a host, if so."""
     from importlib.util import find_spec
 
     missing = [package for module, package in _REQUIRED.items() if find_spec(module) is None]
@@ -159,17 +159,17 @@ def unusable() -> Optional[dict[str, Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    """The host's life. Returns the exit code."""
+    """Runs the host. Returns the exit code."""
     control = socket.socket(fileno=int(os.environ.pop("AMORE_CONTROL_FD")))
     os.set_inheritable(control.fileno(), False)
-    # "python -m" puts the worker's current directory first; nothing of the user's is to be found by that.
+    # "python -m" puts the worker's current directory first; no user modules must be found there.
     if not getattr(sys.flags, "safe_path", False) and sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]
     _choose_backend()
     from . import job_variables
 
     job_variables.make_readable()
-    # Imports make much and throw little away; children turn it on again.
+    # Imports create many objects and free few; children enable it again.
     gc.disable()
     context = arguments[arguments.index("--context") + 1] if "--context" in arguments else None
     folders = [after for before, after in zip(arguments, arguments[1:]) if before == "--folder"]
@@ -187,7 +187,7 @@ def main(arguments: list[str]) -> int:
         say(control, {"ev": "unusable", **problem})
         return 1
     host = Host(control, folders)
-    # What exists by now is left alone by the garbage collector, so that forks go on sharing its pages.
+    # The garbage collector ignores existing objects, so that forks continue to share their pages.
     gc.freeze()
     ready = {"ev": "ready", "version": VERSION, "python": sys.version.split()[0], "environment": environment}
     say(control, ready)
@@ -196,19 +196,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _choose_backend() -> None:
-    """Has matplotlib draw into memory.
+    """Makes matplotlib draw into memory.
 
-    Nobody looks at a screen or a notebook here, and a backend for one of these, which the user's shell may name, need
-    not be usable.
+    There is no screen or notebook here, and a backend for one of these, which the user's shell may name, may not be
+    usable.
     """
     if os.environ.get("MPLBACKEND", "").lower() not in _BACKENDS_WITHOUT_SCREEN:
         os.environ["MPLBACKEND"] = "agg"
 
 
 def _load(context: Optional[str], folders: Sequence[str], for_one_task: bool) -> str:
-    """Imports what children need; gives the environment's digest.
+    """Imports what children need; returns the environment's digest.
 
-    For one task only what every task needs is worth the time: the rest its child imports, if it does.
+    For a single task, only what every task needs is worth the time; the child imports the rest itself.
     """
     from . import preload
 
@@ -229,7 +229,7 @@ def _text(context: Optional[str]) -> str:
         with open(context, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
-        return ""  # whoever sends the text to be described says what is wrong with the file
+        return ""  # problems of the file are reported when its text is described
 
 
 if __name__ == "__main__":
@@ -238,5 +238,5 @@ if __name__ == "__main__":
     code = _host.main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    # It owns nothing that has to be taken down, and taking down takes as long as some imports.
+    # There is nothing to finalize, and finalizing takes as long as some imports.
     os._exit(code)

@@ -10,19 +10,19 @@ from typing import Any, Optional
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a variable's Slurm job ended: what an argument annotated ``"job#outcome"`` gets.
+    """How a variable's Slurm job ended: the value of an argument annotated ``"job#outcome"``.
 
     Attributes:
         id: the job's id; ``None`` if the command was executed without Slurm.
-        state: Slurm's word: ``"COMPLETED"``, ``"FAILED"``, ``"TIMEOUT"``, ``"OUT_OF_MEMORY"``, ``"CANCELLED"`` ...
-        reason: what is known beside the state; may be empty.
+        state: Slurm's job state: ``"COMPLETED"``, ``"FAILED"``, ``"TIMEOUT"``, ``"OUT_OF_MEMORY"``, ``"CANCELLED"`` ...
+        reason: further details; may be empty.
         exit_code: of the command; ``None`` if it did not exit by itself.
-        signal: the signal that ended it, if one did.
-        directory: the folder that was its own.
-        log: the file with its output, if it is known.
-        elapsed: seconds that it ran.
+        signal: the signal that ended it, if any.
+        directory: its directory.
+        log: the file with its output, if known.
+        elapsed: run time in seconds.
         tail: the last lines of its output, if it failed.
-        cluster: the cluster that has the job, where the setting ``slurm_clusters`` names any.
+        cluster: the job's cluster, if the setting ``slurm_clusters`` names any.
     """
 
     id: Optional[str]
@@ -38,12 +38,12 @@ class JobOutcome:
 
     @property
     def ok(self) -> bool:
-        """Did it complete with exit code 0?"""
+        """Whether it completed with exit code 0."""
         return self.state == "COMPLETED" and self.exit_code == 0
 
     @classmethod
     def received(cls, message: Mapping[str, Any]) -> JobOutcome:
-        """From the words in which it crosses between processes (``JobOutcome`` in crates/model)."""
+        """From the form in which it is passed between processes (``JobOutcome`` in crates/model)."""
         log = message.get("log")
         return cls(
             id=message.get("id"),

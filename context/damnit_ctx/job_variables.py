@@ -1,8 +1,8 @@
-"""Slurm's variables of a job that functions may read, and that programs which they start do not inherit.
+"""Slurm's variables of a job that functions may read, but that programs started by them do not inherit.
 
-``SLURM_CPUS_PER_TASK`` and others say how large the job is, and functions size their pools by them. Slurm's commands
-take the same variables for options: of a job that a function submits they would be the wrong ones. So they stand in
-``os.environ``, and not in the environment that the operating system hands on.
+``SLURM_CPUS_PER_TASK`` and others describe the size of the job, and functions use them to size pools. Slurm's commands
+interpret the same variables as options, which would be wrong for a job that a function submits. They are therefore in
+``os.environ``, but not in the environment that child processes inherit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _given: dict[str, str] = {}
 
 
 def make_readable() -> None:
-    """Takes the variables from the worker, if it gave any. Called before anything else notes the environment."""
+    """Takes over the variables from the worker, if any. Called before anything else reads the environment."""
     text = os.environ.pop(VARIABLE, None)
     if text is None:
         return
@@ -26,12 +26,12 @@ def make_readable() -> None:
     put_back()
     import subprocess
 
-    # It would hand on os.environ instead; subprocess documents this switch.
+    # It would pass on os.environ instead; subprocess documents this switch.
     subprocess._USE_POSIX_SPAWN = False  # type: ignore[misc, attr-defined, unused-ignore]
 
 
 def put_back() -> None:
-    """Makes them what they were, after a function that may have changed them."""
+    """Restores them after a function that may have changed them."""
     for name, value in _given.items():
         os.environ[name] = value
         os.unsetenv(name)  # leaves os.environ as it is

@@ -1,4 +1,4 @@
-"""Lazy (dask) values: their numbers are computed once for everything that is stored of a cell."""
+"""Lazy (dask) values: computed once for everything that is stored of a cell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_lazy(value: Any) -> bool:
-    """Has the value, or an array in it, numbers that dask has yet to compute?"""
+    """Whether the value, or an array in it, is not computed yet."""
     if "dask" not in sys.modules or isinstance(value, type):
         return False
     graph = getattr(value, "__dask_graph__", None)
@@ -15,7 +15,7 @@ def is_lazy(value: Any) -> bool:
 
 
 def computed(*values: Any) -> tuple[Any, ...]:
-    """The values with their numbers. What several of them are made of is computed once."""
+    """The computed values. Common parts are computed once."""
     if not any(is_lazy(value) for value in values):
         return values
     import dask

@@ -1,4 +1,4 @@
-"""Asking for the type of an object without importing the library that defines the type."""
+"""Checks the type of an object without importing the library that defines the type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_a(obj: object, module: str, class_name: str) -> bool:
-    """``isinstance(obj, module.class_name)``; false while nobody has imported the module."""
+    """``isinstance(obj, module.class_name)``; false if the module is not imported."""
     loaded = sys.modules.get(module)
     if loaded is None:
         return False

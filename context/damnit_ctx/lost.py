@@ -1,4 +1,4 @@
-"""Variables that end in no column, and why: nothing else would tell their author."""
+"""Finds variables that do not get a column, and why: nothing else would tell their author."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
 
 class Definitions:
-    """Where the functions of a file stand, and in which class or function."""
+    """Locations of the functions of a file, and the class or function that contains them."""
 
     def __init__(self, tree: ast.Module, path: str) -> None:
         self._path = path
@@ -34,9 +34,9 @@ class Definitions:
                     pending.append((child, inside))
 
     def of(self, variable: Variable) -> tuple[Optional[_Function], Optional[ast.AST]]:
-        """The function that a variable decorates, and what it stands in.
+        """The function that a variable decorates, and what contains it.
 
-        Found by where the decorator was applied: the function that the variable has may be a wrapper's.
+        Found by the location of the decorator: the variable's function may be a wrapper.
         """
         file, line = variable.declared_at
         if file != self._path:
@@ -46,11 +46,11 @@ class Definitions:
             for function, inside in self._functions
             if function.decorator_list and function.decorator_list[0].lineno <= line <= function.lineno
         ]
-        # Of those one inside the other the inner one begins later.
+        # Of nested functions, the inner one starts later.
         return max(found, key=lambda each: each[0].lineno, default=(None, None))
 
     def line(self, variable: Variable) -> Optional[int]:
-        """The line of ``def``, or that in which the variable was made of a function."""
+        """The line of ``def``, or the line in which the variable was created from a function."""
         function, _ = self.of(variable)
         if function is not None:
             return function.lineno
@@ -58,7 +58,7 @@ class Definitions:
         return line if file == self._path else None
 
     def said(self, variable: Variable) -> str:
-        """The name that stands in the file."""
+        """The name in the file."""
         function, inside = self.of(variable)
         if function is None:
             return str(variable.name)
@@ -66,7 +66,7 @@ class Definitions:
 
 
 def hidden(loser: Variable, winner: Variable, definitions: Definitions) -> Problem:
-    """Of a variable that a later one of the same name takes the place of."""
+    """The problem of a variable that a later one with the same name replaces."""
     line, other = definitions.line(loser), definitions.line(winner)
     where = f" (line {other})" if other is not None else ""
     names = {definitions.said(loser), definitions.said(winner)}
@@ -85,7 +85,7 @@ def hidden(loser: Variable, winner: Variable, definitions: Definitions) -> Probl
 
 
 def problems(loaded: LoadedContext, definitions: Definitions, path: str) -> Iterator[Problem]:
-    """A warning for each variable of the file that is in no column."""
+    """A warning for each variable of the file that does not get a column."""
     if loaded.chosen:
         return  # the file's pipeline says which are wanted
     kept = {id(variable) for variable in loaded.variables.values()}
@@ -104,7 +104,7 @@ def problems(loaded: LoadedContext, definitions: Definitions, path: str) -> Iter
                 if id(inside) not in told:
                     told.add(id(inside))
                     yield _lost(
-                        f"the group {inside.name} has no instance, so its variables do not get columns",
+                        f"the group {inside.name} has no instance, so its variables get no columns",
                         inside.lineno,
                         f"{inside.name}.{getattr(function, 'name', variable.name)}",
                         f"assign an instance to a name: {inside.name.lower()} = {inside.name}(…)",
@@ -121,7 +121,7 @@ def _class_of(variable: Variable, node: ast.ClassDef, namespace: dict[str, Any])
     found = namespace.get(node.name)
     if isinstance(found, type):
         return found
-    # Made in a function: any class that has it.
+    # Created in a function: any class that has it.
     return next((cls for cls in _all_classes() if variable in vars(cls).values()), None)
 
 
@@ -140,24 +140,22 @@ def _reason(
 ) -> tuple[str, Optional[int], str, Optional[str]]:
     name, line = definitions.said(variable), definitions.line(variable)
     if isinstance(inside, ast.ClassDef):
-        message = f"{name} is in a class that is not a group: it does not get a column"
-        return message, line, name, "put @Group before the class and create an instance, or move the function out of the class"
+        message = f"{name} is in a class that is not a group: it gets no column"
+        return message, line, name, "put @Group before the class and create an instance, or move the function out of it"
     if function is not None and inside is None:
         if function.name.startswith("__"):
-            message = f"{name} does not get a column: names that start with two underscores are ignored"
+            message = f"{name} gets no column: names that start with two underscores are ignored"
             return message, line, name, "rename it"
         held = namespace.get(function.name)
         first = function.decorator_list[0]
         if held is not None and not isinstance(held, Variable) and first.lineno < _declared_line(variable, function):
-            message = (
-                f"{name} does not get a column: the decorator in line {first.lineno} makes a {type(held).__name__} of it"
-            )
+            message = f"{name} gets no column: the decorator in line {first.lineno} makes a {type(held).__name__} of it"
             return message, line, name, "put @Variable first, above all other decorators"
         if held is not None and not isinstance(held, Variable):
-            message = f"{name} does not get a column: the name {function.name} stands for a {type(held).__name__} in the end"
+            message = f"{name} gets no column: the name {function.name} stands for a {type(held).__name__} in the end"
             return message, line, name, "rename one of them"
     message = (
-        f"the variable {name!r} (title {variable.title!r}) does not get a column: no top-level name of the file refers to it"
+        f"the variable {name!r} (title {variable.title!r}) gets no column: no top-level name of the file refers to it"
     )
     return (
         message,
@@ -168,7 +166,7 @@ def _reason(
 
 
 def _declared_line(variable: Variable, function: _Function) -> int:
-    """The line of the decorator ``@Variable``. (Up to Python 3.10 the call is told to be in the line of ``def``.)"""
+    """The line of the decorator ``@Variable``. (Up to Python 3.10, the call is attributed to the line of ``def``.)"""
     line = variable.declared_at[1]
     if line < function.lineno:
         return line

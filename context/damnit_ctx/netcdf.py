@@ -1,4 +1,4 @@
-"""xarray's objects in netCDF form, as xarray itself would write them, and what makes the same objects of it again.
+"""Converts xarray's objects to netCDF, as xarray itself would write them, and records how to restore them.
 
 Arrays that need no conversion are not copied.
 """
@@ -17,7 +17,7 @@ from .netcdf_forms import form_of
 from .returned import Returned
 from .tagged import NotHeld, held
 
-# The names that DataArray.to_netcdf gives to what has no name of its own; xarray's readers know them.
+# The names that DataArray.to_netcdf uses for objects without a name; xarray's readers know them.
 NAMELESS_VARIABLE = "__xarray_dataarray_variable__"
 NAME_ATTRIBUTE = "__xarray_dataarray_name__"
 _LONGEST_NAME = 1000
@@ -27,10 +27,10 @@ def dataarray(array: Any, arrays: Arrays, returned: Returned, lazy: Any = None) 
     """A DataArray: a dataset of one variable.
 
     Args:
-        array: with all its numbers.
+        array: with computed numbers.
         arrays: the message's.
-        returned: is told how the array is made again.
-        lazy: the array as it was returned, if that is another.
+        returned: records how to restore the array.
+        lazy: the array as it was returned, if different.
 
     Raises:
         TypeError: netCDF has no form for it.
@@ -99,25 +99,25 @@ def _marked(coords: Mapping[Hashable, Any], dims: Iterable[Hashable]) -> list[Ha
 
 
 class _Names:
-    """Names in the file: each another one, and such that HDF5 and netCDF can hold it."""
+    """Names in the file: unique, and valid in HDF5 and netCDF."""
 
     def __init__(self) -> None:
         self._names: dict[Hashable, str] = {}
         self._taken: set[str] = set()
 
     def reserve(self, word: str) -> str:
-        """The word, or one like it, for something that has no name of the user's."""
+        """This name, or a similar one, for something without a name."""
         while word in self._taken:
             word += "_"
         self._taken.add(word)
         return word
 
     def choose(self, names: Iterable[Hashable], marked: Iterable[Hashable]) -> None:
-        """Gives each name its word; those that need no other one keep theirs.
+        """Assigns each name its name in the file; valid names are kept.
 
         Args:
             names: the user's.
-            marked: those of them that must be without white space.
+            marked: those that must not contain white space.
         """
         wanted = {name: self._word(name, name in marked) for name in names}
         for kept in (True, False):
@@ -139,7 +139,7 @@ class _Names:
 
 
 class _Group:
-    """A netCDF group in the making."""
+    """A netCDF group that is being built."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Group:
         self._names = names
         self._arrays = arrays
         self._sizes: dict[str, int] = {}
-        # Coordinates beside those of the dimensions, and which of them an array has named.
+        # Coordinates in addition to those of the dimensions, and which of them an array has named.
         self._marked = {
             names.of(name): set(variable.dims)
             for name, variable in coords.items()
@@ -169,7 +169,7 @@ class _Group:
         return [{"name": name, "size": size} for name, size in self._sizes.items()]
 
     def unplaced(self) -> list[str]:
-        """Coordinates beside the dimensions that no array names as its own."""
+        """Coordinates in addition to the dimensions that no array names."""
         return [name for name in self._marked if name not in self._placed]
 
     def describe(self, kind: str, **more: Any) -> None:
@@ -181,9 +181,9 @@ class _Group:
         Args:
             name: the user's.
             word: its name in the file.
-            variable: with its numbers.
-            before: as it was returned, if its numbers had to be computed.
-            is_coordinate: or data.
+            variable: with computed numbers.
+            before: as it was returned, if it had to be computed.
+            is_coordinate: whether it is a coordinate, not data.
         """
         what = "the array" if name is None else f"{'coordinate' if is_coordinate else 'array'} {name!r}"
         values, chunks = self._values(variable, before, what)
@@ -267,7 +267,7 @@ class _Group:
 
 
 def _encoding(owner: Any, what: str, returned: Returned) -> Any:
-    """xarray's hints for writing, which belong to what was returned."""
+    """xarray's encoding hints, which are part of the returned value."""
     try:
         return held(dict(owner.encoding))
     except NotHeld as reason:
@@ -276,10 +276,10 @@ def _encoding(owner: Any, what: str, returned: Returned) -> Any:
 
 
 def _indexes(data: Any, group: _Group) -> set[Hashable]:
-    """Notes what the coordinates' indexes are, where xarray would make others.
+    """Records the coordinates' indexes where xarray would create others.
 
     Returns:
-        coordinates that are not stored, because their index makes them again.
+        coordinates that are not stored, because their index restores them.
     """
     from xarray import IndexVariable
 
@@ -328,7 +328,7 @@ def _indexes(data: Any, group: _Group) -> set[Hashable]:
 
 
 def _levels(data: Any, index: Any, group: _Group) -> None:
-    """An index of several levels: each level is a coordinate in the file, and the tuples are made of them again."""
+    """A multi-level index: each level is a coordinate in the file, from which the tuples are restored."""
     import pandas
 
     ours = index.index

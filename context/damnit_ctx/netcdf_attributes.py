@@ -1,8 +1,8 @@
-"""Attributes as a netCDF file holds them, such that no reader of the file takes them for anything else.
+"""Converts attributes to netCDF such that no reader of the file misinterprets them.
 
-xarray and DAMNIT decode what they read by CF's conventions: ``scale_factor`` multiplies, ``units="seconds"`` makes
-durations, ``_FillValue`` makes NaN. Only we set attributes with these meanings, for what *we* have encoded; the user's
-have another name in the file. A dependent gets all attributes as they were (see ``returned.py``).
+xarray and DAMNIT decode data by the CF conventions: ``scale_factor`` multiplies, ``units="seconds"`` makes
+durations, ``_FillValue`` makes NaN. Attributes with these meanings are only written for our own encoding; the user's
+attributes get another name in the file. Dependents get all attributes unchanged (see ``returned.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .arrays import portable, text
 from .channel import Message
 from .tagged import NotHeld, held
 
-# What a reader of a variable changes numbers, types or coordinates by.
+# Attributes by which readers change numbers, types or coordinates.
 _DECODED = {
     "_FillValue",
     "missing_value",
@@ -28,7 +28,7 @@ _DECODED = {
     "dtype",
     "coordinates",
 }
-# Names that HDF5, netCDF-C and DAMNIT keep for themselves.
+# Names reserved by HDF5, netCDF-C and DAMNIT.
 _RESERVED = {
     "CLASS",
     "NAME",
@@ -43,7 +43,7 @@ _RESERVED = {
     "_SuperblockVersion",
 }
 _DAMNIT = "_damnit_"
-# Units that xarray makes durations of, and the same unit in a word that it leaves alone.
+# Units that xarray converts to durations, and an equivalent word that it ignores.
 _DURATIONS = {
     "days": "day",
     "hours": "hour",
@@ -53,7 +53,7 @@ _DURATIONS = {
     "microseconds": "microsecond",
     "nanoseconds": "nanosecond",
 }
-# HDF5 has 64 KiB for one attribute (of text, for the addresses of its strings).
+# HDF5's limit for one attribute is 64 KiB (for text, of the pointers to its strings).
 _MOST_BYTES = 60_000
 _MOST_TEXTS = 3_000
 _MOST_CHARACTERS = 60_000
@@ -63,19 +63,19 @@ class Attributes:
     """The attributes of a variable, or of the dataset.
 
     Attributes:
-        in_file: as the file has them.
+        in_file: as stored in the file.
         returned: as they were returned, for :func:`damnit_ctx.tagged.given`.
-        lost: the first one that cannot be given back, and why.
-        notes: for the log: what is otherwise in the file.
+        lost: the first one that cannot be restored, and why.
+        notes: for the log: what is different in the file.
     """
 
     def __init__(self, attrs: Mapping[Any, Any], owner: str, taken: Mapping[str, Any], variables: bool = True) -> None:
         """
         Args:
             attrs: the user's.
-            owner: whose they are, for people.
-            taken: the attributes that encoding added, of those names that readers decode.
-            variables: of a variable; otherwise of the dataset.
+            owner: their owner, for messages.
+            taken: attributes with reserved names that the encoding added.
+            variables: whether they belong to a variable, not to the dataset.
         """
         self.in_file: list[tuple[str, Message]] = []
         self.lost: Optional[str] = None
@@ -119,7 +119,8 @@ class Attributes:
             if message is None:
                 message = as_text(value)
                 if message is None:
-                    self.notes.append(f"{what} ({type(value).__name__}) is left out of the file: netCDF cannot store it")
+                    kind = type(value).__name__
+                    self.notes.append(f"{what} ({kind}) is left out of the file: netCDF cannot store it")
                     return
                 note = f"{what} ({type(value).__name__}) is text in the file: netCDF cannot store it"
         except (TypeError, ValueError, OverflowError) as error:
@@ -137,11 +138,11 @@ def _renamed(word: str, what: str, why: str) -> tuple[str, str]:
 
 
 def encoded(value: Any, widened: bool = True) -> Optional[Message]:
-    """A number, a text, or a list of one kind of them; None of anything else.
+    """A number, a text, or a list of either; None for anything else.
 
     Args:
         value: the attribute's.
-        widened: floats that netCDF does not have as doubles. (A ``_FillValue`` has the type of its variable.)
+        widened: convert floats that netCDF does not support to doubles (a ``_FillValue`` has its variable's type).
     """
     if isinstance(value, str):
         return {"type": "text", "value": text(str(value))} if len(value) <= 1 << 20 else None
@@ -159,7 +160,7 @@ def encoded(value: Any, widened: bool = True) -> Optional[Message]:
     if array.ndim > 1:
         return None
     if array.dtype.kind == "U" or (array.dtype.kind == "O" and array.size and _all_text(array)):
-        # Of [1, "a"] NumPy would make text.
+        # NumPy would convert [1, "a"] to text.
         if isinstance(value, (list, tuple)) and not all(isinstance(item, str) for item in value):
             return None
         if array.ndim == 0:
@@ -185,7 +186,7 @@ def encoded(value: Any, widened: bool = True) -> Optional[Message]:
 
 
 def as_text(value: Any) -> Optional[Message]:
-    """Words for a value that netCDF has no form of; None where there are none that say anything."""
+    """A text for a value that netCDF cannot represent; None if there is no meaningful one."""
     if value is None or isinstance(value, bytes):
         return None
     if isinstance(value, (np.ndarray, np.generic)):
@@ -205,7 +206,7 @@ def as_text(value: Any) -> Optional[Message]:
 
 
 def _is_readable(value: Any) -> bool:
-    """Will the words be a value's, not an object's address?"""
+    """Whether the text shows a value, not an object's address."""
     try:
         held(value)
     except NotHeld:

@@ -1,7 +1,7 @@
-"""The numbers of a variable as netCDF has them, by CF's conventions, and back.
+"""Converts the numbers of a variable to netCDF by the CF conventions, and back.
 
-What the file says (``units``, ``dtype``, ``_FillValue``) is for other readers. Beside it we note how the file's array
-becomes the one that was returned: exactly that array, with its type.
+The attributes in the file (``units``, ``dtype``, ``_FillValue``) are for other readers. In addition, we record how to
+restore exactly the array that was returned, with its type.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .tagged import NotHeld, given, held
 _NOT_A_TIME = np.iinfo(np.int64).min
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# Python objects of which each is kept beside the array.
+# Python objects that are stored individually, in addition to the array.
 _MOST_OBJECTS = 10_000
 
 
@@ -24,13 +24,13 @@ class Form(NamedTuple):
     """An array's form in the file."""
 
     array: np.ndarray
-    """What is stored; text as objects or ``U``. With one more dimension than the original if ``characters``."""
+    """The stored array; text as objects or ``U``. With one more dimension than the original if ``characters``."""
     attrs: dict[str, Any]
-    """What tells other readers what the numbers stand for."""
+    """Attributes that tell other readers the meaning of the numbers."""
     back: Message
-    """What tells :func:`original`."""
+    """Instructions for :func:`original`."""
     differs: Optional[str] = None
-    """Why the original cannot be made of it again, if so."""
+    """Why the original cannot be restored, if so."""
     characters: bool = False
 
 
@@ -38,7 +38,7 @@ def form_of(values: np.ndarray, what: str) -> Form:
     """The form of an array.
 
     Raises:
-        TypeError: there is none. ``what`` is said in it.
+        TypeError: there is none. The message contains ``what``.
     """
     kind = values.dtype.kind
     plain = {"as": "numbers", "dtype": values.dtype.str}
@@ -48,7 +48,7 @@ def form_of(values: np.ndarray, what: str) -> Form:
     elif np.dtype(values.dtype.str) != values.dtype:
         differs = f"{what} is of type {values.dtype}"
     if kind == "f":
-        # As xarray marks what is missing among floats.
+        # As xarray marks missing floats.
         return Form(values, {"_FillValue": values.dtype.type(np.nan)}, plain, differs)
     if kind in "iuc":
         return Form(values, {}, plain, differs)
@@ -99,7 +99,7 @@ def _times(values: np.ndarray, what: str) -> Form:
 
 
 def _coarsest(unit: str, counts: np.ndarray, missing: np.ndarray) -> tuple[str, np.ndarray]:
-    """The same times in the largest unit that has no fractions."""
+    """The same times in the largest unit without fractions."""
     for larger, per_second in _PER_SECOND.items():
         if larger == unit:
             break
@@ -127,7 +127,7 @@ def _objects(values: np.ndarray, what: str) -> Form:
 
 
 def _in_file(values: np.ndarray, items: list[Any], what: str) -> tuple[np.ndarray, dict[str, Any], bool]:
-    """Objects as other readers see them: text, bytes or numbers, with what is missing among them."""
+    """Objects as other readers see them: text, bytes or numbers, with missing values."""
     present = [item for item in items if not (item is None or (isinstance(item, float) and item != item))]
     if present and all(isinstance(item, str) for item in present):
         texts = np.array([str(item) if isinstance(item, str) else "" for item in items], dtype=object)
@@ -144,7 +144,7 @@ def _in_file(values: np.ndarray, items: list[Any], what: str) -> tuple[np.ndarra
 
 
 def _by_xarray(values: np.ndarray, what: str) -> tuple[np.ndarray, dict[str, Any], bool]:
-    """What xarray makes of other objects (dates of other calendars)."""
+    """xarray's encoding of other objects (dates of other calendars)."""
     from xarray import Variable, conventions
 
     dims = [f"dim_{axis}" for axis in range(values.ndim)]
@@ -156,7 +156,7 @@ def _by_xarray(values: np.ndarray, what: str) -> tuple[np.ndarray, dict[str, Any
 
 
 def original(stored: np.ndarray, shape: tuple[int, ...], back: Message) -> np.ndarray:
-    """The array of which :func:`form_of` made what is in the file.
+    """Restores the array that was passed to :func:`form_of`.
 
     Args:
         stored: the file's; text as objects.

@@ -1,4 +1,4 @@
-"""Objects of xarray, made again of a netCDF group that this package has written, as they were returned."""
+"""Restores xarray's objects from a netCDF group written by this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .plain_values import as_numpy_has_it
 from .returned import NotAsReturned
 from .tagged import given
 
-# Prefix of a variable that has a dimension's name without being its coordinate.
+# Prefix of a variable that has a dimension's name but is not its coordinate.
 _NOT_A_COORDINATE = "_nc4_non_coord_"
 
 
@@ -21,11 +21,11 @@ def read(group: Any, said: Message) -> Any:
     """The DataArray or Dataset.
 
     Args:
-        group: of h5py.
-        said: what was noted when it was stored.
+        group: the h5py group.
+        said: what was recorded when it was stored.
 
     Raises:
-        NotAsReturned: the file holds something else than was noted.
+        NotAsReturned: the file does not match what was recorded.
     """
     import xarray
 
@@ -45,7 +45,7 @@ def read(group: Any, said: Message) -> Any:
     indexes = {given(each["name"]): each for each in said["indexes"]}
     for name, index in indexes.items():
         _prepare(name, index, variables, xarray)
-    # Coordinates of indexes of several levels stand behind the others, and before the data.
+    # Coordinates of multi-level indexes come after the others and before the data.
     labels = {name: variables[name] for name in coords}
     several = [_with_levels(dim, index, labels, xarray) for dim, index in indexes.items() if "levels" in index]
     if array is not None:
@@ -98,7 +98,7 @@ def _values(group: Any, each: Message) -> Any:
 
 
 def _prepare(name: Any, index: Message, variables: dict[Any, Any], xarray: Any) -> None:
-    """Gives a coordinate the index of pandas that it had."""
+    """Restores the pandas index of a coordinate."""
     import pandas
 
     if "range" in index:
@@ -114,7 +114,7 @@ def _prepare(name: Any, index: Message, variables: dict[Any, Any], xarray: Any) 
 
 
 def _with_levels(dim: Any, index: Message, labels: dict[Any, Any], xarray: Any) -> Any:
-    """The coordinates of an index of several levels, which are taken out of the others."""
+    """The coordinates of a multi-level index, which are removed from the others."""
     import pandas
     from xarray.core.indexes import PandasMultiIndex
 

@@ -102,7 +102,7 @@ class ProcessState:
         try:
             os.chdir(self._cwd)
         except OSError as error:
-            log(f"the working directory {self._cwd} no longer exists ({error.strerror}): it is {self._directory} from now on")
+            log(f"the working directory {self._cwd} no longer exists ({error.strerror}): it is now {self._directory}")
             os.chdir(self._directory)
             self._cwd = self._directory
 

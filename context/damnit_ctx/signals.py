@@ -6,29 +6,29 @@ import contextlib
 import faulthandler
 import signal
 
-# What the module signal makes of it is an enumeration member, which takes longer than all else here.
+# The module signal converts it to an enumeration member, which takes longer than everything else here.
 from _signal import getsignal as _handler
 from collections.abc import Iterator
 from typing import Callable
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _WATCHED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-# Answered by faulthandler, which Python's own list of handlers does not know of.
+# Handled by faulthandler, which is not in Python's own list of handlers.
 _LAST_WORDS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGUSR2)
 
 
 @contextlib.contextmanager
 def put_back(last_words: Callable[[], None]) -> Iterator[None]:
-    """Stops timers that are left running, and puts back handlers that are left changed.
+    """Stops timers that were left running, and restores changed handlers.
 
     Args:
-        last_words: has the process leave its last words again, if a handler took the place of that.
+        last_words: enables the crash traceback again, if a handler replaced it.
     """
     before = [(number, _handler(number)) for number in _WATCHED]
     try:
         yield
     finally:
-        # First, so that none goes off where nobody handles it any more.
+        # First, so that none fires when it is no longer handled.
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
         faulthandler.cancel_dump_traceback_later()

@@ -1,4 +1,4 @@
-"""A variable whose work is a Slurm job of its own."""
+"""Variables that run a command in a Slurm job of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN = (str, bool, int, float)
 
 
 class SlurmJob:
-    """The command that is a variable's work. It runs in a Slurm job of its own; nothing waits for it but what needs it.
+    """The command of a variable. It runs in a Slurm job of its own; only the variable's dependents wait for it.
 
     ::
 
@@ -22,14 +22,14 @@ class SlurmJob:
             return int((job.directory / "hits.txt").read_text())
 
     Args:
-        command: the program and its arguments, each a word, or the path of one script. No shell reads them. The program
-            is searched from the folder of the context file if there is a ``/`` in it, else in ``PATH``. Words may hold
+        command: the program and its arguments, or the path of a script. They are not interpreted by a shell. A program
+            with a ``/`` is relative to the directory of the context file, others are found in ``PATH``. Words may have
             ``{run}``, ``{proposal}``, ``{proposal_dir}``, ``{raw_dir}``, ``{proc_dir}``, ``{run_file}`` (the run's
-            HDF5 file with what the variable depends on), ``{directory}`` (an empty folder of run and variable) and, by
+            HDF5 file with the variable's dependencies), ``{directory}`` (an empty one for run and variable) and, by
             the names of the function's arguments, numbers and texts that it depends on. ``{{`` and ``}}`` are braces.
         cpus, mem, gpus, time, nodes, constraint, partition, reservation, account, qos: as those of `Variable`.
-        ntasks: tasks of the whole job, for programs that start their processes with ``srun`` or MPI: `cpus` is then of
-            each, and the command itself runs once, on the first node.
+        ntasks: number of tasks of the job, for programs that start processes with ``srun`` or MPI: `cpus` is then per
+            task, and the command itself runs once, on the first node.
         check: call the function only if the job completed with exit code 0; otherwise the variable gets the error. With
             ``check=False`` it is called however the job ended.
     """
@@ -51,7 +51,7 @@ class SlurmJob:
         ntasks: Optional[int] = None,
         check: bool = True,
     ) -> None:
-        # One path is a script without arguments. What is wrong is told with all else, in problems.py.
+        # A single path is a script without arguments. Problems are reported in problems.py.
         self.command: Any = [command] if isinstance(command, (str, os.PathLike)) else command
         self.check = check
         given = (cpus, mem, gpus, time, nodes, constraint, partition, reservation, account, qos, ntasks)
@@ -60,7 +60,7 @@ class SlurmJob:
         }
 
     def words(self) -> list[str]:
-        """The command's words as text; those that cannot be are left out."""
+        """The command's words as text, without invalid ones."""
         if not isinstance(self.command, (list, tuple)):
             return []
         return [text for word in self.command if (text := _text(word)) is not None]
@@ -78,7 +78,7 @@ def _text(word: Any) -> Optional[str]:
 
 
 def wrong(job: Any) -> Iterator[tuple[str, str, Optional[str]]]:
-    """Kind, message and hint for everything that is wrong with ``job=``."""
+    """Kind, message and hint for each problem of ``job=``."""
     if not isinstance(job, SlurmJob):
         yield "bad-argument", f"job={job!r}, which must be a SlurmJob", 'job=SlurmJob(["./script.sh", "{run}"])'
         return
@@ -112,7 +112,7 @@ def wrong(job: Any) -> Iterator[tuple[str, str, Optional[str]]]:
 
 
 def spec(job: Any, defaults: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-    """A ``JobSpec``. What is wrong in it has been told as a problem."""
+    """A ``JobSpec``. Invalid parts have already been reported as problems."""
     if not isinstance(job, SlurmJob):
         return None
     return {

@@ -1,4 +1,4 @@
-"""Large arrays lie in files of their own, behind virtual datasets; are those files there?"""
+"""Checks that the separate files of large arrays (virtual datasets) exist."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def check(stored: Any) -> None:
-    """HDF5 gives the fill value, and no error, for an array whose own file is missing or closed to us.
+    """HDF5 silently returns the fill value of an array whose file is missing or unreadable. This raises instead.
 
     Args:
-        stored: a dataset of h5py.
+        stored: an h5py dataset.
 
     Raises:
-        OSError: it is.
+        OSError: the file is missing or unreadable.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""What one call does: with the object it is a method of, with its arguments, with files."""
+"""Effects of one call on its object, its arguments and files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .state_values import function_changes, is_value, method_changes, method_sha
 
 
 class Arguments(ByName):
-    """Calls in one function that is followed."""
+    """Calls in one analysed function."""
 
     def _value(self, node: ast.AST, use: bool = True, context: bool = False) -> Refs:
         raise NotImplementedError
@@ -77,7 +77,7 @@ class Arguments(ByName):
     def method(
         self, owner: Refs, name: str, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]
     ) -> Refs:
-        """Follows a call of a method of something that is not of the user's classes."""
+        """Analyses a call of a method of an object that is not of the user's classes."""
         state = self._state
         call = node if node is not None else ast.Call(ast.Name(name, ast.Load()), [], [])
         found: Refs = NOTHING
@@ -131,7 +131,7 @@ class Arguments(ByName):
         return found
 
     def foreign(self, func: Any, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]) -> Refs:
-        """A call of a function whose source is not the user's."""
+        """Analyses a call of a function that is not the user's."""
         state = self._state
         name = getattr(func, "__name__", "")
         if isinstance(getattr(func, "__objclass__", None), type) and args:
@@ -183,7 +183,7 @@ class Arguments(ByName):
         return NOTHING
 
     def _hand_over(self, args: list[Refs], words: dict[str, Refs], node: Optional[ast.AST]) -> None:
-        """Arguments of something that cannot be followed: their content is read, functions among them are called."""
+        """Arguments of an unknown function: their content is read, and functions among them are called."""
         for refs in (*args, *words.values()):
             for ref in refs:
                 value = self._state.object_of(ref)
@@ -206,11 +206,11 @@ class Arguments(ByName):
             elif how == TAKES:
                 self.note(label, node, changes=True, reads=True, together=True)
             elif how in (APPENDS, UPDATES):
-                # It stays on the disk: executed again, it would get the same twice.
+                # The file persists: executing this again would add the data twice.
                 self.note(label, node, changes=True, reads=how == UPDATES, together=True, adds=True)
 
     def _constant(self, node: Any) -> Optional[str]:
-        """The text of an expression that is the same for every run, None of any other."""
+        """The text of an expression that is the same for every run, otherwise None."""
         if isinstance(node, ast.Constant):
             return node.value if isinstance(node.value, str) else None
         if isinstance(node, ast.Name):

@@ -1,4 +1,4 @@
-"""State that is reached by the text of a name (``globals()["X"]``, ``vars(…)``, ``setattr``), attributes of the run."""
+"""State accessed by name (``globals()["X"]``, ``vars(…)``, ``setattr``), and attributes of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SETTING = frozenset({"setdefault", "pop", "__setitem__", "__delitem__"})
 
 
 class ByName(Names):
-    """Names whose owner is a module of the user's, or the run; a name that is not known stands for each of them."""
+    """Names in a user's module, or of the run; an unknown name stands for all of them."""
 
     def _value(self, node: ast.AST, use: bool = True, context: bool = False) -> Refs:
         raise NotImplementedError
@@ -26,7 +26,7 @@ class ByName(Names):
         raise NotImplementedError
 
     def _table_of_names(self, ref: Any) -> Any:
-        """Whose names a dictionary holds: the key of the owner, None if it is no such dictionary."""
+        """The key of the owner whose names a dictionary contains; None for other dictionaries."""
         if ref[0] == "names":
             return ref[1]
         return ref[1] if ref[0] == "object" and self._state.is_namespace(self._state.object_of(ref)) else None
@@ -93,7 +93,7 @@ class ByName(Names):
         return found
 
     def _loaded_module(self, node: ast.AST) -> Optional[Refs]:
-        """``sys.modules[…]`` of a known name."""
+        """``sys.modules[…]`` with a known name."""
         if not (isinstance(node, ast.Subscript) and known.dotted(node.value) == "sys.modules"):
             return None
         name: Any = self._constant(node.slice)
@@ -104,7 +104,7 @@ class ByName(Names):
 
 
 def _names_given(node: ast.Call) -> Iterable[Optional[str]]:
-    """The keys that a call of ``update`` sets; None for those that are not known."""
+    """The keys that a call of ``update`` sets; None for unknown ones."""
     for word in node.keywords:
         yield word.arg
     for argument in node.args:

@@ -1,4 +1,4 @@
-"""Which functions are followed when one is called, and into what."""
+"""Analysis of called functions."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from .state_frame import Frame
 from .state_names import Names
 from .state_pieces import NOTHING, Pieces, Refs, Uses, content_of
 
-# Ways of calling a function that are told apart; then it is taken to get all at once that it ever gets.
+# Maximum number of argument combinations of a function that are distinguished; beyond that they are merged.
 _WAYS = 32
-# Functions in functions that are followed, for which `RECURSION` frames suffice.
+# Maximum depth of nested calls, for which `RECURSION` frames suffice.
 _DEPTH = 150
 RECURSION = 6000
 
 
 class FollowedCalls(Pieces):
-    """Follows calls of known objects. A function is followed once for each combination of what it is given."""
+    """Analyses calls of known objects. A function is analysed once for each combination of arguments."""
 
     def __init__(self, source: SourceTree, namespace: dict[str, Any]) -> None:
         super().__init__(source, namespace)
         self._done: dict[Any, tuple[Uses, Refs]] = {}
-        # By function, in how many ways it is called, and all that it was given.
+        # By function: the number of argument combinations, and all its arguments.
         self._ways: dict[int, int] = {}
         self._given: dict[int, tuple[list[Refs], dict[str, Refs]]] = {}
         self._depth = 0
-        # Functions inside of functions, with the frame that they stand in.
+        # Nested functions, with their enclosing frame.
         self.local_functions: dict[int, tuple[Any, Names]] = {}
 
     def call(self, func: Any, frame: Names, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]) -> Refs:
-        """Follows a call of a known object."""
+        """Analyses a call of a known object."""
         if isinstance(func, functools.partial):
             fixed = [Refs({self.known_object(value)}) for value in func.args]
             more = {name: Refs({self.known_object(value)}) for name, value in func.keywords.items()}
@@ -57,7 +57,7 @@ class FollowedCalls(Pieces):
             wrapped = getattr(func, "__wrapped__", None)
             if wrapped is not None:
                 self.call(wrapped, frame, node, args, words)
-            # A decorator of a library: what it was given stands in its cells.
+            # A decorator of a library: its arguments are in its closure.
             for cell in func.__closure__ or ():
                 content = content_of(cell)
                 if isinstance(content, types.FunctionType) and content is not wrapped and self.is_ours(content):
@@ -98,14 +98,14 @@ class FollowedCalls(Pieces):
             key = _key(func, args, words)
         if key not in self._done:
             if self._depth >= _DEPTH:
-                # As if it could not be followed.
+                # Treated like an unknown function.
                 for refs in (*args, *words.values()):
                     caller.change(refs, None, True)
                 return NOTHING
             self._depth += 1
             self.objects[id(func)] = func
             uses: Uses = Uses()
-            # A function that calls itself adds nothing by that.
+            # A recursive call adds nothing.
             self._done[key] = (uses, NOTHING)
             returned: Refs = NOTHING
             for definition in source.nodes(code):

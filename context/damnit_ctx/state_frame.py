@@ -1,4 +1,4 @@
-"""What one function does to state: its statements and expressions."""
+"""Effects of one function on state: its statements and expressions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CASES = tuple(getattr(ast, name) for name in ("match_case",) if hasattr(ast, na
 
 
 class Frame(Arguments):
-    """One function that is followed, with what its names may be."""
+    """One analysed function, with the possible values of its names."""
 
     # --- Binding ------------------------------------------------------------------------------------------------------
 
     def bind_cells(self, func: Any) -> None:
-        """The names of a function that are those of the function around it."""
+        """The names of a function that belong to the enclosing function."""
         for name, cell in zip(func.__code__.co_freevars, func.__closure__ or ()):
             content = content_of(cell)
             state = self._state
@@ -43,7 +43,7 @@ class Frame(Arguments):
             self._values[name] = Refs(refs)
 
     def bind(self, definition: Any, args: list[Refs], words: dict[str, Refs], func: Any = None) -> None:
-        """Gives the arguments their values."""
+        """Binds the arguments."""
         spec = definition.args
         names = [argument.arg for argument in (*spec.posonlyargs, *spec.args)]
         for name in [*names, *(argument.arg for argument in spec.kwonlyargs)]:
@@ -62,14 +62,14 @@ class Frame(Arguments):
                 self._values[name] = self._values[name] | {self._state.known_object(value)}
 
     def run(self, definition: Any) -> Refs:
-        """Follows a function's body."""
+        """Analyses a function's body."""
         if isinstance(definition, ast.Lambda):
             return self._value(definition.body)
         self._declare(definition.body)
         given = dict(self._values)
         self._block(definition.body)
         if any(not all(is_followed(ref) for ref in refs) for refs in self._values.values()):
-            # Names may be used above where they get what is followed: in a loop.
+            # In a loop, names may be used before the line that binds them.
             for name, refs in self._values.items():
                 followed = Refs(ref for ref in given.get(name, NOTHING) if is_followed(ref))
                 self._values[name] = without_followed(refs) | followed
@@ -77,7 +77,7 @@ class Frame(Arguments):
         return self._returned
 
     def _declare(self, body: list[ast.stmt]) -> None:
-        """Finds the names that are the function's own."""
+        """Finds the function's local names."""
         pending: list[ast.AST] = list(body)
         stored: dict[str, int] = {}
         texts: dict[str, ast.expr] = {}
@@ -152,7 +152,7 @@ class Frame(Arguments):
             self._block(node.body)
         elif isinstance(node, ast.Return):
             if node.value is not None:
-                # What is returned may be read by whoever called.
+                # The caller may read what is returned.
                 self._returned |= self._value(node.value)
         elif isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Call):
@@ -166,7 +166,7 @@ class Frame(Arguments):
         elif isinstance(node, (ast.Global, ast.Nonlocal, ast.Pass)):
             pass
         else:
-            # `try`, `match`: any of its parts may be what is executed.
+            # `try`, `match`: any of its parts may be executed.
             for _, part in ast.iter_fields(node):
                 before = dict(self._values)
                 for child in part if isinstance(part, list) else [part]:
@@ -179,12 +179,12 @@ class Frame(Arguments):
                 self._join(before)
 
     def _join(self, others: dict[str, Refs]) -> None:
-        """Names may be what they are now, or these."""
+        """Names may keep their values or get these."""
         for name, refs in others.items():
             self._values[name] = self._values.get(name, NOTHING) | refs
 
     def _repeat(self, body: list[ast.stmt], before: dict[str, Refs]) -> None:
-        """The body of a loop. Names may have at its start what they get in it."""
+        """The body of a loop. At its start, names may already have the values that they get in it."""
         start = dict(self._values)
         self._block(body)
         self._join(start)
@@ -195,7 +195,7 @@ class Frame(Arguments):
         self._join(before)
 
     def _local_function(self, name: str, node: Any) -> Refs:
-        """A function inside of the function. It is taken to be called somehow."""
+        """A nested function. It is assumed to be called."""
         state = self._state
         state.local_functions[id(node)] = (node, self)
         refs = Refs({("local", id(node))})
@@ -236,7 +236,7 @@ class Frame(Arguments):
             elif target.id in self._cells:
                 self.note(self._cells[target.id], target, changes=True)
             else:
-                # Of what is followed by its name alone, nothing remains in a name that is bound again.
+                # Values that are tracked only by their name are dropped when the name is bound again.
                 self._values[target.id] = without_followed(self._values.get(target.id, NOTHING)) | refs
         elif isinstance(target, (ast.Tuple, ast.List)):
             for inner in target.elts:
@@ -281,7 +281,7 @@ class Frame(Arguments):
     # --- Expressions --------------------------------------------------------------------------------------------------
 
     def _value(self, node: ast.AST, use: bool = True, context: bool = False) -> Refs:
-        """What an expression may be. ``use``: its content is looked at, and not only handed on."""
+        """Possible values of an expression. ``use``: its content is read, not only passed on."""
         if isinstance(node, ast.Name):
             refs = self._name(node, use)
         elif isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""What is known of objects and functions of others: which of them hold state, and what changes it."""
+"""Knowledge about libraries: which objects have state, and which calls change it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHANGING = names(
     "symmetric_difference_update fill itemset put resize partition setfield setflags byteswap frombytes",
     "fromlist __setitem__ __delitem__ __iadd__ __ior__ __setattr__",
 )
-# Methods that change something of a type that is not known: random generators, handles, queues, counters.
+# Methods that change objects of unknown types: random generators, handles, queues, counters.
 _CHANGING_ANYTHING = _CHANGING | names(
     "random integers normal choice choices shuffle permutation permuted uniform standard_normal poisson",
     "exponential binomial rand randn randint random_sample random_integers randrange sample gauss seed bytes",
@@ -39,13 +39,13 @@ _CHANGING_ANYTHING = _CHANGING | names(
     "increment next set_state fit partial_fit create_dataset create_group require_group require_dataset",
     "load_state_dict set register push __next__ __enter__ __exit__",
 )
-# Of those, they make what was there before meaningless to whoever calls them.
+# Those of them after which the previous state is irrelevant to the caller.
 PUTTING = frozenset({"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear", "put", "fill"})
-# The elements of what they are given come out again.
+# Functions that return the elements of their arguments.
 PASSING = names(
     "iter zip enumerate reversed sorted list tuple filter next min max",
 )
-# Arrays that share their memory with what they were made of.
+# Arrays that share memory with their source.
 VIEWS = names(
     "asarray asanyarray ravel reshape transpose squeeze atleast_1d atleast_2d atleast_3d view swapaxes T flat",
     "real imag",
@@ -56,7 +56,7 @@ _CHANGING_FIRST = names(
     "heappushpop insort insort_left insort_right setitem delitem iadd isub imul itruediv ifloordiv imod ipow iand",
     "ior ixor iconcat imatmul ilshift irshift seed_everything",
 )
-# Functions that set something for a whole package.
+# Functions that change settings of a whole package.
 _SETTING = names(
     "rc rcdefaults rc_file set_option reset_option set_options set_theme set_style set_context set_palette use",
 )
@@ -88,11 +88,11 @@ _PLAIN = (
     type,
     property,
 )
-# Their objects have methods that leave nothing in them.
+# Packages whose objects have methods without side effects.
 _STATELESS = names(
     "extra_geom extra_data pint threading _thread logging concurrent asyncio typing damnit_ctx",
 )
-# Figures are drawn into the current one, unless the function has made one of its own.
+# Functions that draw into the current figure, unless the function has created one itself.
 _MAKING_FIGURES = frozenset({"figure", "subplots", "subplot_mosaic"})
 _NOT_DRAWING = names(
     "close get_cmap colormaps get_backend switch_backend ioff ion style imread imsave rc rcdefaults rc_context",
@@ -104,7 +104,7 @@ CURRENT_FIGURE = "the current figure of pyplot"
 
 
 def is_plain(value: Any) -> bool:
-    """Can nothing be changed in it that another variable would find?"""
+    """Whether it has no state that another variable could see."""
     if isinstance(value, _PLAIN) or is_of_the_process(value):
         return True
     kind = type(value)
@@ -112,18 +112,18 @@ def is_plain(value: Any) -> bool:
 
 
 def is_of_the_process(value: Any) -> bool:
-    """Is it put back after each variable (process_state.py), or a stream that is only written to?"""
+    """Whether it is restored after each variable (process_state.py), or a stream that is only written to."""
     streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
     return any(value is other for other in (os.environ, os.environb, *streams) if other is not None)
 
 
 def is_iterator(value: Any) -> bool:
-    """Does reading it use it up?"""
+    """Whether reading consumes it."""
     return isinstance(value, Iterator)
 
 
 def is_container(value: Any) -> bool:
-    """Is it one whose methods are known by name?"""
+    """Whether its methods are known by name."""
     if isinstance(value, (list, dict, set, frozenset, tuple, bytearray)):
         return True
     package = type(value).__module__.partition(".")[0]
@@ -131,17 +131,17 @@ def is_container(value: Any) -> bool:
 
 
 def is_array(value: Any) -> bool:
-    """Is it a NumPy array?"""
+    """Whether it is a NumPy array."""
     return type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "__array_interface__")
 
 
 def is_random(value: Any) -> bool:
-    """Is it a generator of random numbers?"""
+    """Whether it is a random number generator."""
     return isinstance(value, random.Random) or type(value).__module__.startswith("numpy.random")
 
 
 def method_changes(value: Any, name: str, call: ast.Call) -> bool:
-    """Does calling this method change the object?"""
+    """Whether calling this method changes the object."""
     if any(
         word.arg == "inplace" and not (isinstance(word.value, ast.Constant) and word.value.value is False)
         for word in call.keywords
@@ -156,17 +156,17 @@ def method_changes(value: Any, name: str, call: ast.Call) -> bool:
 
 
 def changes_anything(name: str) -> bool:
-    """Does a method of that name change what it is of, whatever that is?"""
+    """Whether a method of that name changes its object, whatever its type."""
     return name in _CHANGING_ANYTHING
 
 
 def changes_first(name: str) -> bool:
-    """Does a function of that name change its first argument?"""
+    """Whether a function of that name changes its first argument."""
     return name in _CHANGING_FIRST
 
 
 def package_that_is_set(function: Any) -> Optional[str]:
-    """The package of which it changes a setting."""
+    """The package whose settings it changes."""
     if getattr(function, "__name__", None) not in _SETTING:
         return None
     package = (getattr(function, "__module__", None) or "").partition(".")[0]
@@ -174,12 +174,12 @@ def package_that_is_set(function: Any) -> Optional[str]:
 
 
 def is_pyplot(function: Any) -> bool:
-    """Is it one of pyplot's functions?"""
+    """Whether it is one of pyplot's functions."""
     return getattr(function, "__module__", None) == "matplotlib.pyplot"
 
 
 def makes_figure(function: Any) -> Optional[bool]:
-    """Of a function of pyplot: does it make a figure, or work on the current one? ``None``: neither."""
+    """Whether a pyplot function creates a figure or works on the current one. ``None``: neither."""
     name = getattr(function, "__name__", "")
     if name in _NOT_DRAWING:
         return None
@@ -196,7 +196,7 @@ def global_generators() -> dict[int, str]:
 
 
 def seeded(trees: list[ast.Module]) -> set[str]:
-    """The global generators that these files seed: only then their numbers are the same each time."""
+    """The global generators that these files seed: only these are reproducible."""
     found = set()
     for tree in trees:
         for node in ast.walk(tree):
@@ -204,7 +204,7 @@ def seeded(trees: list[ast.Module]) -> set[str]:
                 continue
             chain = dotted(node.func.value)
             if chain == "random":
-                # `from numpy import random` is as good as Python's own: both are told apart when they are called.
+                # `from numpy import random` looks like Python's own: they are distinguished when they are called.
                 found |= {PYTHONS_RANDOM, NUMPYS_RANDOM}
             elif chain.endswith(".random"):
                 found.add(NUMPYS_RANDOM)

@@ -1,4 +1,4 @@
-"""What names and attributes in a function are: which pieces of state, or which parts of them."""
+"""Resolves names and attributes in a function to pieces of state, or parts of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """The names of one function that is followed, and the uses that are noted of it."""
+    """The names of one analysed function, and its recorded uses of state."""
 
     def __init__(self, state: FollowedCalls, namespace: dict[str, Any], path: str, uses: Uses) -> None:
         self._state = state
@@ -38,11 +38,11 @@ class Names:
     def method(
         self, owner: Refs, name: str, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]
     ) -> Refs:
-        """Follows a call of a method of something that is not of the user's classes."""
+        """Analyses a call of a method of an object that is not of the user's classes."""
         raise NotImplementedError
 
     def foreign(self, func: Any, node: Optional[ast.Call], args: list[Refs], words: dict[str, Refs]) -> Refs:
-        """A call of a function whose source is not the user's."""
+        """Analyses a call of a function that is not the user's."""
         raise NotImplementedError
 
     def _names_of(self, ref: Any) -> Refs:
@@ -58,7 +58,7 @@ class Names:
             use.add(getattr(node, "lineno", None), self._file, **how)
 
     def join(self, uses: Uses) -> None:
-        """What a function uses that is called, its caller uses too."""
+        """The caller also uses everything that a called function uses."""
         if uses is self._uses:
             return
         for piece, use in list(uses.items()):
@@ -115,13 +115,13 @@ class Names:
             return Refs({("part", label)})
         if hasattr(builtins, name):
             return Refs({self._state.known_object(getattr(builtins, name))})
-        # Not there when the file has been executed: some function may set it.
+        # Missing after the file was executed: a function may set it.
         label = self._state.label_binding(self._namespace, name)
         self.note(label, node, reads=True)
         return Refs({("part", label)})
 
     def _of_module(self, namespace: dict[str, Any], name: str, node: ast.AST, use: bool, path: str) -> Refs:
-        """A name at the top level of a module of the user's."""
+        """A top-level name of a user's module."""
         value = namespace[name]
         state = self._state
         refs = {state.known_object(value)}
@@ -203,7 +203,7 @@ class Names:
         return Refs({attribute_of(ref, name)})
 
     def _attribute_of_new(self, ref: Any, name: str, node: ast.AST, use: bool) -> Refs:
-        """Of an object that the function has made: its methods, and what it has in common with others of its class."""
+        """An attribute of an object created by the function: a method, or something shared by its class."""
         state = self._state
         cls = state.objects[ref[1]]
         static = inspect.getattr_static(cls, name, None)
@@ -220,7 +220,7 @@ class Names:
         return Refs({state.known_object(static)})
 
     def _has_attributes(self, owner: Any) -> bool:
-        """Is it of a kind of which each attribute is a piece by itself: functions, classes, the user's objects?"""
+        """Whether each attribute is a separate piece of state: functions, classes, the user's objects."""
         if isinstance(owner, types.FunctionType):
             return self._state.is_ours(owner)
         if isinstance(owner, type):
@@ -230,7 +230,7 @@ class Names:
         return is_group(owner) or (self._state.source_of_class(type(owner)) and not isinstance(owner, types.ModuleType))
 
     def _holder(self, owner: Any, name: str) -> Any:
-        """Whose attribute it is: the object's, or its class's."""
+        """The owner of an attribute: the object or its class."""
         if isinstance(owner, type) or name in getattr(owner, "__dict__", ()):
             return owner
         return self._holder_of_class(type(owner), name, owner)
@@ -246,7 +246,7 @@ class Names:
         return isinstance(file, str) and self._state.is_beside(file)
 
     def _touch_package(self, value: Any, node: ast.AST) -> None:
-        """Whoever uses a package reads its settings."""
+        """Using a package reads its settings."""
         name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
         if not isinstance(name, str) or (isinstance(value, types.ModuleType) and self._is_user_module(value)):
             return
@@ -255,7 +255,7 @@ class Names:
             self.note(settings_of(name), node, reads=True)
 
     def _elements(self, refs: Refs) -> Refs:
-        """What stands in a container."""
+        """The elements of a container."""
         found = set()
         state = self._state
         for ref in refs:
@@ -290,7 +290,7 @@ class Names:
         return Refs(found)
 
     def _dunder(self, owner: Any, ref: Any, name: str, args: list[Refs]) -> bool:
-        """Calls what a class of the user's defines for an operator; is there anything?"""
+        """Analyses the method that a user's class defines for an operator; returns whether there is one."""
         if owner is None or isinstance(owner, type):
             return False
         method = inspect.getattr_static(type(owner), name, None)

@@ -1,4 +1,4 @@
-"""Pieces of state: what is there when a context file has been executed, and what each piece is called."""
+"""Pieces of state that exist after a context file was executed, and their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .group import is_group
 from .user_files import UserFiles
 from .variable import GroupVariable, Variable
 
-# A value, as far as it is followed: the things that it may be, or be a part of.
+# A tracked value: the objects that it may be, or be a part of.
 Refs = frozenset
 NOTHING: Refs = frozenset()
 # The first argument of each variable's function: one object in a process.
@@ -20,9 +20,9 @@ RUN = ("run", "")
 
 
 class Use:
-    """How a function uses one piece of state; where it changes it, or else reads it.
+    """How a function uses one piece of state, with the location of a change or else of a read.
 
-    Of files: ``overwrites`` where it is written afresh, ``adds`` where what it becomes depends on what it was.
+    For files: ``overwrites`` if it is created anew, ``adds`` if its new content depends on the old.
     """
 
     __slots__ = ("adds", "changes", "file", "line", "line_of_change", "overwrites", "reads", "together")
@@ -42,8 +42,8 @@ class Use:
         overwrites: bool = False,
         adds: bool = False,
     ) -> None:
-        """One more place where it is used."""
-        # What is read and then written is updated.
+        """Adds another use."""
+        # Reading and then writing is an update.
         self.adds |= adds or (overwrites and self.reads and not self.overwrites)
         if self.line is None or (changes and not self.line_of_change):
             self.line, self.file, self.line_of_change = line, file, changes
@@ -73,14 +73,14 @@ class Pieces(UserFiles):
         self._taken: set[str] = set()
         self._prefixes: dict[int, str] = {id(namespace): ""}
         self._classes: list[type] = []
-        # Names that are not known, by their owner, and attributes of the run: name → piece of state.
+        # Unknown names, by owner, and attributes of the run: name → piece of state.
         self._every: dict[Any, str] = {}
         self._of_run: dict[str, str] = {}
         self._set_on_run: set[str] = set()
         self._register()
 
     def _register(self) -> None:
-        """Gives everything at the top level of the context file, and of the files beside it, its name."""
+        """Names everything at the top level of the context file and of the files next to it."""
         modules = [(self._namespace, "")]
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
@@ -120,7 +120,7 @@ class Pieces(UserFiles):
         return name
 
     def label_binding(self, namespace: Any, name: str) -> str:
-        """The piece of state that a name of a module is."""
+        """The piece of state for a name of a module."""
         key = (id(namespace), name)
         if key not in self.bindings:
             self.objects[id(namespace)] = namespace
@@ -128,7 +128,7 @@ class Pieces(UserFiles):
         return self.bindings[key]
 
     def label_attribute(self, owner: Any, name: str) -> str:
-        """The piece of state that an attribute of a known object is."""
+        """The piece of state for an attribute of a known object."""
         key = (id(owner), f".{name}")
         if key not in self.bindings:
             self.objects[id(owner)] = owner
@@ -141,18 +141,18 @@ class Pieces(UserFiles):
         return self.bindings[key]
 
     def is_namespace(self, value: Any) -> bool:
-        """Is it the dictionary of a module of the user's?"""
+        """Whether it is the dictionary of a user's module."""
         return type(value) is dict and id(value) in self._prefixes
 
     def label_every(self, owner: Any) -> str:
-        """The piece of state that stands for each name of a module or of the run."""
+        """The piece of state that stands for all names of a module or of the run."""
         if owner not in self._every:
             prefix = "run." if owner == "run" else self._prefixes.get(owner, "")
             self._every[owner] = self.unique(f"any name of {prefix.rstrip('.') or 'the file'}")
         return self._every[owner]
 
     def label_run(self, name: str, sets: bool = False) -> str:
-        """The piece of state that an attribute of the run is. Only those count that some function sets."""
+        """The piece of state for an attribute of the run. Only attributes that a function sets count."""
         if sets:
             self._set_on_run.add(name)
         if name not in self._of_run:
@@ -160,13 +160,13 @@ class Pieces(UserFiles):
         return self._of_run[name]
 
     def label_object(self, value: Any, label: str) -> None:
-        """Names an object, unless it has a name."""
+        """Names an object that has no name yet."""
         if id(value) not in self._labels:
             self._labels[id(value)] = label
         self.objects[id(value)] = value
 
     def label_of(self, ref: Any) -> Optional[str]:
-        """The piece of state that something is part of."""
+        """The piece of state that it is part of."""
         while ref[0] == "attribute":
             ref = ref[1]
         if ref[0] == "object":
@@ -212,7 +212,7 @@ EMPTY_CELL = object()
 
 
 def content_of(cell: Any) -> Any:
-    """What stands in the cell of a closure."""
+    """The content of a closure cell."""
     try:
         return cell.cell_contents
     except ValueError:

@@ -1,4 +1,4 @@
-"""Values of variables that their dependents change in place: in one process each dependent gets the same object."""
+"""Values of variables that dependents modify in place: in a process, all dependents get the same object."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .state_pieces import RUN, Refs, holding
 from .variable import Variable
 
 VALUE_OF = "the value of "
-# What NumPy, pandas and xarray give new objects of, although lists and sets change themselves by it.
+# Methods that return new objects in NumPy, pandas and xarray, although they modify lists and sets.
 _NEW_IF_USED = known.names("add subtract partition insert append")
 _NO_CHANGE = known.names("sample normal close uniform")
 # Attributes that are numbers, texts and the like.
 PLAIN_ATTRIBUTES = known.names("shape ndim size dtype nbytes itemsize name dims sizes strides empty start stop step")
-# Besides the views of arrays: what shares its memory with what it was made of, or may.
+# Besides views of arrays: methods whose result shares memory with its source, or may.
 _SHARING = known.VIEWS | known.names("to_numpy isel sel head tail get_group rename transpose squeeze loc iloc")
 _GIVING_TEXT = known.names("str repr format chr")
 
 
 def is_followed(ref: Any) -> bool:
-    """Is it a value of a variable or the run, or a part of one?"""
+    """Whether it is (part of) a variable's value or the run."""
     while ref[0] == "attribute":
         ref = ref[1]
     if ref[0] == "new":
@@ -34,19 +34,19 @@ def is_followed(ref: Any) -> bool:
 
 
 def is_value(ref: Any) -> bool:
-    """Is it a value of a variable, or a part of one?"""
+    """Whether it is (part of) a variable's value."""
     while ref[0] == "attribute":
         ref = ref[1]
     return bool(ref[0] == "part" and ref[1].startswith(VALUE_OF))
 
 
 def without_followed(refs: Refs) -> Refs:
-    """What remains of a name's values when it is bound again."""
+    """The values of a name that remain when it is bound again."""
     return Refs(ref for ref in refs if not is_followed(ref))
 
 
 def method_changes(name: str, node: ast.Call, unused: bool) -> bool:
-    """Does a method of a value change it?"""
+    """Whether a method of a value modifies it."""
     if any(word.arg == "inplace" and not _is_false(word.value) for word in node.keywords):
         return True
     if name in _NO_CHANGE or (name in _NEW_IF_USED and not unused):
@@ -55,13 +55,13 @@ def method_changes(name: str, node: ast.Call, unused: bool) -> bool:
 
 
 def method_shares(name: str, node: ast.Call) -> bool:
-    """Is what a method of a value returns, a part of it?"""
+    """Whether a method of a value returns a part of it."""
     shallow = any(word.arg == "deep" and _is_false(word.value) for word in node.keywords)
     return name in _SHARING or (name == "copy" and shallow)
 
 
 def function_changes(func: Any, args: list[Refs], node: ast.Call) -> Refs:
-    """Those of its arguments that a function of NumPy or SciPy changes."""
+    """The arguments that a function of NumPy or SciPy modifies."""
     inputs = getattr(func, "nin", None)
     if type(func).__name__ == "ufunc" and isinstance(inputs, int):
         return Refs().union(*args[inputs:])
@@ -75,7 +75,7 @@ def function_changes(func: Any, args: list[Refs], node: ast.Call) -> Refs:
 
 
 def copies(index: ast.AST) -> bool:
-    """Does an array with this index give a new array: a mask, a list of places?"""
+    """Whether indexing an array with it returns a new array: a mask, a list of positions."""
     if isinstance(index, ast.Tuple):
         return any(copies(part) for part in index.elts)
     if isinstance(index, ast.UnaryOp):
@@ -88,7 +88,7 @@ def copies(index: ast.AST) -> bool:
 def given_to(
     variable: Variable, variables: Mapping[str, Variable], immutable: Mapping[str, bool]
 ) -> tuple[list[Refs], dict[str, Refs], list[str]]:
-    """The arguments of a variable's function, and the variables of which it gets the values themselves."""
+    """The arguments of a variable's function, and the variables whose values it gets."""
     words: dict[str, Refs] = {}
     names: list[str] = []
     for argument, wanted in variable.arg_dependencies().items():
@@ -110,7 +110,7 @@ def given_to(
 
 
 def gives_immutable(func: Any, source: Optional[SourceTree]) -> bool:
-    """Does a function return text only? Numbers are arrays when dependents get them, and change in place."""
+    """Whether a function returns only text. Numbers are arrays for dependents, and can be modified in place."""
     code = code_of(func)
     definitions = [] if code is None or source is None else source.nodes(code)
     if not definitions or code_of(func) is not getattr(getattr(func, "__func__", func), "__code__", None):

@@ -1,4 +1,4 @@
-"""Values of earlier tasks, read back from run files and fragments exactly as the functions returned them."""
+"""Reads values of earlier tasks from run files and fragments, exactly as the functions returned them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Failed", "NotAsReturned", "read"]
 
 
 class Failed(NoValue):
-    """A variable that has no value because it failed, or skipped the run, as its file says."""
+    """A variable has no value because it failed or skipped the run, according to its file."""
 
     def __init__(self, name: str, how: Failure) -> None:
         super().__init__(name)
@@ -28,7 +28,7 @@ def read(path: str, name: str) -> Any:
     Raises:
         Failed: the file holds its error.
         NoValue: the file holds no data of it.
-        NotAsReturned: what is stored is not, or not surely, what was returned.
+        NotAsReturned: the stored value differs, or may differ, from what was returned.
         OSError: the file cannot be read.
     """
     import h5py
@@ -43,7 +43,7 @@ def read(path: str, name: str) -> Any:
         except (NotAsReturned, OSError, MemoryError):
             raise
         except Exception as error:
-            # Another version of a library than the one that was there when it was stored.
+            # A library has another version than when it was stored.
             raise NotAsReturned(f"it cannot be read back: {type(error).__name__}: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What the table shows of a value: a number, a line of text, a thumbnail or a trendline."""
+"""The table's summary of a value: a number, a line of text, a thumbnail or a trendline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .loaded import (
 from .report import log_problem
 
 _THUMBNAIL_PIXELS = 300
-# Functions that give the same whether or not they leave out NaN, where there is none.
+# Functions that give the same result with and without skipping NaN if there is none.
 _SAME_WITHOUT_NAN = ("mean", "sum", "min", "max", "std", "var", "median")
 _LARGE_BYTES = 32 << 20
 _BLOCK_BYTES = 4 << 20
@@ -29,9 +29,9 @@ Summary = Union[np.ndarray, str, None]
 
 
 def of_cell(name: str, cell: Cell) -> Summary:
-    """The summary: the one given, else that of the NumPy function, else one that suits the type of the value.
+    """The given summary, else that of the NumPy function, else a default for the type of the value.
 
-    What goes wrong here is told in the log and does not cost the value.
+    Problems are reported in the log and do not affect the value.
     """
     if cell.summary_value is not None:
         return cell.summary_value  # type: ignore[no-any-return]
@@ -74,8 +74,8 @@ def _reduce(function: str, data: Any) -> np.ndarray:
 
 
 def _reduce_in_place(function: str, data: Any) -> Optional[np.ndarray]:
-    """What ``np.<function>`` gives for a large array of floats, without the copies that leaving out NaN costs NumPy and
-    xarray. (NumPy's functions leave NaN out of a DataArray whatever they are called.) None if there is no such way.
+    """The result of ``np.<function>`` for a large float array, without the copies by which NumPy and xarray skip NaN.
+    (For a DataArray, all of NumPy's functions skip NaN.) None if this is not possible.
     """
     bare = function[3:] if function.startswith("nan") else function
     skips_nan = bare != function or is_dataarray(data)
@@ -125,7 +125,7 @@ def _matplotlib_png(figure: Any) -> np.ndarray:
 def _plotly_png(figure: Any) -> np.ndarray:
     from PIL import Image
 
-    # Text does not survive plotly's own scaling, so the picture is made large and then shrunk.
+    # Plotly's own scaling makes text illegible, so a large image is rendered and then scaled down.
     image = Image.open(io.BytesIO(figure.to_image(format="png")))
     ratio = _THUMBNAIL_PIXELS / max(image.size)
     small = image.resize((int(image.width * ratio), int(image.height * ratio)), Image.Resampling.LANCZOS)
@@ -135,7 +135,7 @@ def _plotly_png(figure: Any) -> np.ndarray:
 
 
 def thumbnail(image: Any) -> np.ndarray:
-    """PNG of a two-dimensional array, 300 by 300 pixels; a DataArray with its coordinates growing up and right."""
+    """PNG of a two-dimensional array, 300 by 300 pixels; a DataArray's coordinates increase upwards and rightwards."""
     labelled = is_dataarray(image)
     flips = (False, False)
     if labelled:
@@ -150,7 +150,7 @@ def thumbnail(image: Any) -> np.ndarray:
 
 
 def _runs_backwards(values: np.ndarray) -> bool:
-    """Does the axis of this coordinate run from large to small? (By the outer edges of its first and last pixel.)"""
+    """Whether the axis of this coordinate is decreasing (by the outer edges of its first and last pixel)."""
     if values.dtype.kind in "US" or len(values) < 2:
         return False
     half_step = 0.5 * (values[1] - values[0])
@@ -158,8 +158,8 @@ def _runs_backwards(values: np.ndarray) -> bool:
 
 
 def trendline(line: Any) -> np.ndarray:
-    """About 150 points of a one-dimensional array: x and y, float64, shape (2, N). x is the coordinate of a DataArray
-    along its dimension, where it has one, or the position."""
+    """About 150 points of a one-dimensional array: x and y, float64, shape (2, N). x is the DataArray's coordinate,
+    if it has one, or the position."""
     x: Any = None
     if is_dataarray(line):
         dim = line.dims[0]
@@ -186,7 +186,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def max_diff(data: Any) -> Optional[float]:
-    """Largest minus smallest number of an array of more than one number; None of anything else."""
+    """Largest minus smallest number of an array with more than one number, otherwise None."""
     if is_series(data):
         data = data.to_numpy()
     elif is_dataarray(data):
@@ -197,7 +197,7 @@ def max_diff(data: Any) -> Optional[float]:
         if data.dtype.kind in "iu":
             return float(int(data.max()) - int(data.min()))
         if data.dtype.kind == "f":
-            # fmax and fmin leave NaN out, without a copy and without a warning where all are NaN.
+            # fmax and fmin skip NaN without a copy, and without a warning if all are NaN.
             return float(np.float64(np.fmax.reduce(data, axis=None)) - np.float64(np.fmin.reduce(data, axis=None)))
         difference = np.subtract(np.fmax.reduce(data, axis=None), np.fmin.reduce(data, axis=None))
         return float(np.abs(np.complex128(difference)))

@@ -1,4 +1,4 @@
-"""Tables of pandas as parquet, and back."""
+"""Converts pandas tables to parquet and back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .channel import Message
 from .returned import NotAsReturned, Returned
 from .tagged import NotHeld, given, held
 
-# A table up to this size is read back when it is stored, to see whether it is read back as it was; of a larger one as
-# many rows, and what depends on all rows is looked at in another way.
+# A table up to this size is read back when it is stored, to check that it is unchanged; of a larger one only this many
+# rows, and properties that depend on all rows are checked separately.
 _WHOLE_BYTES = 4 << 20
 _SAMPLE_ROWS = 1000
 
@@ -20,7 +20,7 @@ def parquet(table: Any, returned: Returned) -> bytes:
 
     Raises:
         ImportError: the user's environment has no pyarrow.
-        Exception: what pandas says of a table that parquet cannot hold.
+        Exception: pandas' error for a table that parquet cannot store.
     """
     import pandas
 
@@ -54,12 +54,12 @@ def _written(table: Any) -> bytes:
     except ValueError:
         if not is_series or isinstance(table.name, str):
             raise
-        # Older versions want text for a name.
+        # Older versions require text as a name.
         return _bytes(table.to_frame(name=str(table.name)))
 
 
 def _bytes(frame: Any) -> bytes:
-    # pandas writes attributes as JSON; what is no JSON would cost the table.
+    # pandas writes attributes as JSON; other attributes would make the table unwritable.
     frame.attrs = {}
     buffer = io.BytesIO()
     frame.to_parquet(buffer, engine="pyarrow", index=None)
@@ -67,7 +67,7 @@ def _bytes(frame: Any) -> bytes:
 
 
 def _said(table: Any) -> Message:
-    """What parquet does not keep."""
+    """Properties that parquet does not preserve."""
     said: Message = {"attrs": held(dict(table.attrs)), "flag": bool(table.flags.allows_duplicate_labels)}
     said["name"] = held(getattr(table, "name", None))
     freq = getattr(table.index, "freqstr", None)
@@ -98,12 +98,12 @@ def read(content: bytes, said: Message) -> Any:
 
 
 def _difference(table: Any, said: Message, content: bytes) -> Optional[str]:
-    """In what the table that parquet gives back is another one."""
+    """How the table read back from parquet differs."""
     kind = "series" if table.ndim == 1 else "dataframe"
     columns = [table] if table.ndim == 1 else [table.iloc[:, at] for at in range(table.shape[1])]
     size = sum(column.memory_usage(index=False, deep=True) for column in columns)
     if size > _WHOLE_BYTES and len(table) > _SAMPLE_ROWS:
-        # All rows count for the types of what is in a column of objects, and for categories.
+        # All rows matter for the types of objects in a column, and for categories.
         kinds = {getattr(column.dtype, "kind", "O") for column in columns}
         if not kinds <= set("biufcmM") or any(hasattr(column.dtype, "categories") for column in columns):
             if any(column.dtype == object and not _all_text(column) for column in columns):
@@ -125,7 +125,7 @@ def _all_text(column: Any) -> bool:
 
 
 def difference(table: Any, other: Any) -> Optional[str]:
-    """In what two Series or two DataFrames are not the same, to the last type."""
+    """How two Series or two DataFrames differ, including types."""
     if type(table) is not type(other) or table.shape != other.shape:
         return "it is read back as a different table"
     reason = _index_difference(table.index, other.index, "the index")

@@ -1,7 +1,7 @@
-"""Python values as JSON that gives back the same values: a list stays a list, a tuple a tuple, a NumPy number one.
+"""Lossless encoding of Python values in JSON: a list stays a list, a tuple a tuple, a NumPy number a NumPy number.
 
-Text, ``None``, truth values, integers, finite floats and lists are themselves in JSON; everything else is an object
-with one key, which names the type. Only the types listed here are held, and no subclasses of them.
+Text, ``None``, booleans, integers, finite floats and lists are written as such; everything else is an object with one
+key, which names the type. Only the types listed here are supported, without their subclasses.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Callable
 
 import numpy as np
 
-# Whoever reads all attributes of a group reads this, too.
+# Readers of all attributes of a group read this too.
 MOST_BYTES = 1 << 20
 _NUMPY_KINDS = "biufcmMSU"
 
 
 class NotHeld(Exception):
-    """The value, or something in it, is of a type without a form here. The message is a reason."""
+    """The value, or a part of it, has an unsupported type. The message is a reason."""
 
 
 def dumps(value: Any) -> str:
     """The value as JSON.
 
     Raises:
-        NotHeld: it has no form, or is too large.
+        NotHeld: its type is not supported, or it is too large.
     """
     try:
         text = json.dumps(held(value), separators=(",", ":"), allow_nan=False)
@@ -41,10 +41,10 @@ def dumps(value: Any) -> str:
 
 
 def held(value: Any) -> Any:
-    """What stands for the value in JSON.
+    """The JSON form of the value.
 
     Raises:
-        NotHeld: it has no form.
+        NotHeld: its type is not supported.
     """
     try:
         return _held(value)
@@ -108,7 +108,7 @@ def _time(value: datetime.time) -> Any:
 
 
 def _dtype(dtype: np.dtype) -> str:
-    """``dtype.str``, if that is all there is to it."""
+    """``dtype.str``, if it describes the type completely."""
     same = dtype.kind in _NUMPY_KINDS and dtype.itemsize > 0 and dtype.metadata is None
     if not same or np.dtype(dtype.str).char != dtype.char:
         raise NotHeld(f"NumPy's type {dtype}")

@@ -1,4 +1,4 @@
-"""The files of which functions are followed: the context file, and what stands beside or below it."""
+"""The files whose functions are analysed: the context file, and files next to or below it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class UserFiles:
                     yield source
 
     def is_beside(self, path: str) -> bool:
-        """Is it a file of the user's, beside or below the context file?"""
+        """Whether it is a user's file, next to or below the context file."""
         if path == self.context:
             return True
         return path.startswith(self._folders) and path.endswith(".py") and "site-packages" not in path
 
     def source(self, path: str) -> Optional[SourceTree]:
-        """The syntax tree of a file of the user's."""
+        """The syntax tree of a user's file."""
         if path not in self._sources:
             tree = None
             if self.is_beside(path):
@@ -53,13 +53,13 @@ class UserFiles:
         return self._sources[path]
 
     def source_of_class(self, cls: type) -> bool:
-        """Is it a class of the user's?"""
+        """Whether it is a user's class."""
         module = sys.modules.get(cls.__module__)
         file = getattr(module, "__file__", None)
         return isinstance(file, str) and self.is_beside(file)
 
     def rebound(self, path: str) -> set[str]:
-        """Names that some function of the file declares global."""
+        """Names that a function of the file declares global."""
         if path not in self._rebound:
             source = self.source(path)
             self._rebound[path] = set()

@@ -1,4 +1,4 @@
-"""A variable: a function of the context file and how its value is to be treated."""
+"""Variables: functions of the context file, and how their values are treated."""
 
 from __future__ import annotations
 import __future__
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 # Set on code compiled with `from __future__ import annotations`.
 _ANNOTATIONS_AS_SOURCE = __future__.annotations.compiler_flag
 
-# Every Variable that was put on a function, in order, while a context file is executed (context_file.py). It tells
-# of variables that a later one of the same name hides.
+# Every Variable that was applied to a function, in order, while a context file is executed (context_file.py). Used to
+# find variables that a later one of the same name hides.
 _declared: list[Variable] = []
 
 
 class RunData(Enum):
-    """Which data of a run: as recorded, calibrated, or both."""
+    """Which data of a run: raw, calibrated (proc), or both."""
 
     RAW = "raw"
     PROC = "proc"
@@ -32,36 +32,36 @@ class RunData(Enum):
 
 
 class Variable:
-    """Makes a function of the context file a variable, computed for each run. Used as a decorator.
+    """Decorator that turns a function of the context file into a variable, computed for each run.
 
     Args:
-        title: heading of the column; the function's name if left out.
-        description: a sentence on the variable; the docstring if left out.
-        summary: name of the NumPy function that makes one number of an array: ``"mean"``, ``"nanmax"`` ...
-        data: ``"raw"`` (run when raw data arrived) or ``"proc"`` (run when calibrated data arrived). If left out, it
-            is ``"proc"`` when a dependency is, else ``"raw"``.
-        cluster: run in a Slurm job. Those that ask for no resources share one.
-        tags: a string or several, for finding variables.
-        transient: hand the value to dependents and do not store it; then it may be any object.
+        title: column heading (default: the function's name).
+        description: description of the variable (default: the docstring).
+        summary: name of the NumPy function that reduces an array to one number: ``"mean"``, ``"nanmax"`` ...
+        data: ``"raw"`` (run when raw data arrive) or ``"proc"`` (run when calibrated data arrive). The default is
+            ``"proc"`` if a dependency is, else ``"raw"``.
+        cluster: run in a Slurm job. Variables that request no resources share one.
+        tags: a string or several strings, to filter variables.
+        transient: pass the value to dependents without storing it; it may then be any object.
         units: physical units of the value.
-        cpus: CPUs of the Slurm job. This and what follows is for variables that run in one, and gives them a job of
-            their own (shared only with variables of equal resources that they depend on, or the other way round).
-        mem: memory of each node as for sbatch: ``"64G"``, ``"500M"``; a number is MiB.
+        cpus: CPUs of the Slurm job. This and the following arguments apply to variables that run in a job, and give
+            them a separate job (shared only with dependencies and dependents that request the same resources).
+        mem: memory per node as for sbatch: ``"64G"``, ``"500M"``; a number is MiB.
         gpus: GPUs of the job.
-        time: limit on the job's time as for sbatch: ``"2:00:00"``, ``"1-12"``; a number is minutes.
+        time: time limit of the job as for sbatch: ``"2:00:00"``, ``"1-12"``; a number is minutes.
         nodes: number of nodes.
         constraint: features that the nodes must have.
-        partition: the partition, if not the one that is set for the database.
-        reservation: the reservation, if not the one that is set for the database.
-        account: the account that is charged, if not the one that is set for the database.
-        qos: the quality of service, if not the one that is set for the database.
-        job: a :class:`SlurmJob`: the command that is the variable's work, in a Slurm job of its own. The function is
-            called when it has ended, with the outcome in an argument annotated ``"job#outcome"``.
+        partition: the partition (default: the database's setting).
+        reservation: the reservation (default: the database's setting).
+        account: the account to charge (default: the database's setting).
+        qos: the quality of service (default: the database's setting).
+        job: a :class:`SlurmJob`: a command to run in a separate Slurm job. The function is called when it has ended,
+            with the outcome in an argument annotated ``"job#outcome"``.
     """
 
     func: Callable[..., Any]
     name: str
-    # File and line in which it was put on its function.
+    # File and line in which it was applied to its function.
     declared_at: tuple[str, int] = ("", 0)
 
     def __init__(
@@ -91,11 +91,11 @@ class Variable:
         self.description = description
         self.summary = summary
         self.cluster = cluster
-        # Anything iterable is kept as it is; whether it holds strings is checked with all else.
+        # Any iterable is kept as it is; its elements are checked later.
         self.tags: Any = (tags,) if isinstance(tags, str) else tags
         self.transient = transient
         self.units = units
-        # As given, those that were: resources.py knows what they mean.
+        # The given ones, unchanged: resources.py interprets them.
         self.resources: dict[str, Any] = {
             argument: value
             for argument, value in (
@@ -121,7 +121,7 @@ class Variable:
             self.title = title
 
     def __call__(self, func: Callable[..., Any]) -> Variable:
-        """Takes the function (this is what the decorator does)."""
+        """Decorates the function."""
         self.func = func
         self.name = identifier(getattr(func, "__name__", type(func).__name__))
         self.declared_at = _caller()
@@ -142,7 +142,7 @@ class Variable:
 
     @property
     def data(self) -> RunData:
-        """Which data it needs, as declared (raw, if nothing was said)."""
+        """Which data it needs, as declared (default: raw)."""
         return RunData.RAW if self._data is None else RunData(self._data)
 
     def annotations(self) -> dict[str, str]:
@@ -152,7 +152,7 @@ class Variable:
         return string_annotations(self.func)
 
     def arg_dependencies(self, prefix: str = "var#") -> dict[str, str]:
-        """Arguments that ask for something of one kind: argument → name without the prefix."""
+        """Arguments of one kind: argument → name without the prefix."""
         return {
             argument: annotation[len(prefix) :]
             for argument, annotation in self.annotations().items()
@@ -182,10 +182,10 @@ class Passed:
 
 
 class GroupVariable:
-    """A variable as seen through an instance of its group.
+    """A variable of an instance of its group.
 
-    The name is put together when it is asked for, because a group may get its own name after it was linked. Being
-    no `Variable`, it is not taken for a declaration when it stands in the context file.
+    The name is computed on demand, because a group may get its name later. It is not a `Variable`, so that it is not
+    taken for a declaration if it is in the context file.
     """
 
     def __init__(self, group: Any, variable: Variable) -> None:
@@ -204,8 +204,8 @@ class GroupVariable:
 def string_annotations(func: Any) -> dict[str, str]:
     """Argument → annotation, for annotations that were written as strings.
 
-    With ``from __future__ import annotations`` every annotation arrives as the text of its source; those that were
-    strings in the source are found again by their quotes, others are types and say nothing here.
+    With ``from __future__ import annotations`` every annotation is the text of its source; those that were strings in
+    the source are recognized by their quotes, others are types and are ignored here.
     """
     plain = inspect.unwrap(getattr(func, "__func__", func))
     annotations = getattr(func, "__annotations__", {})
@@ -229,7 +229,7 @@ def string_annotations(func: Any) -> dict[str, str]:
 
 
 def identifier(name: Any) -> Any:
-    """A name in the form that Python gives to names in source text (NFKC): ``µ`` of the keyboard is ``μ``."""
+    """A name in Python's normal form for identifiers (NFKC): the keyboard's ``µ`` becomes ``μ``."""
     if not isinstance(name, str) or name.isascii():
         return name
     import unicodedata
@@ -238,7 +238,7 @@ def identifier(name: Any) -> Any:
 
 
 def _caller() -> tuple[str, int]:
-    """Where the code stands that called this module."""
+    """The location of the code that called this module."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Variables that belong together: their order, what they need of each other, and what is wrong with them together."""
+"""Sets of variables: their order, dependencies and problems."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MYMDC = ("sample_name", "run_type", "techniques")
 
 
 class Variables:
-    """Variables that fit together: dependencies exist, no cycles, promoted to proc and cluster by dependencies.
+    """A valid set of variables: dependencies exist, no cycles, promoted to proc and cluster by dependencies.
 
     Raises:
-        KeyError: a dependency that no variable has.
-        CycleError: variables that depend on one another in a ring.
+        KeyError: a dependency does not exist.
+        CycleError: variables depend on each other in a cycle.
     """
 
     def __init__(self, variables: Mapping[str, Variable], code: str = "") -> None:
@@ -43,7 +43,7 @@ class Variables:
         self._order = tuple(execution_order(self._direct, cluster))
 
     def direct_dependencies(self, variable: Variable) -> set[str]:
-        """Names of the variables whose values it asks for, wildcards resolved."""
+        """Names of its dependencies, with wildcards resolved."""
         found: set[str] = set()
         for pattern in variable.arg_dependencies().values():
             names = [pattern] if pattern in self.vars else matching(self.vars, pattern)
@@ -57,7 +57,7 @@ class Variables:
         return self._order
 
     def all_dependencies(self, *variables: Variable) -> set[str]:
-        """Names of everything that these variables need, directly or not."""
+        """Names of all direct and indirect dependencies of these variables."""
         found: set[str] = set()
         pending = [name for variable in variables for name in self._direct[variable.name]]
         while pending:
@@ -74,8 +74,8 @@ class Variables:
         name_matches: Iterable[str] = (),
         variables: Iterable[str] = (),
     ) -> Variables:
-        """Those of some data, cluster or not, with a title that contains one of the words, or of these names;
-        and what they depend on."""
+        """Variables for some data, in the cluster or not, with one of the words in the title, or with one of these
+        names; and their dependencies."""
         words = [name_matches] if isinstance(name_matches, str) else list(name_matches)
         names = {identifier(name) for name in ([variables] if isinstance(variables, str) else variables)}
 
@@ -108,7 +108,7 @@ class Variables:
         }
 
     def check(self) -> None:
-        """Raises `ContextFileErrors` with everything that is wrong with the variables, each and together."""
+        """Raises `ContextFileErrors` with all problems of the variables, individually and together."""
         problems = [
             problem["message"]
             for variable in self.vars.values()
@@ -120,7 +120,7 @@ class Variables:
             raise ContextFileErrors(problems)
 
     def _wrong_together(self) -> Iterator[str]:
-        """What the planner finds in a context file, for pipelines, which it does not see."""
+        """The planner's checks, for pipelines, which it does not see."""
         by_title: dict[str, list[str]] = {}
         for name, variable in self.vars.items():
             by_title.setdefault(str(variable.title), []).append(name)

@@ -1,8 +1,8 @@
-"""The names under which DAMNIT 0.4 offers what context files import: ``damnit.context`` and its supporting modules.
+"""The module names of DAMNIT 0.4 for context files: ``damnit.context`` and its supporting modules.
 
-Files of running experiments use them. The modules in this folder stand in for those of the package ``damnit``, which
-would bring variables and exceptions of its own that Amore does not know. The rest of that package is left as it is;
-where it is not installed, ``damnit`` is an empty package.
+Context files of running experiments use them. The modules in this directory replace those of the package ``damnit``,
+whose variables and exceptions Amore does not know. The rest of that package is unchanged; if it is not installed,
+``damnit`` is an empty package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PACKAGES = ("damnit", "damnit.ctxsupport")
 
 
 class _StandIns:
-    """An import hook that is asked before all others."""
+    """An import hook that precedes all others."""
 
     def find_spec(
         self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
@@ -43,7 +43,7 @@ class _StandIns:
 
 
 class _EmptyPackages:
-    """An import hook that is asked when no other has found the package."""
+    """An import hook that is used if no other has found the package."""
 
     def find_spec(
         self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
@@ -60,7 +60,7 @@ def install() -> None:
 
 
 def hint(error: BaseException) -> Optional[str]:
-    """What to do about an import that failed, if it was of one of these names."""
+    """A hint for a failed import of one of these names."""
     if isinstance(error, AttributeError):
         words = str(error)
         module = next((name for name in (*_STAND_INS, "damnit_ctx", "damnit") if f"module {name!r} has" in words), "")
@@ -70,7 +70,5 @@ def hint(error: BaseException) -> Optional[str]:
         offered = importlib.import_module(module).__all__
         return f"neither DAMNIT 0.4 nor Amore provides that name; {module} has {', '.join(sorted(offered))}"
     if module.partition(".")[0] == "damnit" and importlib.util.find_spec("damnit.api") is None:
-        return (
-            "only damnit.context is available without the package damnit: install damnit in this Python for the rest of it"
-        )
+        return "only damnit.context is available without the package damnit: install damnit in this Python for the rest"
     return None

@@ -1,4 +1,4 @@
-"""What DAMNIT 0.4 offers in ``damnit.context``, imported under that name."""
+"""The contents of DAMNIT 0.4's ``damnit.context``, imported under that name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "save_fragment",
 ]
 
-# How long a file is waited for that another process has open for writing.
+# How long to wait for a file that another process has open for writing.
 _LOCK_PATIENCE_S = 60
 
 
@@ -65,21 +65,21 @@ class DataType(Enum):
 
 
 class PNGData:
-    """A picture: the bytes of a PNG file."""
+    """An image: the bytes of a PNG file."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
 
 def generate_thumbnail(image: Any) -> PNGData:
-    """The picture that the table shows of a two-dimensional array."""
+    """The table's thumbnail of a two-dimensional array."""
     from damnit_ctx import summary
 
     return PNGData(bytes(summary.thumbnail(image)))
 
 
 def get_proposal_path(xd_run: Any) -> Any:
-    """The root folder of the proposal of an open run; an empty string if the object is none."""
+    """The proposal's root directory of an open run; an empty string for other objects."""
     if not run_files.is_data_collection(xd_run):
         return ""
     return run_files.proposal_folder(xd_run, os.getcwd())
@@ -87,7 +87,7 @@ def get_proposal_path(xd_run: Any) -> Any:
 
 @contextmanager
 def add_to_h5_file(path: Union[str, os.PathLike[str]]) -> Iterator[Any]:
-    """An HDF5 file, open for changes as soon as nobody else has it open for writing."""
+    """An HDF5 file, opened for changes as soon as nobody else has it open for writing."""
     import h5py
 
     deadline = time.monotonic() + _LOCK_PATIENCE_S
@@ -104,7 +104,7 @@ def add_to_h5_file(path: Union[str, os.PathLike[str]]) -> Iterator[Any]:
 
 
 def save_fragment(*_: Any, **__: Any) -> None:
-    """Stores results of variables, which is not for functions of a context file to do.
+    """Stores results of variables. Not available to functions of a context file.
 
     Raises:
         RuntimeError: always.
