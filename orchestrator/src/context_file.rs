@@ -1,4 +1,4 @@
-//! Reading the context file's text. Nothing here executes it.
+//! Reads the context file's text, without executing it.
 
 use std::{
     fs, io,
@@ -9,13 +9,13 @@ use amore_model::{Problem, ProblemKind};
 use amore_wire::task::ContextSource;
 use sha2::{Digest, Sha256};
 
-/// A context file larger than this is taken for something else.
+/// A larger file is not accepted as a context file.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the file as UTF-8.
 ///
 /// # Errors
-/// A problem that says what is there instead, and what to do.
+/// A problem that says what was found instead, and what to do.
 pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     let unreadable = |message: String, hint: &str| {
         let mut problem = Problem::error(ProblemKind::Unreadable, message);
@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
         problem.line = u32::try_from(line).ok();
         problem
     })?;
-    // Some editors write a mark at the beginning; Python takes it as a part of the encoding.
+    // Some editors write a byte order mark; Python treats it as part of the encoding.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     let path = in_real_folder(path);
     let sha256 = hex::encode(Sha256::digest(text.as_bytes()));
@@ -72,7 +72,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
 /// More links than the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// The file's absolute path: its folder without links, as the working directory is told, its own name kept.
+/// The file's absolute path, with links in its directory resolved, but not in its own name.
 fn in_real_folder(path: &Path) -> PathBuf {
     let path = absolute(path).unwrap_or_else(|_| path.to_owned());
     match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
@@ -81,7 +81,7 @@ fn in_real_folder(path: &Path) -> PathBuf {
     }
 }
 
-/// Where each link leads, from the file itself to what is no link any more (or is not there).
+/// The chain of links, from the file itself to the final target (which may not exist).
 fn hops(path: &Path) -> Vec<PathBuf> {
     let mut hops = vec![in_real_folder(path)];
     while hops.len() <= MAX_LINKS
@@ -98,7 +98,7 @@ fn last_target(path: &Path) -> PathBuf {
     hops(path).pop().unwrap_or_else(|| path.to_owned())
 }
 
-/// Folders whose modules the file may import: its own first, as for a file that is no link.
+/// Directories whose modules the file may import: its own first, as for a file that is not a link.
 fn folders(path: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for hop in hops(path) {

@@ -1,4 +1,4 @@
-//! A database directory (`usr/Shared/amore` of a proposal) and the names of what lies in it.
+//! A database directory (`usr/Shared/amore` of a proposal) and the paths of its files.
 
 use std::{
     env,
@@ -62,7 +62,7 @@ impl DatabaseDir {
         self.extracted_data().join(format!("p{proposal}_r{run}.h5"))
     }
 
-    /// A run's log: what its variables printed.
+    /// A run's log: the output of its variables.
     pub fn run_log(&self, proposal: Proposal, run: Run) -> PathBuf {
         self.0.join("process_logs").join(format!("r{run}-p{proposal}.out"))
     }
@@ -76,18 +76,18 @@ impl DatabaseDir {
         self.0.join("slurm_logs")
     }
 
-    /// The log of a Slurm job. `mark` stands in its name where the number alone would not do.
+    /// The log of a Slurm job. `mark` is part of its name if the number alone is ambiguous.
     pub fn slurm_log(&self, proposal: Proposal, run: Run, number: u64, mark: Option<&str>) -> PathBuf {
         let mark = mark.map(|mark| format!(".{mark}")).unwrap_or_default();
         self.slurm_logs().join(format!("r{run}-p{proposal}-{number}{mark}.out"))
     }
 
-    /// The directory of a variable's own Slurm job: made empty for each execution of its command.
+    /// The directory of a variable's own Slurm job: emptied for each execution of its command.
     pub fn job_directory(&self, proposal: Proposal, run: Run, variable: &str) -> PathBuf {
         self.0.join("jobs").join(format!("r{run}-p{proposal}")).join(variable)
     }
 
-    /// The output of a variable's command that is executed here.
+    /// The output of a variable's command that is executed on this machine.
     pub fn command_log(&self, proposal: Proposal, run: Run, variable: &str) -> PathBuf {
         self.0.join("process_logs").join(format!("r{run}-p{proposal}-{variable}.out"))
     }
@@ -97,7 +97,7 @@ impl DatabaseDir {
         self.0.join(".amore").join("requests")
     }
 
-    /// Refuses a directory without a run table, and says what such a directory is.
+    /// Fails if the directory has no run table, and explains what is expected.
     pub fn must_have_run_table(&self) -> Result<(), Failure> {
         if self.run_table().exists() {
             return Ok(());

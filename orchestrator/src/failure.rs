@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked to, in words for the user, and its exit code.
+//! Why a command failed, as a message for the user, and its exit code.
 
 use std::{fmt, process::ExitCode};
 
@@ -8,7 +8,7 @@ pub enum Exit {
     /// Nothing could be done.
     Failed = 1,
     Usage = 2,
-    /// Done, but some of the runs could not be processed.
+    /// Success, but some of the runs could not be processed.
     Partly = 3,
     /// The context file has errors.
     ContextFile = 4,
@@ -22,11 +22,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What went wrong and what to do. The cause is part of the message once, the hint stands apart.
+/// What went wrong and what to do. The message includes the cause once; the hint is separate.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
-    /// What went wrong, with the thing it went wrong with.
+    /// What went wrong, and with what.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -53,14 +53,14 @@ impl Failure {
         Failure::new(message)
     }
 
-    /// Adds what to do.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Ends with another code.
+    /// Sets the exit code.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;

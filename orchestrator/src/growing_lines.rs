@@ -1,4 +1,4 @@
-//! Reading a file of lines as another process appends to it.
+//! Reads a file of lines while another process appends to it.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The lines of a file that grows, each read once, when it is whole.
+/// The lines of a growing file, each read once, when it is complete.
 #[derive(Debug)]
 pub struct GrowingLines {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub struct GrowingLines {
 }
 
 impl GrowingLines {
-    /// From the beginning. The file need not be there yet.
+    /// Starts at the beginning. The file need not exist yet.
     pub fn of(path: &Path) -> Self {
         GrowingLines { path: path.to_owned(), offset: 0 }
     }
@@ -23,8 +23,7 @@ impl GrowingLines {
         &self.path
     }
 
-    /// Complete lines that are new, without their ends. What a line says is the caller's concern: none stops those
-    /// behind it.
+    /// New complete lines, without line ends. Their content is not interpreted, so an invalid line does not affect later ones.
     pub fn read(&mut self) -> Vec<Vec<u8>> {
         let Ok(length) = std::fs::metadata(&self.path).map(|data| data.len()) else { return Vec::new() };
         if length <= self.offset {

@@ -1,4 +1,4 @@
-//! Problems of a context file in words, with their places.
+//! Formats problems of a context file with their locations.
 
 use std::{fmt::Write, path::Path};
 
@@ -13,7 +13,7 @@ pub fn refusal(file: &Path, problems: &[Problem]) -> Failure {
         .exit(Exit::ContextFile)
 }
 
-/// One problem after the other: place, message, hint, traceback.
+/// All problems: location, message, hint, traceback.
 pub fn problems_in_words(file: &Path, problems: &[Problem]) -> String {
     let mut words = String::new();
     for problem in problems {

@@ -1,10 +1,10 @@
-//! Being told to end: Ctrl-C, a termination request, or a terminal that goes away.
+//! Termination signals: Ctrl-C, a termination request, or a closed terminal.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// The signals that ask a command to end. Made once for a command and handed on: what comes between two waits is heard by
+/// The signals that tell a command to end. Created once per command and passed on: a signal between two waits is received by
 /// the second.
 #[derive(Debug)]
 pub struct Signals {
@@ -14,7 +14,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Hears them from now on.
+    /// Starts to receive them.
     pub fn new() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
@@ -25,7 +25,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Can be cancelled without losing any.
+    /// The next one. Cancel-safe.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,4 @@
-//! Where a facility keeps its data: `ROOT/INSTRUMENT/CYCLE/p001234/{raw,proc,usr/Shared/amore}`.
+//! Directory layout of a facility's data: `ROOT/INSTRUMENT/CYCLE/p001234/{raw,proc,usr/Shared/amore}`.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub fn data_root() -> PathBuf {
 /// The root directory of a proposal.
 ///
 /// # Errors
-/// When it is nowhere below the data root.
+/// It does not exist below the data root.
 pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, Failure> {
     let root = data_root();
     let name = proposal.directory_name();
@@ -48,7 +48,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What stands on disk of one run.
+/// Which data of a run is on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RunOnDisk {
     /// There is a raw directory.
@@ -57,7 +57,7 @@ pub struct RunOnDisk {
     pub proc: bool,
 }
 
-/// The runs of a proposal that stand on disk.
+/// The runs of a proposal on disk.
 ///
 /// # Errors
 /// When the proposal's directory cannot be listed.

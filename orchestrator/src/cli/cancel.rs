@@ -27,7 +27,7 @@ pub struct Arguments {
     directory: Option<String>,
 }
 
-/// Ends it: as the owner of the directory, or through whoever owns it.
+/// Cancels as the owner of the directory, or through its owner.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;

@@ -55,7 +55,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (file, problems, variables) = match context_file::read(&file) {
         Err(problem) => (file, vec![problem], 0),
         Ok(mut context) => {
-            // A file that lies in no database directory is executed as if it were this one's, if this is one.
+            // A file outside of a database directory is executed as if it belonged to this one, if this is one.
             let in_database = |folder: &Path| folder.join("runs.sqlite").exists();
             if !context.directory.as_deref().is_some_and(in_database) && in_database(dir.path()) {
                 context.directory = Some(dir.path().to_owned());
@@ -91,10 +91,10 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { Exit::ContextFile.into() })
 }
 
-/// Reads the directory's context file and has a worker of its own execute it.
+/// Reads the directory's context file and lets a separate worker execute it.
 ///
 /// # Errors
-/// A file with errors is refused with all of them; or the Python cannot be used.
+/// The file has errors (all are reported), or the Python cannot be used.
 pub async fn usable_context(dir: &DatabaseDir, table: &RunTable) -> Result<(ContextSource, Dag), Failure> {
     let context = context_file::read(&dir.context_file())
         .map_err(|problem| refusal(&dir.context_file(), &[problem]))?;

@@ -34,7 +34,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Grade {
@@ -118,7 +118,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is set, and where it comes from.
+/// The settings and their sources.
 async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved) {
     let mut checks = Checks::of("settings");
     let site = match SiteFile::load() {

@@ -25,7 +25,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Follows until nothing is under way.
+/// Follows until no task is unfinished.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
     dir.must_have_run_table()?;

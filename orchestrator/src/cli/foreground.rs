@@ -1,4 +1,4 @@
-//! A command that coordinates in the foreground, or hands what it wants to the process that does so already.
+//! A command that coordinates in the foreground, or hands its request over to the process that already does.
 
 use std::{
     process::ExitCode,
@@ -27,16 +27,16 @@ use crate::{
     trigger::user_request::{Runs, UserRequest},
 };
 
-/// How often it is looked whether the owner is still there.
+/// How often to check whether the owner still exists.
 const OWNER_POLL: Duration = Duration::from_secs(1);
-/// How often a process that waits for the owner looks for news.
+/// How often a waiting process checks for events of the owner.
 const NEWS_POLL: Duration = Duration::from_millis(150);
 
 /// A command that coordinates in the foreground, if nobody else does.
 #[derive(Debug)]
 pub(super) struct Foreground {
     pub(super) dir: DatabaseDir,
-    /// Children side by side.
+    /// Number of parallel children.
     pub(super) processes: usize,
     /// No Slurm jobs.
     pub(super) direct: bool,
@@ -45,7 +45,7 @@ pub(super) struct Foreground {
 }
 
 impl Foreground {
-    /// With a process for each core, and jobs where there is Slurm.
+    /// With one process per core, and Slurm jobs if available.
     pub(super) fn new(dir: DatabaseDir) -> Self {
         let processes = std::thread::available_parallelism().map_or(1, usize::from);
         Foreground { dir, processes, direct: false, follow: false }
@@ -68,19 +68,19 @@ impl Foreground {
         })
     }
 
-    /// Does somebody coordinate already?
+    /// Whether another process already coordinates.
     pub(super) async fn is_owned(&self) -> Result<bool, Failure> {
         Owner::is_held(&self.dir).await
     }
 
-    /// Serves the request; without one, what earlier owners have left.
+    /// Serves the request, or without one the work that earlier owners left.
     pub(super) async fn serve(
         &self,
         mut request: Option<&mut UserRequest>,
         display: &mut Display,
     ) -> Result<Summary, Failure> {
         let dir = &self.dir;
-        // Started before anything else is looked at: its Python takes longest.
+        // Started first, because its Python takes longest.
         let mut worker = LocalWorker::start(self.processes)?;
         worker.greet().await;
         let mut worker = Some(worker);
@@ -128,7 +128,7 @@ impl Foreground {
                         );
                         display.show(&Event::Notice(Notice::info(message)));
                         owner_is_gone(dir, &mut signals).await?;
-                        // What it has left is ours now.
+                        // Take over its remaining work.
                         continue;
                     };
                     display.show(&Event::Notice(Notice::info(format!(
@@ -137,7 +137,7 @@ impl Foreground {
                     if let Some(summary) = through_owner(dir, request, display, &mut signals).await? {
                         return Ok(summary);
                     }
-                    // The owner is gone: our turn.
+                    // The owner is gone: take over.
                 }
             }
         }
@@ -158,7 +158,7 @@ async fn owner_is_gone(dir: &DatabaseDir, signals: &mut Signals) -> Result<(), F
     Ok(())
 }
 
-/// What a command says to the shell at its end.
+/// The exit code of a command.
 pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     if summary.interrupted {
         Exit::Interrupted.into()
@@ -171,8 +171,8 @@ pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     }
 }
 
-/// Hands the request over and shows what becomes of it. `None` when the owner went away before the end; then
-/// `request` is what is left.
+/// Hands the request over and shows its progress. `None` if the owner disappeared before the end; `request` then contains
+/// the remaining runs.
 async fn through_owner(
     dir: &DatabaseDir,
     request: &mut UserRequest,
@@ -223,7 +223,7 @@ async fn follow(
         }
         asked.show_alive(SystemTime::now());
         checks += 1;
-        // About once a second: is there still an owner?
+        // About once a second: check that there is still an owner.
         if checks.is_multiple_of(7) && !Owner::is_held(dir).await? {
             asked.withdraw();
             return Ok(None);

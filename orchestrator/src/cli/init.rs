@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{open, output};
 use crate::{database_dir::DatabaseDir, failure::Failure, site};
 
-/// The context file of a directory that was given none.
+/// The initial context file.
 const STARTER: &str = include_str!("../../../templates/context.py");
 
 /// Set up a database directory, optionally with a copy of another context file.
@@ -46,7 +46,7 @@ struct Answer<'a> {
     wrote_context_file: bool,
 }
 
-/// Sets it up; nothing that is there is overwritten.
+/// Sets it up without overwriting anything.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (path, proposal) = match arguments.proposal_or_dir.parse::<Proposal>() {
         Ok(proposal) => (site::find_proposal(proposal)?.join("usr/Shared/amore"), proposal),
@@ -71,7 +71,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     fs::create_dir_all(&path)
         .map_err(|error| Failure::new(format!("cannot create {}: {error}", path.display())))?;
     let dir = DatabaseDir::at(path.canonicalize().unwrap_or(path));
-    // In words each step is told when it is done: the next one may fail.
+    // As text, each step is reported when it is done: the next one may fail.
     let say = |words: String| {
         if !arguments.json {
             output::say(words);
@@ -99,7 +99,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         output::say_json(&Answer {
             directory: dir.path(),
-            // A database that was there may be another proposal's.
+            // An existing database may belong to another proposal.
             proposal: open::own_proposal(&open::for_reading(&dir).await?).await?,
             made_database,
             context_file: &context_file,
@@ -114,7 +114,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     Ok(text.text)
 }
 
-/// The `p001234` in a path, if there is one.
+/// The `p001234` in a path, if any.
 fn proposal_in(path: &Path) -> Option<Proposal> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     path.components().rev().find_map(|part| {

@@ -16,10 +16,10 @@ use serde::Serialize;
 use super::{open, output};
 use crate::{coordinate::ledger_place, database_dir::DatabaseDir, failure::Failure};
 
-/// How often `-f` looks for more.
+/// How often `-f` checks for new output.
 const POLL: Duration = Duration::from_millis(300);
 
-/// Lines at a log's end in which a note of ours is looked for.
+/// Number of lines at the end of a log that are searched for Amore's note.
 const NOTES_ARE_IN: usize = 2000;
 
 /// Show what a run's variables printed, and their errors, on this machine and in Slurm jobs.
@@ -45,9 +45,9 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Log {
     file: PathBuf,
-    /// The Slurm job that wrote it; none for what was computed here.
+    /// The Slurm job that wrote it; none if computed on this machine.
     slurm_job: Option<u64>,
-    /// The cluster that counts so, where one was named.
+    /// The job's cluster, if one was named.
     slurm_cluster: Option<String>,
     lines: Vec<String>,
 }
@@ -97,16 +97,16 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Which job wrote a log, from the log's name.
+/// The job that wrote a log, from the log's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct WrittenBy {
     number: u64,
-    /// The attempt's token, where several clusters may have given the number.
+    /// The attempt's token, if several clusters may use the same number.
     mark: Option<String>,
 }
 
 impl WrittenBy {
-    /// From what the name has after run and proposal.
+    /// Parses the part of the name after run and proposal.
     fn of(rest: &str) -> Option<Self> {
         let (number, mark) = match rest.split_once('.') {
             Some((number, mark)) => (number, Some(mark.to_owned())),
@@ -116,7 +116,7 @@ impl WrittenBy {
     }
 }
 
-/// The tries of a run's tasks that were given to a cluster by its name: number and token of each, and the cluster.
+/// The attempts of a run's tasks that were submitted to a named cluster: number, token and cluster.
 async fn clusters(
     dir: &DatabaseDir,
     proposal: Proposal,
@@ -143,7 +143,7 @@ fn cluster_of(job: Option<&WrittenBy>, clusters: &[(Option<u64>, String, String)
     found.map(|(_, _, cluster)| cluster.clone())
 }
 
-/// The log of what was computed here, then those of Slurm jobs, oldest first, with the jobs that wrote them.
+/// The local log, then those of Slurm jobs, oldest first, with their jobs.
 fn logs(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<(Option<WrittenBy>, PathBuf)> {
     let stem = format!("r{run}-p{proposal}-");
     let mut jobs: Vec<(WrittenBy, PathBuf)> = fs::read_dir(dir.slurm_logs())
@@ -171,7 +171,7 @@ fn logs(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<(Option<WrittenB
     own.chain(jobs.into_iter().map(|(job, path)| (Some(job), path))).collect()
 }
 
-/// The last command that could compute nothing of the run, where values of earlier ones stay.
+/// The last command that could not compute anything for the run, so that earlier values were kept.
 pub(super) fn last_not_computed(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Option<NotComputed> {
     let of = |path: &Path| {
         let lines = last_lines(&File::open(path).ok()?, NOTES_ARE_IN).ok()?;
@@ -199,7 +199,7 @@ fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> R
         let mut out = io::stdout().lock();
         match lines {
             None if !out.is_terminal() => io::copy(&mut &file, &mut out).map(|_| ()),
-            // A log of any size is not held in memory.
+            // Logs may be too large for memory.
             None => io::BufReader::new(&file).split(b'\n').try_for_each(|line| write_line(&mut out, &line?)),
             Some(lines) => last_lines(&file, lines)?.iter().try_for_each(|line| write_line(&mut out, line)),
         }
@@ -211,7 +211,7 @@ fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> R
     }
 }
 
-/// Writes a line of a log: to a terminal as text, to a file or a pipe as it is.
+/// Writes a line of a log: to a terminal with control characters escaped, to a file or pipe unchanged.
 fn write_line(out: &mut StdoutLock<'_>, line: &[u8]) -> io::Result<()> {
     if out.is_terminal() {
         let line = String::from_utf8_lossy(line);
@@ -222,7 +222,7 @@ fn write_line(out: &mut StdoutLock<'_>, line: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Copies what has come to a log since; `false` when nobody reads us any more.
+/// Copies new output of a log; `false` if the reader is gone.
 fn more(path: &Path, shown: &mut Vec<(PathBuf, u64)>) -> Result<bool, Failure> {
     let Some((_, offset)) = shown.iter_mut().find(|(known, _)| known == path) else {
         return show(path, None, shown).map(|()| true);

@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand; arguments in, calls, words out.
+//! The command line: one file per subcommand, which parses arguments, calls other modules and prints the answer.
 
 mod cancel;
 mod check;

@@ -1,4 +1,4 @@
-//! Opening a directory's run table and reading what commands need of it.
+//! Opens a directory's run table and reads what commands need.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,14 +33,14 @@ pub async fn for_reading(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     RunTable::open_read_only(dir.path()).await.map_err(|error| failed(&error))
 }
 
-/// Opens the table for writing; an older one is brought to the present format.
+/// Opens the table for writing; upgrades an older format.
 pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     dir.must_have_run_table()?;
     let options = OpenOptions { waits: Some(tell_of_lock), ..OpenOptions::default() };
     RunTable::open_with(dir.path(), options).await.map_err(|error| failed(&error))
 }
 
-/// Something waits for others who have the table locked.
+/// Reports that this process waits because others have locked the table.
 fn tell_of_lock(error: &RunTableError) {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
     output::tell(&Notice::note(format!(
@@ -48,7 +48,7 @@ fn tell_of_lock(error: &RunTableError) {
     )));
 }
 
-/// Makes a blank table.
+/// Creates an empty table.
 pub async fn create(dir: &DatabaseDir, proposal: Proposal) -> Result<RunTable, Failure> {
     RunTable::create(dir.path(), proposal, random_id()?, &[]).await.map_err(|error| failed(&error))
 }
@@ -74,12 +74,12 @@ pub async fn set_setting(table: &RunTable, key: &str, value: SettingValue) -> Re
     table.set_setting(key, &value).await.map_err(|error| failed(&error))
 }
 
-/// Deletes one; `false` if it was not there.
+/// Deletes a setting; `false` if it was not set.
 pub async fn delete_setting(table: &RunTable, key: &str) -> Result<bool, Failure> {
     table.delete_setting(key).await.map_err(|error| failed(&error))
 }
 
-/// Refuses values that a setting cannot have.
+/// Refuses invalid values of a setting.
 pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
     let one: BTreeMap<String, SettingValue> = [(key.to_owned(), value.clone())].into();
     match key {
@@ -132,7 +132,7 @@ pub async fn set_proposal(table: &RunTable, proposal: Proposal) -> Result<(), Fa
     set_setting(table, "proposal", SettingValue::Integer(i64::from(proposal.0))).await
 }
 
-/// The proposal that a command is about: the one given, else the directory's.
+/// The proposal of a command: the given one, else the directory's.
 pub async fn proposal(table: &RunTable, given: Option<Proposal>) -> Result<Proposal, Failure> {
     if let Some(given) = given {
         return Ok(given);
@@ -151,7 +151,7 @@ pub async fn context_python(table: &RunTable) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The path that the setting `context_python` means: `~` is the home of whoever works here, `~somebody` somebody's.
+/// Expands the path in `context_python`: `~` is the user's home directory, `~name` that of another user.
 fn expanded(path: &str) -> Result<PathBuf, Failure> {
     let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
     let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
@@ -178,7 +178,7 @@ pub async fn context_python_of(dir: &DatabaseDir) -> Result<PathBuf, Failure> {
     if dir.run_table().exists() { context_python(&for_reading(dir).await?).await } else { default_python() }
 }
 
-/// The Python where no database says which.
+/// The Python if no database sets one.
 pub fn default_python() -> Result<PathBuf, Failure> {
     if let Some(given) = env::var_os("AMORE_CONTEXT_PYTHON").filter(|given| !given.is_empty()) {
         return Ok(PathBuf::from(given));
@@ -194,7 +194,7 @@ pub fn default_python() -> Result<PathBuf, Failure> {
         })
 }
 
-/// Bounds on each variable.
+/// Limits for each variable.
 pub async fn limits(table: &RunTable) -> Result<Limits, Failure> {
     limits_of(&settings(table).await?)
 }
@@ -221,7 +221,7 @@ fn limits_of(settings: &BTreeMap<String, SettingValue>) -> Result<Limits, Failur
     Ok(Limits { variable_seconds, memory_bytes })
 }
 
-/// For each run, the names that a context file has stored for it.
+/// For each run, the names stored for it by a context file.
 pub async fn stored_names(table: &RunTable) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
     table.context_names().await.map_err(|error| failed(&error))
 }
@@ -233,7 +233,7 @@ pub async fn copy_user_variables(from: &DatabaseDir, to: &DatabaseDir) -> Result
     target.copy_user_variables_from(&source).await.map_err(|error| failed(&error))
 }
 
-/// Shows what the variables of the runs print, as they go (`--watch`).
+/// Shows the output of variables while runs are processed (`--watch`).
 #[derive(Debug)]
 pub struct Following {
     dir: DatabaseDir,
@@ -245,7 +245,7 @@ impl Following {
         Following { dir: dir.clone(), offsets: HashMap::new() }
     }
 
-    /// Copies what is new in the log of the run that the event is about.
+    /// Copies new output from the log of the event's run.
     pub fn show(&mut self, event: &Event) {
         use std::io::{IsTerminal, Seek, SeekFrom, Write};
         let (proposal, run, begins) = match event {
@@ -260,7 +260,7 @@ impl Following {
         let end = file.metadata().map(|data| data.len()).unwrap_or(0);
         let offset = self.offsets.entry((proposal, run)).or_insert(0);
         if begins {
-            // Earlier attempts are not of interest.
+            // Skip output of earlier attempts.
             *offset = end;
             return;
         }

@@ -72,7 +72,7 @@ struct RunPlan {
     plan: Plan,
 }
 
-/// Tasks that ask for the same, in whichever runs: where their jobs go.
+/// Where the jobs of tasks with the same request go, across runs.
 #[derive(Serialize)]
 struct JobPlan {
     variables: Vec<String>,
@@ -86,7 +86,7 @@ struct JobPlan {
 struct Answer {
     missing: Vec<Run>,
     runs: Vec<RunPlan>,
-    /// Where there is Slurm.
+    /// Only if Slurm is available.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     jobs: Vec<JobPlan>,
 }
@@ -155,7 +155,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if answer.missing.is_empty() { ExitCode::SUCCESS } else { Exit::Partly.into() })
 }
 
-/// What is needed to say where a job would go.
+/// Everything needed to determine where a job would go.
 struct Jobs<'a> {
     dir: &'a DatabaseDir,
     sourced: &'a Resolved,
@@ -163,7 +163,7 @@ struct Jobs<'a> {
 }
 
 impl Jobs<'_> {
-    /// As its submission would ask, and where there is Slurm as it would be settled. The token is another one each time.
+    /// The job as it would be submitted and, if Slurm is available, its destination. The real token differs each time.
     async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobAsked, Destination) {
         let settings = self.sourced.settings();
         let asked =
@@ -175,7 +175,7 @@ impl Jobs<'_> {
         }
     }
 
-    /// Each kind of job of these plans.
+    /// Each kind of job in these plans.
     async fn of(&self, runs: &[RunPlan]) -> Vec<JobPlan> {
         let mut jobs: Vec<JobPlan> = Vec::new();
         for RunPlan { proposal, run, plan } in runs {
@@ -200,7 +200,7 @@ impl Jobs<'_> {
         jobs
     }
 
-    /// The submission of each job, as a shell would make it.
+    /// The submission of each job as a shell command.
     async fn scripts(&self, answer: &Answer) -> Result<String, Failure> {
         let mut words = Vec::new();
         for RunPlan { proposal, run, plan } in &answer.runs {
@@ -232,7 +232,7 @@ impl Jobs<'_> {
     }
 }
 
-/// Runs with the same plan are told together.
+/// Runs with the same plan are shown together.
 fn in_words(answer: &Answer) -> String {
     let mut words = Vec::new();
     if !answer.missing.is_empty() {

@@ -13,13 +13,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{as_text, say_if_possible};
 use crate::coordinate::events::{Event, Summary, count, missing_words};
 
-/// Failures shown as they come; the rest is counted, and `amore table` shows them all.
+/// Number of failures that are shown; the rest is counted, and `amore table` shows them all.
 const MAX_FAILURES_SHOWN: usize = 20;
 
-/// Who is told what happens.
+/// Where progress is shown.
 #[derive(Debug)]
 pub enum Display {
-    /// A person at a terminal.
+    /// A terminal.
     Bar(Box<Bar>),
     Json,
     /// A file or a pipe: messages only.
@@ -37,13 +37,13 @@ pub struct Bar {
     runs_done: usize,
     counted: Summary,
     failures: usize,
-    /// What is to be said of Slurm jobs.
+    /// Summary of Slurm jobs.
     jobs: String,
     running: BTreeSet<(Proposal, Run)>,
 }
 
 impl Display {
-    /// Chooses by what standard error is.
+    /// Chooses by the type of standard error.
     pub fn new(json: bool) -> Self {
         if json {
             Display::Json
@@ -153,7 +153,7 @@ impl Bar {
     }
 }
 
-/// What a person is told in a line of its own.
+/// The message for an event, if it gets a line of its own.
 fn line_of(event: &Event, failures: &mut usize) -> Option<String> {
     match event {
         Event::Planned { missing, .. } if !missing.is_empty() => {
@@ -200,14 +200,14 @@ fn in_ranges(runs: &[Run]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Characters of an error message that are shown; all of it is in the table and the run's log.
+/// Maximum length of an error message; the table and the run's log have all of it.
 const MAX_MESSAGE: usize = 300;
 
-/// What of a message a line has room for.
+/// Shortens a message to one line.
 fn in_a_line(message: &str) -> String {
     let mut lines = message.lines();
     let mut line = lines.next().unwrap_or_default().to_owned();
-    // "… are missing:" says little without what follows.
+    // "… are missing:" needs the next line.
     if let Some(next) = lines.next().filter(|_| line.ends_with(':')) {
         line.push(' ');
         line.push_str(next.trim_start_matches([' ', '└', '├', '─']));

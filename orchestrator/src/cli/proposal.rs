@@ -21,11 +21,11 @@ pub struct Arguments {
 /// The answer in JSON.
 #[derive(Serialize)]
 struct Answer {
-    /// The number that is set now.
+    /// The current number.
     proposal: Option<Proposal>,
-    /// The number that was set before.
+    /// The previous number.
     was: Option<Proposal>,
-    /// Was a blank database made?
+    /// Whether a database was created.
     made: bool,
 }
 

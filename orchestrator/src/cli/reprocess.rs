@@ -91,7 +91,7 @@ impl Arguments {
     }
 }
 
-/// Runs the request: as the owner of the directory, or through whoever owns it.
+/// Runs the request as the owner of the directory, or through its owner.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut request = arguments.request()?;
     let dir = DatabaseDir::locate(arguments.directory.as_deref())?;

@@ -30,7 +30,7 @@ pub struct Arguments {
 struct Finding {
     file: PathBuf,
     problem: String,
-    /// All is there; this is what might go wrong.
+    /// Only a warning: everything exists.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     note: bool,
 }
@@ -92,7 +92,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ));
         }
     }
-    // Of runs that were asked for by number somebody expects a file.
+    // Runs that were named explicitly are expected to have a file.
     let asked = !arguments.run.is_empty() && !without.is_empty();
     if asked {
         let words = format!("no results are stored for run {}", without.join(", "));
@@ -105,7 +105,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What is said of a run whose values stand in the table, but nowhere else.
+/// The problem of a run whose values are only in the table.
 fn gone(proposal: Proposal, run: Run, names: &[String]) -> String {
     let these = count(names.len(), "variable");
     format!("is missing, but the table has {these} of run {run} of proposal {proposal}")

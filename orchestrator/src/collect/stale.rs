@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more: array files that no run file refers to, half-written files of dead workers.
+//! Removes unused files: array files that no run file refers to, and unfinished files of dead workers.
 
 use std::{
     collections::BTreeSet,
@@ -10,10 +10,10 @@ use amore_model::{Proposal, Run};
 
 use crate::database_dir::DatabaseDir;
 
-/// How long such a file is kept: longer than a reader keeps a run file open, or a worker takes for one array.
+/// How long such files are kept: longer than readers keep a run file open, or a worker takes for one array.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 
-/// Looks through these runs. What cannot be removed stays for the next time.
+/// Cleans up these runs. Files that cannot be removed are kept until the next time.
 pub fn remove(dir: &DatabaseDir, runs: &BTreeSet<(Proposal, Run)>) {
     let folder = dir.extracted_data();
     let names: Vec<String> = fs::read_dir(&folder)

@@ -1,4 +1,4 @@
-//! A user asked: `amore reprocess …`, here or in another process that handed the request over.
+//! Requests of users: `amore reprocess …`, in this process or handed over by another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,16 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runs {
-    /// All that the database knows.
+    /// All runs in the database.
     All,
     These(BTreeSet<Run>),
 }
 
-/// What the user asked for.
+/// A user's request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRequest {
     pub runs: Runs,
-    /// Of another proposal than the database's own.
+    /// The proposal, if it is not the database's own.
     pub proposal: Option<Proposal>,
     /// `--match`.
     pub matches: Vec<String>,
@@ -31,21 +31,21 @@ pub struct UserRequest {
     pub names: Vec<String>,
     /// `--mock`.
     pub mock: bool,
-    /// Nothing is to be computed: what is under way of the run with this number, or in this job, is to end.
+    /// Do not compute anything, but cancel the unfinished tasks of the run with this number, or of this job.
     #[serde(default)]
     pub cancel: Option<JobId>,
 }
 
-/// More runs than these are a bulk request: nobody waits for any one of them.
+/// A request with more runs is a bulk request: nobody waits for a particular one.
 const BULK_RUNS: usize = 50;
 
 impl UserRequest {
-    /// How urgent it is, with so many runs.
+    /// The urgency of a request with this many runs.
     pub fn urgency(&self, runs: usize) -> Urgency {
         if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
     }
 
-    /// Is this one of the runs that are asked for? Of all runs: it may be.
+    /// Whether the run is requested; for all runs, whether it may be.
     pub fn names_run(&self, run: Run) -> bool {
         match &self.runs {
             Runs::All => true,
@@ -53,7 +53,7 @@ impl UserRequest {
         }
     }
 
-    /// The variables that are wanted.
+    /// The requested variables.
     pub fn selection(&self) -> Selection {
         Selection {
             run_data: RunData::All,
@@ -64,15 +64,15 @@ impl UserRequest {
     }
 }
 
-/// The runs of a request that exist, with what they have, and those that do not.
+/// The existing runs of a request, with their data, and the missing ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedRuns {
     pub runs: Vec<(Proposal, Run, RunOnDisk)>,
-    /// Asked for, not there.
+    /// Requested, but missing.
     pub missing: Vec<Run>,
 }
 
-/// Finds the runs. `known` are those of the database, `own` is its proposal.
+/// Finds the runs. `known` are the runs in the database, `own` is its proposal.
 ///
 /// # Errors
 /// When the proposal's directory cannot be found or listed.

@@ -135,7 +135,7 @@ fn file_system(checks: &mut Checks, path: &Path, writable: bool) {
     }
 }
 
-/// Does the second of two locks on a file wait for the first?
+/// Whether a second lock on a file waits for the first.
 fn locks_work(path: &Path) -> Result<bool, String> {
     let file = tempfile::Builder::new().prefix(".amore-doctor-").tempfile_in(path);
     let file = file.map_err(|error| error.to_string())?;
