@@ -124,7 +124,7 @@ def test_a_working_directory_that_a_variable_removes(database):
     )
     child = database(text).run("removes", "after")
     assert child.values["after"].data, child.text
-    assert "is gone" in child.text
+    assert "no longer exists" in child.text
 
 
 def test_output_goes_to_the_log_again(database):
