@@ -87,8 +87,8 @@ def test_the_command_belongs_to_the_fingerprint_and_resources_do_not(described):
         ("SlurmJob(['a'], cpus=0)", "cpus=0"),
         ("SlurmJob(['a'], ntasks=0)", "ntasks=0, which must be a positive integer"),
         ("SlurmJob(['a'], ntasks='8')", "ntasks='8', which must be a positive integer"),
-        ("SlurmJob(['a'], account='a b')", "account='a b', which must be a word"),
-        ("SlurmJob(['a'], qos='--wrap=x')", "qos='--wrap=x', which must be a word"),
+        ("SlurmJob(['a'], account='a b')", "account='a b', which must be a single word"),
+        ("SlurmJob(['a'], qos='--wrap=x')", "qos='--wrap=x', which must be a single word"),
         ("SlurmJob(['a'], check=1)", "must be True or False"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_job_has_its_own_account_and_tasks(described):
 def test_an_outcome_without_a_job_is_refused(described):
     text = "from damnit_ctx import Variable\n@Variable\ndef a(run, job: 'job#outcome'): return 1\n"
     [problem] = described(text)["problems"]
-    assert "this one has none" in problem["message"] and problem["line"] == 3
+    assert "this variable has none" in problem["message"] and problem["line"] == 3
 
 
 def run(tmp_path: Path, **changes: Any) -> Any:
