@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 pub struct Holder {
     /// Host name.
     pub host: String,
-    /// Process number on that host.
+    /// Process id on that host.
     pub pid: u32,
-    /// The boot of the host and the clock tick at which the process started: tells it from a later process with the same
-    /// number.
+    /// Boot id of the host and start time of the process in clock ticks: distinguishes it from a later process with the same
+    /// process id.
     pub token: String,
     /// User name, for messages.
     pub user: String,
-    /// Where it takes requests (`http://host:port`), if it does.
+    /// Address for requests (`http://host:port`), if any.
     pub address: Option<String>,
 }
 
 impl Holder {
-    /// The same process? (Its address may have become known since.)
+    /// Whether it is the same process. (Its address may have changed.)
     pub fn is_same_process(&self, other: &Holder) -> bool {
         self.host == other.host && self.pid == other.pid && self.token == other.token
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Holder {
 pub struct Claim {
     /// Who.
     pub holder: Holder,
-    /// Until when, in seconds since 1970. Past it others may take over; until they do, it still holds.
+    /// Its end, in seconds since 1970. After that others may take over; until they do, it remains valid.
     pub until: f64,
 }
 
@@ -78,12 +78,12 @@ pub enum Epochs {
 /// What the rule says to one who wants a lease.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Take it, with this epoch.
+    /// It may take the lease, with this epoch.
     Take {
-        /// Greater than every epoch before it.
+        /// Greater than all earlier epochs.
         epoch: u64,
     },
-    /// It is held.
+    /// It is held by another process.
     Held(Claim),
 }
 

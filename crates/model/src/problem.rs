@@ -1,30 +1,30 @@
-//! What is wrong with a context file, said so that its author can mend it.
+//! Problems of a context file, described so that its author can fix them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 
-/// What sort of problem it is; stable words for editors and tests.
+/// Kind of problem, with stable names for editors and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// The file cannot be read: missing, a directory, not UTF-8.
     Unreadable,
-    /// The file is not Python.
+    /// The file is not valid Python.
     Syntax,
     /// Executing the file raised an exception.
     Import,
-    /// Variables that depend on one another in a ring.
+    /// Variables that depend on each other in a cycle.
     Cycle,
-    /// A `var#` dependency that no variable has.
+    /// A `var#` dependency that does not exist.
     MissingDependency,
-    /// Two variables with one title.
+    /// Two variables with the same title.
     DuplicateTitle,
-    /// Two variables with one name.
+    /// Two variables with the same name.
     DuplicateName,
-    /// `data="raw"` is said, but a dependency needs proc data.
+    /// A variable with `data="raw"` depends on one that needs proc data.
     RawDependsOnProc,
-    /// An annotation that is no known dependency.
+    /// An annotation that is not a known dependency.
     BadAnnotation,
     /// A `mymdc#` field that does not exist.
     BadMymdcField,
@@ -32,20 +32,20 @@ pub enum ProblemKind {
     BadTags,
     /// Units that are not a non-empty string.
     BadUnits,
-    /// A name that is no Python identifier or dotted name.
+    /// A name that is neither a Python identifier nor a dotted name.
     BadName,
     /// `data=` that is neither "raw" nor "proc".
     BadData,
-    /// `cpus=`, `mem=`, `time=` and the like: a value that Slurm would not take, one that has no effect, or several that
-    /// cannot be had in one job.
+    /// `cpus=`, `mem=`, `time=` and the like: a value that Slurm would reject, one without effect, or values that cannot be
+    /// combined in one job.
     BadResources,
-    /// A variable that ends in no column.
+    /// A variable that does not get a column.
     NoColumn,
-    /// Any other argument of `@Variable` with a value that cannot be used.
+    /// Any other argument of `@Variable` with an invalid value.
     BadArgument,
-    /// A `Group` used in a way that cannot work.
+    /// Incorrect use of a `Group`.
     BadGroup,
-    /// One variable reads what another one leaves in the module, and does not say that it depends on it.
+    /// A variable reads module state that another one changes, without depending on it.
     SharedState,
     /// Found by pyflakes.
     Pyflakes,
@@ -56,11 +56,11 @@ pub enum ProblemKind {
 pub struct Problem {
     /// An error refuses the file; the rest is shown and does not.
     pub severity: Severity,
-    /// What sort of problem.
+    /// Kind of problem.
     pub kind: ProblemKind,
-    /// One sentence, without the place.
+    /// The message, without the location.
     pub message: String,
-    /// The file, where it is not the context file itself.
+    /// The file, if it is not the context file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line, from 1.
@@ -69,10 +69,10 @@ pub struct Problem {
     /// Column, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
-    /// What to do about it, where that is known.
+    /// What to do about it, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The user's own traceback (frames of ours left out), for `Import`.
+    /// The user's traceback (without Amore's frames), for `Import`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
     /// The variables concerned.
@@ -81,7 +81,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error without a place or a hint yet.
+    /// An error without location and hint.
     pub fn error(kind: ProblemKind, message: impl Into<String>) -> Self {
         Problem {
             severity: Severity::Error,

@@ -1,4 +1,4 @@
-//! The owner's row in `runs.sqlite`: taking, keeping and giving up the right to write. The rule: [`amore_model::lease`].
+//! The owner row in `runs.sqlite`: acquiring, renewing and releasing the right to write. The rule: [`amore_model::lease`].
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use sqlx::{Row, sqlite::SqliteConnection};
 
 use crate::{RunTable, RunTableError, patience::Patience, sql, value::Stored};
 
-/// The right to write results, good as long as nobody has taken the table over.
+/// The right to write results, valid as long as nobody else has taken over the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
     /// This process. A changed address is written at the next [`RunTable::renew`].
     pub holder: Holder,
-    /// The term.
+    /// The epoch.
     pub epoch: u64,
 }
 
-/// Answer to one who wants to own the table.
+/// Result of trying to own the table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Acquired {
-    /// It is yours.
+    /// The caller owns it.
     Mine(Ownership),
-    /// Somebody holds it.
+    /// Another process owns it.
     HeldBy(Claim),
 }
 
@@ -31,7 +31,7 @@ impl RunTable {
     /// `dead`: the holder that the caller knows to be dead, for example because there is no such process on this host.
     ///
     /// # Errors
-    /// The table cannot be written. That somebody holds it is not an error.
+    /// The table cannot be written. It is not an error if another process owns it.
     pub async fn acquire(
         &self,
         me: &Holder,
@@ -78,7 +78,7 @@ impl RunTable {
         done.await.map_err(|e| self.explain(DOING, e))
     }
 
-    /// Prolongs the term to `term` from `now`.
+    /// Extends the lease to `term` from `now`.
     ///
     /// # Errors
     /// [`RunTableError::Deposed`] if somebody else took the table over.
@@ -94,7 +94,7 @@ impl RunTable {
         done.await.map_err(|e| self.explain(DOING, e))
     }
 
-    /// Gives the table up, so that others need not wait for the end of the term. The epoch is kept.
+    /// Releases the table, so that others need not wait for the end of the lease. The epoch is kept.
     ///
     /// # Errors
     /// [`RunTableError::Deposed`] if somebody else took the table over; nothing is changed then.
@@ -110,7 +110,7 @@ impl RunTable {
         done.await.map_err(|e| self.explain(DOING, e))
     }
 
-    /// The owner's row as it is.
+    /// The current owner row.
     ///
     /// # Errors
     /// The table cannot be read.

@@ -12,23 +12,23 @@ use crate::{database_dir::DatabaseDir, failure::Failure};
 /// Show or change the settings of this database.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    amore-proto db-config                                        all settings\n  \
-    amore-proto db-config slurm_reservation upex_001234          set one\n  \
-    amore-proto db-config slurm_reservation --delete             delete it\n  \
-    amore-proto db-config context_python /path/to/your/python    the Python that runs the context file\n  \
-    amore-proto db-config --known                                what can be set")]
+    amore-proto db-config                                        show all settings\n  \
+    amore-proto db-config slurm_reservation upex_001234          set a value\n  \
+    amore-proto db-config slurm_reservation --delete             delete a setting\n  \
+    amore-proto db-config context_python /path/to/your/python    choose the Python for the context file\n  \
+    amore-proto db-config --known                                list all settings")]
 pub struct Arguments {
-    /// The setting.
+    /// Name of the setting.
     key: Option<String>,
-    /// Its new value.
+    /// New value.
     value: Option<String>,
     /// Delete the setting.
     #[arg(short, long, conflicts_with = "value")]
     delete: bool,
-    /// The value is a number, not text.
+    /// Store the value as a number instead of text.
     #[arg(long)]
     num: bool,
-    /// List the settings there are, and what they do.
+    /// List all settings and their meaning.
     #[arg(long, conflicts_with_all = ["key", "value", "delete"])]
     known: bool,
     /// Print JSON.
@@ -56,7 +56,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let key = arguments.key.as_ref().map(|key| key.replace('-', "_"));
     match (key, &arguments.value) {
         (None, _) if arguments.delete => {
-            Err(Failure::new("which setting is to be deleted?").hint("amore db-config KEY --delete"))
+            Err(Failure::new("no setting given").hint("amore db-config KEY --delete"))
         }
         (None, _) => list(&dir, arguments.json).await,
         (Some(key), _) if arguments.delete => delete(&dir, &key).await,
@@ -74,7 +74,7 @@ fn as_json(value: &SettingValue) -> Value {
     }
 }
 
-/// As the peer prints it, so that scripts go on working: text in single quotes.
+/// In DAMNIT's format, which scripts rely on: text in single quotes.
 fn words(value: &SettingValue) -> String {
     match value {
         SettingValue::Text(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
@@ -113,7 +113,8 @@ fn not_set(key: &str) -> Failure {
     let failure = Failure::new(format!("{key} is not set"));
     match amore_run_table::unknown_settings([key]).first().and_then(|unknown| unknown.nearest) {
         Some(near) if near != key => failure.hint(format!("did you mean {near}?")),
-        _ => failure.hint("`amore db-config` lists what is set, `amore db-config --known` what can be"),
+        _ => failure
+            .hint("`amore db-config` lists the values that are set, `amore db-config --known` all settings"),
     }
 }
 
@@ -132,7 +133,7 @@ async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<
     open::set_setting(&table, key, value).await?;
     if let Some(unknown) = amore_run_table::unknown_settings([key]).first() {
         let near = unknown.nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        let words = format!("{key} is set, but no setting of that name does anything{near}");
+        let words = format!("{key} is set, but there is no such setting{near}");
         output::tell(&Notice::warning(words));
     }
     Ok(ExitCode::SUCCESS)
@@ -140,7 +141,7 @@ async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<
 
 async fn delete(dir: &DatabaseDir, key: &str) -> Result<ExitCode, Failure> {
     if matches!(key, "data_format_version" | "db_id" | "proposal") {
-        return Err(Failure::new(format!("{key} cannot be deleted: the database is nothing without it"))
+        return Err(Failure::new(format!("{key} cannot be deleted: every database needs it"))
             .hint("`amore proposal NUMBER` and `amore new-id` change it"));
     }
     let table = open::for_writing(dir).await?;

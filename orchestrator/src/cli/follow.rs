@@ -14,10 +14,10 @@ use crate::{
     failure::Failure,
 };
 
-/// Go on with what earlier commands have left: follow their Slurm jobs and collect what these store.
+/// Resume work that earlier commands left in Slurm: track the jobs and collect their results.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Proposal number or database directory to work in, instead of the working directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
     /// Print events as JSON lines.
@@ -31,7 +31,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     dir.must_have_run_table()?;
     let mut display = Display::new(arguments.json);
     if !ledger_place::exists(&dir) {
-        display.show(&Event::Notice(Notice::info("nothing is under way")));
+        display.show(&Event::Notice(Notice::info("no unfinished tasks")));
         return Ok(ExitCode::SUCCESS);
     }
     let summary = Foreground::new(dir).serve(None, &mut display).await?;

@@ -95,7 +95,7 @@ impl Foreground {
             let (setup, taken) = tokio::select! {
                 biased;
                 () = signals.next() => {
-                    return Err(Failure::new("stopped before anything was begun").exit(Exit::Interrupted));
+                    return Err(Failure::new("stopped before any work was started").exit(Exit::Interrupted));
                 }
                 begun = begun => begun?,
             };
@@ -123,16 +123,15 @@ impl Foreground {
                         worker.stop().await;
                     }
                     let Some(request) = request.as_deref_mut() else {
-                        let message = format!(
-                            "{by} works in this directory and follows what is under way; this command waits for its end"
-                        );
+                        let message =
+                            format!("{by} already coordinates this directory; waiting for it to finish");
                         display.show(&Event::Notice(Notice::info(message)));
                         owner_is_gone(dir, &mut signals).await?;
                         // Take over its remaining work.
                         continue;
                     };
                     display.show(&Event::Notice(Notice::info(format!(
-                        "{by} works in this directory; it is asked to do this too"
+                        "{by} already coordinates this directory; request handed over"
                     ))));
                     if let Some(summary) = through_owner(dir, request, display, &mut signals).await? {
                         return Ok(summary);
@@ -150,7 +149,7 @@ async fn owner_is_gone(dir: &DatabaseDir, signals: &mut Signals) -> Result<(), F
         tokio::select! {
             () = tokio::time::sleep(OWNER_POLL) => {}
             () = signals.next() => {
-                let words = "stopped waiting: the process that owns this directory goes on";
+                let words = "stopped waiting: the process that owns this directory continues";
                 return Err(Failure::new(words).exit(Exit::Interrupted));
             }
         }
@@ -218,8 +217,8 @@ async fn follow(
             }
         }
         if is_done {
-            return Err(Failure::new("the request has ended, but how is not understood")
-                .hint("`amore table` shows what was computed; the two commands must be of one version"));
+            return Err(Failure::new("the request has ended, but its outcome could not be read")
+                .hint("`amore table` shows what was computed; both commands must have the same version"));
         }
         asked.show_alive(SystemTime::now());
         checks += 1;
@@ -232,9 +231,9 @@ async fn follow(
             () = tokio::time::sleep(NEWS_POLL) => {}
             () = signals.next() => {
                 let words = if asked.withdraw() {
-                    "the request was withdrawn before it was begun"
+                    "the request was withdrawn before it was started"
                 } else {
-                    "the process that owns this directory goes on with the request"
+                    "the process that owns this directory continues with the request"
                 };
                 return Err(Failure::new(format!("stopped waiting: {words}")).exit(Exit::Interrupted));
             }

@@ -17,10 +17,10 @@ use crate::{
     failure::Failure,
 };
 
-/// Show the tasks that are under way, with their Slurm jobs as the queue has them.
+/// List unfinished tasks with their Slurm jobs and their state in the queue.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Proposal number or database directory, instead of the working directory.
+    /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
     /// Print JSON.
@@ -50,7 +50,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let rows: Vec<_> = lines.iter().map(as_json).collect();
         output::say_json(&rows)?;
     } else if lines.is_empty() {
-        output::say("nothing is under way");
+        output::say("no unfinished tasks");
     } else {
         output::say(as_table(&lines));
     }
@@ -69,7 +69,7 @@ async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();
                 output::tell(&Notice::note(format!(
-                    "Slurm{which} does not answer ({silent}): how its jobs stand is not known now"
+                    "Slurm{which} does not answer ({silent}): the state of its jobs is unknown"
                 )));
             }
         }

@@ -44,7 +44,7 @@ pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
 fn tell_of_lock(error: &RunTableError) {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
     output::tell(&Notice::note(format!(
-        "{error}; what is computed meanwhile waits in extracted_data/, and is stored as soon as that ends{hint}"
+        "{error}; results computed in the meantime are kept in extracted_data/, and stored as soon as that ends{hint}"
     )));
 }
 
@@ -83,8 +83,8 @@ pub async fn delete_setting(table: &RunTable, key: &str) -> Result<bool, Failure
 pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
     let one: BTreeMap<String, SettingValue> = [(key.to_owned(), value.clone())].into();
     match key {
-        "data_format_version" => Err(Failure::new("data_format_version is not changed by hand")
-            .hint("`amore migrate` brings a database up to date")),
+        "data_format_version" => Err(Failure::new("data_format_version cannot be changed manually")
+            .hint("`amore migrate` upgrades a database")),
         "proposal" => match number(&one, key) {
             Some(number) if number > 0.0 && number.fract() == 0.0 => Ok(()),
             _ => Err(Failure::new("a proposal is a number").hint("amore proposal 1234")),
@@ -95,7 +95,7 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
         "slurm_partition" | "slurm_reservation" | "slurm_account" | "slurm_qos" => match value {
             SettingValue::Text(name) if name.is_empty() || name.contains(char::is_whitespace) => {
                 Err(Failure::new(format!("{key} must be a name without spaces, not {name:?}"))
-                    .hint(format!("to have none: amore-proto db-config {key} --delete")))
+                    .hint(format!("to unset it: amore-proto db-config {key} --delete")))
             }
             _ => Ok(()),
         },
@@ -104,7 +104,7 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
                 && !expanded(path)?.is_file()
             {
                 output::tell(&Notice::warning(format!(
-                    "there is no file {path} here; context_python must be the path of a Python"
+                    "{path} does not exist here; context_python must be the path of a Python interpreter"
                 )));
             }
             Ok(())
@@ -162,7 +162,7 @@ fn expanded(path: &str) -> Result<PathBuf, Failure> {
     let home = if user.is_empty() {
         env::home_dir()
             .filter(|home| home.is_absolute())
-            .ok_or_else(|| wrong("it is not known where your home directory is".to_owned()))?
+            .ok_or_else(|| wrong("your home directory is unknown".to_owned()))?
     } else {
         match nix::unistd::User::from_name(user) {
             Ok(Some(found)) => found.dir,

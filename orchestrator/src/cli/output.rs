@@ -1,5 +1,5 @@
-//! Words on standard output and standard error. What users' functions printed or raised reaches a terminal as text
-//! only: it cannot clear, colour or retitle it. Files and pipes get it as it is.
+//! Output on standard output and standard error. On a terminal, control characters in the output or exceptions of users'
+//! functions are escaped: they cannot clear, colour or retitle it. Files and pipes get the unmodified output.
 
 use std::{
     borrow::Cow,
@@ -19,7 +19,7 @@ pub fn say(text: impl AsRef<str>) {
     match written {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        // A full disk: half a table must not look like a whole one.
+        // A full disk: a partial table must not look complete.
         Err(error) => {
             tell(&Notice::error(format!("the output cannot be written: {error}")));
             std::process::exit(1);
@@ -37,9 +37,9 @@ pub fn tell(notice: &Notice) {
     warn(notice.to_string());
 }
 
-/// Prints a line of a command whose work must go on although nobody can read it any more.
+/// Prints a line of a command that must continue even if nobody reads its output any more.
 pub fn say_if_possible(mut to: impl Write + IsTerminal, text: &str) {
-    // Results are stored and exit codes are given all the same.
+    // Results are stored and exit codes are returned in any case.
     let text = for_reader(text, to.is_terminal());
     let _ = writeln!(to, "{text}").and_then(|()| to.flush());
 }
@@ -47,7 +47,7 @@ pub fn say_if_possible(mut to: impl Write + IsTerminal, text: &str) {
 /// Prints a value as indented JSON.
 ///
 /// # Errors
-/// A value that is no JSON.
+/// The value cannot be converted to JSON.
 pub fn say_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::from_error(&error))?;
     say(text);
@@ -58,23 +58,22 @@ fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { as_text(text) } else { Cow::Borrowed(text) }
 }
 
-/// Control characters as text (`\x1b`), and those that change the direction of writing; line ends and tabs stay.
+/// Escapes control characters (`\x1b`), and those that change the writing direction, except for line ends and tabs.
 pub fn as_text(text: &str) -> Cow<'_, str> {
     replace(text, |character| !matches!(character, '\n' | '\t') && is_order(character))
 }
 
-/// One line of a log as a terminal would show it in the end: a progress bar that was drawn over and over (`\r`) is
-/// what it was last.
+/// The final state of a line on a terminal: of a progress bar that was redrawn (`\r`), only the last part.
 pub fn last_drawn(line: &str) -> &str {
     line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default()
 }
 
-/// What has come of a log since, for a terminal; and how many of the bytes that is: a character that is not complete
-/// yet is left for the next time. Progress bars may still move (`\r`).
+/// New output of a log for a terminal, and the number of bytes used: an incomplete character is left for the next time.
+/// Progress bars keep moving (`\r`).
 pub fn live(bytes: &[u8]) -> (String, usize) {
     let complete = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        // The end of broken bytes may be the beginning of a good character: up to three bytes.
+        // Invalid bytes may end with the start of a valid character: up to three bytes.
         Err(_) => match bytes.utf8_chunks().last().map(|chunk| chunk.invalid()) {
             Some(invalid) if invalid.len() < 4 && bytes.ends_with(invalid) && is_begun(invalid) => {
                 bytes.len() - invalid.len()
@@ -88,7 +87,7 @@ pub fn live(bytes: &[u8]) -> (String, usize) {
     (shown.into_owned(), complete)
 }
 
-/// Are these the first bytes of a character?
+/// Whether these are the first bytes of a character.
 fn is_begun(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
@@ -140,7 +139,7 @@ mod tests {
         let euro = "€".as_bytes();
         assert_eq!(live(&[b"a", &euro[..2]].concat()), ("a".to_owned(), 1));
         assert_eq!(live(euro), ("€".to_owned(), 3));
-        // Bytes that are no text do not hold up what follows.
+        // Invalid bytes do not delay what follows.
         assert_eq!(live(b"\xff\xfeab"), ("\u{fffd}\u{fffd}ab".to_owned(), 4));
         assert_eq!(live(&[b"\xffa", &euro[..1]].concat()), ("\u{fffd}a".to_owned(), 2));
         assert_eq!(live(b"\x1b[2J 5 %\r"), (r"\x1b[2J 5 %".to_owned() + "\r", 9));

@@ -1,5 +1,5 @@
-//! Fragments into the run's file, then into the run table, then away: in this order, so that a kill between any two
-//! steps loses nothing; each step may be repeated.
+//! Merges fragments into the run file, updates the run table, then removes the fragments: in this order, so that a kill between
+//! any two steps loses nothing; each step can be repeated.
 
 use std::{
     collections::BTreeMap,
@@ -24,21 +24,21 @@ pub mod stale;
 
 pub use rows::about_table;
 
-/// How long a fragment may wait for others of its task: each collection rewrites the run's file.
+/// How long a fragment waits for others of its task: each collection rewrites the run file.
 const GATHER: Duration = Duration::from_millis(80);
 
-/// What to do about a disk that is full.
+/// The hint for a full disk.
 pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: stored results are kept, and those waiting in extracted_data/ are collected";
 
-/// What the collector is told.
+/// Messages to the collector.
 #[derive(Debug)]
 enum Order {
     Collect(FragmentNote),
-    /// Somebody waits for what was given.
+    /// A caller waits for the fragments given so far.
     Hurry,
 }
 
-/// A fragment that waits to be collected.
+/// A fragment to be collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FragmentNote {
     /// Its proposal.
@@ -50,10 +50,10 @@ pub struct FragmentNote {
 }
 
 impl FragmentNote {
-    /// All fragments in a directory, oldest first: ours, and those that DAMNIT's `submit` writes.
+    /// All fragments in a directory, oldest first: Amore's, and those written by DAMNIT's `submit`.
     ///
     /// # Errors
-    /// When the folder cannot be listed; that there is none is no error.
+    /// The directory cannot be listed. A missing directory is not an error.
     pub fn scan(dir: &DatabaseDir) -> Result<Vec<FragmentNote>, Failure> {
         let folder = dir.extracted_data();
         let entries = match fs::read_dir(&folder) {
@@ -83,16 +83,16 @@ impl FragmentNote {
     }
 }
 
-/// Something the user should know about what was collected.
+/// A message to the user about collected results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectedNotice {
     /// What it says.
     pub notice: Notice,
-    /// It is about the `runs` view, and true until further notice.
+    /// It is about the `runs` view, and should be reported only once.
     pub about_view: bool,
 }
 
-/// What was collected of one run.
+/// The collected results of one run.
 #[derive(Debug, Default)]
 pub struct Collected {
     /// The proposal.
@@ -101,15 +101,15 @@ pub struct Collected {
     pub run: Run,
     /// How many fragments.
     pub fragments: usize,
-    /// Variables whose outcome now stands in the run's file, and the plan it came from.
+    /// Variables whose outcome is now in the run file, and its plan.
     pub stored: Vec<(String, PlanStamp)>,
     /// For the user.
     pub notices: Vec<CollectedNotice>,
-    /// Why the results could not be put into the run's file: they wait where they are.
+    /// Why the results could not be merged into the run file; their fragments are kept.
     pub problem: Option<String>,
 }
 
-/// Collects in the background; takes together what waits, so that many small results cost one transaction.
+/// Collects in the background; merges waiting fragments together, so that many small results cost one transaction.
 #[derive(Debug)]
 pub struct Collector {
     give: UnboundedSender<Order>,
@@ -128,24 +128,24 @@ impl Collector {
 
     /// Something to collect.
     pub fn give(&self, note: FragmentNote) {
-        // A collector that has stopped has said why; `next` tells.
+        // `next` reports why a collector has stopped.
         let _ = self.give.send(Order::Collect(note));
     }
 
-    /// Collects what was given without waiting for more.
+    /// Collects the given fragments without waiting for more.
     pub fn hurry(&self) {
         let _ = self.give.send(Order::Hurry);
     }
 
-    /// The next that was collected. Can be cancelled without losing anything.
+    /// The next collected results. Cancel-safe.
     ///
     /// # Errors
-    /// When the table cannot be written (deposed, locked for too long, disk full). The fragments stay for the next owner.
+    /// The table cannot be written (deposed, locked for too long, disk full). The fragments are kept for the next owner.
     pub async fn next(&mut self) -> Result<Collected, Failure> {
         self.take.recv().await.unwrap_or_else(|| Err(Failure::new("the collector stopped")))
     }
 
-    /// Lets it finish what it has.
+    /// Lets it finish its work.
     pub async fn stop(self) {
         let Collector { give, take, task } = self;
         drop(give);
@@ -200,7 +200,7 @@ async fn collect(
     let merged = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
         let mut merged = Vec::new();
         for ((proposal, run), paths) in by_run {
-            // A fragment may have been collected before (found by a scan and announced by its worker too).
+            // A fragment may already have been collected (found by a scan and also announced by its worker).
             let there: Vec<PathBuf> = paths.iter().filter(|path| path.exists()).cloned().collect();
             let mut problem = None;
             let report = if there.is_empty() {
@@ -208,7 +208,7 @@ async fn collect(
             } else {
                 match amore_results::merge(&folder, proposal, run, &there) {
                     Ok(report) => Some(report),
-                    // One damaged run file is no reason to leave the other runs.
+                    // One damaged run file must not affect other runs.
                     Err(error @ MergeError::RunFile(_)) => {
                         problem = Some(format!(
                             "{}; its new results are kept in extracted_data/: move the damaged file away and run `amore reprocess {run}`",
@@ -216,7 +216,7 @@ async fn collect(
                         ));
                         None
                     }
-                    // Nothing more can be stored of any run, so that computing goes on for nothing.
+                    // No run's results can be stored, so further computing would be useless.
                     Err(error @ MergeError::Results(ResultsError::NoSpace { .. })) => {
                         return Err(Failure::from_error(&error).hint(NO_SPACE));
                     }

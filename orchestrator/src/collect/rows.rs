@@ -1,4 +1,4 @@
-//! From what stands in run files to what stands in the table.
+//! Converts the content of run files to rows of the table.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use amore_run_table::{
 use super::CollectedNotice;
 use crate::{database_dir::DatabaseDir, failure::Failure};
 
-/// Writes what the merges found, all runs in one transaction.
+/// Writes the results of merges, all runs in one transaction.
 pub async fn store(
     dir: &DatabaseDir,
     table: &RunTable,
@@ -27,10 +27,10 @@ pub async fn store(
     }
     if !dir.run_table().exists() {
         return Err(Failure::new(format!(
-            "{} was deleted while this command worked with it",
+            "{} was deleted while this command was using it",
             dir.run_table().display()
         ))
-        .hint("run the command again; it will work with what is there now"));
+        .hint("run the command again; it will use the new file"));
     }
     let stored = table.store(ownership, &updates, now).await.map_err(|error: RunTableError| {
         let failure = Failure::from_error(&error);
@@ -42,7 +42,7 @@ pub async fn store(
     Ok(about_table(&stored.refused, stored.truncated.as_ref()))
 }
 
-/// What the user should know of a change of the table.
+/// Messages to the user about a change of the table.
 pub fn about_table(refused: &[Refused], truncated: Option<&ViewTruncated>) -> Vec<CollectedNotice> {
     let refused = refused
         .iter()
@@ -66,7 +66,7 @@ const CONTEXT_FILE: &str = "context.py";
 
 fn kind(row: &ReducedRow, now: f64) -> CellKind {
     let provenance = match &row.provenance {
-        // What another program says of itself stands in the place of the task.
+        // For other programs, the task contains their own description.
         Some(foreign) if foreign.foreign => foreign.task.clone(),
         Some(_) => CONTEXT_FILE.to_owned(),
         None => String::new(),
@@ -105,16 +105,16 @@ struct ErrorAttributes {
     error_cls: String,
 }
 
-/// What the user should know of a merge.
+/// Messages to the user about a merge.
 pub fn notices(report: &MergeReport, run: Run) -> Vec<CollectedNotice> {
     let aside = report.set_aside.iter().map(|(path, why)| {
-        format!("results of run {run} could not be read and were set aside as {}: {why}", path.display())
+        format!("results of run {run} could not be read and were moved to {}: {why}", path.display())
     });
     let waiting =
         report.waiting.iter().map(|(path, why)| format!("{} waits to be collected: {why}", path.display()));
     let fewer = report.fewer_readers.iter().map(|fewer| {
         format!(
-            "fewer people than before can read the run file of run {run}: its array file {} is {}; ask its owner to change that (chmod), then run `chmod` on the run file",
+            "fewer people than before can read the run file of run {run}: its array file {} is {}; ask its owner to change its permissions (chmod), then run `chmod` on the run file",
             fewer.path.display(),
             fewer.rights
         )
