@@ -54,7 +54,7 @@ def test_one_variable_alone_finds_what_those_before_it_leave(database: Database)
     database.context(UNDECLARED)
     database.amore("reprocess", "1", "--var", "second")
     assert database.rows(1) == {"second": 11}
-    assert "first executed again for what it leaves" in database.amore("log", "1").stdout
+    assert "first executed again for the state it leaves" in database.amore("log", "1").stdout
     # What is not asked for is not touched.
     database.amore("reprocess", "1")
     database.amore("reprocess", "1", "--match", "second")

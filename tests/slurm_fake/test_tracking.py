@@ -223,7 +223,7 @@ exec "$REAL/sacct" "$@" """,
     )
     database.cluster.wrap("squeue", '"$REAL/squeue" "$@" | grep -v CANCELLED; true')
     said = database.amore("doctor", code=None).stdout
-    assert "sacct of this version has no field SubmitLine" in said and "21.08" in said
+    assert "this version of sacct has no field SubmitLine" in said and "21.08" in said
     command = database.begin("reprocess", "1")
     database.wait_effects(**{"begin-1": 1})
     database.cluster.run("scancel", database.job(1))

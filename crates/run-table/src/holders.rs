@@ -142,7 +142,7 @@ mod tests {
         };
         assert_eq!(
             advice(std::slice::from_ref(&one)),
-            "held by process 42 of alice on max-1 (python3 watch.py); let it finish, or end it"
+            "held by process 42 of alice on max-1 (python3 watch.py); wait for it to finish, or end it"
         );
         let two = LockHolder { pid: 43, user: None, command: None, stopped: true, ..one.clone() };
         assert_eq!(

@@ -200,7 +200,7 @@ fn a_command_is_not_tied_into_another_job() {
         variable("d").with(&["var#a", "var#c"]),
     ];
     insta::assert_snapshot!(problems(tied).join("\n"), @r#"
-30: The command of c would have to run within another Slurm job, because of values that are not stored: a (Remove transient=True from these variables)
+30: The command of c would have to run inside another Slurm job, because of values that are not stored: a (Remove transient=True from these variables)
 "#);
 }
 

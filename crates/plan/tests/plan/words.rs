@@ -105,7 +105,7 @@ fn some_titles_without_slurm() {
       mask        needed by agipd_mean; not stored
       pulses      needed by agipd_mean
       agipd_mean  selected; cluster=True, but Slurm is not available
-      agipd_sum   selected; cluster=True by agipd_mean, but no Slurm here
+      agipd_sum   selected; cluster=True by agipd_mean, but Slurm is not available
 
     No title contains "jungfrau"
     "#);

@@ -41,7 +41,7 @@ fn an_array_file_appears_complete_or_not_at_all() {
         assert!(error.contains("4000 of the 8000 bytes"), "{error}");
         let mut writer = large(directory.path(), &[1000], compress);
         let error = writer.write(&[0; 8001]).unwrap_err().to_string();
-        assert!(error.contains("more than the 8000 bytes"), "{error}");
+        assert!(error.contains("more data are given than the 8000 bytes"), "{error}");
         drop(writer);
         assert_eq!(names(&arrays), [""; 0]);
     }
@@ -86,7 +86,7 @@ fn an_array_of_another_shape_is_not_referred_to() {
         ..Value::default()
     };
     let error = writer(directory.path()).value("a", &value, &provenance(1)).unwrap_err().to_string();
-    assert!(error.contains("its array file holds shape [2]"), "{error}");
+    assert!(error.contains("its array file has shape [2]"), "{error}");
 }
 
 #[test]
