@@ -1,4 +1,4 @@
-"""The exceptions of context files, and the words in which a failed dependency is told to its dependents."""
+"""The exceptions of context files, and the messages about failed dependencies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ SKIP = "Skip"
 
 
 class Skip(Exception):
-    """Raise it in a variable's function to say: not for this run. The message is shown with the run."""
+    """Raise it in a variable's function to skip a run. The message is shown with the run."""
 
 
 class GroupError(Exception):
-    """A group that is declared or used in a way that cannot work."""
+    """A group that is declared or used incorrectly."""
 
 
 class ContextFileErrors(RuntimeError):
-    """Everything that is wrong with a set of variables, one sentence each."""
+    """All problems of a set of variables, one message each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -28,7 +28,7 @@ class ContextFileErrors(RuntimeError):
 class Failure:
     """How a variable ended without a value: it failed, with class and message of its exception, or it was skipped.
 
-    Only the words are kept, not the exception: it may have been raised in another process.
+    Only the text is kept, not the exception, which may have been raised in another process.
     """
 
     __slots__ = ("class_name", "message", "skipped")
@@ -45,7 +45,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """The failure that an exception stands for."""
+        """The failure for an exception."""
         return cls(class_name(error), text_of(error), isinstance(error, Skip))
 
     @classmethod
@@ -56,12 +56,12 @@ class Failure:
 
     @property
     def is_harmless(self) -> bool:
-        """Did the variable choose not to run, or lacks the run its source?"""
+        """Whether the variable skipped the run, or the run lacks its source."""
         return self.skipped or self.class_name == "SourceNameError"
 
 
 def class_name(error: BaseException) -> str:
-    """The name under which an exception is told and stored.
+    """The name under which an exception is reported and stored.
 
     Some names mean something to those who read what is stored: to DAMNIT, ``Skip`` is a skip. A skip goes by that name
     whatever its class is called, and a class of the user's that only has such a name is told with its module.
@@ -78,7 +78,7 @@ def class_name(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """``str(error)``, also where that fails itself."""
+    """``str(error)``, even if that raises."""
     try:
         return str(error)
     except Exception as second:
@@ -86,7 +86,7 @@ def text_of(error: BaseException) -> str:
 
 
 def clean(text: str) -> str:
-    """Text that a file can hold; anything else (lone surrogates, NUL) is shown by its escape."""
+    """Text that can be stored; other characters (lone surrogates, NUL) are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
@@ -94,14 +94,14 @@ _TREE_HEAD = "Not run because dependencies are missing:"
 
 
 class DependencyError(RuntimeError):
-    """A variable that could not run because others failed. The message shows them as a tree."""
+    """A variable could not run because others failed. The message shows them as a tree."""
 
     def __init__(self, failures: Iterable[tuple[str, Failure]]) -> None:
         super().__init__(_tree(list(failures)))
 
 
 def _tree(failures: list[tuple[str, Failure]]) -> str:
-    """The failures as a tree. What made a dependency fail is in its own message already, one level less deep."""
+    """The failures as a tree. The causes of a dependency's failure are in its own message, one level less deep."""
     lines = [_TREE_HEAD]
     for position, (name, failure) in enumerate(failures, start=1):
         last = position == len(failures)

@@ -1,4 +1,4 @@
-//! The fragments of one task: results go in as they come, and are made durable soon after.
+//! The fragments of one task: results are written as they arrive and made durable soon after.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use amore_wire::{
 
 use crate::report::Report;
 
-/// A fragment is finished when no result has come for this long: while a variable runs, the one before it is durable.
+/// A fragment is finished when no result has arrived for this long: while a variable runs, the previous one is durable.
 const QUIET: Duration = Duration::from_millis(5);
-/// Values of variables that take milliseconds share one synced file; a killed worker loses at most this much of
+/// Results of variables that take milliseconds share one synced file; a killed worker loses at most this much
 /// finished work.
 const LINGER: Duration = Duration::from_millis(30);
 
-/// What is known about one call of a function.
+/// Facts about one call of a function.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
-    /// Unix time at which it began.
+    /// Unix time at which it started.
     pub started_at: f64,
     /// Wall seconds.
     pub seconds: f64,
@@ -32,7 +32,7 @@ pub struct Call {
     pub cpu_seconds: f64,
     /// Peak resident memory of its process, KiB.
     pub max_rss_kib: u64,
-    /// Why the stored value is not what was returned.
+    /// Why the stored value differs from the returned value.
     pub differs: Option<String>,
     /// The user's traceback.
     pub traceback: Option<String>,
@@ -49,17 +49,17 @@ pub struct Fragments<'a> {
     slurm_job: Option<String>,
     start_time: Option<f64>,
     open: Option<OpenFragment>,
-    /// Where each stored variable is.
+    /// The file of each stored variable.
     places: HashMap<String, PathBuf>,
-    /// Names of values that were taken and could not be made durable.
+    /// Names of values that were received but could not be made durable.
     lost: Vec<String>,
 }
 
-/// A fragment that results go into.
+/// A fragment that is being written.
 #[derive(Debug)]
 struct OpenFragment {
     writer: FragmentWriter,
-    /// When the first result came, and the last.
+    /// When the first and the last result arrived.
     first: Instant,
     last: Instant,
     /// Values in it.
@@ -71,7 +71,7 @@ pub fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// Makes the folder of fragments and run files.
+/// Creates the directory of fragments and run files.
 ///
 /// # Errors
 /// The file system's.
@@ -99,12 +99,12 @@ impl<'a> Fragments<'a> {
         }
     }
 
-    /// Where the fragments and the run's file stand.
+    /// The directory of the fragments and the run file.
     pub fn extracted_data(&self) -> PathBuf {
         self.task.directory.join("extracted_data")
     }
 
-    /// The run's start, written into every fragment.
+    /// The run's start time, written into every fragment.
     pub fn set_start_time(&mut self, start_time: f64) {
         self.start_time = Some(start_time);
     }
@@ -165,7 +165,7 @@ impl<'a> Fragments<'a> {
     /// A value.
     ///
     /// # Errors
-    /// The file's; then nothing of the value stays.
+    /// The file's.
     pub fn value(
         &mut self,
         name: &str,
@@ -216,7 +216,7 @@ impl<'a> Fragments<'a> {
         self.writer()?.error(name, class, message, &provenance)
     }
 
-    /// Names that are no longer variables.
+    /// Writes which names are no longer variables.
     ///
     /// # Errors
     /// The file's.
@@ -228,15 +228,15 @@ impl<'a> Fragments<'a> {
         Ok(())
     }
 
-    /// When the open fragment must be finished.
+    /// When the open fragment has to be finished.
     pub fn due(&self) -> Option<Instant> {
         self.open.as_ref().map(|open| (open.last + QUIET).min(open.first + LINGER))
     }
 
-    /// Makes what was written durable and says so.
+    /// Makes the written results durable and reports them.
     ///
     /// # Errors
-    /// The file's: what it held is lost.
+    /// The file's: its results are lost.
     pub fn flush(&mut self) -> Result<(), results::ResultsError> {
         let Some(OpenFragment { writer, names, .. }) = self.open.take() else { return Ok(()) };
         let path = match writer.finish() {
@@ -258,23 +258,23 @@ impl<'a> Fragments<'a> {
         Ok(())
     }
 
-    /// Notes that a value could not be stored for want of a place.
+    /// Records that a value could not be stored because of lack of space.
     pub fn lose(&mut self, name: &str) {
         self.lost.push(name.to_owned());
     }
 
-    /// The values that could not be stored, and what is not durable yet: to be called when nothing more can be written.
+    /// The values that could not be stored, and those that are not durable yet; for use when nothing more can be written.
     pub fn lost(&mut self) -> Vec<String> {
         let open = self.open.take().map(|open| open.names).unwrap_or_default();
         self.lost.drain(..).chain(open).collect()
     }
 
-    /// Notes where an earlier worker stored a value of this task.
+    /// Records where an earlier worker stored a value of this task.
     pub fn stands_in(&mut self, name: &str, path: PathBuf) {
         self.places.insert(name.to_owned(), path);
     }
 
-    /// The file that holds a stored value of this task. It may have been collected since: then the run's file has it.
+    /// The file with a stored value of this task. It may have been collected since; then the run file has the value.
     pub fn place(&self, name: &str) -> Option<&PathBuf> {
         self.places.get(name)
     }

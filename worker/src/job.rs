@@ -1,4 +1,4 @@
-//! A worker in a Slurm job: runs the tasks of its sheet, then ends.
+//! A worker in a Slurm job: runs the tasks of its sheet, then exits.
 
 use std::{
     collections::VecDeque,
@@ -27,20 +27,20 @@ use crate::{
     run_task::run_task,
 };
 
-/// How often a running job looks whether its sheet still stands.
+/// How often a running job checks whether its sheet still exists.
 const SHEET_POLL: Duration = Duration::from_secs(2);
 
-/// How often a job says that it is alive.
+/// How often a job reports that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// A sheet that cannot be worked on.
+/// Why a sheet cannot be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Not there, or not readable.
-    #[error("the job's sheet {0} cannot be read: {1}")]
+    /// Missing or unreadable.
+    #[error("the job sheet {0} cannot be read: {1}")]
     Read(PathBuf, #[source] io::Error),
     /// Not a sheet.
-    #[error("the job's sheet {0} is none: {1}")]
+    #[error("the job sheet {0} is invalid: {1}")]
     Sheet(PathBuf, #[source] serde_json::Error),
     /// The coordinator is of a version that this worker does not understand.
     #[error(
@@ -48,18 +48,18 @@ pub enum JobError {
          one build, on the nodes too"
     )]
     Version(u32),
-    /// Where it should write what happens.
+    /// The events file cannot be written.
     #[error("{0} cannot be written: {1}")]
     Events(PathBuf, #[source] io::Error),
 }
 
-/// Works on a sheet until its tasks have ended, the job is told to end, or the sheet is taken away. What is finished
-/// stands in fragments whatever happens. Gives the exit code that the job is to have.
+/// Executes a sheet until its tasks have ended, the job is told to end, or the sheet is removed. Finished results are in
+/// fragments in any case. Returns the exit code for the job.
 ///
 /// # Errors
-/// A sheet that cannot be worked on. That it is gone is none: the coordinator wants nothing of it any more.
+/// The sheet cannot be executed. A missing sheet is not an error: the coordinator no longer needs the job.
 pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
-    // Blocked before any thread starts, so that only the thread below hears it.
+    // Blocked before any thread starts, so that only the thread below receives it.
     let mut term = SigSet::empty();
     term.add(Signal::SIGTERM);
     let _ = term.thread_block();
@@ -67,7 +67,7 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     let text = match fs::read(sheet_path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("the coordinator has taken this job's sheet away: nothing to do");
+            eprintln!("the coordinator has removed this job's sheet: nothing to do");
             return Ok(0);
         }
         Err(error) => return Err(JobError::Read(sheet_path.to_owned(), error)),
@@ -78,7 +78,7 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
         return Err(JobError::Version(sheet.version));
     }
     if let Some(other) = claimed_by_another(sheet_path)? {
-        eprintln!("job {other} works on this job's sheet: nothing to do");
+        eprintln!("job {other} is already working on this job's sheet: nothing to do");
         return Ok(0);
     }
     let report =
@@ -133,12 +133,12 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     Ok(job.exit_code.load(Ordering::Relaxed))
 }
 
-/// Claims the sheet for this job: its work is done by one, however many jobs were made of it (an array, a copy of the
-/// script that a user submits). A job that Slurm requeues keeps its number, and its claim.
+/// Claims the sheet for this job: only one job executes it, even if several jobs have it (an array, a copy of the
+/// script submitted by a user). A job that Slurm requeues keeps its number, and so its claim.
 fn claimed_by_another(sheet: &Path) -> Result<Option<String>, JobError> {
     let Ok(job) = env::var("SLURM_JOB_ID") else { return Ok(None) };
     let path = sheet::claim(sheet);
-    // A link that leads nowhere: made at once with what it says, on every file system.
+    // A dangling symbolic link: created atomically with its content, on every file system.
     match std::os::unix::fs::symlink(&job, &path) {
         Ok(()) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -149,7 +149,7 @@ fn claimed_by_another(sheet: &Path) -> Result<Option<String>, JobError> {
     }
 }
 
-/// Slurm says SIGTERM before it kills: at the time limit, at scancel, at preemption.
+/// Slurm sends SIGTERM before it kills a job: at the time limit, on scancel, on preemption.
 fn stop_when_told(term: SigSet, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         if term.wait().is_ok() {
@@ -158,7 +158,7 @@ fn stop_when_told(term: SigSet, stop: Arc<AtomicBool>) {
     });
 }
 
-/// A queue that does not show this job is no reason to give it up while it speaks.
+/// Reports regularly that the job is alive: the coordinator then does not give it up if the queue does not show it.
 fn say_alive(report: Arc<Report>) {
     thread::spawn(move || {
         loop {
@@ -168,13 +168,13 @@ fn say_alive(report: Arc<Report>) {
     });
 }
 
-/// A coordinator that wants nothing of this job any more (it was cancelled, or tried again elsewhere) removes the sheet.
+/// A coordinator that no longer needs this job (it was cancelled, or retried elsewhere) removes the sheet.
 fn stop_without_sheet(sheet: PathBuf, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         loop {
             thread::sleep(SHEET_POLL);
             if fs::metadata(&sheet).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-                eprintln!("the coordinator has taken this job's sheet away: it ends here");
+                eprintln!("the coordinator has removed this job's sheet: the job ends");
                 stop.store(true, Ordering::Relaxed);
                 return;
             }
@@ -182,7 +182,7 @@ fn stop_without_sheet(sheet: PathBuf, stop: Arc<AtomicBool>) {
     });
 }
 
-/// The job's log, where it is a file: what variables print goes there too.
+/// The job's log, if it is a file: the output of variables goes there too.
 fn own_output() -> Option<PathBuf> {
     let path = fs::read_link("/proc/self/fd/1").ok()?;
     path.is_file().then_some(path)

@@ -1,4 +1,4 @@
-//! The worker's main loop: requests come in by standard input, each is served by a thread of its own.
+//! The worker's main loop: reads requests from standard input and serves each in its own thread.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -29,7 +29,7 @@ use crate::{
     run_task::run_task,
 };
 
-/// A worker that cannot go on.
+/// Why a worker cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The coordinator is of a version that this worker does not understand.
@@ -53,11 +53,11 @@ enum Event {
     Ended { id: String },
 }
 
-/// Serves until told to drain (then finishes what it has) or until its input ends (then stops what runs; whatever
-/// is finished stands in fragments).
+/// Serves until told to drain (then finishes its tasks) or until its input ends (then stops running tasks; finished
+/// results are in fragments).
 ///
 /// # Errors
-/// A coordinator that speaks another language.
+/// The coordinator uses another protocol version.
 pub fn serve(processes: u32) -> Result<(), ServeError> {
     let report = Arc::new(Report::to_output());
     let hosts = Arc::new(Hosts::new(Purpose::ManyTasks, BTreeMap::new()));
@@ -160,7 +160,7 @@ impl Serving {
             let (report, hosts, events) =
                 (Arc::clone(&self.report), Arc::clone(&self.hosts), self.events.clone());
             thread::spawn(move || {
-                // The slot is given back even if this thread panics.
+                // The slot is released even if this thread panics.
                 let _ended = EndedOnDrop { id: task.id.clone(), events };
                 run_task(&task, &hosts, &report, &cancelled, None);
             });
@@ -179,23 +179,23 @@ impl Drop for EndedOnDrop {
     }
 }
 
-/// How long a context file may take to say what it declares.
+/// Time limit for executing a context file to find its variables.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Hosts that may go away under one description.
+/// Maximum number of lost hosts for one description.
 const DESCRIBE_ATTEMPTS: u32 = 3;
 
 fn describe(hosts: &Hosts, report: &Report, id: String, context: ContextSource, python: &std::path::Path) {
     for attempt in 1..=DESCRIBE_ATTEMPTS {
         match describe_once(hosts, report, &id, &context, python, attempt == DESCRIBE_ATTEMPTS) {
             Answered::Yes => return,
-            // No fault of the file's.
+            // This is not the fault of the context file.
             Answered::HostGone => {}
         }
     }
 }
 
-/// Has the coordinator its answer?
+/// Whether the coordinator was sent an answer.
 enum Answered {
     Yes,
     HostGone,
@@ -213,7 +213,7 @@ fn describe_once(
         let of = AttemptId { task: id.to_owned(), number: None };
         report.say(&FromWorker::HostFailed { of, message, hint });
     };
-    // Nobody cancels a description: when it is not wanted any more, the worker ends.
+    // A description is never cancelled: if it is no longer needed, the worker ends.
     let host = match hosts.get(python, context, &AtomicBool::new(false)) {
         Ok(host) => host,
         Err(NoHost::Unusable(error)) => {
@@ -222,13 +222,10 @@ fn describe_once(
         }
         Err(NoHost::Cancelled) => return Answered::Yes,
     };
-    // As for an exception: the Python was fine before.
+    // As for an exception: Python itself was working.
     let blame_the_file = |message: String, child: &ChildProcess| {
         let mut problem = Problem::error(ProblemKind::Import, message);
-        problem.hint = Some(
-            "keep what takes long or may crash out of the file's top level: it belongs into variables"
-                .to_owned(),
-        );
+        problem.hint = Some("move slow or crash-prone code into variables".to_owned());
         let frame = crash_report::fatal_traceback(&child.last_words())
             .and_then(|traceback| crash_report::innermost_frame(&traceback, &context.path));
         problem.line = frame.as_deref().and_then(crash_report::line_of_frame);
@@ -271,7 +268,7 @@ fn describe_once(
         Ok(Answered::Yes)
     };
     answer().unwrap_or_else(|error| {
-        failed(format!("the context host could not be spoken to: {error}"), None);
+        failed(format!("communication with the context host failed: {error}"), None);
         Answered::Yes
     })
 }

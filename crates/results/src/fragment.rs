@@ -135,7 +135,7 @@ impl FragmentWriter {
     /// Stores that a variable skipped the run: an older value will be removed.
     ///
     /// # Errors
-    /// A name that cannot be a place in a file; a full disk.
+    /// An invalid name; a full disk.
     pub fn skipped(
         &mut self,
         name: &str,

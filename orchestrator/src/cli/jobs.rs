@@ -59,7 +59,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
     let tasks = remembered.open_tasks().await?;
-    // Without Slurm's word the ledger's is shown.
+    // Without an answer from Slurm, the ledger's state is shown.
     let clusters: BTreeSet<Option<String>> =
         tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
     let mut queue: HashMap<JobId, Seen> = HashMap::new();
