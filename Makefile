@@ -1,4 +1,4 @@
-# Every target says in one line what it does: `make help`.
+# Each target has a one-line description: `make help`.
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(abspath $(TARGET)/release)
@@ -13,17 +13,17 @@ export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help build examples demo check test test-parts test-rust test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
 
-help: ## Show this list
+help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build amore and amore-worker into target/release/, and the Python package's native core
+build: ## Build amore and amore-worker into target/release/, and the Python package's native extension
 	@scripts/setup.sh build
 	cargo build --release --locked --workspace
 	@install -m 755 $(BIN)/lib_core.so context/damnit_ctx/_core.abi3.so
 	@ln -sf amore $(BIN)/amore-proto && ln -sf amore $(BIN)/damnit
 
-# With --workspace the libraries are those of `build`; with -p they would be compiled again with other features.
-examples: build ## Build the small programs that tests and bench drive, into target/release/examples/
+# --workspace reuses the libraries of `build`; -p would compile them again with other features.
+examples: build ## Build helper programs for tests and benchmarks into target/release/examples/
 	cargo build --release --locked --workspace --examples
 
 demo: build ## Write a proposal in the EuXFEL format, process 20 runs and show the table
@@ -49,12 +49,12 @@ test-rust: build ## Run the Rust tests
 	@scripts/setup.sh postgres
 	cargo test --release --locked --workspace
 
-test-python: examples ## Run the tests of the Python package and of the whole pipe
+test-python: examples ## Run the tests of the Python package and the end-to-end tests
 	@scripts/setup.sh demo
 	@scripts/setup.sh test
 	scripts/test-python.sh
 
-test-peer: examples ## Compare with DAMNIT 0.4.0, which reads our files
+test-peer: examples ## Run the tests that compare with DAMNIT 0.4.0 and read our files with it
 	@scripts/setup.sh peer
 	@scripts/setup.sh test
 	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q -n 2 --dist loadfile tests/peer tests/table tests/real
@@ -71,28 +71,28 @@ lint: build ## Check formatting, lints, dependencies and their advisories, depen
 	scripts/check-directions.py
 	scripts/check-documents.py
 
-bench: examples ## Measure side by side with DAMNIT 0.4.0 (ONLY=name for one measure, QUICK=1 to try it); writes target/bench/report.json
+bench: examples ## Run benchmarks against DAMNIT 0.4.0 (ONLY=name: only one, QUICK=1: a short trial); writes target/bench/report.json
 	@scripts/setup.sh demo
 	@scripts/setup.sh peer
 	PATH="$(BIN):$$PATH" AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/demo/bin/python bench/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-install: build ## Install a tree that can be moved, with a modulefile, below PREFIX (default /opt/amore)
+install: build ## Install a relocatable tree with a modulefile below PREFIX (default /opt/amore)
 	scripts/install.sh "$(BIN)" "$(PREFIX)"
 
-slurm-cluster-up: build ## Start a real Slurm with three nodes in containers (SUITE=bookworm|trixie|sid), Amore installed
+slurm-cluster-up: build ## Start a three-node Slurm cluster in containers, with Amore installed (SUITE=bookworm|trixie|sid)
 	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
 	@AMORE_INSTALL_DIR="$(CLUSTER_TREE)" slurm-tests/cluster/up.sh $(SUITE)
 
-slurm-cluster-shell: ## A shell on that cluster, in a proposal with three runs
+slurm-cluster-shell: ## Open a shell on that cluster, in a proposal with three runs
 	@slurm-tests/cluster/shell.sh $(SUITE)
 
-slurm-cluster-down: ## Remove the containers of slurm-cluster-up
+slurm-cluster-down: ## Remove the containers started by slurm-cluster-up
 	@slurm-tests/cluster/down.sh $(SUITE)
 
-slurm-test: build ## Run the tests on a real Slurm, started for them (ARGS=… for pytest)
+slurm-test: build ## Start a Slurm cluster and run the tests on it (ARGS=… for pytest)
 	@scripts/setup.sh test
 	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
 	@PYTEST="$(VENVS)/test/bin/python" slurm-tests/run.sh "$(CLUSTER_TREE)" -q $(ARGS)
 
-clean: ## Remove everything that was built
+clean: ## Remove all build products
 	rm -rf target context/damnit_ctx/_core.abi3.so context/damnit_ctx/_vendor

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that what the documents name exists, and that each invariant of ARCHITECTURE.md is held by something.
+"""Checks that what the documents name exists, and that each invariant of ARCHITECTURE.md is enforced by something.
 
 - Relative links lead to files, and to headings in them.
 - Paths in `code` exist (a folder, a file, or the end of a file's path), as do targets of `make`.
-- Each invariant of ARCHITECTURE.md says what holds it: `path` or `path::name`, where the file defines or says `name`.
+- Each invariant of ARCHITECTURE.md says what enforces it: `path` or `path::name`, where the file defines or says `name`.
 
 Prints one line for each that is wrong; the exit code is then 1. (Commands and their options need the programs:
 tests/pipe/test_docs.py.)
@@ -123,15 +123,15 @@ def invariants() -> Iterator[str]:
     if not found:
         yield f"{ARCHITECTURE}: there is no list of invariants"
     for number, invariant in found:
-        holders = re.findall(r"`([^`]+)`", invariant.partition("Held by")[2])
+        holders = re.findall(r"`([^`]+)`", invariant.partition("Enforced by")[2])
         if not holders:
-            yield f"{ARCHITECTURE}: invariant {number} does not say which test or lint it is held by"
+            yield f"{ARCHITECTURE}: invariant {number} does not say which test or lint enforces it"
         for holder in holders:
             path, _, name = holder.partition("::")
             if path not in FILES:
-                yield f"{ARCHITECTURE}: invariant {number} is held by {path}, which is no file"
+                yield f"{ARCHITECTURE}: invariant {number} is enforced by {path}, which does not exist"
             elif name and not re.search(rf"\b{re.escape(name)}\b", (REPOSITORY / path).read_text()):
-                yield f"{ARCHITECTURE}: invariant {number} is held by {name}, which {path} does not have"
+                yield f"{ARCHITECTURE}: invariant {number} is enforced by {name}, which {path} does not contain"
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ def test_scene(database: Database, name: str) -> None:
 
 def test_the_plan_says_that_a_writer_is_executed_again(database: Database) -> None:
     database.context(DEVICE)
-    assert "executed again here for what it leaves in DEVICE" in database.amore("plan", "1").stdout
+    assert "executed again here for the state it leaves in DEVICE" in database.amore("plan", "1").stdout
 
 
 def test_in_the_job_after_one_that_was_cut_off(database: Database) -> None:

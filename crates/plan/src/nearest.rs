@@ -1,27 +1,27 @@
-//! "Did you mean …?": the existing name nearest to one that does not exist.
+//! "Did you mean …?": finds the existing name that is closest to an unknown one.
 
 use std::collections::HashMap;
 
 use amore_model::VariableSpec;
 
-/// What the author of an unknown name probably meant.
+/// What was probably meant by an unknown name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meant<'a> {
-    /// It is not a name but the title of this variable.
+    /// It is the title of this variable, not its name.
     Title(&'a str),
-    /// It looks like this name.
+    /// It is similar to this name.
     Name(&'a str),
 }
 
-/// How many different unknown names of a file are compared with all names letter by letter. That takes time
-/// proportional to the number of names for each; the ones after these are only looked up (titles, letter case,
-/// members of groups), so that a file in which every name is wrong is still checked in no time.
+/// How many different unknown names of a file are compared with all names by edit distance. This takes time
+/// proportional to the number of names for each; further ones are only looked up (titles, letter case, members of groups),
+/// so that a file in which every name is wrong is still checked quickly.
 const COMPARED: usize = 100;
 
-/// From this many bytes on, a common beginning is more than chance.
+/// From this many bytes on, a common prefix is more than a coincidence.
 const BEGINNING: usize = 3;
 
-/// Finds what was meant; a name that is asked for again costs a look-up.
+/// Finds similar names; repeated queries are cached.
 pub(crate) struct Nearest<'a> {
     variables: &'a [VariableSpec],
     lookup: Option<Lookup<'a>>,
@@ -86,8 +86,8 @@ fn last_part(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, last)| last)
 }
 
-/// The candidate with the fewest edits (letters added, left out, replaced, or two neighbours swapped), if these are at
-/// most a third of the letters; the first of equally near ones.
+/// The candidate with the fewest edits (insertion, deletion, replacement, or transposition of neighbours), if these are at
+/// most a third of the letters; the first of equally close ones.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str, IntoIter: Clone>,

@@ -36,7 +36,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// One link of the chain.
+/// One entry of the explanation.
 struct Link {
     at: Option<f64>,
     kind: String,
@@ -61,7 +61,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let data = table.table(&filter).await.map_err(|error| Failure::from_error(&error))?;
     let row = data.rows.first();
-    // What stands in the table while it is computed again.
+    // For values in the table while they are computed again.
     let before = |name: &String| {
         if under_way.contains(name) { " (from an earlier request; it is being computed again)" } else { "" }
     };
@@ -141,13 +141,13 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why values are of an earlier command than the last, if so.
+/// Why values are from an earlier command than the last, if so.
 fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -> Option<Link> {
-    // What cannot be read is told by `amore verify`.
+    // `amore verify` reports unreadable files.
     let rows = amore_results::read_reduced(file).ok()?.rows;
     let is_older = |name: &String| {
         let row = rows.iter().find(|row| row.name == *name);
-        // What another program has stored has no time.
+        // Values stored by other programs have no time.
         row.is_some_and(|row| row.provenance.as_ref().is_none_or(|stored| stored.started_at < note.at))
     };
     let meant = |name: &String| variable.is_none_or(|wanted| wanted == name);
@@ -159,21 +159,21 @@ fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -
     Some(Link { at: Some(note.at), kind: "error".to_owned(), words })
 }
 
-/// Why dependents of a value in other processes do not read it from the file, if so.
+/// Why dependents in other processes do not read the value from the file, if so.
 fn computed_again(file: &Path, name: &str) -> Option<Link> {
-    // What cannot be read is told by `amore verify`.
+    // `amore verify` reports unreadable files.
     let rows = amore_results::read_reduced(file).ok()?.rows;
     let differs = rows.into_iter().find(|row| row.name == name)?.provenance?.differs?;
     let words = format!("it is computed again if another process or job needs it: {differs}");
     Some(Link { at: None, kind: "value".to_owned(), words })
 }
 
-/// What a task computes.
+/// The variables of a task.
 fn names(task: &RememberedTask) -> String {
     task.names().join(", ")
 }
 
-/// What a task that cannot begin waits for, of the others of its run.
+/// What a task that cannot start is waiting for.
 fn waits(task: &RememberedTask, all: &[RememberedTask], last: Option<&(String, String)>) -> Option<Link> {
     let words = match task.phase {
         Phase::Waiting => {
@@ -191,7 +191,7 @@ fn waits(task: &RememberedTask, all: &[RememberedTask], last: Option<&(String, S
     Some(Link { at: None, kind: "now".to_owned(), words })
 }
 
-/// What the ledger tells of it; and the variables that are under way.
+/// The entries from the ledger, and the unfinished variables.
 async fn story(
     remembered: &Remembered,
     proposal: Proposal,
@@ -227,7 +227,7 @@ async fn story(
             if let Some(task) = task {
                 last_words.insert(task.id.as_str(), (event.kind.clone(), event.message.clone()));
             }
-            // From here on a job stands for its variables.
+            // Later entries name the job, not its variables.
             let whose = task.filter(|_| event.kind == "submitted").map(|task| names(task));
             let whose = whose.map(|names| format!(", for {names}")).unwrap_or_default();
             links.push(Link { at: Some(event.at), kind: event.kind, words: event.message + &whose });

@@ -77,14 +77,14 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A column as it is shown.
+/// A displayed column.
 struct Column {
     name: String,
     title: String,
     tags: Vec<String>,
 }
 
-/// A row as it is shown.
+/// A displayed row.
 struct Row {
     proposal: amore_model::Proposal,
     run: amore_model::Run,
@@ -100,7 +100,7 @@ impl Row {
     }
 }
 
-/// What is shown: the table with comments as a column of their own.
+/// The displayed table, with comments as a separate column.
 struct Sheet {
     columns: Vec<Column>,
     rows: Vec<Row>,
@@ -187,7 +187,7 @@ fn heading(column: &Column, by_name: bool) -> &str {
     if by_name { &column.name } else { &column.title }
 }
 
-/// Text that keeps to its line of a terminal, and gives it no orders: a space in the place of control characters.
+/// Text for one line of a terminal: spaces in place of control characters.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for part in text.split(char::is_control).filter(|part| !part.is_empty()) {
@@ -199,7 +199,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// A number as a person reads it: six digits.
+/// A number for display, with six digits.
 fn real(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {
         return number.to_string();
