@@ -133,7 +133,7 @@ def test_a_job_whose_reservation_is_deleted(database: Database) -> None:
     database.touch("go-2")
     second = database.begin("reprocess", "2")
     wait_until(lambda: "waits: Reservation" in first.said + second.said, "the reason", lambda: (first.said, second.said))
-    database.cluster.delete_reservation("upex_001234")
+    database.cluster.reservation_over("upex_001234")
     said = first.ends() + second.ends()
     assert "waited for the reservation upex_001234, which is gone" in said and "(TIMEOUT)" in said
     assert [database.rows(run) for run in (1, 2)] == [{"first": run, "second": 10 * run} for run in (1, 2)]

@@ -112,7 +112,7 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     said = database.amore("reprocess", "1").stderr
     assert "the reservation upex_001234 is not for you, but for account chemistry; jobs go to a partition instead" in said
     assert database.rows(1)["where"] == "none short"
-    database.cluster.delete_reservation("upex_001234")
+    database.cluster.reservation_over("upex_001234")
     said = database.amore("reprocess", "1").stderr
     assert "the reservation upex_001234 does not exist, or has ended" in said and "--delete" in said
     assert database.rows(1)["where"] == "none short"

@@ -89,12 +89,16 @@ def test_refusals_word_for_word(cluster: Cluster, name: str) -> None:
     for version in VERSIONS:
         real = Recording(version, f"sbatch/{name}")
         assert (answer.returncode, answer.stderr.splitlines()) == (real.code, real.error), version
-    assert answer.stdout == "" and not cluster.jobs()
+    assert answer.stdout == ""
+    # Slurm keeps what asks for nodes that there are not as a job that has failed.
+    kept = {("FAILED", "BadConstraints")} if name in ("memory-too-much", "reservation-too-small") else set()
+    assert {(job["state"], job["reason"]) for job in cluster.jobs()} == kept
 
 
 def test_each_refusal_is_compared() -> None:
     compared = {*REFUSED, "limit-of-submitted-jobs", "qos-limit", "script-empty", "script-without-interpreter"}
-    assert compared == set(REFUSALS)
+    # Not recorded; see slurm-tests/scenes/reservation-over.json.
+    assert compared == set(REFUSALS) - {"reservation-over"}
 
 
 def test_a_submission_is_answered_with_its_number(cluster: Cluster, version: str) -> None:
@@ -124,7 +128,7 @@ def busy(cluster: Cluster) -> Cluster:
     submit(cluster, "--reservation=later")
     submit(cluster, "--reservation=active")
     submit(cluster, "--reservation=going")
-    cluster.delete_reservation("going")
+    cluster.reservation_over("going")
     submit(cluster, "--partition=down")
     submit(cluster, "--partition=short")
     submit(cluster, "--nodes=5", "--ntasks=5")

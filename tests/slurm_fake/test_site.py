@@ -104,7 +104,7 @@ def test_a_reservation_and_the_partition_of_its_nodes(database: Database) -> Non
     (job,) = database.jobs(1)
     assert (job["reservation"], job["partition"], job["nodes"]) == ("shift7", "closed", ["n3"])
 
-    database.cluster.delete_reservation("shift7")
+    database.cluster.reservation_over("shift7")
     planned = json.loads(database.amore("plan", "1", "--json").stdout)["jobs"][0]
     assert "reservation" not in planned and planned["partition"] == "main"
     assert any("takes jobs with a reservation only" in remark for remark in planned["remarks"])
@@ -122,7 +122,7 @@ def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(databas
     database.begin("reprocess", "1").ends()
     assert [(job["reservation"], job["partition"]) for job in database.jobs(1)] == [("shift7", "closed")]
     # The nodes of the reservation are not in the partition that is set.
-    database.cluster.delete_reservation("shift7")
+    database.cluster.reservation_over("shift7")
     database.cluster.reserve("shift7", "n1")
     said = database.begin("reprocess", "1").ends()
     assert "they go into the reservation alone" in said

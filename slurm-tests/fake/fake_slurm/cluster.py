@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from .commands import COMMANDS
 from .store import BUSY, OVER, Job, Store, numbered
-from .texts import REFUSALS
+from .texts import NO_REQUEUE, REFUSALS, RESERVATION_IN_USE
 
 LAUNCHER = """#!{python} -IS
 import sys
@@ -52,10 +52,13 @@ class Cluster:
                 "message_timeout": 2,
                 "slow": 0.3,
                 "minute": 60,
+                "requeue_wait": 120,
             },
             # Jobs end when this process has.
             "owner": os.getpid(),
             "person": {"account": "physics", "qos": ["express", "normal"], "max_submitted": None},
+            # As on the real cluster of the tests.
+            "qos": {"express": {"max_minutes": 10, "max_jobs": 2, "max_submitted": 4}},
             "partitions": {
                 "main": {**partition, "default": True},
                 "short": {**partition, "max_minutes": 1},
@@ -139,7 +142,7 @@ class Cluster:
         )
 
     def set(self, **settings: Any) -> None:
-        """Settings of the cluster: kill_wait, message_timeout, slow and minute in seconds; version, cluster."""
+        """Settings: kill_wait, message_timeout, requeue_wait, slow and minute in seconds; version, cluster."""
         with self.store.change() as state:
             assert set(settings) <= set(state["settings"])
             state["settings"].update(settings)
@@ -182,7 +185,19 @@ class Cluster:
             }
 
     def delete_reservation(self, name: str) -> None:
-        """Its jobs end at their time limit, or wait for ever."""
+        """As an administrator does: Slurm refuses it (ValueError) while there are jobs for it."""
+        with self.store.change() as state:
+            if any(job["reservation"] == name and job["state"] not in OVER for job in state["jobs"]):
+                raise ValueError(RESERVATION_IN_USE.format(name=name))
+            del state["reservations"][name]
+
+    def end_reservation(self, name: str) -> None:
+        """It is over, and Slurm still shows it for some seconds: see `reservation_over`."""
+        with self.store.change() as state:
+            state["reservations"][name]["end"] = time.time()
+
+    def reservation_over(self, name: str) -> None:
+        """It has ended, and Slurm has removed it: its jobs end at their time limit, or wait for ever."""
         with self.store.change() as state:
             del state["reservations"][name]
             for job in state["jobs"]:
@@ -238,6 +253,29 @@ class Cluster:
         }
         with self.store.change() as state:
             state["trouble"]["submissions"].append({name: value for name, value in told.items() if value})
+
+    def requeue(self, number: str, *, allow: bool = False) -> None:
+        """Back into the queue, which Slurm refuses (ValueError) of Amore's jobs, unless it is allowed before."""
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None and job["state"] == "RUNNING", job
+            job["requeue"] = job["requeue"] or allow
+            if not job["requeue"]:
+                raise ValueError(NO_REQUEUE.format(number=number))
+            job["told"] = {"state": "PENDING"}
+
+    def cancel_as_root(self, number: str) -> None:
+        """Somebody else ends it."""
+        with self.store.change() as state:
+            job = numbered(state, number)
+            assert job is not None and job["state"] in BUSY, job
+            job.update(by=0, told={"state": "CANCELLED"})
+
+    def drain(self, *nodes: str, drained: bool = True) -> None:
+        """Nothing new begins on these nodes, or does again."""
+        with self.store.change() as state:
+            for name in nodes:
+                state["nodes"][name]["drained"] = drained
 
     def release(self, number: str) -> None:
         """A held job may begin."""

@@ -41,7 +41,7 @@ QUEUE: dict[str, Callable[[Job], str]] = {
 }
 SHOWN = (
     "JobId={id} JobName={name} UserId={user}({uid}) Priority=1 Nice={nice} Account={account} QOS={qos} "
-    "JobState={state} Reason={reason} Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 "
+    "JobState={state} Reason={reason} Dependency=(null) Requeue=0 Restarts={restarts} BatchFlag=1 "
     "Reboot=0 ExitCode={exit} Partition={partition} "
     "ReqNodeList=(null) ExcNodeList=(null) NodeList={nodes} NumNodes={wanted_nodes} Reservation={reservation} "
     "OverSubscribe=OK Command=(null) WorkDir={chdir} Comment={comment} StdOut={output}"
@@ -289,6 +289,8 @@ def sinfo(store: Store, words: list[str]) -> str:
             facts = state["nodes"][node]
             busy = sum(job["cpus"] for job in state["jobs"] if node in job["nodes"] and job["state"] in BUSY)
             word = "idle" if not busy else "mixed" if busy < facts["cpus"] else "allocated"
+            if facts.get("drained"):
+                word = "draining" if busy else "drained"
             kind = (word, facts["cpus"], facts["mem"])
             groups[kind] = groups.get(kind, 0) + 1
         up = "up" if each["state"] == "UP" else "down"

@@ -14,7 +14,7 @@ from typing import Optional
 
 from .options import NotKnown
 from .store import BUSY, OVER, Job, State, Store, find, nodes_of
-from .texts import EXIT_CODES, NOT_STARTED, REASONS
+from .texts import EXIT_CODES, NODES_OUT_OF_SERVICE, NOT_STARTED, REASONS
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -72,14 +72,13 @@ class Node:
         """From the queue to the end."""
         # What the script leaves behind becomes our child, and can be found.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        job = self.turn()
-        if job is None:
-            return
-        process = None if job["launch_fails"] else self.launch(job)
-        if process is None:
-            self.ended("FAILED", "0:53", NOT_STARTED)
-            return
-        self.follow(job, process)
+        # More than once only if it is requeued.
+        while (job := self.turn()) is not None:
+            process = None if job["launch_fails"] else self.launch(job)
+            if process is None:
+                self.ended("FAILED", "0:53", NOT_STARTED)
+                return
+            self.follow(job, process)
 
     def turn(self) -> Optional[Job]:
         """Waits until the job may begin; nothing if it is over before, or nobody waits for it any more."""
@@ -172,7 +171,12 @@ class Node:
 
     def note_in_log(self, job: Job) -> None:
         """What slurmstepd writes into the job's log when it ends one."""
-        why = {"TIMEOUT": " DUE TO TIME LIMIT", "PREEMPTED": " DUE TO PREEMPTION"}.get(job["told"]["state"], "")
+        words = {
+            "TIMEOUT": " DUE TO TIME LIMIT",
+            "PREEMPTED": " DUE TO PREEMPTION",
+            "PENDING": " DUE TO JOB REQUEUE",
+        }
+        why = words.get(job["told"]["state"], "")
         at = time.strftime("%Y-%m-%dT%H:%M:%S")
         with open(log_path(job["output"], job["id"]), "a") as log:
             log.write(f"slurmstepd: error: *** JOB {job['id']} ON {job['nodes'][0]} CANCELLED AT {at}{why} ***\n")
@@ -183,6 +187,11 @@ class Node:
             job = find(state, self.key)
             if job is None or job["state"] in OVER:
                 return
+            if how == "PENDING":
+                later = time.time() + state["settings"]["requeue_wait"]
+                job.update(state=how, exit="0:0", reason="BeginTime", nodes=[], told=None, not_before=later)
+                job["restarts"] += 1
+                return
             job.update(state=how, exit=code or EXIT_CODES.get(how, "0:0"), reason=reason or REASONS[how], told=None)
 
 
@@ -190,6 +199,8 @@ def placed(state: State, job: Job) -> tuple[str, list[str]]:
     """Why a job waits, or the nodes for it."""
     if job["held"]:
         return job["held"], []
+    if job["not_before"] > time.time():
+        return "BeginTime", []
     if state["trouble"]["controller"] in ("silent", "dead"):
         return job["reason"], []
     partition = state["partitions"][job["partition"]]
@@ -200,18 +211,33 @@ def placed(state: State, job: Job) -> tuple[str, list[str]]:
     possible = set(nodes_of(state, job["partition"]))
     if job["wanted_nodes"] > len(possible):
         return "PartitionNodeLimit", []
+    if job["cpus"] > max(state["nodes"][name]["cpus"] for name in possible):
+        return "PartitionConfig", []
+    running = [other for other in state["jobs"] if other["state"] in BUSY]
+    limits = state["qos"].get(job["qos"], {})
+    if job["minutes"] > limits.get("max_minutes", job["minutes"]):
+        return "QOSMaxWallDurationPerJobLimit", []
+    if sum(other["qos"] == job["qos"] for other in running) >= limits.get("max_jobs", len(running) + 1):
+        return "QOSMaxJobsPerUserLimit", []
+    if all(state["nodes"][name].get("drained") for name in possible):
+        return NODES_OUT_OF_SERVICE, []
     if job["reservation"]:
         names = job["reservation"].split(",")
-        begun = [each for name, each in state["reservations"].items() if name in names and each["start"] <= time.time()]
+        now = time.time()
+        begun = [
+            each
+            for name, each in state["reservations"].items()
+            if name in names and each["start"] <= now < each["end"]
+        ]
         if not begun:
             return "Reservation", []
         possible &= {name for each in begun for name in each["nodes"]}
-    running = [other for other in state["jobs"] if other["state"] in BUSY]
     free = [
         name
         for name, each in state["nodes"].items()
         if name in possible
         and name not in job["exclude"]
+        and not each.get("drained")
         and each["cpus"] - sum(other["cpus"] for other in running if name in other["nodes"]) >= job["cpus"]
     ]
     if len(free) < job["wanted_nodes"]:
@@ -245,6 +271,8 @@ def environment(store: Store, job: Job) -> dict[str, str]:
         "SLURM_JOB_START_TIME": str(int(job["begun"])),
         "SLURM_JOB_END_TIME": str(int(job["begun"] + 60 * job["minutes"])),
     }
+    if job["restarts"]:
+        found["SLURM_RESTART_COUNT"] = str(job["restarts"])
     if "--cpus-per-task=" in job["line"]:
         found["SLURM_CPUS_PER_TASK"] = str(job["cpus"])
     if job["mem"]:

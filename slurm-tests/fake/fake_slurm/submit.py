@@ -39,6 +39,8 @@ def sbatch(store: Store, words: list[str]) -> str:
         job = None if "refuse" in told else take(state, asked, words, told)
     if job is None:
         raise refusal(told["refuse"], partition=asked.get("--partition", ""))
+    if job["state"] in OVER:
+        raise refusal(job["unfit"])
     spool = node.spool(store, job)
     spool.mkdir(parents=True)
     (spool / "slurm_script").write_bytes(script)
@@ -62,9 +64,9 @@ def wait_for_controller(store: Store) -> None:
 
 
 def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, str]) -> Job:
-    """A new job in the queue."""
+    """A new job in the queue. One that asks for nodes that there are not is refused, and kept as a failed one."""
     partition = asked.get("--partition") or next(name for name, each in state["partitions"].items() if each["default"])
-    check(state, asked, partition)
+    unfit = check(state, asked, partition)
     number = told.get("number") or str(state["next_number"])
     state["next_number"] = max(state["next_number"], int(number) + 1)
     if (old := numbered(state, number)) is not None:
@@ -104,13 +106,21 @@ def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, 
         "by": None,
         "told": None,
         "begun": None,
+        "unfit": unfit,
+        # Back in the queue: how often, and until when it waits there at least.
+        "restarts": 0,
+        "not_before": 0.0,
+        "requeue": False,
     }
+    if unfit:
+        job.update(state="FAILED", reason="BadConstraints", exit="1:0")
     state["jobs"].append(job)
     return job
 
 
-def check(state: State, asked: dict[str, str], partition: str) -> None:
-    """Raises what Slurm would say."""
+def check(state: State, asked: dict[str, str], partition: str) -> str:
+    """Raises what Slurm would say, or gives the name of a refusal of which it keeps a job."""
+    unfit = ""
     if len(asked["--job-name"]) > 1024:
         raise refusal("name-too-long")
     if partition not in state["partitions"]:
@@ -124,8 +134,10 @@ def check(state: State, asked: dict[str, str], partition: str) -> None:
             raise refusal("reservation-not-permitted")
         if found["accounts"] and asked.get("--account", state["person"]["account"]) not in found["accounts"]:
             raise refusal("reservation-not-permitted")
+        if found["end"] <= time.time():
+            raise refusal("reservation-over")
         if integer(asked, "--nodes") > len(set(found["nodes"]) & set(nodes_of(state, partition))):
-            raise refusal("reservation-too-small")
+            unfit = "reservation-too-small"
     if state["partitions"][partition]["reserved_only"] and not asked.get("--reservation"):
         raise Refusal(FAILED + "Access/permission denied")
     person = state["person"]
@@ -141,15 +153,20 @@ def check(state: State, asked: dict[str, str], partition: str) -> None:
     if not mem.endswith("M"):
         raise NotKnown(f"the unit in --mem={mem}")
     if int(mem[:-1]) > max(each["mem"] for each in state["nodes"].values()):
-        raise refusal("memory-too-much")
+        unfit = "memory-too-much"
     if set(filter(None, asked.get("--exclude", "").split(","))) - set(state["nodes"]):
         raise refusal("node-unknown")
     if asked.get("--clusters", state["settings"]["cluster"]) != state["settings"]["cluster"]:
         raise NotKnown(f"the cluster {asked['--clusters']}")
     node.log_path(asked["--output"], "0")
-    in_queue = sum(job["state"] not in OVER for job in state["jobs"])
-    if person["max_submitted"] is not None and in_queue >= person["max_submitted"]:
+    in_queue = [job for job in state["jobs"] if job["state"] not in OVER]
+    qos = asked.get("--qos", "normal")
+    most = state["qos"].get(qos, {}).get("max_submitted")
+    if most is not None and sum(job["qos"] == qos for job in in_queue) >= most:
+        raise refusal("qos-limit")
+    if person["max_submitted"] is not None and len(in_queue) >= person["max_submitted"]:
         raise refusal("limit-of-submitted-jobs")
+    return unfit
 
 
 def integer(asked: dict[str, str], name: str) -> int:

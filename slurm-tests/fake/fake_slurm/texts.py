@@ -19,6 +19,7 @@ REFUSALS = {
     ),
     "qos-limit": "sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + POLICY,
     "qos-unknown": FAILED + "Invalid qos specification",
+    "reservation-over": "sbatch: error: Problem using reservation\n" + NODES,
     "reservation-not-permitted": FAILED + "Access denied to requested reservation",
     "reservation-too-small": NODES,
     "reservation-unknown": FAILED + "Requested reservation is invalid",
@@ -38,6 +39,11 @@ NO_DATABASE = (
 )
 UNKNOWN_JOB = "slurm_load_jobs error: Invalid job id specified"
 NO_RESERVATIONS = "No reservations in the system"
+RESERVATION_IN_USE = "delete_reservation ReservationName={name}: Requested reservation is in use"
+NO_REQUEUE = "Requested operation is presently disabled for job {number}"
+NODES_OUT_OF_SERVICE = (
+    "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"
+)
 # Why a job that ended stands in the queue as it does.
 REASONS = {
     "COMPLETED": "None",
