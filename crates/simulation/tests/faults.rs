@@ -438,7 +438,14 @@ fn slow_answers_take_longer() {
     let before = world.now;
     submit(&mut world, &[], SLEEP);
     assert!(world.now - before >= s(7));
+    // Slower than a command waits.
+    world.inject(Fault::SlowAnswers(s(15))).unwrap();
+    let words = try_to_submit(&mut world, &["--comment=amore:ab"], SLEEP).unwrap_err();
+    assert!(words.contains("Socket timed out"), "{words}");
+    assert_eq!(world.run("alice", &["squeue", "-h", "-u", "2001", "-o", "%k"], "").code, 1);
     world.inject(Fault::SlowAnswers(Duration::ZERO)).unwrap();
+    let found = world.run("alice", &["squeue", "-h", "-u", "2001", "-o", "%k"], "");
+    assert!(found.stdout.contains("amore:ab\n"), "{found:?}");
     let before = world.now;
     submit(&mut world, &[], SLEEP);
     assert!(world.now - before < s(1));

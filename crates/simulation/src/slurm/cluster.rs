@@ -125,6 +125,14 @@ impl Cluster {
         }
     }
 
+    /// The controller as those see it who ask: one that answers after they have given up hangs, for them.
+    pub fn seems(&self) -> Controller {
+        match self.controller {
+            Controller::Up if self.trouble.slow >= self.times.message_timeout => Controller::Hung,
+            other => other,
+        }
+    }
+
     pub fn execution(&mut self) -> Execution {
         self.next_execution += 1;
         Execution(self.next_execution - 1)

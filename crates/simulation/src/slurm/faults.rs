@@ -17,7 +17,8 @@ use crate::Moment;
 pub enum Fault {
     /// What happens to the next submission; injected again, to the one after it.
     NextSubmission(NextSubmission),
-    /// Answers take longer by this; zero: as usual again.
+    /// Answers take longer by this; zero: as usual again. From `MessageTimeout` on nobody waits for them: what was asked is
+    /// done, and nobody is told.
     SlowAnswers(Duration),
     /// The controller says nothing any more; submissions that it is given it takes when it goes on.
     ControllerHangs,

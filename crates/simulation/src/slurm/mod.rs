@@ -105,7 +105,8 @@ impl SimulatedSlurm {
         Some(Caller { user: person.name.clone(), uid: person.uid, cluster, seconds: true })
     }
 
-    /// Passes time, and gives everything that has happened since the last call, in order.
+    /// Passes time, and gives everything that has happened since the last call, in order. A world that steps from one
+    /// [`SimulatedSlurm::next_change`] to the next is told of each event at its time.
     pub fn advance(&mut self, now: Moment) -> Vec<SlurmEvent> {
         self.now = self.now.max(now);
         for cluster in &mut self.clusters {
@@ -304,14 +305,8 @@ impl SimulatedSlurm {
                 let waited =
                     waited + cluster.trouble.slow + Duration::from_millis(if named { 100 } else { 0 });
                 if let Err((refusal, patience)) = answers::reach(cluster, program, &argv) {
-                    if program == "scancel" && cluster.controller == Controller::Hung {
-                        for number in argv.iter().filter_map(|word| word.parse().ok()) {
-                            let by = caller.uid;
-                            let mine = cluster.numbered(number).is_some_and(|job| by == 0 || job.uid == by);
-                            if mine {
-                                cluster.told.push(Told::Cancel { number, by });
-                            }
-                        }
+                    if program == "scancel" {
+                        told_to_cancel(cluster, caller, &argv);
                     }
                     return Err((refusal, patience));
                 }
@@ -414,7 +409,7 @@ impl SimulatedSlurm {
             return Err((Refusal::new(format!("{FAILED}{DEAD}")), patience));
         }
         let told = cluster.trouble.submissions.pop_front().unwrap_or_default();
-        let lost = told.answer_lost;
+        let lost = told.answer_lost || cluster.seems() == Controller::Hung;
         let waiting = Waiting { caller: caller.clone(), argv, script: stdin.to_owned(), told };
         if cluster.controller == Controller::Hung {
             cluster.told.push(Told::Submit(Box::new(waiting)));
@@ -430,5 +425,23 @@ impl SimulatedSlurm {
             Ok(number) => Ok((format!("{number};{}", cluster.name), waited)),
             Err(refusal) => Err((refusal, waited)),
         }
+    }
+}
+
+/// A controller that seems to hang hears what it is told: at once if it is only slow, else when it goes on.
+fn told_to_cancel(cluster: &mut Cluster, caller: &Caller, argv: &[String]) {
+    match cluster.controller {
+        Controller::Up => {
+            let _ = answers::scancel(cluster, caller, argv);
+        }
+        Controller::Hung => {
+            for number in argv.iter().filter_map(|word| word.parse().ok()) {
+                let by = caller.uid;
+                if cluster.numbered(number).is_some_and(|job| by == 0 || job.uid == by) {
+                    cluster.told.push(Told::Cancel { number, by });
+                }
+            }
+        }
+        Controller::Dead => {}
     }
 }

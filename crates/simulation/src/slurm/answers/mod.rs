@@ -22,7 +22,7 @@ use crate::Moment;
 /// What a command says to a controller that does not answer, and after how long.
 pub(super) fn reach(cluster: &Cluster, program: &str, argv: &[String]) -> Result<(), (Refusal, Duration)> {
     let timeout = cluster.times.message_timeout;
-    let (words, patience) = match cluster.controller {
+    let (words, patience) = match cluster.seems() {
         Controller::Up => return Ok(()),
         Controller::Dead => (DEAD, timeout.saturating_sub(Duration::from_secs(1))),
         Controller::Hung => (HUNG, timeout),
