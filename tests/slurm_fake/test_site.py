@@ -126,7 +126,10 @@ def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(databas
     database.cluster.reserve("shift7", "n1")
     said = database.begin("reprocess", "1").ends()
     assert "they go into the reservation alone" in said
-    assert [(job["reservation"], job["partition"]) for job in database.jobs(1)][1:] == [("shift7", "main")]
+    # Slurm keeps the one that it refused as a job that has failed.
+    refused, taken = database.jobs(1)[1:]
+    assert (refused["partition"], refused["state"], refused["reason"]) == ("closed", "FAILED", "BadConstraints")
+    assert (taken["reservation"], taken["partition"], taken["state"]) == ("shift7", "main", "COMPLETED")
 
 
 def test_hidden_is_no_reason_against_a_partition_that_is_set(database: Database) -> None:
