@@ -1,5 +1,7 @@
 //! The scenes of `slurm-tests/scenes`, played on the simulated Slurm; its README says what the steps are.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads scenes")]
+
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use amore_simulation::slurm::{Answer, Fault, Hold, NextSubmission, Reservation, Site};
