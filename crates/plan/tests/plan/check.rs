@@ -287,7 +287,7 @@ fn variables_in_one_job_are_charged_to_one_account() {
     let problems = check(file("mid", "express")).problems;
     let ends: Vec<&str> = problems
         .iter()
-        .filter_map(|problem| problem.message.split_once("ask for "))
+        .filter_map(|problem| problem.message.split_once("request "))
         .map(|(_, end)| end)
         .collect();
     assert_eq!(
