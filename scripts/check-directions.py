@@ -29,9 +29,20 @@ OURS = {
     "amore-run-table": {"amore-model"},
     "amore-ledger": {"amore-model"},
     "amore-simulation": set(),
+    "amore-slurm": {"amore-model"},
+    "amore-slurm-client": {"amore-model", "amore-slurm", "amore-wire"},
     "amore-context": {"amore-wire", "amore-model"},
     "amore-worker": {"amore-model", "amore-wire", "amore-results"},
-    "amore": {"amore-ledger", "amore-model", "amore-plan", "amore-wire", "amore-results", "amore-run-table"},
+    "amore": {
+        "amore-ledger",
+        "amore-model",
+        "amore-plan",
+        "amore-results",
+        "amore-run-table",
+        "amore-slurm",
+        "amore-slurm-client",
+        "amore-wire",
+    },
 }
 
 #: Library -> the only crates that may link it, and why.
@@ -41,15 +52,19 @@ ONLY_IN = {
     "sqlx": ({"amore-run-table", "amore-ledger"}, "one crate for each of the two stores speaks SQL"),
     "pyo3": ({"amore-context"}, "user code is never loaded into our programs"),
     "tokio": (
-        {"amore", "amore-run-table", "amore-ledger"},
-        "the model, the plan and the worker do no asynchronous I/O",
+        {"amore", "amore-run-table", "amore-ledger", "amore-slurm-client"},
+        "the model, the plan, the rules about Slurm and the worker do no asynchronous I/O",
     ),
+    "tera": ({"amore-slurm"}, "one crate renders job scripts"),
 }
 
 #: Crates that must stay pure, and where they are: no dependency that does I/O at all, and the same clippy.toml.
 PURE = {"amore-model": "crates/model", "amore-plan": "crates/plan", "amore-simulation": "crates/simulation"}
 # None of these does any I/O.
 HARMLESS = {"rand_core", "rand_pcg", "serde", "serde_json", "strsim", "thiserror", "unicode-ident", "unicode-normalization"}
+PURE = {"amore-model": "crates/model", "amore-plan": "crates/plan", "amore-slurm": "crates/slurm"}
+# None of these does any I/O. amore-slurm renders a template's text (tera), and reads tables and the site's file, as texts (toml).
+HARMLESS = {"serde", "serde_json", "strsim", "tera", "thiserror", "toml", "unicode-ident", "unicode-normalization"}
 
 #: Module of the orchestrator -> what it must not use, and why. A name that begins with `amore_` is a crate.
 MODULES = {
@@ -60,7 +75,6 @@ MODULES = {
     "cli": ({"amore_ledger", "amore_results"}, "the command line shows what the other modules give it"),
 }
 
-_JOB_END = "JobEnd is a term of Slurm, and still defined beside the rules that follow from it"
 _RUN_FILES = "a thin command around one function of the crate; nothing in between would have anything to do"
 
 #: (File, what it uses) -> why it may, though the rules above say that it may not.
@@ -68,11 +82,6 @@ EXCEPTIONS = {
     ("cli/explain.rs", "amore_results"): "reads a run's errors from its file, which has them in full",
     ("cli/export.rs", "amore_results"): _RUN_FILES,
     ("cli/verify.rs", "amore_results"): _RUN_FILES,
-    ("dispatch/slurm/answers.rs", "coordinate"): _JOB_END,
-    ("dispatch/slurm/followed.rs", "coordinate"): _JOB_END,
-    ("dispatch/slurm/lane.rs", "coordinate"): _JOB_END,
-    ("dispatch/slurm/look.rs", "coordinate"): _JOB_END,
-    ("dispatch/slurm/order.rs", "coordinate"): _JOB_END,
 }
 
 #: Files of crates that do I/O elsewhere, which hold rules only. (`clippy.toml` says the same for the crates in PURE.)
@@ -97,7 +106,7 @@ ONLY_AT = {
             "orchestrator/src/cli/doctor/programs.rs",
             "orchestrator/src/cli/elsewhere.rs",
             "orchestrator/src/dispatch/local.rs",
-            "orchestrator/src/dispatch/slurm/client.rs",
+            "crates/slurm-client/src/command.rs",
             "worker/src/command.rs",
             "worker/src/hosts.rs",
         },
@@ -125,10 +134,10 @@ ONLY_AT = {
             "orchestrator/src/coordinate/ledger_place.rs",
             "orchestrator/src/coordinate/owner.rs",
             "orchestrator/src/dispatch/local.rs",
-            "orchestrator/src/dispatch/slurm/client.rs",
-            "orchestrator/src/dispatch/slurm/environment.rs",
-            "orchestrator/src/dispatch/slurm/script.rs",
-            "orchestrator/src/dispatch/slurm/site_file.rs",
+            "crates/slurm-client/src/command.rs",
+            "crates/slurm-client/src/environment.rs",
+            "crates/slurm-client/src/site_file.rs",
+            "crates/slurm-client/src/template.rs",
             "orchestrator/src/site.rs",
             "worker/src/command.rs",
             "worker/src/fragments.rs",

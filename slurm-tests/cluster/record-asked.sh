@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# record-asked.sh [SUITE]: what Amore asks of Slurm, exactly as it asks (orchestrator/src/dispatch/slurm), and what is
+# record-asked.sh [SUITE]: what Amore asks of Slurm, exactly as it asks (crates/slurm, crates/slurm-client), and what is
 # answered: with jobs in some states, and with daemons that are dead or hang. Written beside what record.sh writes, into
 # slurm-tests/recorded/VERSION-compose/asked/. The cluster must be up and idle; it takes about five minutes.
 set -euo pipefail

@@ -15,7 +15,7 @@ use super::{local_time, log::last_not_computed, open, output, variable_name};
 use crate::{
     coordinate::remembered::{Phase, Remembered, RememberedTask},
     database_dir::DatabaseDir,
-    dispatch::slurm::client,
+    dispatch::slurm::slurm,
     failure::Failure,
 };
 
@@ -243,7 +243,7 @@ async fn story(
         by_cluster.entry(job.cluster.clone()).or_default().push(job);
     }
     for (cluster, jobs) in by_cluster {
-        match client::queue(cluster.as_deref()).await {
+        match slurm().queue(cluster.as_deref()).await {
             Ok(queue) => {
                 for job in jobs {
                     let words = match queue.get(&job) {

@@ -13,7 +13,7 @@ use super::output;
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
     database_dir::DatabaseDir,
-    dispatch::slurm::{answers::Seen, client, reasons},
+    dispatch::slurm::{answers::Seen, reasons, slurm},
     failure::Failure,
 };
 
@@ -64,7 +64,7 @@ async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
         tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
     let mut queue: HashMap<JobId, Seen> = HashMap::new();
     for cluster in clusters {
-        match client::queue(cluster.as_deref()).await {
+        match slurm().queue(cluster.as_deref()).await {
             Ok(found) => queue.extend(found),
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();
@@ -88,7 +88,7 @@ fn as_json(line: &Line) -> serde_json::Value {
         "proposal": line.task.proposal, "run": line.task.run, "task": line.task.id,
         "urgency": line.task.urgency.word(), "phase": line.phase(), "attempt": line.task.attempt, "variables": line.task.names(),
         "job": line.task.job().map(|job| job.number.to_string()),
-        "cluster": line.task.job().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| &seen.state),
+        "cluster": line.task.job().and_then(|job| job.cluster.clone()), "state": line.seen.as_ref().map(|seen| seen.state.word()),
         "reason": line.seen.as_ref().map(|seen| &seen.reason),
         "waiting": line.seen.as_ref().filter(|seen| seen.waits()).map(|seen| reasons::meaning(&seen.reason).word()),
         "nodes": line.seen.as_ref().map(|seen| &seen.nodes),
@@ -103,8 +103,8 @@ fn as_table(lines: &[Line]) -> String {
     table.set_header(["Run", "Variables", "Task", "Job", "State", "Where, or why not"]);
     for line in lines {
         let (state, place) = match &line.seen {
-            Some(seen) if seen.waits() => (seen.state.clone(), seen.reason.clone()),
-            Some(seen) => (seen.state.clone(), seen.nodes.clone()),
+            Some(seen) if seen.waits() => (seen.state.to_string(), seen.reason.clone()),
+            Some(seen) => (seen.state.to_string(), seen.nodes.clone()),
             None => (String::new(), String::new()),
         };
         let names = line.task.names();

@@ -448,7 +448,7 @@ impl Session<'_> {
         }
         if let Some(memory) = &mut self.memory {
             memory.attempt_is(token, |row| {
-                row.slurm_state = Some(seen.state.clone());
+                row.slurm_state = Some(seen.state.to_string());
                 row.slurm_reason = Some(seen.reason.clone());
                 row.partition = Some(seen.partition.clone());
                 row.reservation = Some(seen.reservation.clone()).filter(|name| !name.is_empty());

@@ -8,7 +8,7 @@ use std::{
 use amore_model::JobId;
 
 use super::{after_job::JobEnd, after_refusal::Refusals};
-use crate::dispatch::slurm::{answers::Seen, lane::Lane, order::LaneEvent};
+use crate::dispatch::slurm::{answers::Seen, lane::Lane, order::LaneEvent, slurm};
 
 /// How long a command waits before it is looked again whether another request still executes it.
 const SOON: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl Jobs {
     }
 
     pub(super) fn lane(&mut self) -> &Lane {
-        self.lane.get_or_insert_with(Lane::start)
+        self.lane.get_or_insert_with(|| Lane::start(slurm().clone()))
     }
 
     pub(super) fn token(&mut self) -> String {

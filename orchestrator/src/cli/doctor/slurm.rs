@@ -13,6 +13,7 @@ use crate::dispatch::slurm::{
     reservation::{Standing, standing},
     script,
     site_facts::{self, SiteFacts},
+    slurm,
     sourced::Resolved,
 };
 
@@ -62,7 +63,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     if !controller(&mut checks, cluster).await {
         return checks.done;
     }
-    let facts = match site_facts::facts(cluster).await {
+    let facts = match slurm().facts(cluster).await {
         Ok(facts) => facts,
         Err(SlurmSilent(words)) => {
             checks.problem(
@@ -102,7 +103,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
     let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
     let mut missing = Vec::new();
     for program in needed {
-        match client::ask(program, &["--version"]).await {
+        match slurm().ask(program, &["--version"]).await {
             Ok(answer) => {
                 let version = answer.split_whitespace().last().unwrap_or_default().to_owned();
                 match versions.iter_mut().find(|(other, _)| *other == version) {
@@ -114,7 +115,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
         }
     }
     if let Some((first, _)) = missing.first() {
-        let needs = client::what_it_needs(first).await.join(",");
+        let needs = slurm().what_it_needs(first).await.join(",");
         let hint = if needs.is_empty() {
             "all Slurm commands must be on PATH and start: module load slurm".to_owned()
         } else {
@@ -153,7 +154,7 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
     if *clusters == Clusters::Ours {
         return true;
     }
-    let asked = tokio::join!(client::names(clusters), client::known_clusters());
+    let asked = tokio::join!(slurm().names(clusters), slurm().known_clusters());
     let (names, known) = match asked {
         (Ok(names), Ok(known)) => (names.into_iter().flatten().collect::<Vec<String>>(), known),
         (Err(SlurmSilent(words)), _) | (_, Err(SlurmSilent(words))) => {
@@ -186,7 +187,7 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
 
 async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
     let ping = cluster.map_or_else(|| vec!["ping"], |name| vec!["-M", name, "ping"]);
-    match client::ask("scontrol", &ping).await {
+    match slurm().ask("scontrol", &ping).await {
         Ok(answer) if answer.contains(" is UP") => {
             let down = answer.lines().any(|line| line.contains(" is DOWN"));
             if down {
@@ -242,14 +243,14 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
 
 /// Does accounting report how jobs ended, and which of them are ours?
 async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
-    match client::kept_tokens(cluster).await {
+    match slurm().kept_tokens(cluster).await {
         Err(SlurmSilent(words)) => checks.warn(
             "accounting",
             format!("sacct does not answer: {words}"),
             "jobs run without it; the outcome of a job that left the queue unobserved, and who cancelled a job, are then unknown",
         ),
         Ok(_) => {
-            let unknown = client::unknown_fields(&ACCOUNTED);
+            let unknown = slurm().unknown_fields(&ACCOUNTED);
             if !unknown.is_empty() {
                 checks.warn(
                     "accounting",
@@ -322,7 +323,7 @@ async fn reservation(
     settings: &SlurmSettings,
 ) -> bool {
     let Some(names) = &settings.reservation else { return false };
-    let all = match site_facts::reservations(cluster).await {
+    let all = match slurm().reservations(cluster).await {
         Ok(all) => all,
         Err(SlurmSilent(words)) => {
             checks.problem("reservation", words, "try again");

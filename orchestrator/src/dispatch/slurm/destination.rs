@@ -8,6 +8,7 @@ use super::{
     clusters::Clusters,
     partition::{Verdict, in_words},
     site_facts::{self, SiteFacts},
+    slurm,
     sourced::{Resolved, Sourced},
 };
 
@@ -64,10 +65,10 @@ pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -
     let facts = if clusters.leave_it_to_slurm() {
         Err(SlurmSilent("Slurm chooses the cluster for each job".to_owned()))
     } else {
-        site_facts::facts(clusters.only()).await
+        slurm().facts(clusters.only()).await
     };
     let first = asked.clone();
-    let (settled, remarks) = site_facts::settle(asked).await;
+    let (settled, remarks) = slurm().settle(asked).await;
     let mut found = Destination {
         clusters: settled.clusters.clone(),
         reservation: settled.reservation.clone(),

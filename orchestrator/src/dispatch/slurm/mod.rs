@@ -1,31 +1,84 @@
-//! Slurm: jobs are submitted, followed and cancelled here; what a job computes is not known here.
+//! Slurm, for the coordinator and the command line: what it decides is in `amore-slurm`, the I/O in `amore-slurm-client`.
 //!
-//! [`lane`] is the loop that does it, by each [`order`]; [`client`] asks Slurm, in the [`environment`] that its commands need, [`answers`] reads what it says, [`refused`] why it
-//! does not take a job, [`states`] and [`reasons`] what becomes of one that it has; [`asked`] is what a job asks Slurm for; [`look`] asks how jobs
-//! stand, [`followed`] is what that comes to; [`news`] reads what a worker in a job says. [`site_file`] has the administrator's defaults, and [`sourced`] settings with
-//! their places; [`site_facts`] asks what the site offers to this user, [`clusters`] on which clusters, [`partition_facts`] and
-//! [`person`] read that; [`partition`] and [`reservation`] judge it; [`destination`] says beforehand where a job would go, and why.
+//! Here are the settings ([`asked`], [`sourced`], [`site_file`]) and [`destination`], which says beforehand where a job
+//! would go, and why. The rest are the names under which the two crates are used.
 
-pub mod answers;
 pub mod asked;
-pub mod cancelling;
-pub mod client;
-pub mod clusters;
 pub mod destination;
-pub mod environment;
-mod followed;
-pub mod lane;
-pub mod look;
-pub mod news;
-pub mod order;
-pub mod partition;
-pub mod partition_facts;
-pub mod person;
-pub mod reasons;
-pub mod refused;
-pub mod reservation;
-pub mod script;
-pub mod site_facts;
 pub mod site_file;
 pub mod sourced;
-pub mod states;
+
+use std::sync::LazyLock;
+
+use amore_slurm::handed_on::OfSite;
+pub use amore_slurm::{clusters, partition, reasons, refused, reservation};
+use amore_slurm_client::Slurm;
+
+/// The one handle of this program. Read once: a command lasts no longer. What is wrong with the site's file is told where
+/// settings are read.
+pub fn slurm() -> &'static Slurm {
+    static SLURM: LazyLock<Slurm> = LazyLock::new(|| {
+        Slurm::new(match site_file::SiteFile::load() {
+            Ok(Some(site)) => {
+                OfSite { environment: site.environment().to_vec(), refusals: site.refusals().to_vec() }
+            }
+            Ok(None) | Err(_) => OfSite::default(),
+        })
+    });
+    &SLURM
+}
+
+/// How jobs stand.
+pub mod answers {
+    pub use amore_slurm::{sacct::ACCOUNTED, seen::Seen};
+}
+
+/// What is asked of Slurm for a job.
+pub mod client {
+    pub use amore_slurm::submission::{Doubt, JobAsked, SlurmSilent, arguments, log_pattern};
+    pub use amore_slurm_client::command::{has_configuration, installed, switched_off};
+}
+
+/// The variables that Slurm's commands are given.
+pub mod environment {
+    pub use amore_slurm_client::environment::{MORE, wrong_names};
+
+    /// Those of them that a job is not to see.
+    pub fn not_for_jobs() -> Vec<String> {
+        super::slurm().not_for_jobs()
+    }
+}
+
+/// The loop that submits jobs and follows them.
+pub mod lane {
+    pub use amore_slurm_client::tracker::Tracker as Lane;
+}
+
+/// What the loop is given, and what it says.
+pub mod order {
+    pub use amore_slurm_client::tracker::{Order, TrackerEvent as LaneEvent};
+}
+
+/// The script of a job.
+pub mod script {
+    pub use amore_slurm::script::JobScript;
+    pub use amore_slurm_client::template::{check, render};
+}
+
+/// What the site offers to this user.
+pub mod site_facts {
+    pub use amore_slurm::site_facts::{SiteFacts, wanted};
+    pub use amore_slurm_client::site_facts::now;
+
+    use super::{asked::SlurmSettings, client::JobAsked, slurm};
+
+    /// How much memory a job can have on one node, in MiB, as far as is known by now.
+    pub fn most_memory(asked: &JobAsked) -> Option<u64> {
+        slurm().most_memory(asked)
+    }
+
+    /// Asks for what the first job will need, while the caller does something else.
+    pub fn ask_ahead(settings: &SlurmSettings) {
+        slurm().ask_ahead(settings.on());
+    }
+}

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use amore_model::Proposal;
 use amore_run_table::SettingValue;
+use amore_slurm::handed_on::may_be_handed_on;
+use amore_slurm_client::site_file::{self, Unreadable};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     asked::{CONCURRENT_JOBS, LeftOut, NONE, NonCluster, SlurmSettings, cpus, memory, minutes},
     clusters::unfit_name,
-    environment::may_be_handed_on,
     refused::{SiteMeans, SiteRefusal},
     sourced::{Resolved, Source, Sourced},
 };
@@ -25,13 +25,8 @@ use crate::failure::Failure;
 #[derive(Debug, thiserror::Error)]
 pub enum SiteFileError {
     /// It is there, or was named, and cannot be read.
-    #[error("the site's file {path} cannot be read: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// It says something that cannot be meant.
     #[error("{path}, line {line}{}: {problem}", .key.as_ref().map(|key| format!(", {key}")).unwrap_or_default())]
     Wrong {
@@ -51,7 +46,7 @@ pub enum SiteFileError {
 impl From<SiteFileError> for Failure {
     fn from(error: SiteFileError) -> Self {
         let hint = match &error {
-            SiteFileError::Unreadable { path, .. } => {
+            SiteFileError::Unreadable(Unreadable { path, .. }) => {
                 format!(
                     "make it readable for everybody (chmod a+r {}), or unset AMORE_SITE_CONFIG",
                     path.display()
@@ -142,30 +137,15 @@ pub struct SiteFile {
     refusals: Vec<SiteRefusal>,
 }
 
-/// Where the site's file would be: `AMORE_SITE_CONFIG`, `etc/amore.toml` of the installed tree, or
-/// `/etc/amore/amore.toml`; the first that exists. One that is named must exist.
-pub fn find() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("AMORE_SITE_CONFIG").filter(|named| !named.is_empty()) {
-        return Some(PathBuf::from(named));
-    }
-    let own = env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let tree = own.as_deref().and_then(Path::parent).and_then(Path::parent);
-    tree.map(|tree| tree.join("etc/amore.toml"))
-        .into_iter()
-        .chain([PathBuf::from("/etc/amore/amore.toml")])
-        .find(|path| path.exists())
-}
-
 impl SiteFile {
     /// Reads the site's file, if there is one.
     ///
     /// # Errors
     /// It cannot be read, or says something that cannot be meant.
     pub fn load() -> Result<Option<Self>, SiteFileError> {
-        let Some(path) = find() else { return Ok(None) };
-        match fs::read_to_string(&path) {
-            Ok(text) => SiteFile::parse(&path, &text).map(Some),
-            Err(source) => Err(SiteFileError::Unreadable { path, source }),
+        match site_file::read()? {
+            Some((path, text)) => SiteFile::parse(&path, &text).map(Some),
+            None => Ok(None),
         }
     }
 

@@ -1,0 +1,210 @@
+//! Running one command of Slurm's: in machine form, with a clean environment.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use amore_slurm::{command_failure::did_not_start, printed, submission::SlurmSilent};
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+use crate::{Slurm, environment};
+
+/// How long a command may take. Slurm's own limit (MessageTimeout, 10 s if not set) ends it earlier.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With `AMORE_NO_SLURM` in the environment everything is computed here.
+pub fn switched_off() -> bool {
+    env::var_os("AMORE_NO_SLURM").is_some_and(|value| !value.is_empty())
+}
+
+/// Are Slurm's commands there, and wanted?
+pub fn installed() -> bool {
+    if switched_off() {
+        return false;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
+}
+
+/// Is the configuration there that is named? Without it Slurm's commands try again for a minute, and say nothing.
+///
+/// # Errors
+/// It is not.
+pub fn has_configuration() -> Result<(), SlurmSilent> {
+    match env::var_os("SLURM_CONF") {
+        Some(path) if !path.is_empty() && !Path::new(&path).is_file() => {
+            Err(SlurmSilent(format!("SLURM_CONF names {}, which is no file", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why there is no answer of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It began, and what it did is not known.
+    Silent(String),
+    /// It did not begin: nothing was asked of Slurm.
+    NotExecuted(String),
+}
+
+impl From<NoAnswer> for SlurmSilent {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Silent(words) | NoAnswer::NotExecuted(words) => SlurmSilent(words),
+        }
+    }
+}
+
+async fn execute(
+    program: &str,
+    arguments: &[String],
+    input: Option<&str>,
+    given: &[(String, OsString)],
+) -> Result<Output, NoAnswer> {
+    let silent = |error: std::io::Error| NoAnswer::Silent(format!("{program}: {error}"));
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(given.iter().map(|(name, value)| (name, value)))
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A Ctrl-C at our terminal must not end a submission half-way.
+        .process_group(0)
+        .kill_on_drop(true);
+    if input.is_none() {
+        // Times that it prints are seconds since 1970, or at least the same everywhere. A job must not inherit this.
+        command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
+    }
+    let mut process = command
+        .spawn()
+        .map_err(|error| NoAnswer::NotExecuted(format!("{program} could not be executed: {error}")))?;
+    if let (Some(text), Some(mut stdin)) = (input, process.stdin.take()) {
+        // A command that ends before it has read everything says why.
+        let _ = stdin.write_all(text.as_bytes()).await;
+    }
+    let output = match timeout(PATIENCE, process.wait_with_output()).await {
+        Ok(output) => output.map_err(silent)?,
+        Err(_) => {
+            let words = format!("{program} has not answered after {} s", PATIENCE.as_secs());
+            return Err(NoAnswer::Silent(words));
+        }
+    };
+    let words = String::from_utf8_lossy(&output.stderr);
+    match output.status.code().filter(|code| did_not_start(*code, &words)) {
+        Some(code) => {
+            let words = printed::words_of(&words);
+            let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+            Err(NoAnswer::NotExecuted(format!("{program} could not be executed (exit code {code}){words}")))
+        }
+        None => Ok(output),
+    }
+}
+
+impl Slurm {
+    pub(crate) async fn run(
+        &self,
+        program: &str,
+        arguments: &[String],
+        input: Option<&str>,
+    ) -> Result<Output, NoAnswer> {
+        has_configuration().map_err(|SlurmSilent(words)| NoAnswer::NotExecuted(words))?;
+        execute(program, arguments, input, &self.environment()).await
+    }
+
+    /// What a command of Slurm's prints, or why it does not; asked as everything is asked.
+    ///
+    /// # Errors
+    /// It did not begin, does not answer, or says no.
+    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Result<String, SlurmSilent> {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let output = self.run(program, &arguments, None).await?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        // `scontrol ping` complains on standard output.
+        let last = [&output.stderr, &output.stdout].into_iter().find_map(|text| {
+            let text = String::from_utf8_lossy(text);
+            text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+        });
+        Err(SlurmSilent(last.unwrap_or_else(|| output.status.to_string())))
+    }
+
+    /// Variables of the shell that a command needs to begin, if it does not with what it is given: those without which it
+    /// does not begin. Empty where it begins anyway, or not even with all of them.
+    pub async fn what_it_needs(&self, program: &str) -> Vec<String> {
+        let version = ["--version".to_owned()];
+        let begins = async |given: &[(String, OsString)]| {
+            execute(program, &version, None, given).await.is_ok_and(|output| output.status.success())
+        };
+        let known = self.environment();
+        let mut more: Vec<(String, OsString)> = environment::of_the_shell();
+        more.retain(|(name, _)| known.iter().all(|(other, _)| other != name));
+        let with = |more: &[(String, OsString)]| [known.as_slice(), more].concat();
+        if begins(&known).await || !begins(&with(&more)).await {
+            return Vec::new();
+        }
+        // Halves first: most of a shell's variables are not needed.
+        let mut size = more.len().div_ceil(2);
+        while size > 0 {
+            let mut at = 0;
+            while at < more.len() {
+                let end = (at + size).min(more.len());
+                let without = [&more[..at], &more[end..]].concat();
+                if begins(&with(&without)).await {
+                    more = without;
+                } else {
+                    at = end;
+                }
+            }
+            size = if size == 1 { 0 } else { size.div_ceil(2) };
+        }
+        more.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The lines that a command of Slurm's prints about a cluster. One cluster for each question: of several some versions
+    /// print whose lines follow, some do not, and one that does not answer would cost the answers of the others.
+    ///
+    /// # Errors
+    /// It is not there, does not answer, or says no.
+    pub(crate) async fn lines(
+        &self,
+        program: &str,
+        cluster: Option<&str>,
+        arguments: &[&str],
+    ) -> Result<Vec<String>, SlurmSilent> {
+        let arguments = on_cluster(cluster, arguments);
+        let output = self.run(program, &arguments, None).await?;
+        if !output.status.success() {
+            return Err(SlurmSilent(printed::words_of(&String::from_utf8_lossy(&output.stderr))));
+        }
+        Ok(printed::plain(&String::from_utf8_lossy(&output.stdout)).lines().map(str::to_owned).collect())
+    }
+}
+
+/// Arguments that ask a cluster. None is named where none is set: with `-M` every command needs slurmdbd.
+pub(crate) fn on_cluster(cluster: Option<&str>, arguments: &[&str]) -> Vec<String> {
+    let cluster = cluster.map(|name| ["-M", name]).into_iter().flatten();
+    cluster.chain(arguments.iter().copied()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use amore_model::JobId;
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_to_slurm_only_where_one_is_set() {
+        assert_eq!(on_cluster(None, &["-h"]), ["-h"]);
+        assert_eq!(on_cluster(Some("lab"), &["-h"]), ["-M", "lab", "-h"]);
+        assert_eq!(JobId::on(Some("lab"), 7).cluster_option(), " -M lab");
+        assert_eq!(JobId::on(None, 7).cluster_option(), "");
+    }
+}

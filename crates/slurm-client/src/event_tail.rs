@@ -1,0 +1,90 @@
+//! What the worker in a job says: new lines at the end of a file on the shared file system.
+
+use std::path::Path;
+
+use amore_slurm::worker::WorkerSaid;
+use amore_wire::task::{CutShort, FromWorker};
+
+use crate::growing_lines::GrowingLines;
+
+/// Reads a file of events as it grows.
+#[derive(Debug)]
+pub struct EventTail(GrowingLines);
+
+impl EventTail {
+    /// From the beginning.
+    pub fn of(path: &Path) -> Self {
+        EventTail(GrowingLines::of(path))
+    }
+
+    /// Complete lines that are new. A line that is none of ours is left out: the file is only the doorbell.
+    pub fn read(&mut self) -> Vec<FromWorker> {
+        let lines = self.0.read();
+        let message = |line: Vec<u8>| match serde_json::from_slice(&line) {
+            Ok(message) => Some(message),
+            Err(error) => {
+                tracing::warn!(path = %self.0.path().display(), %error, "not a message");
+                None
+            }
+        };
+        lines.into_iter().filter_map(message).collect()
+    }
+}
+
+/// What a message says of the job.
+pub fn about_job(message: &FromWorker) -> WorkerSaid {
+    match message {
+        FromWorker::Alive => WorkerSaid::Alive,
+        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerSaid::ToldToEnd,
+        FromWorker::TaskEnded { .. } => WorkerSaid::Done,
+        FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
+            Ok(number) => WorkerSaid::InJob { number, cluster: cluster.clone() },
+            Err(_) => WorkerSaid::OfItsWork,
+        },
+        _ => WorkerSaid::OfItsWork,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::*;
+
+    #[test]
+    fn lines_are_read_when_they_are_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.events");
+        let mut tail = EventTail::of(&path);
+        assert_eq!(tail.read(), []);
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"{\"ev\":\"started\",\"id\":\"a\"}\n{\"ev\":\"star").unwrap();
+        assert_eq!(tail.read(), [FromWorker::Started { id: "a".to_owned() }]);
+        assert_eq!(tail.read(), []);
+        file.write_all(b"ted\",\"id\":\"b\"}\nrubbish\n").unwrap();
+        assert_eq!(tail.read(), [FromWorker::Started { id: "b".to_owned() }]);
+    }
+
+    #[test]
+    fn what_a_message_says_of_the_job_is_found_in_it() {
+        let ended = |cut_short| FromWorker::TaskEnded { id: "t".to_owned(), problem: None, cut_short };
+        let placed = |job: Option<&str>| FromWorker::Placed {
+            host: "n1".to_owned(),
+            job: job.map(str::to_owned),
+            restarts: 0,
+            cluster: Some("lab".to_owned()),
+        };
+        let in_job = WorkerSaid::InJob { number: 17, cluster: Some("lab".to_owned()) };
+        for (message, said) in [
+            (FromWorker::Alive, WorkerSaid::Alive),
+            (ended(None), WorkerSaid::Done),
+            (ended(Some(CutShort::ToldToEnd)), WorkerSaid::ToldToEnd),
+            (placed(Some("17")), in_job),
+            (placed(Some("17_3")), WorkerSaid::OfItsWork),
+            (placed(None), WorkerSaid::OfItsWork),
+            (FromWorker::Started { id: "a".to_owned() }, WorkerSaid::OfItsWork),
+        ] {
+            assert_eq!(about_job(&message), said, "{message:?}");
+        }
+    }
+}

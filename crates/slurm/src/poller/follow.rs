@@ -1,0 +1,266 @@
+//! Following jobs that Slurm has: what their workers say, how they stand, how they end.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use amore_model::{JobId, Notice};
+
+use super::{Cluster, Poller, Purpose, SOON};
+use crate::{
+    cancelling::Step,
+    clusters::Clusters,
+    exchange::{Action, Command, JobEvent, WorkerMessage},
+    job_log::end_in_log,
+    poll::{Look, Progress, Question, Reply, View},
+    submission::{Cancelled, SlurmSilent, log_of},
+    tracked::Over,
+    worker::WorkerSaid,
+};
+
+/// How often Slurm is asked while a job is young.
+const YOUNG_POLL: Duration = Duration::from_secs(2);
+/// How often after that.
+const OLD_POLL: Duration = Duration::from_secs(5);
+/// How often while Slurm does not answer, from one failure to the next question.
+const SILENT_POLL: Duration = Duration::from_secs(5);
+/// A query that takes long is made seldom: at most this part of the time is spent with asking.
+const BUDGET: u32 = 20;
+
+/// Workers, and the ends of jobs.
+impl<M> Poller<M> {
+    pub(super) fn on_workers(&mut self, heard: Vec<(String, Vec<WorkerMessage<M>>)>, now: Instant) {
+        let (mut events, mut placed) = (Vec::new(), Vec::new());
+        for (token, messages) in heard {
+            let Some(of) = self.jobs.get_mut(&token) else { continue };
+            for WorkerMessage { said, message } in messages {
+                if let Some(job) = of.tracked.on_worker(&said, now) {
+                    placed.push(job.clone());
+                    events.push(JobEvent::Accepted { token: token.clone(), job });
+                }
+                if of.tracked.has_said_its_end()
+                    && let Some(cancelling) = &mut of.cancelling
+                {
+                    cancelling.on_over(now);
+                }
+                if said != WorkerSaid::Alive {
+                    events.push(JobEvent::Worker { token: token.clone(), message });
+                }
+            }
+        }
+        for job in placed {
+            self.look_soon(job.cluster, now + SOON);
+        }
+        for event in events {
+            self.tell(event);
+        }
+    }
+
+    /// Says of jobs that are over before their work was.
+    pub(super) fn report_ended(&mut self, now: Instant) {
+        let over: Vec<(String, Over)> = self
+            .jobs
+            .iter()
+            .filter_map(|(token, of)| of.tracked.over(now).map(|over| (token.clone(), over)))
+            .collect();
+        for (token, over) in over {
+            let Some(of) = self.jobs.get_mut(&token) else { continue };
+            if let Some(cancelling) = &mut of.cancelling {
+                cancelling.on_over(now);
+            } else if !over.concluded {
+                self.ended(token, over);
+            } else if !of.reads_log {
+                // What nobody says Slurm may have written down.
+                of.reads_log = true;
+                let path = log_of(&of.log, &over.job);
+                self.act(Action::ReadLog { token, path });
+            }
+        }
+    }
+
+    pub(super) fn on_log(&mut self, token: &str, tail: Option<&str>, now: Instant) {
+        let Some(of) = self.jobs.get_mut(token) else { return };
+        of.reads_log = false;
+        // Its worker may have spoken meanwhile, or its end may be wanted.
+        if let Some(over) = of.tracked.over(now).filter(|_| of.cancelling.is_none()) {
+            let end = tail.and_then(end_in_log).unwrap_or(over.end);
+            self.ended(token.to_owned(), Over { end, ..over });
+        }
+    }
+
+    fn ended(&mut self, token: String, over: Over) {
+        let Over { job, end, lingers, .. } = over;
+        if lingers {
+            self.ending.insert(job.clone(), Purpose::Lingers);
+            self.run(Command::Cancel { job: job.clone(), token: token.clone() });
+        }
+        self.forget(&token);
+        self.tell(JobEvent::Ended { token, end, job: Some(job) });
+    }
+}
+
+/// Cancellations.
+impl<M> Poller<M> {
+    /// Tells Slurm to end what is to be cancelled, and says what has become of it.
+    pub(super) fn cancel_what_is_due(&mut self, now: Instant) {
+        let (mut ask, mut over, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for (token, of) in &mut self.jobs {
+            let Some(cancelling) = &mut of.cancelling else { continue };
+            let job = of.tracked.job().cloned();
+            let silent = !of.tracked.speaks(now) || of.tracked.has_said_its_end();
+            match (cancelling.step(job.is_some(), silent, now), job) {
+                (Step::Ask, Some(job)) => ask.push((token.clone(), job)),
+                (Step::Over, job) => over.push((token.clone(), job)),
+                (Step::Tell(words), job) => {
+                    events.push(JobEvent::NotCancelled { token: token.clone(), job, words });
+                }
+                (Step::Ask | Step::Wait, _) => {}
+            }
+        }
+        for (token, job) in ask {
+            self.ending.insert(job.clone(), Purpose::Wanted);
+            self.run(Command::Cancel { job, token });
+        }
+        for event in events {
+            self.tell(event);
+        }
+        for (token, job) in over {
+            self.forget(&token);
+            self.tell(JobEvent::Cancelled { token, job });
+        }
+    }
+
+    pub(super) fn on_cancelled(&mut self, token: &str, job: &JobId, answer: Cancelled, now: Instant) {
+        match self.ending.remove(job) {
+            Some(Purpose::Lingers) => {
+                let words = match answer {
+                    Cancelled::Over => return,
+                    Cancelled::NotYet { state } => format!("Slurm was told, and shows it as {state}"),
+                    Cancelled::Failed { words } => words,
+                };
+                self.notice(Notice::warning(format!("job {job} could not be cancelled: {words}")));
+            }
+            Some(Purpose::Wanted) | None => {
+                if let Some(of) = self.jobs.get_mut(token)
+                    && let Some(cancelling) = &mut of.cancelling
+                {
+                    cancelling.on_answer(answer, now);
+                    // One that cannot be ended otherwise ends by itself when its manifest is gone.
+                    let directory = of.directory.clone();
+                    self.act(Action::RemoveManifest { token: token.to_owned(), directory });
+                }
+            }
+        }
+    }
+}
+
+/// Looks at clusters.
+impl<M> Poller<M> {
+    /// Looks at the queue of a cluster at this time at the latest.
+    pub(super) fn look_soon(&mut self, cluster: Option<String>, at: Instant) {
+        let cluster = self.clusters.entry(cluster).or_insert(Cluster { look: None, next: at });
+        cluster.next = cluster.next.min(at);
+    }
+
+    pub(super) fn look_at_clusters_that_are_due(&mut self, now: Instant) {
+        let mut by_cluster: BTreeMap<Option<String>, (Vec<JobId>, Vec<JobId>)> = BTreeMap::new();
+        for tracked in self.jobs.values().map(|of| &of.tracked) {
+            let Some(job) = tracked.open_job() else { continue };
+            let (jobs, doubtful) = by_cluster.entry(job.cluster.clone()).or_default();
+            jobs.push(job.clone());
+            if tracked.is_doubtful(now) {
+                doubtful.push(job.clone());
+            }
+        }
+        for (name, (jobs, doubtful)) in by_cluster {
+            let cluster = self.clusters.entry(name.clone()).or_insert(Cluster { look: None, next: now });
+            if cluster.look.is_some() || now < cluster.next {
+                continue;
+            }
+            cluster.look = Some(Look::new(jobs, doubtful, now));
+            self.run(Command::Ask { cluster: name, question: Question::Queue });
+        }
+    }
+
+    pub(super) fn on_reply(&mut self, name: Option<String>, reply: Reply, now: Instant) {
+        let Some(cluster) = self.clusters.get_mut(&name) else { return };
+        let Some(mut look) = cluster.look.take() else { return };
+        match look.on_reply(reply) {
+            Progress::Ask(question) => {
+                cluster.look = Some(look);
+                self.run(Command::Ask { cluster: name, question });
+            }
+            Progress::Over(result) => {
+                let young = self.jobs.values().map(|of| &of.tracked).any(|tracked| {
+                    tracked.is_young(now) && tracked.job().is_some_and(|job| job.cluster == name)
+                });
+                let pause = if young { YOUNG_POLL } else { OLD_POLL };
+                let took = now.duration_since(look.since());
+                // A controller that is dead takes its time to say so, and nothing is spared by not asking it.
+                let pause = if result.is_ok() { pause.max(took * BUDGET) } else { SILENT_POLL };
+                self.clusters.insert(name.clone(), Cluster { look: None, next: now + pause });
+                let asked = name.clone().map_or(Clusters::Ours, Clusters::One);
+                match result {
+                    Ok(view) => {
+                        self.on_speech(&asked);
+                        self.on_view(name.as_deref(), &view, now);
+                    }
+                    Err(SlurmSilent(words)) => self.on_silence(asked, &words),
+                }
+            }
+        }
+    }
+
+    fn on_view(&mut self, cluster: Option<&str>, view: &View, now: Instant) {
+        let mut events = Vec::new();
+        for (token, of) in &mut self.jobs {
+            let Some(job) = of.tracked.open_job().filter(|job| job.cluster.as_deref() == cluster).cloned()
+            else {
+                continue;
+            };
+            let denied = view.unknown.contains(&job);
+            let (queue, accounting) = (view.queue.get(&job), view.accounting.get(&job));
+            if let Some(seen) = of.tracked.on_look(queue, accounting, denied, now) {
+                events.push(JobEvent::Changed { token: token.clone(), seen: seen.clone() });
+            }
+        }
+        for event in events {
+            self.tell(event);
+        }
+    }
+}
+
+/// Whether Slurm answers at all.
+impl<M> Poller<M> {
+    pub(super) fn on_speech(&mut self, from: &Clusters) {
+        if self.silent.remove(from) {
+            self.notice(Notice::info(format!("Slurm{} answers again", place(from))));
+        }
+    }
+
+    pub(super) fn on_silence(&mut self, from: Clusters, words: &str) {
+        if !self.silent.contains(&from) {
+            let place = place(&from);
+            self.silent.insert(from);
+            self.notice(Notice::note(format!(
+                "Slurm{place} does not answer ({words}); jobs go on, and nothing is lost"
+            )));
+        }
+    }
+
+    pub(super) fn on_silence_about(&mut self, token: &str, words: &str) {
+        let clusters = self.jobs.get(token).map(|of| of.tracked.clusters().clone()).unwrap_or_default();
+        self.on_silence(clusters, words);
+    }
+}
+
+/// Which Slurm, for the user; nothing where there is one.
+fn place(clusters: &Clusters) -> String {
+    match clusters {
+        Clusters::Ours => String::new(),
+        Clusters::One(name) => format!(" on {name}"),
+        Clusters::Several(names) => format!(" on one of {}", names.join(", ")),
+        Clusters::All => " on some cluster".to_owned(),
+    }
+}

@@ -1,0 +1,263 @@
+//! How a job stands, as one of Slurm's commands shows it.
+
+use amore_model::JobId;
+
+use crate::{
+    job_end::JobEnd,
+    reasons,
+    states::{Ended, JobState, Meaning},
+};
+
+/// What is told of a job that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// After "job 12": `waits: PartitionDown`.
+    pub what: String,
+    /// What it means, and what to do.
+    pub hint: String,
+}
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its state.
+    pub state: JobState,
+    /// Why it waits, or why it ended.
+    pub reason: String,
+    /// Its nodes.
+    pub nodes: String,
+    /// Its partition.
+    pub partition: String,
+    /// Its reservation.
+    pub reservation: String,
+    /// The tokens in its comment, where that is seen: a site's plugins may write more into it.
+    pub tokens: Vec<String>,
+    /// How it ended, if it has, or will never begin.
+    pub end: Option<JobEnd>,
+}
+
+impl Seen {
+    /// Does it wait for its start, as far as is known?
+    pub fn waits(&self) -> bool {
+        self.end.is_none()
+            && matches!(self.state.meaning(), Meaning::Waits | Meaning::Held | Meaning::Unknown)
+    }
+
+    /// What to tell of it, and what to do, if it may stand still for long.
+    pub fn advice(&self, job: &JobId) -> Option<Advice> {
+        if self.end.is_some() {
+            return None;
+        }
+        let (number, on) = (job.number, job.cluster_option());
+        let waits = |hint: String| Advice { what: format!("waits: {}", self.reason), hint };
+        match self.state.meaning() {
+            Meaning::Runs | Meaning::Over(_) => None,
+            Meaning::Suspended => Some(Advice {
+                what: format!("is {}", self.state),
+                hint: format!(
+                    "it stands still until Slurm or an administrator resumes it (`scontrol{on} resume {number}`); `amore cancel {job}` gives it up"
+                ),
+            }),
+            Meaning::Unknown => Some(Advice {
+                what: format!("is {}, a state that Amore does not know", self.state),
+                hint: format!(
+                    "it is followed as one that waits: `scontrol{on} show job {number}` shows it; `amore cancel {job}` gives it up"
+                ),
+            }),
+            Meaning::Held => reasons::advice("job requeued in held state", job)
+                .map(|hint| Advice { what: format!("is held ({}): {}", self.state, self.reason), hint }),
+            // Of a partition these are the daily life, of a reservation they are not expected.
+            Meaning::Waits
+                if !self.reservation.is_empty()
+                    && matches!(self.reason.as_str(), "Resources" | "Priority") =>
+            {
+                Some(waits(format!(
+                    "the reservation {} is full: it begins when others in it have ended; `scontrol{on} update JobId={number} ReservationName=` lets it go to a partition",
+                    self.reservation
+                )))
+            }
+            Meaning::Waits => reasons::advice(&self.reason, job).map(waits),
+        }
+    }
+
+    /// Is it the job of another attempt?
+    pub fn is_of_another(&self, token: &str) -> bool {
+        !self.tokens.is_empty() && !self.is_of(token)
+    }
+
+    /// Does it carry this token?
+    pub fn is_of(&self, token: &str) -> bool {
+        self.tokens.iter().any(|own| own == token)
+    }
+
+    /// Does it stay in the queue although it will never begin?
+    pub fn lingers(&self) -> bool {
+        self.end.is_some() && !self.state.is_final()
+    }
+}
+
+/// The columns of a line about a job, as the command prints them. One that a command does not have is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Columns<'a> {
+    /// Its state, in accounting with who cancelled it.
+    pub(crate) state: &'a str,
+    /// Exit code and signal, `1:0`.
+    pub(crate) exit: &'a str,
+    /// Its nodes.
+    pub(crate) nodes: &'a str,
+    /// Its partition.
+    pub(crate) partition: &'a str,
+    /// Its reservation.
+    pub(crate) reservation: &'a str,
+    /// Why it waits, or why it ended.
+    pub(crate) reason: &'a str,
+}
+
+/// Finds the name of a user by his number, where there is one.
+pub type UserNames<'a> = &'a dyn Fn(u32) -> Option<String>;
+
+impl Columns<'_> {
+    pub(crate) fn seen(&self, tokens: Vec<String>, names: UserNames<'_>) -> Seen {
+        Seen {
+            state: JobState::of(self.state),
+            reason: self.reason.to_owned(),
+            nodes: self.nodes.to_owned(),
+            partition: self.partition.to_owned(),
+            reservation: self.reservation.to_owned(),
+            tokens,
+            end: self.end(names),
+        }
+    }
+
+    /// How the job ended, if it has, or will never begin.
+    pub(crate) fn end(&self, names: UserNames<'_>) -> Option<JobEnd> {
+        let Columns { exit, reason, reservation, .. } = *self;
+        let state = JobState::of(self.state);
+        let code =
+            exit.split_once(':').and_then(|(code, signal)| Some((code.parse().ok()?, signal.parse().ok()?)));
+        let gone = || {
+            let from_reason = reason.strip_prefix("Reservation ").and_then(|text| text.split(' ').next());
+            let name = from_reason.filter(|name| !name.is_empty()).unwrap_or(reservation);
+            JobEnd::ReservationGone { reservation: name.to_owned() }
+        };
+        let not_started = JobEnd::Failed { code: (0, 53), launch: true };
+        Some(match state.meaning() {
+            Meaning::Over(Ended::Completed) => JobEnd::Completed,
+            // Without the code only the reason is left, which is the same for some scripts that were killed.
+            Meaning::Over(Ended::Failed) => JobEnd::Failed {
+                code: code.unwrap_or((1, 0)),
+                launch: match code {
+                    Some(code) => code == (0, 53),
+                    None => reason.starts_with("JobLaunchFailure") || reason.starts_with("RaisedSignal:53"),
+                },
+            },
+            Meaning::Over(Ended::NotStarted) => not_started,
+            Meaning::Over(Ended::TimeLimit) => JobEnd::TimeLimit,
+            Meaning::Over(Ended::OutOfMemory) => JobEnd::OutOfMemory,
+            Meaning::Over(Ended::Preempted) => JobEnd::Preempted,
+            Meaning::Over(Ended::NodeFailed) => JobEnd::NodeFailed,
+            Meaning::Over(Ended::Cancelled) => JobEnd::Cancelled { by: self.cancelled_by(names) },
+            Meaning::Over(Ended::ReservationGone) => gone(),
+            // Nobody starts it again.
+            _ if reason.starts_with("launch failed requeued held") => not_started,
+            Meaning::Over(Ended::Otherwise) => JobEnd::Other(state.word().to_owned()),
+            // Some versions let it wait without a state of its own.
+            Meaning::Waits | Meaning::Held if reasons::is_reservation_gone(reason) => gone(),
+            Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => {
+                return None;
+            }
+        })
+    }
+
+    /// `CANCELLED by 1000`: who that is.
+    fn cancelled_by(&self, names: UserNames<'_>) -> Option<String> {
+        let (_, by) = self.state.split_once(" by ")?;
+        let uid = by.trim().parse().ok()?;
+        Some(names(uid).unwrap_or_else(|| format!("user {uid}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sacct::{ACCOUNTED, parse_accounting},
+        squeue::parse_queue,
+    };
+
+    #[test]
+    fn a_job_of_a_deleted_reservation_will_never_run() {
+        let (_, seen) =
+            parse_queue("12|RESV_DEL_HOLD||main|(null)|amore:1|Reservation upex_001234 was deleted").unwrap();
+        let gone = JobEnd::ReservationGone { reservation: "upex_001234".to_owned() };
+        assert_eq!(seen.end, Some(gone));
+        assert!(!seen.waits() && seen.lingers());
+    }
+
+    #[test]
+    fn a_job_that_was_held_because_it_could_not_be_started_is_over() {
+        let (_, seen) = parse_queue("12|PENDING||main|(null)|amore:1|launch failed requeued held").unwrap();
+        assert!(seen.lingers());
+        assert_eq!(seen.end, Some(JobEnd::Failed { code: (0, 53), launch: true }));
+    }
+
+    #[test]
+    fn a_number_that_was_given_away_is_seen() {
+        let of = |comment: &str| parse_queue(&format!("12|RUNNING|n1|main|(null)|{comment}|None")).unwrap().1;
+        assert!(of("amore:b-1").is_of_another("a-1") && !of("amore:a-1").is_of_another("a-1"));
+        let kept = |comment: &str| {
+            let line =
+                format!("12|FAILED|0:1|n1|main||None|sbatch --parsable --comment={comment} --chdir=/a|b");
+            parse_accounting(&line, &ACCOUNTED, &|_| None).unwrap().1
+        };
+        assert!(kept("amore:b-1").is_of_another("a-1") && !kept("amore:a-1").is_of_another("a-1"));
+        // A site may write comments of its own.
+        assert!(!of("(null)").is_of_another("a-1") && !of("checked").is_of_another("a-1"));
+    }
+
+    #[test]
+    fn a_state_that_nobody_knows_is_told_and_waited_for() {
+        let of = |line: &str| parse_queue(line).unwrap().1;
+        let job = JobId::on(None, 12);
+        let odd = of("12|HIBERNATING|n1|main|(null)|amore:1|None");
+        assert!(odd.end.is_none() && odd.waits());
+        assert!(odd.advice(&job).unwrap().what.contains("does not know"));
+        let stopped = of("12|SUSPENDED|n1|main|(null)|amore:1|None");
+        assert!(!stopped.waits() && stopped.advice(&job).unwrap().hint.contains("scontrol resume 12"));
+        let held = of("12|REQUEUE_HOLD||main|(null)|amore:1|JobHoldMaxRequeue");
+        assert!(held.waits() && held.advice(&job).unwrap().hint.contains("scontrol release 12"));
+        let failed = of("12|LAUNCH_FAILED|n1|main|(null)|amore:1|None");
+        assert_eq!(failed.end, Some(JobEnd::Failed { code: (0, 53), launch: true }));
+        assert!(failed.lingers());
+        let deleted = of("12|PENDING||main|upex|amore:1|ReservationDeleted");
+        assert_eq!(deleted.end, Some(JobEnd::ReservationGone { reservation: "upex".to_owned() }));
+    }
+
+    #[test]
+    fn a_full_reservation_is_told() {
+        let advice = |line: &str| parse_queue(line).unwrap().1.advice(&JobId::on(None, 12));
+        assert!(
+            advice("12|PENDING||main|upex|amore:1|Resources")
+                .unwrap()
+                .hint
+                .contains("the reservation upex is full")
+        );
+        assert!(
+            advice("12|PENDING||main|upex|amore:1|Priority")
+                .unwrap()
+                .hint
+                .contains("JobId=12 ReservationName=")
+        );
+        assert_eq!(advice("12|PENDING||main|(null)|amore:1|Resources"), None);
+        assert_eq!(advice("12|RUNNING|n1|main|upex|amore:1|None"), None);
+    }
+
+    #[test]
+    fn what_to_do_names_the_cluster() {
+        let (_, seen) = parse_queue("12|PENDING||main|(null)|amore:1|PartitionTimeLimit").unwrap();
+        let advice = seen.advice(&JobId::on(Some("lab"), 12)).unwrap().hint;
+        assert!(advice.contains("`scontrol -M lab update JobId=12 TimeLimit"), "{advice}");
+        let (_, held) = parse_queue("12|PENDING||main|(null)|amore:1|JobHeldAdmin").unwrap();
+        assert!(held.advice(&JobId::on(Some("lab"), 12)).unwrap().hint.contains("amore cancel 12@lab"));
+    }
+}
