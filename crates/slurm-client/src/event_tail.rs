@@ -49,7 +49,17 @@ pub fn about_job(message: &FromWorker) -> WorkerSaid {
 mod tests {
     use std::{fs::File, io::Write};
 
+    use amore_wire::task::AttemptId;
+
     use super::*;
+
+    fn of(task: &str) -> AttemptId {
+        AttemptId { task: task.to_owned(), number: None }
+    }
+
+    fn started(task: &str) -> FromWorker {
+        FromWorker::Started { of: of(task) }
+    }
 
     #[test]
     fn lines_are_read_when_they_are_whole() {
@@ -59,15 +69,15 @@ mod tests {
         assert_eq!(tail.read(), []);
         let mut file = File::create(&path).unwrap();
         file.write_all(b"{\"ev\":\"started\",\"id\":\"a\"}\n{\"ev\":\"star").unwrap();
-        assert_eq!(tail.read(), [FromWorker::Started { id: "a".to_owned() }]);
+        assert_eq!(tail.read(), [started("a")]);
         assert_eq!(tail.read(), []);
         file.write_all(b"ted\",\"id\":\"b\"}\nrubbish\n").unwrap();
-        assert_eq!(tail.read(), [FromWorker::Started { id: "b".to_owned() }]);
+        assert_eq!(tail.read(), [started("b")]);
     }
 
     #[test]
     fn what_a_message_says_of_the_job_is_found_in_it() {
-        let ended = |cut_short| FromWorker::TaskEnded { id: "t".to_owned(), problem: None, cut_short };
+        let ended = |cut_short| FromWorker::TaskEnded { of: of("t"), problem: None, cut_short };
         let placed = |job: Option<&str>| FromWorker::Placed {
             host: "n1".to_owned(),
             job: job.map(str::to_owned),
@@ -82,7 +92,7 @@ mod tests {
             (placed(Some("17")), in_job),
             (placed(Some("17_3")), WorkerSaid::OfItsWork),
             (placed(None), WorkerSaid::OfItsWork),
-            (FromWorker::Started { id: "a".to_owned() }, WorkerSaid::OfItsWork),
+            (started("a"), WorkerSaid::OfItsWork),
         ] {
             assert_eq!(about_job(&message), said, "{message:?}");
         }

@@ -1,9 +1,11 @@
-//! Finding the site's file.
+//! Finding and reading the site's file.
 
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
 };
+
+use amore_slurm::site_file::{SiteFile, WrongInSiteFile};
 
 /// Where the site's file would be: `AMORE_SITE_CONFIG`, `etc/amore.toml` of the installed tree, or
 /// `/etc/amore/amore.toml`; the first that exists. One that is named must exist.
@@ -19,24 +21,30 @@ pub fn find() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// The site's file is there, or was named, and cannot be read.
+/// The site's file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the site's file {path} cannot be read: {source}")]
-pub struct Unreadable {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
+pub enum SiteFileError {
+    /// It is there, or was named, and cannot be read.
+    #[error("the site's file {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says something that cannot be meant.
+    #[error(transparent)]
+    Wrong(#[from] WrongInSiteFile),
 }
 
-/// Its path and text, if there is one.
+/// Reads the site's file, if there is one.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn read() -> Result<Option<(PathBuf, String)>, Unreadable> {
+/// It cannot be read, or says something that cannot be meant.
+pub fn load() -> Result<Option<SiteFile>, SiteFileError> {
     let Some(path) = find() else { return Ok(None) };
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path, text))),
-        Err(source) => Err(Unreadable { path, source }),
+        Ok(text) => Ok(Some(SiteFile::parse(&path, &text)?)),
+        Err(source) => Err(SiteFileError::Unreadable { path, source }),
     }
 }

@@ -49,11 +49,16 @@ pub struct Order {
 /// What becomes of jobs.
 pub type TrackerEvent = JobEvent<FromWorker>;
 
+/// What the loop is told.
+enum Told {
+    Submit(Box<Order>),
+    Input(Box<Input<FromWorker>>),
+}
+
 /// The way to Slurm: submits jobs, and follows them to their ends.
 #[derive(Debug)]
 pub struct Tracker {
-    inputs: UnboundedSender<Input<FromWorker>>,
-    outbox: UnboundedSender<TrackerEvent>,
+    inbox: UnboundedSender<Told>,
     events: UnboundedReceiver<TrackerEvent>,
     task: JoinHandle<()>,
 }
@@ -61,42 +66,27 @@ pub struct Tracker {
 impl Tracker {
     /// Starts the loop.
     pub fn start(slurm: Slurm) -> Self {
-        let (inputs, inbox) = unbounded_channel();
+        let (told, inbox) = unbounded_channel();
         let (outbox, events) = unbounded_channel();
         let driver = Driver {
             slurm,
-            outbox: outbox.clone(),
+            outbox,
             work: JoinSet::new(),
             tails: HashMap::new(),
             wake: None,
             inputs: VecDeque::new(),
         };
         let task = tokio::spawn(driver.run(inbox));
-        Tracker { inputs, outbox, events, task }
+        Tracker { inbox: told, events, task }
     }
 
     fn input(&self, input: Input<FromWorker>) {
-        let _ = self.inputs.send(input);
+        let _ = self.inbox.send(Told::Input(Box::new(input)));
     }
 
     /// Submits a job. Its manifest is written first.
     pub fn submit(&self, order: Order) {
-        let Order { token, directory, sheet, asked, urgency } = order;
-        match serde_json::to_string(&sheet) {
-            Ok(manifest) => {
-                self.input(Input::Submit(Box::new(Submission {
-                    token,
-                    directory,
-                    manifest,
-                    asked,
-                    urgency,
-                })));
-            }
-            Err(error) => {
-                let why = Refused::for_now(format!("the job's sheet cannot be written: {error}"));
-                let _ = self.outbox.send(JobEvent::Refused { token, why });
-            }
-        }
+        let _ = self.inbox.send(Told::Submit(Box::new(order)));
     }
 
     /// Follows a job of an earlier owner; `None`: it is not known whether there is one, on any of `clusters`.
@@ -128,8 +118,8 @@ impl Tracker {
 
     /// Ends the loop; what it was told before is done first. Jobs go on.
     pub async fn stop(self) {
-        let Tracker { inputs, outbox, events, task } = self;
-        drop((inputs, outbox, events));
+        let Tracker { inbox, events, task } = self;
+        drop((inbox, events));
         let _ = task.await;
     }
 }
@@ -147,13 +137,14 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut inbox: UnboundedReceiver<Input<FromWorker>>) {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Told>) {
         let mut poller = Poller::default();
         let mut open = true;
         loop {
             tokio::select! {
-                input = inbox.recv(), if open => match input {
-                    Some(input) => self.inputs.push_back(input),
+                told = inbox.recv(), if open => match told {
+                    Some(Told::Input(input)) => self.inputs.push_back(*input),
+                    Some(Told::Submit(order)) => self.take(*order),
                     None => open = false,
                 },
                 Some(answer) = self.work.join_next() => {
@@ -174,6 +165,20 @@ impl Driver {
             // Submissions and cancellations under way are waited for: their answer is worth more than a moment.
             if !open && !poller.is_busy() {
                 return;
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let Order { token, directory, sheet, asked, urgency } = order;
+        match serde_json::to_string(&sheet) {
+            Ok(manifest) => {
+                let submission = Submission { token, directory, manifest, asked, urgency };
+                self.inputs.push_back(Input::Submit(Box::new(submission)));
+            }
+            Err(error) => {
+                let why = Refused::for_now(format!("the job's sheet cannot be written: {error}"));
+                let _ = self.outbox.send(JobEvent::Refused { token, why });
             }
         }
     }

@@ -8,8 +8,17 @@
 //!   [`reservation`] (scontrol and sinfo), [`person`] (sacctmgr), [`job_log`]; [`printed`] and [`command_failure`] for all.
 //! - What a job asks for: [`submission`], [`script`], [`handed_on`], [`clusters`], [`amounts`]; [`site_facts`],
 //!   [`partition`] and [`settle`] judge it by what the site has.
+//! - Settings: [`settings`] is the table of them, [`sourced`] says where each comes from, [`site_file`] reads the site's.
 //! - How it goes: [`poller`] is the state machine, and [`exchange`] what goes in and out of it; [`tracked`] is one job,
 //!   [`cancelling`] one whose end is wanted, [`poll`] one look at a cluster, [`worker`] what a worker says of its job.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests begin at some time, and read what real Slurms have printed"
+    )
+)]
 
 pub mod amounts;
 pub mod cancelling;
@@ -35,8 +44,11 @@ pub mod sbatch;
 pub mod scontrol;
 pub mod script;
 pub mod seen;
+pub mod settings;
 pub mod settle;
 pub mod site_facts;
+pub mod site_file;
+pub mod sourced;
 pub mod squeue;
 pub mod states;
 pub mod submission;

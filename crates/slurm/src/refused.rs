@@ -61,8 +61,7 @@ enum Means {
 }
 
 /// What a site may say of its own messages. Whether a job was taken is Slurm's to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiteMeans {
     /// Over in a while.
     Passes,
@@ -70,6 +69,18 @@ pub enum SiteMeans {
     Limit,
     /// It stays so.
     Rule,
+}
+
+impl SiteMeans {
+    /// From its word in the site's file.
+    pub fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "passes" => SiteMeans::Passes,
+            "limit" => SiteMeans::Limit,
+            "rule" => SiteMeans::Rule,
+            _ => return None,
+        })
+    }
 }
 
 /// A message of the site's own, from its file.

@@ -12,10 +12,7 @@ use super::{open, output};
 use crate::{
     coordinate::events::count,
     database_dir::DatabaseDir,
-    dispatch::slurm::{
-        site_file::{self, SiteFile},
-        sourced::Resolved,
-    },
+    dispatch::slurm::{site_file, sourced::Resolved},
     failure::Failure,
 };
 
@@ -121,7 +118,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// The settings and their sources.
 async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved) {
     let mut checks = Checks::of("settings");
-    let site = match SiteFile::load() {
+    let site = match site_file::load() {
         Ok(Some(site)) => {
             checks.ok("site's file", site.path().display().to_string());
             Some(site)

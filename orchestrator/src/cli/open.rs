@@ -9,13 +9,14 @@ use std::{
 
 use amore_model::{Notice, Proposal, Run};
 use amore_run_table::{OpenOptions, RunTable, RunTableError, SettingValue};
+use amore_slurm::settings::Setting;
 use amore_wire::task::Limits;
 
 use super::output;
 use crate::{
     coordinate::events::Event,
     database_dir::DatabaseDir,
-    dispatch::slurm::asked::{SlurmSettings, memory_bytes},
+    dispatch::slurm::asked::{self, memory_bytes},
     failure::Failure,
 };
 
@@ -90,15 +91,6 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
             _ => Err(Failure::new("a proposal is a number").hint("amore proposal 1234")),
         },
         "variable_time" | "variable_mem" => limits_of(&one).map(|_| ()),
-        "slurm_time" | "slurm_clusters" | "concurrent_jobs" | "noncluster" | "noncluster_cpus"
-        | "noncluster_mem" | "slurm_cpus" | "slurm_mem" => SlurmSettings::of(&one).map(|_| ()),
-        "slurm_partition" | "slurm_reservation" | "slurm_account" | "slurm_qos" => match value {
-            SettingValue::Text(name) if name.is_empty() || name.contains(char::is_whitespace) => {
-                Err(Failure::new(format!("{key} must be a name without spaces, not {name:?}"))
-                    .hint(format!("to unset it: amore-proto db-config {key} --delete")))
-            }
-            _ => Ok(()),
-        },
         "context_python" => {
             if let SettingValue::Text(path) = value
                 && !expanded(path)?.is_file()
@@ -109,7 +101,7 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
             }
             Ok(())
         }
-        _ => Ok(()),
+        _ => Setting::of_key(key).map_or(Ok(()), |setting| asked::check(setting, value)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a job would go, and why: what `amore plan` says of it before there is a job.
 
 use amore_model::{Notice, Resources};
+use amore_slurm::settings::{PARTITION, RESERVATION};
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     partition::{Verdict, in_words},
     site_facts::{self, SiteFacts},
     slurm,
-    sourced::{Resolved, Sourced},
+    sourced::{Resolved, Source},
 };
 
 /// Where a job would go.
@@ -94,7 +95,7 @@ fn because(
     let reserved = found
         .reservation
         .is_some()
-        .then(|| source(resources.reservation.is_some(), settings.reservation.as_ref()));
+        .then(|| source(resources.reservation.is_some(), settings.source(RESERVATION)));
     let facts = match (facts, reserved.clone()) {
         (Ok(facts), _) => facts,
         (Err(_), Some(reserved)) => return reserved,
@@ -116,8 +117,7 @@ fn because(
                 }
             }
         }
-        return reserved
-            .unwrap_or_else(|| source(resources.partition.is_some(), settings.partition.as_ref()));
+        return reserved.unwrap_or_else(|| source(resources.partition.is_some(), settings.source(PARTITION)));
     }
     if let Some(reserved) = reserved {
         return reserved;
@@ -143,10 +143,10 @@ fn as_words<S: Serializer>(remarks: &[Notice], serializer: S) -> Result<S::Ok, S
 }
 
 /// Who named it.
-fn source(by_variable: bool, setting: Option<&Sourced<String>>) -> String {
+fn source(by_variable: bool, setting: Option<&Source>) -> String {
     match setting {
         _ if by_variable => "the variable asks for it".to_owned(),
-        Some(setting) => format!("from {}", setting.source),
+        Some(source) => format!("from {source}"),
         None => "from a setting".to_owned(),
     }
 }

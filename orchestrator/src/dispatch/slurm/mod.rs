@@ -1,27 +1,24 @@
 //! Slurm, for the coordinator and the command line: what it decides is in `amore-slurm`, the I/O in `amore-slurm-client`.
 //!
-//! Here are the settings ([`asked`], [`sourced`], [`site_file`]) and [`destination`], which says beforehand where a job
+//! Here are the settings ([`asked`], [`site_file`]) and [`destination`], which says beforehand where a job
 //! would go, and why. The rest are the names under which the two crates are used.
 
 pub mod asked;
 pub mod destination;
 pub mod site_file;
-pub mod sourced;
 
 use std::sync::LazyLock;
 
 use amore_slurm::handed_on::OfSite;
-pub use amore_slurm::{clusters, partition, reasons, refused, reservation};
+pub use amore_slurm::{clusters, partition, reasons, refused, reservation, sourced};
 use amore_slurm_client::Slurm;
 
 /// The one handle of this program. Read once: a command lasts no longer. What is wrong with the site's file is told where
 /// settings are read.
 pub fn slurm() -> &'static Slurm {
     static SLURM: LazyLock<Slurm> = LazyLock::new(|| {
-        Slurm::new(match site_file::SiteFile::load() {
-            Ok(Some(site)) => {
-                OfSite { environment: site.environment().to_vec(), refusals: site.refusals().to_vec() }
-            }
+        Slurm::new(match site_file::load() {
+            Ok(Some(site)) => site.commands().clone(),
             Ok(None) | Err(_) => OfSite::default(),
         })
     });
