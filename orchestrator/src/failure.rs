@@ -2,6 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use amore_core::{Refusal, RefusalKind};
+
 /// Exit codes; documented in `docs/cli.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -65,6 +67,28 @@ impl Failure {
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let exit = match refusal.kind {
+            RefusalKind::Failed => Exit::Failed,
+            RefusalKind::ContextFile => Exit::ContextFile,
+            RefusalKind::Interrupted => Exit::Interrupted,
+        };
+        Failure { exit, message: refusal.message, hint: refusal.hint }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let kind = match failure.exit {
+            Exit::ContextFile => RefusalKind::ContextFile,
+            Exit::Interrupted => RefusalKind::Interrupted,
+            Exit::Failed | Exit::Usage | Exit::Partly => RefusalKind::Failed,
+        };
+        Refusal { kind, message: failure.message, hint: failure.hint }
     }
 }
 

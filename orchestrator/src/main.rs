@@ -11,7 +11,6 @@ mod database_dir;
 mod dispatch;
 mod failure;
 mod growing_lines;
-mod problem_words;
 mod signals;
 mod site;
 mod trigger;

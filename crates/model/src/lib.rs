@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or uses randomness.
 
+mod database_dir;
 mod identifier;
 mod ids;
 mod job;
@@ -16,6 +17,7 @@ pub mod shell;
 mod urgency;
 mod variable;
 
+pub use database_dir::DatabaseDir;
 pub use identifier::identifier;
 pub use ids::{IdError, PlanStamp, Proposal, Run, parse_runs};
 pub use job::{JobOutcome, JobSpec, LoneBrace, PLACEHOLDERS, Piece, pieces};

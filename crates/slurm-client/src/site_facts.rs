@@ -66,7 +66,7 @@ impl Slurm {
     }
 
     /// What was heard of a cluster last, without asking it.
-    fn known(&self, cluster: Option<&str>) -> Option<Arc<SiteFacts>> {
+    pub fn known(&self, cluster: Option<&str>) -> Option<Arc<SiteFacts>> {
         let place = Arc::clone(self.0.facts.try_lock().ok()?.get(&cluster.map(str::to_owned))?);
         let place = place.try_lock().ok()?;
         place.as_ref().and_then(|(_, answer)| answer.clone().ok())

@@ -1,15 +1,15 @@
 //! `amore cancel RUN|JOB`.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::process::ExitCode;
 
+use amore_core::request::Request;
 use amore_model::JobId;
 
 use super::{foreground::Foreground, progress::Display};
 use crate::{
     coordinate::ledger_place,
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     failure::Failure,
-    trigger::user_request::{Runs, UserRequest},
 };
 
 /// Cancel a run's unfinished tasks, or one Slurm job. Stored results are kept.
@@ -29,21 +29,14 @@ pub struct Arguments {
 
 /// Cancels as the owner of the directory, or through its owner.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.directory.as_deref())?;
+    must_have_run_table(&dir)?;
     let mut display = Display::new(false);
     let foreground = Foreground::new(dir.clone());
     if !ledger_place::exists(&dir) && !foreground.is_owned().await? {
         return Err(Failure::new("no unfinished tasks"));
     }
-    let mut request = UserRequest {
-        runs: Runs::These(BTreeSet::new()),
-        proposal: None,
-        matches: Vec::new(),
-        names: Vec::new(),
-        mock: false,
-        cancel: Some(arguments.named.clone()),
-    };
+    let mut request = Request::Cancel(arguments.named.clone());
     foreground.serve(Some(&mut request), &mut display).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use amore_core::problem_words::{problems_in_words, refusal};
 use amore_model::{Problem, Severity};
 use amore_plan::Dag;
 use amore_run_table::RunTable;
@@ -15,10 +16,9 @@ use super::{open, output};
 use crate::{
     context_file,
     coordinate::{describe, events::count},
-    database_dir::DatabaseDir,
+    database_dir::{DatabaseDir, locate},
     dispatch::local::LocalWorker,
     failure::{Exit, Failure},
-    problem_words::{problems_in_words, refusal},
 };
 
 /// Report every problem in a context file.
@@ -46,7 +46,7 @@ struct Answer<'a> {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let file = arguments.file.clone().unwrap_or_else(|| dir.context_file());
     let python = match &arguments.python {
         Some(python) => python.clone(),
@@ -61,7 +61,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 context.directory = Some(dir.path().to_owned());
             }
             let mut worker = LocalWorker::start(1)?;
-            worker.greet().await;
+            worker.greet();
             let checked = describe::describe(&mut worker, &context, &python).await;
             worker.stop().await;
             let checked = checked?;
@@ -99,12 +99,12 @@ pub async fn usable_context(dir: &DatabaseDir, table: &RunTable) -> Result<(Cont
     let context = context_file::read(&dir.context_file())
         .map_err(|problem| refusal(&dir.context_file(), &[problem]))?;
     let mut worker = LocalWorker::start(1)?;
-    worker.greet().await;
+    worker.greet();
     let checked = describe::describe(&mut worker, &context, &open::context_python(table).await?).await;
     worker.stop().await;
     let checked = checked?;
     match checked.dag {
         Some(dag) => Ok((context, dag)),
-        None => Err(refusal(&context.path, &checked.problems)),
+        None => Err(refusal(&context.path, &checked.problems).into()),
     }
 }

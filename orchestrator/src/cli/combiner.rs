@@ -9,7 +9,7 @@ use crate::{
         events::count,
         owner::{Owner, TakenOwner},
     },
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     failure::Failure,
 };
 
@@ -40,8 +40,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         );
         return Ok(ExitCode::SUCCESS);
     };
-    let dir = DatabaseDir::locate(Some(db_dir))?;
-    dir.must_have_run_table()?;
+    let dir = locate(Some(db_dir))?;
+    must_have_run_table(&dir)?;
     let table = open::for_writing(&dir).await?;
     let owner = match Owner::take(&dir, table).await? {
         TakenOwner::Ours(owner) => owner,

@@ -7,7 +7,10 @@ use amore_run_table::SettingValue;
 use serde_json::{Map, Value, json};
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    database_dir::{DatabaseDir, locate, must_have_run_table},
+    failure::Failure,
+};
 
 /// Show or change the settings of this database.
 #[derive(Debug, clap::Args)]
@@ -15,7 +18,7 @@ use crate::{database_dir::DatabaseDir, failure::Failure};
     amore-proto db-config                                        show all settings\n  \
     amore-proto db-config slurm_reservation upex_001234          set a value\n  \
     amore-proto db-config slurm_reservation --delete             delete a setting\n  \
-    amore-proto db-config context_python /path/to/your/python    choose the Python for the context file\n  \
+    amore-proto db-config context_python /path/to/your/python    choose the context file's Python\n  \
     amore-proto db-config --known                                list all settings")]
 pub struct Arguments {
     /// Name of the setting.
@@ -51,8 +54,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let dir = DatabaseDir::locate(None)?;
-    dir.must_have_run_table()?;
+    let dir = locate(None)?;
+    must_have_run_table(&dir)?;
     let key = arguments.key.as_ref().map(|key| key.replace('-', "_"));
     match (key, &arguments.value) {
         (None, _) if arguments.delete => {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{open, output};
 use crate::{
     coordinate::events::count,
-    database_dir::DatabaseDir,
+    database_dir::{DatabaseDir, locate, must_have_run_table},
     dispatch::slurm::{site_file, sourced::Resolved},
     failure::Failure,
 };
@@ -92,10 +92,10 @@ struct Answer<'a> {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
+    let dir = locate(arguments.directory.as_deref())?;
     let is_database = dir.run_table().exists();
     if arguments.directory.is_some() {
-        dir.must_have_run_table()?;
+        must_have_run_table(&dir)?;
     }
     let mut checks = programs::check().await;
     let (settings_checks, settings) = settings(&dir, is_database).await;

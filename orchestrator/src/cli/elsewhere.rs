@@ -6,7 +6,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    database_dir::{locate, must_have_run_table},
+    failure::Failure,
+};
 
 /// Open the table in DAMNIT's graphical interface (the PyPI package damnit[gui]).
 #[derive(Debug, clap::Args)]
@@ -20,8 +23,8 @@ pub struct Gui {
 
 /// Replaces this process with DAMNIT's interface.
 pub fn gui(arguments: &Gui) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.proposal_or_dir.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.proposal_or_dir.as_deref())?;
+    must_have_run_table(&dir)?;
     let missing = "the graphical interface is part of DAMNIT, which is not installed here";
     let program = peer_program().ok_or_else(|| {
         Failure::new(missing)

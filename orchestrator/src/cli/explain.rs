@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{local_time, log::last_not_computed, open, output, variable_name};
 use crate::{
     coordinate::remembered::{Phase, Remembered, RememberedTask},
-    database_dir::DatabaseDir,
+    database_dir::locate,
     dispatch::slurm::slurm,
     failure::Failure,
 };
@@ -44,7 +44,7 @@ struct Link {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
@@ -207,7 +207,7 @@ async fn story(
         if wanted.iter().any(|task| task.request == request.id) {
             let asked = request
                 .asked
-                .map(|asked| match (asked.matches.as_slice(), asked.names.as_slice()) {
+                .map(|(matches, names)| match (matches.as_slice(), names.as_slice()) {
                     ([], []) => String::new(),
                     (matches, []) => format!(" for titles with {}", matches.join(", ")),
                     (_, names) => format!(" for {}", names.join(", ")),

@@ -9,7 +9,7 @@ use amore_model::{Proposal, Run};
 use serde::Serialize;
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{database_dir::locate, failure::Failure};
 
 /// Copy a run's results into one self-contained HDF5 file.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ struct Answer<'a> {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let from = dir.run_file(proposal, arguments.run);

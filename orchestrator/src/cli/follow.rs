@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     coordinate::{events::Event, ledger_place},
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     failure::Failure,
 };
 
@@ -27,8 +27,8 @@ pub struct Arguments {
 
 /// Follows until no task is unfinished.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.directory.as_deref())?;
+    must_have_run_table(&dir)?;
     let mut display = Display::new(arguments.json);
     if !ledger_place::exists(&dir) {
         display.show(&Event::Notice(Notice::info("no unfinished tasks")));

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use amore_core::request::{Compute, Request, Runs};
 use amore_model::Notice;
 use amore_run_table::RunTable;
 
@@ -12,10 +13,11 @@ use super::{open, progress::Display};
 use crate::{
     coordinate::{
         abandoned::Asker,
+        driver::Driver,
         events::{Event, Summary},
         hand_over::{HandedOver, hand_over},
         owner::{Owner, TakenOwner},
-        session::{Session, Setup},
+        setup::Setup,
     },
     database_dir::DatabaseDir,
     dispatch::{
@@ -24,7 +26,6 @@ use crate::{
     },
     failure::{Exit, Failure},
     signals::Signals,
-    trigger::user_request::{Runs, UserRequest},
 };
 
 /// How often to check whether the owner still exists.
@@ -76,13 +77,13 @@ impl Foreground {
     /// Serves the request, or without one the work that earlier owners left.
     pub(super) async fn serve(
         &self,
-        mut request: Option<&mut UserRequest>,
+        mut request: Option<&mut Request>,
         display: &mut Display,
     ) -> Result<Summary, Failure> {
         let dir = &self.dir;
         // Started first, because its Python takes longest.
-        let mut worker = LocalWorker::start(self.processes)?;
-        worker.greet().await;
+        let worker = LocalWorker::start(self.processes)?;
+        worker.greet();
         let mut worker = Some(worker);
         let mut signals = Signals::new()?;
         let mut follow = if self.follow { Some(open::Following::new(dir)) } else { None };
@@ -104,8 +105,8 @@ impl Foreground {
                     let worker = match worker.take() {
                         Some(worker) => worker,
                         None => {
-                            let mut worker = LocalWorker::start(self.processes)?;
-                            worker.greet().await;
+                            let worker = LocalWorker::start(self.processes)?;
+                            worker.greet();
                             worker
                         }
                     };
@@ -116,7 +117,7 @@ impl Foreground {
                         display.show(event);
                     };
                     let request = request.as_deref();
-                    return Session::new(&setup, *owner, worker).run(request, &mut tell, &mut signals).await;
+                    return Driver::new(&setup, *owner, worker, &mut tell).run(request, &mut signals).await;
                 }
                 TakenOwner::Held { by } => {
                     if let Some(worker) = worker.take() {
@@ -174,7 +175,7 @@ pub(super) fn exit_code(summary: &Summary) -> ExitCode {
 /// the remaining runs.
 async fn through_owner(
     dir: &DatabaseDir,
-    request: &mut UserRequest,
+    request: &mut Request,
     display: &mut Display,
     signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
@@ -189,7 +190,7 @@ async fn through_owner(
 async fn follow(
     dir: &DatabaseDir,
     asked: &mut HandedOver,
-    request: &mut UserRequest,
+    request: &mut Request,
     display: &mut Display,
     signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
@@ -208,7 +209,7 @@ async fn follow(
                     });
                 }
                 Event::RunEnded { run, .. } => {
-                    if let Runs::These(runs) = &mut request.runs {
+                    if let Request::Compute(Compute { runs: Runs::These(runs), .. }) = request {
                         runs.remove(&run);
                     }
                     display.show(&event);

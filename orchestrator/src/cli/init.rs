@@ -10,7 +10,11 @@ use amore_model::Proposal;
 use serde::Serialize;
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure, site};
+use crate::{
+    database_dir::{DatabaseDir, locate, must_have_run_table},
+    failure::Failure,
+    site,
+};
 
 /// The initial context file.
 const STARTER: &str = include_str!("../../../templates/context.py");
@@ -59,9 +63,9 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             (path, proposal)
         }
     };
-    let like = arguments.like.as_deref().map(|like| DatabaseDir::locate(Some(like))).transpose()?;
+    let like = arguments.like.as_deref().map(|like| locate(Some(like))).transpose()?;
     if let Some(like) = &like {
-        like.must_have_run_table()?;
+        must_have_run_table(like)?;
     }
     let text = match (&arguments.context, &like) {
         (Some(file), _) => read(file)?,

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::output;
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     dispatch::slurm::{answers::Seen, reasons, slurm},
     failure::Failure,
 };
@@ -40,8 +40,8 @@ impl Line {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.directory.as_deref())?;
+    must_have_run_table(&dir)?;
     let lines = match Remembered::open(&dir).await? {
         Some(remembered) => lines(&remembered).await?,
         None => Vec::new(),

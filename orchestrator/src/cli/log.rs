@@ -14,7 +14,11 @@ use amore_wire::task::NotComputed;
 use serde::Serialize;
 
 use super::{open, output};
-use crate::{coordinate::ledger_place, database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    coordinate::ledger_place,
+    database_dir::{DatabaseDir, locate},
+    failure::Failure,
+};
 
 /// How often `-f` checks for new output.
 const POLL: Duration = Duration::from_millis(300);
@@ -53,7 +57,7 @@ struct Log {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let paths = logs(&dir, proposal, arguments.run);

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    database_dir::{locate, must_have_run_table},
+    failure::Failure,
+};
 
 /// Upgrade an older database to the current format (every command that writes does this too).
 ///
@@ -19,8 +22,8 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
-    dir.must_have_run_table()?;
+    let dir = locate(None)?;
+    must_have_run_table(&dir)?;
     if let Some(step) = &arguments.step {
         return Err(Failure::new(format!("{step}: version 0 files are not supported"))
             .hint("upgrade them to version 1 with DAMNIT's own `damnit migrate`, then run this command"));

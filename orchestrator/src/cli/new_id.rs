@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    database_dir::{locate, must_have_run_table},
+    failure::Failure,
+};
 
 /// Give this database a new random id (for a copy that must not share the original's).
 #[derive(Debug, clap::Args)]
@@ -13,8 +16,8 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.db_dir.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.db_dir.as_deref())?;
+    must_have_run_table(&dir)?;
     let table = open::for_writing(&dir).await?;
     let id = hex::encode(open::random_id()?);
     open::set_setting(&table, "db_id", amore_run_table::SettingValue::Text(id.clone())).await?;

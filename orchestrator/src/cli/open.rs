@@ -15,7 +15,7 @@ use amore_wire::task::Limits;
 use super::output;
 use crate::{
     coordinate::events::Event,
-    database_dir::DatabaseDir,
+    database_dir::{DatabaseDir, must_have_run_table},
     dispatch::slurm::asked::{self, memory_bytes},
     failure::Failure,
 };
@@ -30,13 +30,13 @@ fn failed(error: &RunTableError) -> Failure {
 
 /// Opens the table for reading.
 pub async fn for_reading(dir: &DatabaseDir) -> Result<RunTable, Failure> {
-    dir.must_have_run_table()?;
+    must_have_run_table(dir)?;
     RunTable::open_read_only(dir.path()).await.map_err(|error| failed(&error))
 }
 
 /// Opens the table for writing; upgrades an older format.
 pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
-    dir.must_have_run_table()?;
+    must_have_run_table(dir)?;
     let options = OpenOptions { waits: Some(tell_of_lock), ..OpenOptions::default() };
     RunTable::open_with(dir.path(), options).await.map_err(|error| failed(&error))
 }

@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
+use amore_core::{
+    job_asked::{Wanted, job_asked},
+    request::{Compute, Runs},
+    task::RetryState,
+};
 use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs, shell};
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
 use super::{check::usable_context, open, output, variable_name};
 use crate::{
-    coordinate::{job_asked::job_asked, tasks::Journey},
-    database_dir::DatabaseDir,
+    coordinate::setup::job_environment,
+    database_dir::{DatabaseDir, locate, must_have_run_table},
     dispatch::slurm::{
         client::{self, JobAsked, installed},
         destination::{self, Destination},
@@ -17,7 +22,7 @@ use crate::{
         sourced::Resolved,
     },
     failure::{Exit, Failure},
-    trigger::user_request::{Runs, UserRequest, resolve},
+    trigger::user_request::resolve,
 };
 
 /// Show what would be computed for some runs, in which task, where and why, without computing it.
@@ -92,8 +97,8 @@ struct Answer {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.directory.as_deref())?;
+    must_have_run_table(&dir)?;
     let runs = if arguments.run == ["all"] {
         Runs::All
     } else {
@@ -101,13 +106,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             parse_runs(&arguments.run).map_err(|error| Failure::new(error.to_string()).exit(Exit::Usage))?,
         )
     };
-    let request = UserRequest {
+    let request = Compute {
         runs,
         proposal: arguments.proposal,
         matches: arguments.matches.clone(),
         names: arguments.names.clone(),
         mock: arguments.mock,
-        cancel: None,
     };
     let table = open::for_reading(&dir).await?;
     let own = open::proposal(&table, None).await?;
@@ -166,8 +170,9 @@ impl Jobs<'_> {
     /// The job as it would be submitted and, if Slurm is available, its destination. The real token differs each time.
     async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobAsked, Destination) {
         let settings = self.sourced.settings();
-        let asked =
-            job_asked(self.dir, &settings, key, resources, self.urgency, &Journey::default(), "TOKEN");
+        let retry = RetryState::default();
+        let wanted = Wanted { key, resources, urgency: self.urgency, retry: &retry, token: "TOKEN" };
+        let asked = job_asked(self.dir, &job_environment(), &settings, &wanted);
         if installed() {
             destination::find(asked, resources, self.sourced).await
         } else {

@@ -6,7 +6,10 @@ use amore_model::Proposal;
 use serde::Serialize;
 
 use super::{open, output};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{
+    database_dir::{locate, must_have_run_table},
+    failure::Failure,
+};
 
 /// Show or set the proposal of this directory; creates an empty database if there is none.
 #[derive(Debug, clap::Args)]
@@ -31,10 +34,10 @@ struct Answer {
 
 /// Shows or sets it.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let (answer, words) = match arguments.proposal {
         None => {
-            dir.must_have_run_table()?;
+            must_have_run_table(&dir)?;
             let proposal = open::own_proposal(&open::for_reading(&dir).await?).await?;
             let words = match proposal {
                 Some(proposal) => format!("Current proposal number: {proposal}"),

@@ -9,7 +9,7 @@ use crate::{
         events::count,
         owner::{Owner, TakenOwner},
     },
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     failure::Failure,
 };
 
@@ -19,12 +19,12 @@ pub struct Arguments {}
 
 /// Reads it and writes the list.
 pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
-    dir.must_have_run_table()?;
+    let dir = locate(None)?;
+    must_have_run_table(&dir)?;
     let table = open::for_writing(&dir).await?;
     let (context, dag) = usable_context(&dir, &table).await?;
     match Owner::take(&dir, table).await? {
-        TakenOwner::Ours(mut owner) => {
+        TakenOwner::Ours(owner) => {
             let written = owner.update_variables(dag.variables()).await;
             owner.release().await;
             let changes = written?;

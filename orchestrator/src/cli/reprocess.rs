@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use amore_core::request::{Compute, Request, Runs};
 use amore_model::{Proposal, parse_runs};
 
 use super::{
@@ -11,9 +12,8 @@ use super::{
 };
 use crate::{
     coordinate::events::Event,
-    database_dir::DatabaseDir,
+    database_dir::{locate, must_have_run_table},
     failure::{Exit, Failure},
-    trigger::user_request::{Runs, UserRequest},
 };
 
 /// Compute variables of some runs, or of all runs in the database.
@@ -60,7 +60,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn request(&self) -> Result<UserRequest, Failure> {
+    fn request(&self) -> Result<Request, Failure> {
         let runs = if self.run == ["all"] {
             Runs::All
         } else {
@@ -71,14 +71,13 @@ impl Arguments {
             })?;
             Runs::These(runs)
         };
-        Ok(UserRequest {
+        Ok(Request::Compute(Compute {
             runs,
             proposal: self.proposal,
             matches: self.matches.clone(),
             names: self.names.clone(),
             mock: self.mock,
-            cancel: None,
-        })
+        }))
     }
 
     fn processes(&self) -> usize {
@@ -94,8 +93,8 @@ impl Arguments {
 /// Runs the request as the owner of the directory, or through its owner.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut request = arguments.request()?;
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
-    dir.must_have_run_table()?;
+    let dir = locate(arguments.directory.as_deref())?;
+    must_have_run_table(&dir)?;
     let mut display = Display::new(arguments.json);
     let foreground = Foreground {
         processes: arguments.processes(),

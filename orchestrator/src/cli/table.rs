@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::{local_time, open, output};
-use crate::{coordinate::events::count, database_dir::DatabaseDir, failure::Failure};
+use crate::{coordinate::events::count, database_dir::locate, failure::Failure};
 
 /// Heading of the column with the start times of runs.
 const STARTED: &str = "Started";
@@ -51,7 +51,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(arguments.directory.as_deref())?;
+    let dir = locate(arguments.directory.as_deref())?;
     let table = open::for_reading(&dir).await?;
     let data = table.table(&TableFilter::default()).await.map_err(|error| Failure::from_error(&error))?;
     let computed = table.computed_variables().await.map_err(|error| Failure::from_error(&error))?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{open, output};
 use crate::{
     coordinate::events::count,
-    database_dir::DatabaseDir,
+    database_dir::locate,
     failure::{Exit, Failure},
 };
 
@@ -36,7 +36,7 @@ struct Finding {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = DatabaseDir::locate(None)?;
+    let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let wanted: Vec<(Proposal, Run)> = if arguments.run.is_empty() {
         table.runs().await.map_err(|error| Failure::from_error(&error))?

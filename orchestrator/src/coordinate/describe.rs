@@ -2,30 +2,14 @@
 
 use std::path::Path;
 
-use amore_model::Problem;
-use amore_plan::{Checked, check, merged};
+use amore_core::describe::complete;
+use amore_plan::Checked;
 use amore_wire::task::{ContextSource, FromWorker, ToWorker};
 
 use crate::{dispatch::local::LocalWorker, failure::Failure};
 
 /// What is known of a context file: its DAG if it has one, and all its problems.
 pub type Described = Checked;
-
-/// The request for a worker.
-pub fn request(id: &str, context: &ContextSource, python: &Path) -> ToWorker {
-    ToWorker::Describe { id: id.to_owned(), context: context.clone(), python: python.to_owned() }
-}
-
-/// Puts together what Python and what the planner found.
-pub fn complete(variables: Vec<amore_model::VariableSpec>, problems: Vec<Problem>) -> Described {
-    let mut checked = check(variables);
-    let refused = problems.iter().any(|problem| problem.severity == amore_model::Severity::Error);
-    checked.problems = merged(problems, checked.problems);
-    if refused {
-        checked.dag = None;
-    }
-    checked
-}
 
 /// Asks a worker that does nothing else yet.
 ///
@@ -36,7 +20,9 @@ pub async fn describe(
     context: &ContextSource,
     python: &Path,
 ) -> Result<Described, Failure> {
-    worker.send(&[request("describe", context, python)]).await;
+    let asked =
+        ToWorker::Describe { id: "describe".to_owned(), context: context.clone(), python: python.to_owned() };
+    worker.send(&[asked]);
     loop {
         match worker.next().await? {
             Some(FromWorker::Described { variables, problems, .. }) => {

@@ -12,16 +12,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use amore_core::{events::Event, request::Request};
+use amore_model::DatabaseDir;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    abandoned::{Asker, is_abandoned},
-    events::Event,
-};
-use crate::{
-    database_dir::DatabaseDir, failure::Failure, growing_lines::GrowingLines,
-    trigger::user_request::UserRequest,
-};
+use super::abandoned::{Asker, is_abandoned};
+use crate::{failure::Failure, growing_lines::GrowingLines};
 
 /// The version of requests and events. Fields may be added under the same one; what a reader of this version would
 /// misunderstand takes the next.
@@ -40,7 +36,7 @@ struct RequestFile {
     #[serde(default)]
     asker: Option<Asker>,
     #[serde(flatten)]
-    request: UserRequest,
+    request: Request,
 }
 
 /// An event as it is written.
@@ -78,7 +74,7 @@ pub struct HandedOver {
 #[derive(Debug)]
 pub struct Taken {
     /// What is asked for.
-    pub request: UserRequest,
+    pub request: Request,
     path: PathBuf,
     events: File,
 }
@@ -95,7 +91,7 @@ pub fn hand_over(
     dir: &DatabaseDir,
     id: &str,
     asker: Asker,
-    request: &UserRequest,
+    request: &Request,
 ) -> Result<HandedOver, Failure> {
     let folder = dir.requests();
     fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
@@ -265,19 +261,17 @@ pub fn clean(dir: &DatabaseDir, now: SystemTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amore_core::request::{Compute, Runs};
     use amore_model::Notice;
 
-    use crate::trigger::user_request::Runs;
-
-    fn request() -> UserRequest {
-        UserRequest {
+    fn request() -> Request {
+        Request::Compute(Compute {
             runs: Runs::All,
             proposal: None,
             matches: vec!["a".to_owned()],
             names: vec![],
             mock: true,
-            cancel: None,
-        }
+        })
     }
 
     fn notice(message: &str) -> Event {

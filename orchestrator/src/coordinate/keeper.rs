@@ -15,11 +15,12 @@ use std::{
 };
 
 use amore_ledger::{Lease, Ledger, LedgerError};
+use amore_model::DatabaseDir;
 use amore_run_table::{OpenOptions, Ownership, RunTable, RunTableError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ledger_place;
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::failure::Failure;
 
 /// How often it is looked whether the table is still there, and whether a renewal is due.
 const CHECK: Duration = Duration::from_millis(250);
@@ -42,7 +43,30 @@ pub(super) struct Keeper {
     orders: Sender<Order>,
     lost: UnboundedReceiver<Failure>,
     begun: Arc<Mutex<SystemTime>>,
+    term: Duration,
     thread: JoinHandle<()>,
+}
+
+/// The way to have the ledger's lease renewed.
+#[derive(Clone, Debug)]
+pub(super) struct LedgerLeases {
+    orders: Sender<Order>,
+    begun: Arc<Mutex<SystemTime>>,
+    term: Duration,
+}
+
+impl LedgerLeases {
+    /// When the present term of the directory began, in seconds since 1970, and how long it is. The ledger's begins then, not
+    /// later: whoever finds the directory free must not find the ledger held.
+    pub(super) fn term(&self) -> (f64, Duration) {
+        (seconds(*self.begun.lock().unwrap_or_else(PoisonError::into_inner)), self.term)
+    }
+
+    /// Renews this lease as long as that of the directory.
+    pub(super) fn keep(&self, lease: Lease) {
+        // A keeper that has ended has said why.
+        let _ = self.orders.send(Order::Ledger(lease));
+    }
 }
 
 #[derive(Debug)]
@@ -63,6 +87,7 @@ impl Keeper {
         let (orders, inbox) = channel();
         let (report, lost) = unbounded_channel();
         let begun = Arc::new(Mutex::new(held.begun));
+        let term = held.term;
         let path = held.dir.run_table();
         let inode = inode(&path);
         let keeping =
@@ -71,18 +96,12 @@ impl Keeper {
             .name("keeper".to_owned())
             .spawn(move || keeping.run(&runtime, &inbox))
             .map_err(cannot)?;
-        Ok(Keeper { orders, lost, begun, thread })
+        Ok(Keeper { orders, lost, begun, term, thread })
     }
 
-    /// When the present term began.
-    pub(super) fn begun(&self) -> SystemTime {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps this lease as long as the directory.
-    pub(super) fn keep_ledger(&self, lease: Lease) {
-        // A keeper that has ended has said why.
-        let _ = self.orders.send(Order::Ledger(lease));
+    /// What keeps the ledger's lease as long as the directory.
+    pub(super) fn ledger_leases(&self) -> LedgerLeases {
+        LedgerLeases { orders: self.orders.clone(), begun: Arc::clone(&self.begun), term: self.term }
     }
 
     /// Waits until what is kept is lost, and says why. Can be cancelled.

@@ -3,13 +3,18 @@
 //! What is under way stands in one ledger. A command that looked into another would not see it, and would compute it
 //! again. So a ledger that is not in the directory leaves a note there while it has something open.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use amore_core::events::count;
 use amore_ledger::{Ledger, LedgerError, OpenOptions, without_secret};
+use amore_model::DatabaseDir;
 use serde::{Deserialize, Serialize};
 
-use super::{events::count, memory::now};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::failure::Failure;
 
 /// What a directory says of a ledger that is not in it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,18 +25,28 @@ struct Elsewhere {
     run_table: String,
 }
 
+/// The present, in seconds since 1970.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The file of a directory's own ledger.
+pub fn file(dir: &DatabaseDir) -> PathBuf {
+    dir.own_files().join(amore_ledger::FILE_NAME)
+}
+
 /// Where the ledger of a directory is: `AMORE_LEDGER_URL`, else a file in it.
 pub fn place(dir: &DatabaseDir) -> String {
     match std::env::var("AMORE_LEDGER_URL") {
         Ok(url) if !url.is_empty() => url,
-        _ => dir.ledger().display().to_string(),
+        _ => file(dir).display().to_string(),
     }
 }
 
 /// Is there anything to remember?
 pub fn exists(dir: &DatabaseDir) -> bool {
     std::env::var_os("AMORE_LEDGER_URL").is_some_and(|url| !url.is_empty())
-        || dir.ledger().exists()
+        || file(dir).exists()
         || note(dir).exists()
 }
 
@@ -54,7 +69,7 @@ pub fn failed(error: &LedgerError) -> Failure {
 /// # Errors
 /// Another ledger has something of this directory under way; see [`LedgerError`] for others.
 pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, Failure> {
-    if let Some(folder) = dir.ledger().parent() {
+    if let Some(folder) = file(dir).parent() {
         fs::create_dir_all(folder)
             .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))?;
     }
@@ -115,11 +130,11 @@ pub fn remove_note(dir: &DatabaseDir) -> Result<(), Failure> {
 }
 
 fn note(dir: &DatabaseDir) -> PathBuf {
-    dir.ledger().with_file_name("ledger-elsewhere.json")
+    file(dir).with_file_name("ledger-elsewhere.json")
 }
 
 fn own_file(dir: &DatabaseDir) -> String {
-    dir.ledger().display().to_string()
+    file(dir).display().to_string()
 }
 
 fn options() -> OpenOptions {
@@ -129,18 +144,18 @@ fn options() -> OpenOptions {
 
 /// With a ledger that is not in the directory, is anything open in the one that is?
 async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), Failure> {
-    let file = own_file(dir);
-    if place(dir) == file || !dir.ledger().exists() {
+    let own = own_file(dir);
+    if place(dir) == own || !file(dir).exists() {
         return Ok(());
     }
-    let ledger = Ledger::open_to_read(&file, &options()).await.map_err(|error| failed(&error))?;
+    let ledger = Ledger::open_to_read(&own, &options()).await.map_err(|error| failed(&error))?;
     let open = ledger.open_tasks(&scope(dir)).await.map_err(|error| failed(&error))?;
     let _ = ledger.close().await;
     if open.is_empty() {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "{file} has {} under way, and another ledger is to be used",
+        "{own} has {} under way, and another ledger is to be used",
         count(open.len(), "task")
     ))
     .hint(

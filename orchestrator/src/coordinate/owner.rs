@@ -1,16 +1,16 @@
 //! Being the one process that may write a directory's run table.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use amore_model::{PlanStamp, Proposal, Run, VariableSpec, lease::Holder};
+use amore_model::{DatabaseDir, VariableSpec, lease::Holder};
 use amore_run_table::{Acquired, Ownership, RunTable, RunTableError, VariableChanges, VariableRow};
 
-use super::keeper::{Held, Keeper, seconds};
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use super::keeper::{Held, Keeper, LedgerLeases, seconds};
+use crate::failure::Failure;
 
 /// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
@@ -38,9 +38,7 @@ pub enum TakenOwner {
 pub struct Owner {
     table: Arc<RunTable>,
     ownership: Ownership,
-    term: Duration,
     keeper: Keeper,
-    last_stamp: u64,
     /// Names in the context file, once it was read.
     listed: Option<HashSet<String>>,
 }
@@ -136,7 +134,7 @@ impl Owner {
         };
         let keeper = Keeper::start(Held { dir: dir.clone(), ownership: ownership.clone(), term, begun })?;
         let table = Arc::new(table);
-        Ok(TakenOwner::Ours(Box::new(Owner { table, ownership, term, keeper, last_stamp: 0, listed: None })))
+        Ok(TakenOwner::Ours(Box::new(Owner { table, ownership, keeper, listed: None })))
     }
 
     /// Does somebody own the directory now? One whose term has just run out may be about to renew it.
@@ -155,32 +153,14 @@ impl Owner {
         Arc::clone(&self.table)
     }
 
-    /// How long a term is.
-    pub fn term(&self) -> Duration {
-        self.term
-    }
-
-    /// When the present term began, in seconds since 1970. What is held besides the directory begins its term then, not
-    /// later: whoever finds the directory free must not find the rest held.
-    pub fn term_begun(&self) -> f64 {
-        seconds(self.keeper.begun())
-    }
-
     /// The proof that goes with every write.
     pub fn ownership(&self) -> Ownership {
         self.ownership.clone()
     }
 
-    /// A stamp for a new plan: later than all before it.
-    pub fn stamp(&mut self) -> PlanStamp {
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
-        self.last_stamp = micros.max(self.last_stamp + 1);
-        PlanStamp { epoch: self.ownership.epoch, micros: self.last_stamp }
-    }
-
-    /// Keeps the ledger's lease as long as the directory.
-    pub fn keep_ledger(&self, lease: amore_ledger::Lease) {
-        self.keeper.keep_ledger(lease);
+    /// What keeps the ledger's lease as long as the directory.
+    pub(super) fn ledger_leases(&self) -> LedgerLeases {
+        self.keeper.ledger_leases()
     }
 
     /// Waits until the ownership is lost (somebody else has become the owner, or the table was deleted under us), and
@@ -203,20 +183,13 @@ impl Owner {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn update_variables(&mut self, variables: &[VariableSpec]) -> Result<VariableChanges, Failure> {
-        let rows: Vec<VariableRow> = variables
-            .iter()
-            .filter(|variable| !variable.transient)
-            .map(|variable| VariableRow {
-                name: variable.name.clone(),
-                title: variable.title.clone(),
-                description: variable.description.clone(),
-                tags: variable.tags.clone(),
-            })
-            .collect();
-        let changes = self.table.update_variables(&self.ownership, &rows).await.map_err(|e| failed(&e))?;
-        self.listed = Some(rows.into_iter().map(|row| row.name).collect());
-        Ok(changes)
+    pub async fn update_variables(&self, variables: &[VariableSpec]) -> Result<VariableChanges, Failure> {
+        self.table.update_variables(&self.ownership, &rows(variables)).await.map_err(|e| failed(&e))
+    }
+
+    /// Notes which variables the context file has.
+    pub fn list(&mut self, variables: &[VariableSpec]) {
+        self.listed = Some(rows(variables).into_iter().map(|row| row.name).collect());
     }
 
     /// Drops from the table's list what is not in the context file and has nothing in any run.
@@ -237,12 +210,18 @@ impl Owner {
         }
         Ok(())
     }
+}
 
-    /// For each run, the names that a context file has stored for it.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn stored_names(&self) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
-        self.table.context_names().await.map_err(|e| failed(&e))
-    }
+/// The rows of the table's list of variables: transient ones are in no table.
+pub(super) fn rows(variables: &[VariableSpec]) -> Vec<VariableRow> {
+    variables
+        .iter()
+        .filter(|variable| !variable.transient)
+        .map(|variable| VariableRow {
+            name: variable.name.clone(),
+            title: variable.title.clone(),
+            description: variable.description.clone(),
+            tags: variable.tags.clone(),
+        })
+        .collect()
 }

@@ -2,7 +2,15 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use amore_model::{Argument, JobId, JobOutcome, JobSpec, PlanStamp, Resources, Run, RunData, Urgency};
+use amore_core::{
+    after_job::Tries,
+    journal::{AttemptAsked, RequestDetail, TaskFacts, TaskSpec},
+    request::{Compute, Request, Runs},
+    task::{Common, RetryState},
+};
+use amore_model::{
+    Argument, DatabaseDir, JobId, JobOutcome, JobSpec, PlanStamp, Resources, Run, RunData, Urgency,
+};
 use amore_plan::{Place, PlannedJob, PlannedStep, PlannedTask, SharedHere, TaskReason};
 use amore_wire::{
     ended::Ended,
@@ -10,16 +18,6 @@ use amore_wire::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-
-use super::{
-    after_job::Tries,
-    memory::{AttemptAsked, RequestDetail, TaskFacts, TaskSpec},
-    tasks::{Common, Journey},
-};
-use crate::{
-    database_dir::DatabaseDir,
-    trigger::user_request::{Runs, UserRequest},
-};
 
 /// Pins what is written, and reads what was recorded.
 fn pin<T: Serialize + DeserializeOwned>(name: &str, row: &T, recorded: &str) {
@@ -157,7 +155,7 @@ fn what_is_known_of_a_task() {
     };
     let error = Ended::Error { class: text("MemoryError"), message: text("out of memory") };
     let facts = TaskFacts {
-        journey: Journey {
+        retry: RetryState {
             submissions: 3,
             tries: Tries { faults: 1, misfortunes: 2, limits_without_progress: 1, raised_memory: 1 },
             results_before: 5,
@@ -187,20 +185,19 @@ fn what_was_known_of_a_task_at_first() {
     // Before there were commands, memory that is raised, and what else is known by now.
     let facts: TaskFacts =
         serde_json::from_str(r#"{"journey":{"submissions":1},"attempt":1,"token":null,"job":null}"#).unwrap();
-    assert_eq!(facts.journey, Journey { submissions: 1, ..Journey::default() });
+    assert_eq!(facts.retry, RetryState { submissions: 1, ..RetryState::default() });
 }
 
 #[test]
 fn what_was_asked() {
     let detail = RequestDetail {
-        asked: UserRequest {
+        asked: Request::Compute(Compute {
             runs: Runs::These([Run(1), Run(42)].into()),
             proposal: Some(amore_model::Proposal(1234)),
             matches: texts(&["Energy"]),
             names: texts(&["energy"]),
             mock: true,
-            cancel: Some(JobId::on(None, 42)),
-        },
+        }),
         urgency: Urgency::Bulk,
         common: Common {
             dir: DatabaseDir::at(PathBuf::from("/gpfs/usr/Shared/amore")),

@@ -1,17 +1,18 @@
 //! What the ledger remembers of a directory, decoded for those who show it. A row of another version may hold what this
 //! one does not understand: then that part is not known, and the rest is shown.
 
+use amore_core::{
+    journal::{RequestDetail, TaskFacts, TaskSpec},
+    request::{Compute, Request},
+};
 pub use amore_ledger::Phase;
 use amore_ledger::{EventRow, Ledger, NewEvent, RequestRow, TaskRow};
 use amore_model::{JobId, Proposal, Run, Urgency};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
-    ledger_place,
-    memory::{RequestDetail, TaskFacts, TaskSpec},
-};
-use crate::{database_dir::DatabaseDir, failure::Failure, trigger::user_request::UserRequest};
+use super::ledger_place;
+use crate::{database_dir::DatabaseDir, failure::Failure};
 
 /// So many tasks of a run are looked at, the newest first.
 const TASKS_OF_RUN: u32 = 200;
@@ -77,7 +78,7 @@ impl RememberedTask {
 
     /// Is its job to end, and has not yet?
     pub fn is_being_cancelled(&self) -> bool {
-        self.facts.as_ref().is_some_and(|facts| facts.journey.cancelled)
+        self.facts.as_ref().is_some_and(|facts| facts.retry.cancelled)
     }
 }
 
@@ -90,8 +91,8 @@ pub struct RememberedRequest {
     pub created: f64,
     /// Who asked.
     pub by_user: String,
-    /// For what; none if it is not understood.
-    pub asked: Option<UserRequest>,
+    /// Titles and names of variables that were asked for; none if that is not understood.
+    pub asked: Option<(Vec<String>, Vec<String>)>,
 }
 
 /// A line of a run's story.
@@ -159,7 +160,10 @@ impl Remembered {
                 id: request.id,
                 created: request.created,
                 by_user: request.by_user,
-                asked: detail.map(|detail| detail.asked),
+                asked: detail.map(|detail| match detail.asked {
+                    Request::Compute(Compute { matches, names, .. }) => (matches, names),
+                    Request::Cancel(_) => (Vec::new(), Vec::new()),
+                }),
             }
         };
         Ok(rows.into_iter().map(request).collect())

@@ -14,6 +14,7 @@ use amore_wire::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
 use crate::failure::Failure;
@@ -25,7 +26,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct LocalWorker {
     process: Child,
-    input: Option<ChildStdin>,
+    /// To the task that writes to it: a worker that does not read holds up nobody.
+    input: Option<UnboundedSender<Vec<u8>>>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
@@ -38,6 +40,15 @@ pub fn program() -> PathBuf {
     own.as_deref()
         .and_then(Path::parent)
         .map_or_else(|| PathBuf::from("amore-worker"), |dir| dir.join("amore-worker"))
+}
+
+/// Writes to a worker's standard input, which is closed when nothing more is to come.
+async fn write(mut input: ChildStdin, mut inbox: UnboundedReceiver<Vec<u8>>) {
+    while let Some(lines) = inbox.recv().await {
+        if input.write_all(&lines).await.is_err() || input.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl LocalWorker {
@@ -60,26 +71,28 @@ impl LocalWorker {
             })?;
         let (input, output) = (process.stdin.take(), process.stdout.take());
         let output = output.ok_or_else(|| Failure::new("the worker has no standard output"))?;
-        Ok(LocalWorker { process, input, output: BufReader::new(output).lines() })
+        let input = input.ok_or_else(|| Failure::new("the worker has no standard input"))?;
+        let (send, inbox) = unbounded_channel();
+        tokio::spawn(write(input, inbox));
+        Ok(LocalWorker { process, input: Some(send), output: BufReader::new(output).lines() })
     }
 
     /// Sends messages; a dead worker shows when it is listened to.
-    pub async fn send(&mut self, messages: &[ToWorker]) {
-        let Some(input) = &mut self.input else { return };
+    pub fn send(&self, messages: &[ToWorker]) {
+        let Some(input) = &self.input else { return };
         let mut lines = Vec::new();
         for message in messages {
             if serde_json::to_writer(&mut lines, message).is_ok() {
                 lines.push(b'\n');
             }
         }
-        // EPIPE: it is dead, `next` will say so.
-        let _ = input.write_all(&lines).await;
-        let _ = input.flush().await;
+        // It is dead: `next` will say so.
+        let _ = input.send(lines);
     }
 
     /// Says hello; must come first.
-    pub async fn greet(&mut self) {
-        self.send(&[ToWorker::Hello { version: VERSION }]).await;
+    pub fn greet(&self) {
+        self.send(&[ToWorker::Hello { version: VERSION }]);
     }
 
     /// The next message; `None` when the worker is gone. Can be cancelled without losing a message.

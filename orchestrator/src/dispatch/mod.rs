@@ -1,4 +1,5 @@
 //! Getting tasks executed.
 
 pub mod local;
+pub mod prepare_command;
 pub mod slurm;

@@ -1,68 +1,14 @@
-//! Requests of users: `amore reprocess …`, in this process or handed over by another one.
+//! Requests of users: `amore reprocess …`, in this process or handed over by another one. Their runs are found here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amore_model::{JobId, Proposal, Run, RunData, Urgency};
-use amore_plan::Selection;
-use serde::{Deserialize, Serialize};
+use amore_core::request::{Compute, Runs};
+use amore_model::{Proposal, Run};
 
 use crate::{
     failure::Failure,
     site::{self, RunOnDisk},
 };
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Runs {
-    /// All runs in the database.
-    All,
-    These(BTreeSet<Run>),
-}
-
-/// A user's request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserRequest {
-    pub runs: Runs,
-    /// The proposal, if it is not the database's own.
-    pub proposal: Option<Proposal>,
-    /// `--match`.
-    pub matches: Vec<String>,
-    /// `--var`.
-    pub names: Vec<String>,
-    /// `--mock`.
-    pub mock: bool,
-    /// Do not compute anything, but cancel the unfinished tasks of the run with this number, or of this job.
-    #[serde(default)]
-    pub cancel: Option<JobId>,
-}
-
-/// A request with more runs is a bulk request: nobody waits for a particular one.
-const BULK_RUNS: usize = 50;
-
-impl UserRequest {
-    /// The urgency of a request with this many runs.
-    pub fn urgency(&self, runs: usize) -> Urgency {
-        if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
-    }
-
-    /// Whether the run is requested; for all runs, whether it may be.
-    pub fn names_run(&self, run: Run) -> bool {
-        match &self.runs {
-            Runs::All => true,
-            Runs::These(runs) => runs.contains(&run),
-        }
-    }
-
-    /// The requested variables.
-    pub fn selection(&self) -> Selection {
-        Selection {
-            run_data: RunData::All,
-            cluster: None,
-            matches: self.matches.clone(),
-            names: self.names.clone(),
-        }
-    }
-}
 
 /// The existing runs of a request, with their data, and the missing ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,11 +22,7 @@ pub struct ResolvedRuns {
 ///
 /// # Errors
 /// When the proposal's directory cannot be found or listed.
-pub fn resolve(
-    request: &UserRequest,
-    own: Proposal,
-    known: &[(Proposal, Run)],
-) -> Result<ResolvedRuns, Failure> {
+pub fn resolve(request: &Compute, own: Proposal, known: &[(Proposal, Run)]) -> Result<ResolvedRuns, Failure> {
     let wanted: BTreeSet<(Proposal, Run)> = match &request.runs {
         Runs::All => known
             .iter()

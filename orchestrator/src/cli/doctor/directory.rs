@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::{Check, Checks};
-use crate::database_dir::DatabaseDir;
+use crate::{coordinate::ledger_place, database_dir::DatabaseDir};
 
 /// With less free space, results of a few runs fill the disk.
 const LITTLE_SPACE: u64 = 5 << 30;
@@ -51,7 +51,12 @@ pub(super) fn check(dir: &DatabaseDir) -> Vec<Check> {
         checks.problem("writable", format!("you have no write permission in {}", path.display()), hint);
     }
     let places = [dir.extracted_data(), dir.slurm_logs(), path.join("process_logs"), path.join(".amore")];
-    let files = [dir.run_table(), path.join("runs.sqlite-wal"), path.join("runs.sqlite-shm"), dir.ledger()];
+    let files = [
+        dir.run_table(),
+        path.join("runs.sqlite-wal"),
+        path.join("runs.sqlite-shm"),
+        ledger_place::file(dir),
+    ];
     let closed: Vec<String> = places
         .iter()
         .chain(&files)

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use amore_run_table::SettingValue;
 pub use amore_slurm::{
     amounts::{memory_bytes, minutes},
-    settings::{
-        DEFAULT_CONCURRENT_JOBS as CONCURRENT_JOBS, DEFAULT_TIME_MINUTES as TIME_MINUTES, SlurmSettings,
-    },
+    settings::{DEFAULT_TIME_MINUTES as TIME_MINUTES, SlurmSettings},
 };
 use amore_slurm::{
     settings::{Kind, Setting},

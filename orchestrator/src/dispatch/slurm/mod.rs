@@ -10,7 +10,7 @@ pub mod site_file;
 use std::sync::LazyLock;
 
 use amore_slurm::handed_on::OfSite;
-pub use amore_slurm::{clusters, partition, reasons, refused, reservation, sourced};
+pub use amore_slurm::{clusters, partition, reasons, reservation, sourced};
 use amore_slurm_client::Slurm;
 
 /// The one handle of this program. Read once: a command lasts no longer. What is wrong with the site's file is told where
@@ -32,7 +32,7 @@ pub mod answers {
 
 /// What is asked of Slurm for a job.
 pub mod client {
-    pub use amore_slurm::submission::{Doubt, JobAsked, SlurmSilent, arguments, log_pattern};
+    pub use amore_slurm::submission::{JobAsked, SlurmSilent, arguments};
     pub use amore_slurm_client::command::{has_configuration, installed, switched_off};
 }
 
@@ -53,12 +53,11 @@ pub mod lane {
 
 /// What the loop is given, and what it says.
 pub mod order {
-    pub use amore_slurm_client::tracker::{Order, TrackerEvent as LaneEvent};
+    pub use amore_slurm_client::tracker::Order;
 }
 
 /// The script of a job.
 pub mod script {
-    pub use amore_slurm::script::JobScript;
     pub use amore_slurm_client::template::{check, render};
 }
 
@@ -67,11 +66,14 @@ pub mod site_facts {
     pub use amore_slurm::site_facts::{SiteFacts, wanted};
     pub use amore_slurm_client::site_facts::now;
 
-    use super::{asked::SlurmSettings, client::JobAsked, slurm};
+    use std::sync::Arc;
 
-    /// How much memory a job can have on one node, in MiB, as far as is known by now.
-    pub fn most_memory(asked: &JobAsked) -> Option<u64> {
-        slurm().most_memory(asked)
+    use super::{asked::SlurmSettings, slurm};
+
+    /// What is known by now of the cluster that jobs go to, if there is only one.
+    pub fn known_for(settings: &SlurmSettings) -> Option<Arc<SiteFacts>> {
+        let clusters = settings.on();
+        if clusters.leave_it_to_slurm() { None } else { slurm().known(clusters.only()) }
     }
 
     /// Asks for what the first job will need, while the caller does something else.

@@ -1,0 +1,180 @@
+//! Going on where an earlier owner stopped: its open requests, from the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amore_model::Run;
+
+use crate::{
+    core::Core,
+    effect::{Effect, Fragment},
+    events::{Event, count},
+    input::{LeftOpen, OpenRequest, OpenTask},
+    journal::Phase,
+    request::{Listener, RequestNo, RequestRecord},
+    task::{NewTask, TaskNo, TaskRecord},
+    task_state::{Attempt, AttemptPlace, TaskMove, TaskState},
+    tasks::RunKey,
+};
+
+impl Core {
+    /// Takes up what earlier owners have left open.
+    pub(crate) fn on_ledger_loaded(&mut self, left: LeftOpen) {
+        if self.life != crate::core::Life::LoadingLedger {
+            return;
+        }
+        self.ledger_is_open = true;
+        let LeftOpen { requests, unreadable } = left;
+        let taken: usize = requests.iter().map(|request| request.tasks.len()).sum();
+        let in_vain =
+            requests.iter().flat_map(|request| &request.tasks).filter(|task| task.waits_in_vain.is_some());
+        let in_vain = in_vain.count();
+        for request in requests {
+            self.adopt_request(request);
+        }
+        if !unreadable.is_empty() {
+            let runs: BTreeSet<Run> = unreadable.iter().map(|(run, _)| *run).collect();
+            let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
+            let waiting = match in_vain {
+                0 => String::new(),
+                number => format!(", and {} that depend on them given up", count(number, "task")),
+            };
+            let message = format!(
+                "{} of earlier commands cannot be read, because another version wrote the ledger: not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
+                count(unreadable.len(), "task"),
+                runs.join(" ")
+            );
+            self.effects.push(Effect::Tell { listener: Listener::Here, event: Event::warning(message) });
+        }
+        if taken > 0 {
+            let are = if taken == 1 { "is" } else { "are" };
+            let message = format!("{} of earlier commands {are} taken up again", count(taken, "task"));
+            self.effects.push(Effect::Tell { listener: Listener::Here, event: Event::note(message) });
+        }
+        self.begin_work();
+    }
+
+    fn adopt_request(&mut self, request: OpenRequest) {
+        let OpenRequest { id, detail, tasks, complete } = request;
+        let mut record =
+            RequestRecord::new(Listener::Nobody, detail.urgency, Some(detail.common), self.now.steady);
+        // One with tasks that cannot be read stays open for the version that can.
+        record.recorded = complete.then_some(id);
+        record.adopted = true;
+        let number = self.requests.add(record);
+        let first = self.tasks.next_number();
+        let numbers: BTreeMap<String, TaskNo> = tasks
+            .iter()
+            .enumerate()
+            .map(|(at, task)| (task.id.clone(), TaskNo(first.0 + at as u64)))
+            .collect();
+        let keys: BTreeSet<RunKey> = tasks.iter().map(|task| task.key).collect();
+        let mut hopeless = Vec::new();
+        for task in tasks {
+            hopeless.extend(self.adopt_task(number, &numbers, task));
+        }
+        for (task, on) in hopeless {
+            let problem =
+                format!("it waits for the task {on}, which another version wrote and which cannot be read");
+            self.note_history(task, "given up", problem.clone());
+            self.advance(task, TaskMove::Hopeless { problem });
+            self.after_end(task);
+        }
+        for key in keys {
+            self.release_dependents(key);
+            self.close_run_if_done(number, key);
+        }
+        self.finish_if_done(number);
+    }
+
+    /// Takes up a task; gives it back with the one that it waits for in vain.
+    fn adopt_task(
+        &mut self,
+        request: RequestNo,
+        numbers: &BTreeMap<String, TaskNo>,
+        task: OpenTask,
+    ) -> Option<(TaskNo, String)> {
+        let OpenTask { id, key, phase, spec, facts, waits_for, waits_in_vain, results, fragments, attempt } =
+            task;
+        let state = match (phase, facts.token.clone()) {
+            (Phase::Waiting, _) if waits_in_vain.is_some() => TaskState::Waiting { on: [].into() },
+            // What it waited for and is not open any more has ended.
+            (Phase::Waiting, _) => TaskState::new(waits_for.iter().filter_map(|id| numbers.get(id).copied())),
+            (Phase::Submitting | Phase::Submitted, Some(token)) => TaskState::InProgress(Attempt {
+                number: facts.attempt,
+                token,
+                place: AttemptPlace::Job { job: facts.job.clone() },
+            }),
+            // The worker that ran it here has ended with its owner.
+            _ => TaskState::Ready { attempt: facts.attempt + u32::from(phase == Phase::Running) },
+        };
+        // They came after the directory was searched, perhaps from an attempt that nobody listens to.
+        for path in fragments {
+            self.collect(Fragment { key, path });
+        }
+        let before = match phase {
+            Phase::Running => Some(TaskState::InProgress(Attempt {
+                number: facts.attempt,
+                token: String::new(),
+                place: AttemptPlace::Here { worker: self.worker },
+            })),
+            Phase::Waiting if state.is_ready() => Some(TaskState::Waiting { on: [].into() }),
+            _ => None,
+        };
+        let new = NewTask {
+            id,
+            request,
+            key,
+            stamp: spec.stamp,
+            planned: spec.planned,
+            data: spec.data,
+            forget: spec.forget,
+        };
+        let mut record = TaskRecord::new(new, state);
+        record.results = results;
+        record.retry = facts.retry;
+        record.recorded = true;
+        let number = self.tasks.add(record);
+        if let Some(open) = self.requests.get_mut(request).map(|record| record.open.entry(key).or_default()) {
+            open.tasks += 1;
+        }
+        if let Some(before) = before {
+            self.note_move(number, &before);
+        }
+        let state = self.tasks.get(number)?.state().clone();
+        if let Some(token) = state.job_token() {
+            let (record, clusters) = attempt.unwrap_or_default();
+            if !record.token.is_empty() {
+                self.journal.adopt_attempt(record);
+            }
+            self.adopt_job(number, token.to_owned(), state.job().cloned(), clusters);
+        }
+        if let Some(on) = waits_in_vain {
+            return Some((number, on));
+        }
+        if state.is_ready() {
+            self.line_up(number);
+        }
+        None
+    }
+
+    /// Shows what was taken up, for a command that asks for nothing else.
+    pub(crate) fn show_adopted(&mut self) {
+        let variables = self.tasks.iter().map(|(_, task)| task.planned.own_steps().count()).sum();
+        let runs = self.requests.iter().map(|(_, request)| request.open.len()).sum();
+        let event = Event::Planned { runs, variables, missing: Vec::new() };
+        self.effects.push(Effect::Tell { listener: Listener::Here, event });
+        let mut listener = Listener::Here;
+        for (_, request) in self.requests.iter_mut() {
+            request.adopted = false;
+            // One of them speaks for all: events carry their run.
+            request.listener = std::mem::replace(&mut listener, Listener::Nobody);
+        }
+    }
+
+    /// Tasks of earlier commands that have not ended: nobody here waits for them.
+    pub(crate) fn adopted_and_open(&self) -> usize {
+        let is_adopted =
+            |task: &TaskRecord| self.requests.get(task.request).is_some_and(|request| request.adopted);
+        self.tasks.iter().filter(|(_, task)| !task.state().is_ended() && is_adopted(task)).count()
+    }
+}

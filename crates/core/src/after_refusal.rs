@@ -1,0 +1,83 @@
+//! When a job is submitted again that Slurm did not take, and when that is told: a pure rule.
+
+use std::time::Duration;
+
+use amore_slurm::refused::About;
+
+/// From one submission to the next while it is not known whether that helps; after the last it is given up.
+const UNKNOWN: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
+/// The same for what is known to pass; the last stands for all that follow.
+const PASSES: [Duration; 4] =
+    [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(30)];
+/// The same for a limit on jobs in the queue.
+const LIMIT: Duration = Duration::from_secs(10);
+/// After how long the user is told again that it still is so; twice as long each time.
+const TOLD_AGAIN: Duration = Duration::from_secs(180);
+
+/// Refusals of one task in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Of whichever kind.
+    pub all: u32,
+    /// Those of which nothing is known.
+    pub unknown: u32,
+}
+
+/// In which time the job is submitted again; `None`: not any more.
+pub fn again(about: About, refusals: &mut Refusals) -> Option<Duration> {
+    let before = refusals.all as usize;
+    refusals.all += 1;
+    match about {
+        About::Passes => Some(*PASSES.get(before).unwrap_or(&PASSES[PASSES.len() - 1])),
+        About::Limit => Some(LIMIT),
+        About::Unknown => {
+            let delay = UNKNOWN.get(refusals.unknown as usize).copied();
+            refusals.unknown += 1;
+            delay
+        }
+        About::Reservation | About::Rule | About::NotExecuted => None,
+    }
+}
+
+/// How often the user has been told by now, after it has been so for this long. It is told again where this has grown.
+pub fn told(since: Duration) -> u32 {
+    let mut times = 0;
+    let mut at = TOLD_AGAIN;
+    while since >= at {
+        times += 1;
+        at = at.saturating_mul(2);
+    }
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_tried_some_times_and_what_passes_until_it_has() {
+        let mut refusals = Refusals::default();
+        let delays: Vec<_> = std::iter::from_fn(|| again(About::Unknown, &mut refusals)).collect();
+        assert_eq!(delays, UNKNOWN);
+        assert!(delays.iter().sum::<Duration>() < Duration::from_secs(60));
+        let mut refusals = Refusals::default();
+        let delays: Vec<_> = (0..100).map(|_| again(About::Passes, &mut refusals).unwrap()).collect();
+        assert!(delays.is_sorted() && delays[99] == Duration::from_secs(30));
+        for about in [About::Rule, About::Reservation, About::NotExecuted] {
+            assert_eq!(again(about, &mut Refusals::default()), None);
+        }
+        // Shortages between them do not make it unbounded.
+        let mut refusals = Refusals::default();
+        let given_up = (0..20).any(|at| {
+            let about = if at % 2 == 0 { About::Passes } else { About::Unknown };
+            again(about, &mut refusals).is_none()
+        });
+        assert!(given_up);
+    }
+
+    #[test]
+    fn it_is_told_again_less_and_less_often() {
+        let minutes = |minutes: u64| told(Duration::from_secs(60 * minutes));
+        assert_eq!([0, 2, 3, 5, 6, 12, 60].map(minutes), [0, 0, 1, 1, 2, 3, 5]);
+    }
+}

@@ -1,0 +1,113 @@
+//! A request begins: its tasks are known, and those that can start are lined up.
+
+use amore_plan::Place;
+
+use crate::{
+    core::Core,
+    events::Event,
+    journal::{self, NewRequest, RequestDetail},
+    planning::{Planned, why_left_out, without_slurm},
+    request::{Compute, Listener, OpenRun, Request, RequestNo, RequestRecord},
+    task::{Common, TaskNo, TaskRecord},
+    task_state::TaskState,
+};
+
+impl Core {
+    pub(crate) fn begin_request(&mut self, listener: Listener, compute: Compute, planned: Planned) {
+        let variables = planned.variables();
+        let has_jobs = planned.has_tasks_in(Place::Cluster);
+        let Planned { context, plans, missing, none_known, about_table } = planned;
+        let urgency = compute.urgency(plans.len());
+        let common = Common {
+            dir: self.setup.dir.clone(),
+            context,
+            python: self.setup.python.clone(),
+            mock: compute.mock,
+            limits: self.setup.limits,
+        };
+        let mut record = RequestRecord::new(listener, urgency, Some(common), self.now.steady);
+        record.summary.runs_missing = missing.len();
+        let request = self.requests.add(record);
+        if none_known {
+            let words = "this database has no runs yet: name those that you want, for instance 1-10";
+            self.tell(request, Event::note(words));
+        }
+        self.tell(request, Event::Planned { runs: plans.len(), variables, missing });
+        for notice in about_table {
+            self.tell_of_table(&[request], notice);
+        }
+        if let Some((_, plan)) = plans.first() {
+            for text in &plan.unmatched {
+                self.tell(request, Event::warning(format!("no variable has {text:?} in its title")));
+            }
+            for words in without_slurm(plan, &self.setup.why_no_slurm.clone()) {
+                self.tell(request, Event::note(words));
+            }
+        }
+        for words in why_left_out(&plans, compute.selects()) {
+            self.tell(request, Event::note(words));
+        }
+        for words in std::mem::take(&mut self.left_behind) {
+            self.tell(request, Event::warning(words));
+        }
+        let mut numbers = Vec::new();
+        for (key, plan) in &plans {
+            let stamp = self.stamp();
+            let records = TaskRecord::of_plan(plan, request, *key, stamp, self.tasks.next_number());
+            if records.is_empty() {
+                if let Some(record) = self.requests.get_mut(request) {
+                    record.summary.runs += 1;
+                }
+                let (proposal, run) = *key;
+                self.tell(request, Event::RunEnded { proposal, run, problem: None });
+                continue;
+            }
+            if let Some(record) = self.requests.get_mut(request) {
+                record.open.insert(*key, OpenRun { tasks: records.len(), ..OpenRun::default() });
+            }
+            for task in records {
+                numbers.push(self.tasks.add(task));
+            }
+        }
+        if has_jobs {
+            self.record_request(request, compute, &numbers);
+        }
+        for number in numbers {
+            if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
+                self.line_up(number);
+            }
+        }
+        self.finish_if_done(request);
+    }
+
+    /// A request with Slurm jobs outlives this process: it goes into the ledger.
+    fn record_request(&mut self, number: RequestNo, compute: Compute, numbers: &[TaskNo]) {
+        let id = format!("{}-{}", self.stamp().micros, self.setup.process);
+        let Some(request) = self.requests.get_mut(number) else { return };
+        let Some(common) = request.common.clone() else { return };
+        request.recorded = Some(id.clone());
+        let detail = RequestDetail { asked: Request::Compute(compute), urgency: request.urgency, common };
+        let mut tasks = Vec::with_capacity(numbers.len());
+        for at in numbers {
+            let Some(task) = self.tasks.get(*at) else { continue };
+            let waits_for = match task.state() {
+                TaskState::Waiting { on } => {
+                    on.iter().filter_map(|other| Some(self.tasks.get(*other)?.id.clone())).collect()
+                }
+                _ => Vec::new(),
+            };
+            tasks.push(journal::new_task(task, waits_for));
+        }
+        self.journal.add_request(NewRequest { id, created: self.now.unix, detail, tasks });
+        for at in numbers {
+            let Some(task) = self.tasks.get_mut(*at) else { continue };
+            task.recorded = true;
+            let place = match task.planned.place {
+                Place::Local => "here",
+                Place::Cluster => "in a Slurm job",
+            };
+            let words = format!("planned {place}: {}", task.planned.names().join(", "));
+            self.note_history(*at, "planned", words);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `amore cancel`: ending the unfinished tasks of a run, or of a job.
+//!
+//! A job is cancelled when Slurm shows that it is. Until then its task stays in progress, and the ledger remembers that its
+//! end is wanted: whoever owns the directory next goes on with it.
+
+use std::collections::BTreeSet;
+
+use amore_model::{JobId, Run, Urgency};
+
+use crate::{
+    command::Then,
+    core::Core,
+    effect::Effect,
+    events::{Event, count},
+    job_over::named,
+    refusal::Refusal,
+    request::{Listener, RequestNo, RequestRecord, refused},
+    task::{TaskNo, TaskRecord},
+};
+
+/// A request to cancel, until all that it concerns has ended.
+#[derive(Debug)]
+pub(crate) struct Cancellation {
+    request: RequestNo,
+    /// `run 42`.
+    what: String,
+    /// Tasks that are cancelled, and jobs that were.
+    tasks: usize,
+    jobs: Vec<String>,
+    /// Tasks that ended by themselves meanwhile.
+    too_late: usize,
+    /// Tokens of jobs that Slurm still has.
+    waits_for: BTreeSet<String>,
+    /// Nothing of it had begun.
+    left_out: bool,
+}
+
+impl Cancellation {
+    fn in_words(&self) -> String {
+        if self.left_out {
+            return format!("{}: left out of what is being prepared", self.what);
+        }
+        let mut words = format!("{}: {} cancelled", self.what, count(self.tasks, "task"));
+        if !self.jobs.is_empty() {
+            words.push_str(&format!(" (jobs {})", self.jobs.join(", ")));
+        }
+        if self.too_late > 0 {
+            words.push_str(&format!("; {} ended before", count(self.too_late, "task")));
+        }
+        words
+    }
+}
+
+/// What `amore cancel` names.
+struct Named {
+    what: String,
+    tasks: Vec<TaskNo>,
+}
+
+impl Core {
+    /// Ends all tasks of a run, or the one in a job.
+    pub(crate) fn on_cancel(&mut self, listener: Listener, named: &JobId) {
+        let run = u32::try_from(named.number).ok().map(Run).filter(|_| named.cluster.is_none());
+        let found = match self.find_named(named) {
+            Ok(found) => found,
+            Err(refusal) => return self.refuse(listener, refusal),
+        };
+        let left_out = run.is_some_and(|run| self.leave_out(run));
+        if found.tasks.is_empty() && !left_out {
+            let run = if named.cluster.is_none() { "run or " } else { "" };
+            let words = format!("nothing of a {run}job {named} is under way");
+            return self.refuse(listener, Refusal::new(words).hint("`amore jobs` shows what is"));
+        }
+        let record = RequestRecord::new(listener, Urgency::Asked, None, self.now.steady);
+        let request = self.requests.add(record);
+        let left_out = found.tasks.is_empty();
+        let what = if left_out { format!("run {named}") } else { found.what };
+        self.cancellations.push(Cancellation {
+            request,
+            what,
+            tasks: 0,
+            jobs: Vec::new(),
+            too_late: 0,
+            waits_for: BTreeSet::new(),
+            left_out,
+        });
+        let at = self.cancellations.len() - 1;
+        self.cancel_tasks(at, &found.tasks);
+        self.conclude_cancellations();
+    }
+
+    /// The tasks that are meant: of the run with this number, else in the job with this number.
+    fn find_named(&self, named: &JobId) -> Result<Named, Refusal> {
+        let open = |of: &dyn Fn(&TaskRecord) -> bool| -> Vec<TaskNo> {
+            let tasks = self.tasks.iter();
+            tasks.filter(|(_, task)| !task.state().is_ended() && of(task)).map(|(at, _)| at).collect()
+        };
+        if named.cluster.is_none() {
+            let tasks = open(&|task| u64::from(task.run.0) == named.number);
+            if !tasks.is_empty() {
+                return Ok(Named { what: format!("run {named}"), tasks });
+            }
+        }
+        let tasks = open(&|task| task.state().job().is_some_and(|job| job.is_meant_by(named)));
+        let which: BTreeSet<&JobId> =
+            tasks.iter().filter_map(|at| self.tasks.get(*at)?.state().job()).collect();
+        if which.len() > 1 {
+            let each: Vec<String> = which.iter().map(|job| format!("amore cancel {job}")).collect();
+            let words = format!("{} have a job {named}: nothing is cancelled", count(which.len(), "cluster"));
+            return Err(Refusal::new(words).hint(each.join(", or ")));
+        }
+        Ok(Named { what: format!("job {named}"), tasks })
+    }
+
+    fn cancel_tasks(&mut self, at: usize, found: &[TaskNo]) {
+        // The task that calls a function is told of its command's end.
+        let telling: Vec<TaskNo> =
+            found.iter().copied().filter(|number| self.tells_of_a_command(*number, found)).collect();
+        let mut ended = telling.len();
+        let mut waits_for = BTreeSet::new();
+        for number in found.iter().copied().filter(|number| !telling.contains(number)) {
+            self.note_history(number, "cancelled", "cancelled by amore cancel".to_owned());
+            let Some(state) = self.tasks.get(number).map(|task| task.state().clone()) else { continue };
+            match state.job_token() {
+                Some(token) if self.jobs.task(token).is_some() && !self.jobs.withdraw(token) => {
+                    if let Some(task) = self.tasks.get_mut(number) {
+                        task.retry.cancelled = true;
+                    }
+                    self.note_move(number, &state);
+                    waits_for.insert(token.to_owned());
+                    self.effects.push(Effect::Cancel { token: token.to_owned() });
+                    continue;
+                }
+                // Not submitted yet, or over and not judged yet: there is no job to end.
+                Some(token) => self.end_cancelled(number, token, None),
+                // Its worker is dead.
+                None if self.lost_with_worker.remove(&number) => self.cancel_task(number),
+                // It says itself that it is over.
+                None if state.is_here() => {
+                    self.told_to_end.insert(number);
+                    if self.is_command(number) {
+                        self.cancel_command(number, None, Then::StopHere);
+                    } else if let Some(task) = self.tasks.get(number) {
+                        self.to_cancel.push(task.id.clone());
+                    }
+                }
+                None => self.cancel_task(number),
+            }
+            ended += 1;
+        }
+        if let Some(cancellation) = self.cancellations.get_mut(at) {
+            cancellation.tasks += ended;
+            cancellation.waits_for = waits_for;
+        }
+    }
+
+    /// Is the end of this attempt's job wanted?
+    pub(crate) fn is_cancelled(&self, token: &str) -> bool {
+        self.current(token).and_then(|number| self.tasks.get(number)).is_some_and(|task| task.retry.cancelled)
+    }
+
+    /// The job of a task whose end is wanted has ended, or was never there.
+    pub(crate) fn job_is_cancelled(&mut self, token: &str, job: Option<&JobId>) {
+        if let Some(number) = self.current(token) {
+            let known = self.tasks.get(number).and_then(|task| task.state().job().cloned());
+            let job = job.cloned().or(known);
+            self.end_cancelled(number, token, job.as_ref());
+            for cancellation in &mut self.cancellations {
+                if cancellation.waits_for.remove(token) {
+                    cancellation.tasks += 1;
+                    cancellation.jobs.extend(job.iter().map(ToString::to_string));
+                }
+            }
+        }
+        self.conclude_cancellations();
+        self.show_jobs();
+    }
+
+    fn end_cancelled(&mut self, number: TaskNo, token: &str, job: Option<&JobId>) {
+        let now = self.now.unix;
+        self.journal.update_attempt(token, |record| {
+            record.ended = Some(now);
+            record.outcome = Some("cancelled by amore cancel".to_owned());
+        });
+        self.let_go(token);
+        // What it has finished stays.
+        if let Some(key) = self.tasks.get(number).map(TaskRecord::key) {
+            self.scan(Some(key));
+            self.effects.push(Effect::HurryCollector);
+        }
+        if self.is_command(number) {
+            self.cancel_command(number, job, Then::Cancel);
+        } else {
+            self.cancel_task(number);
+        }
+    }
+
+    /// A task that was to be cancelled has ended by itself.
+    pub(crate) fn ended_before_it_was_cancelled(&mut self, token: &str) {
+        for cancellation in &mut self.cancellations {
+            cancellation.too_late += usize::from(cancellation.waits_for.remove(token));
+        }
+        self.conclude_cancellations();
+    }
+
+    /// Slurm still has a job that is to end. Whoever asked for that need not wait longer; it is tried again.
+    pub(crate) fn job_is_not_cancelled(&mut self, token: &str, job: Option<&JobId>, words: &str) {
+        let Some(number) = self.current(token) else { return };
+        let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
+        let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", named(job));
+        self.note_history(number, "not cancelled", message.clone());
+        self.tell_once(number, Event::warning(format!("{message}; it is tried again")));
+        let (waiting, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
+            .into_iter()
+            .partition(|cancellation| cancellation.waits_for.contains(token));
+        self.cancellations = others;
+        for cancellation in waiting {
+            let refusal = Refusal::new(message.clone())
+                .hint("it is tried again while a command works here: `amore follow` waits for its end");
+            self.fail_request(cancellation.request, refusal);
+        }
+    }
+
+    fn conclude_cancellations(&mut self) {
+        let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
+            .into_iter()
+            .partition(|cancellation| cancellation.waits_for.is_empty());
+        self.cancellations = waiting;
+        for cancellation in over {
+            let request = cancellation.request;
+            if cancellation.tasks == 0 && cancellation.too_late > 0 {
+                let words =
+                    format!("{}: all of it had ended before it could be cancelled", cancellation.what);
+                self.fail_request(request, Refusal::new(words));
+                continue;
+            }
+            self.tell(request, Event::info(cancellation.in_words()));
+            self.finish_if_done(request);
+        }
+    }
+
+    /// A request that could not be served to its end.
+    fn fail_request(&mut self, number: RequestNo, refusal: Refusal) {
+        let Some(request) = self.requests.get_mut(number) else { return };
+        request.finished = true;
+        match request.listener {
+            Listener::Elsewhere(_) => self.tell(number, refused(refusal)),
+            Listener::Here => self.own_failure = Some(refusal),
+            Listener::Nobody => {}
+        }
+        self.forget_request(number);
+    }
+}

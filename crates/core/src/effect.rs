@@ -1,0 +1,144 @@
+//! What the core wants done. The driver does it, and decides nothing.
+
+use std::path::PathBuf;
+
+use amore_model::{JobId, Urgency, VariableSpec};
+use amore_slurm::{clusters::Clusters, submission::JobAsked};
+use amore_wire::{sheet::JobSheet, task::ToWorker};
+
+use crate::{
+    command::CommandSpec,
+    events::Event,
+    incoming::IncomingNo,
+    journal::Write,
+    request::{Compute, Listener},
+    task::TaskNo,
+    task_state::WorkerNo,
+    tasks::RunKey,
+};
+
+/// A file with results that waits in `extracted_data/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its run.
+    pub key: RunKey,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// A job to submit.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The attempt's.
+    pub token: String,
+    /// What its worker is to compute.
+    pub sheet: JobSheet,
+    /// What Slurm is asked for.
+    pub asked: JobAsked,
+    /// The more urgent is submitted first.
+    pub urgency: Urgency,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell somebody what happens.
+    Tell {
+        /// Whom.
+        listener: Listener,
+        /// What.
+        event: Event,
+    },
+    /// Read the text of the context file. Answer: [`crate::Input::ContextRead`].
+    ReadContext {
+        /// For which request.
+        incoming: IncomingNo,
+    },
+    /// Jobs may be submitted soon: whatever takes long to learn about the site can be asked now.
+    AskSite,
+    /// Find the runs of a request, what they have and what is stored of them, and bring the table's list of variables up to
+    /// date. Answer: [`crate::Input::Surveyed`].
+    Survey {
+        /// For which request.
+        incoming: IncomingNo,
+        /// What is asked for.
+        compute: Compute,
+        /// The variables of the context file.
+        variables: Vec<VariableSpec>,
+    },
+    /// Open the ledger for writing. Answer: [`crate::Input::LedgerOpened`].
+    OpenLedger {
+        /// For which request.
+        incoming: IncomingNo,
+    },
+    /// Read what earlier owners have left open in the ledger. Answer: [`crate::Input::LedgerLoaded`].
+    LoadLedger,
+    /// Write to the ledger, in this order, each all or nothing. Answer: [`crate::Input::LedgerWritten`].
+    WriteLedger(Vec<Write>),
+    /// Send messages to the worker here.
+    ToWorker(Vec<ToWorker>),
+    /// The worker here is dead: start another one, with this number.
+    ReplaceWorker(WorkerNo),
+    /// Put a fragment into its run's file. Answer: [`crate::Input::Collected`].
+    Collect(Fragment),
+    /// Collect what was given without waiting for more.
+    HurryCollector,
+    /// Look for fragments of a run, or of all runs. Answer: [`crate::Input::Scanned`].
+    Scan {
+        /// Which run.
+        key: Option<RunKey>,
+    },
+    /// Read the settings of Slurm again. Answer: [`crate::Input::Settings`].
+    ReadSettings,
+    /// Submit a job.
+    Submit(Box<NewJob>),
+    /// Follow a job of an earlier owner.
+    Adopt {
+        /// The attempt's token.
+        token: String,
+        /// The job; `None`: it is not known whether there is one.
+        job: Option<JobId>,
+        /// Its name.
+        name: String,
+        /// The pattern of its log.
+        log: String,
+        /// Where it was submitted to.
+        clusters: Clusters,
+    },
+    /// Nothing more is wanted of this job.
+    Forget {
+        /// The attempt's token.
+        token: String,
+    },
+    /// End this job.
+    Cancel {
+        /// The attempt's token.
+        token: String,
+    },
+    /// Find something out about a task. Answer: [`crate::Input::Answer`].
+    Ask {
+        /// The task.
+        task: TaskNo,
+        /// What.
+        question: Question,
+    },
+    /// Something odd happened that no user has to know.
+    Log(String),
+}
+
+/// What only files can tell of a task.
+#[derive(Debug)]
+pub enum Question {
+    /// Which variables have a value in the run's file, of whatever plan?
+    EarlierValues {
+        /// The run.
+        key: RunKey,
+    },
+    /// What are the last lines of this log?
+    LogTail {
+        /// The log.
+        path: PathBuf,
+    },
+    /// What are the words of the command?
+    Command(Box<CommandSpec>),
+}

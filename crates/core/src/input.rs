@@ -1,0 +1,229 @@
+//! What the core hears.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use amore_model::{Notice, PlanStamp, Run};
+use amore_plan::Availability;
+use amore_slurm::{clusters::Clusters, settings::SlurmSettings, site_facts::SiteFacts};
+use amore_wire::task::{Command, ContextSource, FromWorker};
+
+use crate::{
+    effect::Fragment,
+    incoming::IncomingNo,
+    journal::{AttemptRecord, Phase, RequestDetail, TaskFacts, TaskSpec},
+    refusal::Refusal,
+    request::{Listener, Request},
+    results::TaskResults,
+    task::TaskNo,
+    task_state::WorkerNo,
+    tasks::RunKey,
+};
+
+/// What the poller of Slurm says of jobs, and their workers.
+pub type JobEvent = amore_slurm::exchange::JobEvent<FromWorker>;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The driver is ready. These fragments are left of earlier commands.
+    Started {
+        /// The fragments.
+        fragments: Vec<Fragment>,
+        /// There is a ledger, in which something may be open.
+        ledger_exists: bool,
+    },
+    /// Somebody asks for something.
+    Request {
+        /// Who is told what becomes of it.
+        listener: Listener,
+        /// What.
+        request: Request,
+    },
+    /// The command asks for nothing but the end of what earlier commands left open.
+    Follow,
+    /// The text of the context file.
+    ContextRead {
+        /// For which request.
+        incoming: IncomingNo,
+        /// The text.
+        context: Result<ContextSource, Refusal>,
+    },
+    /// What a request is about.
+    Surveyed {
+        /// Which request.
+        incoming: IncomingNo,
+        /// What was found.
+        survey: Result<Box<Survey>, Refusal>,
+    },
+    /// The ledger is open, or cannot be opened.
+    LedgerOpened {
+        /// For which request.
+        incoming: IncomingNo,
+        /// Why not.
+        opened: Result<(), Refusal>,
+    },
+    /// What earlier owners have left open.
+    LedgerLoaded(Box<LeftOpen>),
+    /// So many of the writes are done.
+    LedgerWritten {
+        /// How many.
+        done: usize,
+        /// Why the next one could not be written now: it may be tried again.
+        silent: Option<String>,
+    },
+    /// A worker on this machine says something.
+    Worker {
+        /// Which worker.
+        worker: WorkerNo,
+        /// What.
+        message: FromWorker,
+    },
+    /// A worker on this machine is dead.
+    WorkerLost {
+        /// Which.
+        worker: WorkerNo,
+    },
+    /// Fragments that a scan has found.
+    Scanned {
+        /// Of which run.
+        key: Option<RunKey>,
+        /// The fragments.
+        fragments: Vec<Fragment>,
+    },
+    /// Fragments of a run were put into its file and the table.
+    Collected(Collected),
+    /// Slurm, or a worker in a job, says something.
+    Job(JobEvent),
+    /// What is known of the site now.
+    Site(Arc<SiteFacts>),
+    /// The settings of Slurm, as they are now.
+    Settings(SlurmSettings),
+    /// An answer to [`crate::Effect::Ask`].
+    Answer {
+        /// The task.
+        task: TaskNo,
+        /// The answer.
+        answer: Answer,
+    },
+    /// The user wants this command to stop: running variables are stopped, jobs go on.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// What is known of the runs of a request.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Runs that exist, in order, and what they have.
+    pub runs: Vec<(RunKey, Availability)>,
+    /// Runs that were asked for and do not exist.
+    pub missing: Vec<Run>,
+    /// For each run, the names that a context file has stored for it.
+    pub stored: BTreeMap<RunKey, Vec<String>>,
+    /// About the change of the table's list of variables.
+    pub notices: Vec<TableNotice>,
+    /// Why no jobs can be made, if so.
+    pub no_jobs: Option<Refusal>,
+}
+
+/// Something the user should know about the table or a run's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableNotice {
+    /// What it says.
+    pub notice: Notice,
+    /// It is about the `runs` view, and true until further notice.
+    pub about_view: bool,
+}
+
+/// What was collected of one run.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// The run.
+    pub key: RunKey,
+    /// How many fragments.
+    pub fragments: usize,
+    /// Variables whose outcome now stands in the run's file, and the plan it came from.
+    pub stored: Vec<(String, PlanStamp)>,
+    /// For the user.
+    pub notices: Vec<TableNotice>,
+    /// Why the results could not be put into the run's file: they wait where they are.
+    pub problem: Option<String>,
+}
+
+/// What earlier owners have left open in the ledger.
+#[derive(Debug, Default)]
+pub struct LeftOpen {
+    /// Requests, earliest first.
+    pub requests: Vec<OpenRequest>,
+    /// Tasks that this version cannot read.
+    pub unreadable: Vec<(Run, String)>,
+}
+
+/// A request that is not finished.
+#[derive(Debug)]
+pub struct OpenRequest {
+    /// Its id in the ledger.
+    pub id: String,
+    /// What was asked.
+    pub detail: RequestDetail,
+    /// Its open tasks, earliest first.
+    pub tasks: Vec<OpenTask>,
+    /// All of its open tasks can be read.
+    pub complete: bool,
+}
+
+/// A task that has not ended.
+#[derive(Debug)]
+pub struct OpenTask {
+    /// Its id.
+    pub id: String,
+    /// Its run.
+    pub key: RunKey,
+    /// Where it stood.
+    pub phase: Phase,
+    /// What it is.
+    pub spec: TaskSpec,
+    /// What was known of it.
+    pub facts: TaskFacts,
+    /// Ids of tasks that it waits for.
+    pub waits_for: Vec<String>,
+    /// A task that it waits for, directly or not, and that cannot be read.
+    pub waits_in_vain: Option<String>,
+    /// What stands in the run's file and in fragments.
+    pub results: TaskResults,
+    /// Those fragments.
+    pub fragments: BTreeSet<PathBuf>,
+    /// The attempt that was under way, and where its job was submitted to.
+    pub attempt: Option<(AttemptRecord, Clusters)>,
+}
+
+/// What files tell of a task.
+#[derive(Debug)]
+pub enum Answer {
+    /// Variables that have a value in the run's file.
+    EarlierValues(BTreeSet<String>),
+    /// The end of a log; `None` where there is no log.
+    LogTail(Option<String>),
+    /// The command, or why it is not executed.
+    Command(Prepared),
+}
+
+/// A command that is to be executed, or why it is not.
+#[derive(Clone, Debug)]
+pub enum Prepared {
+    /// It can be.
+    Ready(Box<Command>),
+    /// A value that the function needs is missing: called without an outcome, it says which.
+    NotNow,
+    /// It cannot be.
+    Refused {
+        /// Class of the variable's error.
+        class: &'static str,
+        /// Its message.
+        message: String,
+    },
+}

@@ -1,0 +1,231 @@
+//! A Slurm job that is over before its task was: what was stored is collected, then the rules of [`crate::after_job`] are
+//! applied.
+
+use amore_model::JobId;
+use amore_slurm::{job_end::JobEnd, refused::Refused};
+use amore_wire::ended::Ended;
+
+use crate::{
+    after_job::{Verdict, after_job, more_memory},
+    core::Core,
+    effect::Effect,
+    events::{Event, count},
+    jobs::JobOver,
+    task::TaskNo,
+    task_state::TaskMove,
+};
+
+impl Core {
+    /// A job is over and its task is not. What it has stored is collected before the task is judged.
+    pub(crate) fn on_job_over(&mut self, number: TaskNo, end: JobEnd, job: Option<JobId>) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let key = task.key();
+        self.jobs.over.push(JobOver { task: number, end, job });
+        self.scan(Some(key));
+        self.effects.push(Effect::HurryCollector);
+        self.show_jobs();
+    }
+
+    /// Decides on the tasks whose jobs are over, where everything of the run is collected.
+    pub(crate) fn judge_jobs(&mut self) {
+        for over in std::mem::take(&mut self.jobs.over) {
+            let Some(task) = self.tasks.get(over.task) else { continue };
+            if !self.uncollected.is_settled(task.key()) {
+                self.jobs.over.push(over);
+            } else if task.planned.job.is_some() {
+                self.judge_command(over.task, &over.end, over.job.as_ref());
+            } else {
+                self.judge(over.task, &over.end, over.job.as_ref());
+            }
+        }
+        self.show_jobs();
+    }
+
+    fn judge(&mut self, number: TaskNo, end: &JobEnd, job: Option<&JobId>) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let (run, left, lost) = (task.run, task.left(), task.left_to_store());
+        if lost.is_empty() {
+            self.worker_ended(number, None);
+            return;
+        }
+        for name in &lost {
+            self.uncount(number, name);
+        }
+        let memory = self.memory_of(number);
+        let Some(task) = self.tasks.get_mut(number) else { return };
+        let progress = task.results.collected.len() > task.retry.results_before;
+        let mut verdict = after_job(end, &mut task.retry.tries, progress);
+        let words = format!("{} {end}", named(job));
+        let more = more_memory(memory.had, memory.most).filter(|_| memory.may_be_asked_for);
+        if matches!(verdict, Verdict::Again { more_memory: true, .. }) && more.is_none() {
+            verdict = Verdict::GiveUp { class: "MemoryError", only_running: true };
+        }
+        let next = match &verdict {
+            Verdict::Again { more_memory: true, .. } => "tried again with more memory",
+            Verdict::Again { .. } => "tried again",
+            Verdict::GiveUp { only_running: true, .. } => "the variable that was computed is given up",
+            Verdict::GiveUp { .. } => "given up",
+            Verdict::Stop => "not tried again",
+        };
+        let running = task.retry.running.clone().filter(|name| left.contains(name));
+        let running = running.or_else(|| left.first().cloned());
+        self.note_history(number, "job over", format!("{words}; {next}"));
+        let Some(task) = self.tasks.get_mut(number) else { return };
+        match verdict {
+            Verdict::Again { more_memory, leave_reservation } => {
+                if more_memory {
+                    task.retry.out_of_memory = running;
+                    task.retry.mem_before = task.retry.mem_mib;
+                    task.retry.mem_mib = more;
+                }
+                task.retry.leave_reservation |= leave_reservation;
+                let with = match task.retry.mem_mib {
+                    Some(mem) if more_memory => format!(" with {} of memory", in_words(mem)),
+                    _ if leave_reservation => " in a partition".to_owned(),
+                    _ => String::new(),
+                };
+                let message = format!("run {run}: {words}; {} again{with}", count(left.len(), "variable"));
+                self.tell_once(number, Event::note(message));
+                self.advance(number, TaskMove::JobOver);
+                self.line_up(number);
+            }
+            Verdict::GiveUp { class, only_running: true } => {
+                let Some(name) = running else { return };
+                let message = match end {
+                    JobEnd::TimeLimit => format!(
+                        "{words} while this variable was computed, and so did the one before\ngive it more time: @Variable(cluster=True, time=\"8:00:00\"), or amore-proto db-config slurm_time 8:00:00"
+                    ),
+                    _ => memory.error(&words),
+                };
+                task.retry.give_up.insert(name, Ended::Error { class: class.to_owned(), message });
+                self.advance(number, TaskMove::JobOver);
+                self.line_up(number);
+            }
+            Verdict::GiveUp { class, only_running: false } => {
+                let tries = task.retry.tries;
+                let mark = task.retry.log_mark.as_deref();
+                let look = if matches!(end, JobEnd::Failed { launch: true, .. }) {
+                    // Such a job has no log: most often the log's folder is what is wrong.
+                    format!(
+                        "is {} there on the nodes, and can you write to it? Slurm's administrators find the cause in slurmd's log",
+                        self.setup.dir.slurm_logs().display()
+                    )
+                } else {
+                    let job_number = job.map_or(0, |job| job.number);
+                    let log = self.setup.dir.slurm_log(task.proposal, run, job_number, mark);
+                    format!("its log: slurm_logs/{}", log.file_name().unwrap_or_default().display())
+                };
+                let message = format!("{words}, after {} tries\n{look}", tries.faults.max(tries.misfortunes));
+                self.tell_once(number, Event::error(format!("run {run}: {words}; given up")));
+                self.advance(number, TaskMove::JobOver);
+                self.give_up_rest(number, class, &message);
+            }
+            Verdict::Stop => self.worker_ended(number, Some(words)),
+        }
+    }
+
+    /// What is known of the memory of a task's jobs.
+    fn memory_of(&self, number: TaskNo) -> Memory {
+        let may_be_asked_for = self.slurm_settings().mem.is_none();
+        let Some(asked) = self.asked_for(number, "") else {
+            return Memory { had: None, most: None, may_be_asked_for };
+        };
+        let most = self.site.as_ref().and_then(|site| site.most_memory(&asked));
+        // Raised memory is asked for as far as there is any.
+        let had =
+            asked.mem_mib.map(|mem| if asked.raised_memory { mem.min(most.unwrap_or(mem)) } else { mem });
+        Memory { had, most, may_be_asked_for }
+    }
+
+    /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
+    /// and the others are computed with what there was. Was it that?
+    pub(crate) fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
+        let Some(task) = self.tasks.get_mut(number) else { return false };
+        if !why.is_about_resources() || task.planned.job.is_some() {
+            return false;
+        }
+        let run = task.run;
+        let Some(name) = task.retry.out_of_memory.take() else { return false };
+        let refused = task.retry.mem_mib;
+        task.retry.mem_mib = task.retry.mem_before.take();
+        let memory = self.memory_of(number);
+        let asked = refused.map(in_words).unwrap_or_default();
+        let words = why.words.trim_end_matches('.');
+        let message = format!(
+            "{}\nSlurm refused a job with {asked}: {words}",
+            memory.error(&format!("its job {}", JobEnd::OutOfMemory))
+        );
+        self.tell_once(
+            number,
+            Event::note(format!(
+                "run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"
+            )),
+        );
+        if let Some(task) = self.tasks.get_mut(number) {
+            task.retry.give_up.insert(name, Ended::Error { class: "MemoryError".to_owned(), message });
+        }
+        self.advance(number, TaskMove::NotSubmitted);
+        self.line_up(number);
+        true
+    }
+
+    /// Every step that is left gets this error, stored by the worker here.
+    pub(crate) fn give_up_rest(&mut self, number: TaskNo, class: &str, message: &str) {
+        let Some(task) = self.tasks.get_mut(number) else { return };
+        if task.planned.job.is_some() {
+            self.give_up_command(number, class, message);
+            return;
+        }
+        for name in task.left() {
+            let how = Ended::Error { class: class.to_owned(), message: message.to_owned() };
+            task.retry.give_up.entry(name).or_insert(how);
+        }
+        task.retry.hopeless = true;
+        self.line_up(number);
+    }
+}
+
+/// What is known of the memory of a task's jobs, in MiB.
+struct Memory {
+    /// What the last one asked for.
+    had: Option<u64>,
+    /// The most that it can have on one node.
+    most: Option<u64>,
+    /// The site takes `--mem`.
+    may_be_asked_for: bool,
+}
+
+impl Memory {
+    /// The error of a variable that needed more.
+    fn error(&self, words: &str) -> String {
+        let had = match self.had {
+            Some(had) => format!("with {} at last", in_words(had)),
+            None => "with what its partition gives to a job that asks for nothing".to_owned(),
+        };
+        let (most, hint) = match self.most {
+            _ if !self.may_be_asked_for => (
+                String::new(),
+                "memory is not asked for here (slurm_mem is none): a partition with larger nodes may help, @Variable(cluster=True, partition=\"NAME\")",
+            ),
+            Some(most) if self.had.is_some_and(|had| had >= most) => (
+                format!("; the largest node that it can have has {}", in_words(most)),
+                "make it need less, or find larger nodes (`sinfo -o '%P %m'`): @Variable(cluster=True, partition=\"NAME\", mem=\"…\")",
+            ),
+            Some(most) => (
+                format!("; the largest node that it can have has {}", in_words(most)),
+                "give it more memory: @Variable(cluster=True, mem=\"…\")",
+            ),
+            None => (String::new(), "give it more memory: @Variable(cluster=True, mem=\"128G\")"),
+        };
+        format!("{words} while this variable was computed, {had}{most}\n{hint}")
+    }
+}
+
+/// For the user; a job may be over before its number was heard.
+pub(crate) fn named(job: Option<&JobId>) -> String {
+    job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}"))
+}
+
+fn in_words(mem_mib: u64) -> String {
+    if mem_mib.is_multiple_of(1024) { format!("{} GiB", mem_mib / 1024) } else { format!("{mem_mib} MiB") }
+}

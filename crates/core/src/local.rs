@@ -1,0 +1,318 @@
+//! Tasks on this machine: given to the worker, followed by its messages, tried again when it dies.
+
+use amore_plan::Place;
+use amore_wire::{
+    ended::Ended,
+    task::{CutShort, FromWorker, NOT_STORED, Outcome, Task, ToWorker},
+};
+
+use crate::{
+    core::Core,
+    describe,
+    effect::{Effect, Fragment},
+    events::Event,
+    refusal::Refusal,
+    task::TaskNo,
+    task_state::{TaskMove, TaskState, WorkerNo},
+    tasks::RunKey,
+};
+
+/// What to do about a disk that is full.
+pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+
+/// What the next attempt at a task is.
+pub(crate) enum Next {
+    /// This is given to a worker.
+    Execute(Box<Task>),
+    /// All of its results are stored already, or nothing can be executed.
+    NothingLeft,
+    /// It is not known yet: the answer to a question decides.
+    Asked,
+}
+
+impl Core {
+    /// Puts a task that can start into its queue.
+    pub(crate) fn line_up(&mut self, number: TaskNo) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let Some(request) = self.requests.get(task.request) else { return };
+        let place = (task.request, task.key(), number);
+        match task.place() {
+            Place::Local => self.ready.push(request.urgency, place),
+            Place::Cluster => self.ready_for_jobs.push(request.urgency, place),
+        }
+    }
+
+    /// Gives the worker as much as it can use, and a little more so that it never waits for us.
+    pub(crate) fn dispatch_here(&mut self) {
+        let mut messages: Vec<ToWorker> =
+            self.to_cancel.drain(..).map(|id| ToWorker::Cancel { id }).collect();
+        let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());
+        while room > 0 {
+            let Some(number) = self.ready.pop(|_| true) else { break };
+            let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
+                continue;
+            };
+            let attempt = *attempt;
+            if self.command_is_under_way(number) {
+                self.jobs.try_later(self.now.steady, number);
+                continue;
+            }
+            match self.next_attempt(number, attempt) {
+                Next::Execute(task) => {
+                    let (token, worker) = (self.token(), self.worker);
+                    self.advance(number, TaskMove::Start { token, worker });
+                    messages.push(ToWorker::Run(task));
+                    room -= 1;
+                }
+                Next::NothingLeft => self.nothing_left(number),
+                Next::Asked => {}
+            }
+        }
+        if !messages.is_empty() {
+            self.effects.push(Effect::ToWorker(messages));
+        }
+    }
+
+    /// What a worker is given for the next attempt at a task.
+    pub(crate) fn next_attempt(&mut self, number: TaskNo, attempt: u32) -> Next {
+        let Some(task) = self.tasks.get(number) else { return Next::NothingLeft };
+        let Some(common) = self.requests.get(task.request).and_then(|request| request.common.as_ref()) else {
+            return Next::NothingLeft;
+        };
+        if task.planned.job.is_some() {
+            return self.next_attempt_at_command(number, attempt);
+        }
+        let Some(mut wire) = task.to_wire(common, attempt) else { return Next::NothingLeft };
+        // The run's file says of these only that they have no value.
+        for name in &task.planned.given {
+            if let Some(how) = self.failure_of(number, name) {
+                wire.ended.entry(name.clone()).or_insert(how);
+            }
+        }
+        Next::Execute(Box::new(wire))
+    }
+
+    /// How a variable of another task failed, or why it was skipped.
+    fn failure_of(&self, number: TaskNo, name: &str) -> Option<Ended> {
+        let task = self.tasks.get(number)?;
+        let outcome = self
+            .tasks
+            .of_run(task.key(), |_| true)
+            .into_iter()
+            .filter_map(|other| self.tasks.get(other))
+            .filter(|other| other.request == task.request)
+            .find_map(|other| other.results.outcomes.get(name))?;
+        outcome.without_value().filter(|how| *how != Ended::Nothing)
+    }
+
+    /// A worker on this machine says something. What one says that was replaced counts only where it is about files.
+    pub(crate) fn on_local_worker(&mut self, worker: WorkerNo, message: FromWorker) {
+        let is_file = matches!(message, FromWorker::Fragment { .. });
+        if is_file || (worker == self.worker && self.is_of_present_attempt(&message)) {
+            self.on_worker(message);
+        }
+    }
+
+    /// Is a message about the present attempt of its task? A worker may still speak of an earlier one. One of an older
+    /// version does not say.
+    fn is_of_present_attempt(&self, message: &FromWorker) -> bool {
+        let Some(of) = message.attempt() else { return true };
+        let Some(task) = self.tasks.by_id(&of.task).and_then(|number| self.tasks.get(number)) else {
+            return true;
+        };
+        match (task.state().attempt(), of.number) {
+            (Some(attempt), Some(number)) => attempt.number == number,
+            (None, Some(_)) => task.state().is_ended(),
+            (_, None) => true,
+        }
+    }
+
+    /// A worker, here or in a job, says something about a task of its present attempt.
+    pub(crate) fn on_worker(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Hello { .. }
+            | FromWorker::Alive
+            | FromWorker::Placed { .. }
+            | FromWorker::VariableStarted { .. } => {}
+            FromWorker::Described { id, variables, problems } => {
+                self.on_described(&id, Ok(describe::complete(variables, problems)));
+            }
+            FromWorker::HostFailed { of, hint, message } => {
+                if self.is_described_as(&of.task) {
+                    let refusal = Refusal { hint, ..Refusal::new(message) };
+                    self.on_described(&of.task, Err(refusal));
+                } else if let Some(hint) = hint {
+                    // The task's end says the message; the hint would be lost.
+                    self.tell_all(&Event::info(format!("{message}\n  hint: {hint}")));
+                }
+            }
+            FromWorker::Notice { of, message } => {
+                if let Some(number) = self.tasks.by_id(&of.task) {
+                    self.tell_once(number, Event::info(message));
+                }
+            }
+            FromWorker::Started { of } => self.on_started(&of.task),
+            FromWorker::VariableEnded { of, name, outcome, seconds } => {
+                self.on_variable(&of.task, name, outcome, seconds);
+            }
+            FromWorker::CommandEnded { of, outcome } => self.on_command_ended(&of.task, *outcome),
+            FromWorker::Fragment { proposal, run, path, .. } => {
+                self.collect(Fragment { key: (proposal, run), path });
+            }
+            FromWorker::TaskEnded { problem, cut_short: Some(CutShort::NoSpace), .. } => {
+                let words = problem.unwrap_or_else(|| "no space left for results".to_owned());
+                self.end_at_once(Refusal::new(words).hint(NO_SPACE));
+            }
+            FromWorker::TaskEnded { of, problem, cut_short: _ } => {
+                let Some(number) = self.tasks.by_id(&of.task) else { return };
+                if self.tasks.get(number).is_some_and(|task| task.state().is_here()) {
+                    self.worker_ended(number, problem);
+                }
+            }
+        }
+    }
+
+    fn on_started(&mut self, id: &str) {
+        let Some(task) = self.tasks.by_id(id).and_then(|number| self.tasks.get(number)) else { return };
+        let (request, key) = (task.request, task.key());
+        let Some(open) = self.requests.get_mut(request).and_then(|record| record.open.get_mut(&key)) else {
+            return;
+        };
+        if !std::mem::replace(&mut open.started, true) {
+            self.tell(request, Event::RunStarted { proposal: key.0, run: key.1 });
+        }
+    }
+
+    fn on_variable(&mut self, id: &str, name: String, outcome: Outcome, seconds: f64) {
+        let Some(number) = self.tasks.by_id(id) else { return };
+        let Some(task) = self.tasks.get_mut(number) else { return };
+        let before = task.results.outcomes.insert(name.clone(), outcome.clone());
+        let (request, (proposal, run)) = (task.request, task.key());
+        let Some(record) = self.requests.get_mut(request) else { return };
+        let lost = matches!(&outcome, Outcome::Error { class, .. } if class == NOT_STORED);
+        if let Some(before) = before.as_ref().filter(|_| lost) {
+            record.summary.take_back(before);
+        }
+        // A transient variable may be computed again in a second child; it counts once.
+        if before.is_none() || lost {
+            record.summary.count(&outcome);
+            self.tell(request, Event::VariableEnded { proposal, run, name, outcome, seconds });
+        }
+    }
+
+    /// Moves a task, and notes that for the ledger.
+    pub(crate) fn advance(&mut self, number: TaskNo, wanted: TaskMove) {
+        match self.tasks.advance(number, wanted) {
+            Ok(Some(before)) => self.note_move(number, &before),
+            Ok(None) => {}
+            Err(illegal) => {
+                let id = self.tasks.get(number).map(|task| task.id.clone()).unwrap_or_default();
+                self.effects.push(Effect::Log(format!("task {id}: {illegal}")));
+            }
+        }
+    }
+
+    /// Notes for the ledger that a task has moved. What Ctrl-C cuts short is not at its end: the next owner goes on with it.
+    pub(crate) fn note_move(&mut self, number: TaskNo, before: &TaskState) {
+        if let Some(task) = self.tasks.get(number)
+            && task.recorded
+            && !self.is_stopping()
+        {
+            self.journal.moved(task, before);
+        }
+    }
+
+    /// The worker of a task has reported its end.
+    pub(crate) fn worker_ended(&mut self, number: TaskNo, problem: Option<String>) {
+        self.advance(number, TaskMove::WorkerEnded { problem });
+        self.look_after_earlier_attempts(number);
+        self.after_end(number);
+    }
+
+    /// Nothing is left to execute of a task that can start.
+    pub(crate) fn nothing_left(&mut self, number: TaskNo) {
+        self.advance(number, TaskMove::NothingLeft { problem: None });
+        self.look_after_earlier_attempts(number);
+        self.after_end(number);
+    }
+
+    /// The present attempt has named its fragments. Nobody has listened to one that was given up.
+    pub(crate) fn look_after_earlier_attempts(&mut self, number: TaskNo) {
+        let again = self.tasks.get(number).filter(|task| task.retry.submissions > 1);
+        if let Some(key) = again.map(|task| task.key()) {
+            self.scan(Some(key));
+        }
+        // Its fragments came before this word: nothing more is worth waiting for.
+        self.effects.push(Effect::HurryCollector);
+    }
+
+    /// Takes back what was counted of a variable and is not stored: its attempt is over, so it never will be.
+    pub(crate) fn uncount(&mut self, number: TaskNo, name: &str) {
+        let Some(task) = self.tasks.get_mut(number) else { return };
+        if task.results.collected.contains(name) {
+            return;
+        }
+        if let Some(outcome) = task.results.outcomes.remove(name)
+            && let Some(request) = self.requests.get_mut(task.request)
+        {
+            request.summary.take_back(&outcome);
+        }
+    }
+
+    pub(crate) fn on_worker_lost(&mut self, worker: WorkerNo) {
+        if worker != self.worker {
+            return;
+        }
+        if self.is_stopping() {
+            for number in self.tasks.running_here() {
+                self.cancel_task(number);
+            }
+            return;
+        }
+        if let Err(too_many) = self.worker_crashes.note(self.now.steady) {
+            self.end_at_once(
+                Refusal::new(too_many.to_string())
+                    .hint("look for memory or disk that has run out; what was computed is stored"),
+            );
+            return;
+        }
+        self.worker = WorkerNo(self.worker.0 + 1);
+        self.effects.push(Effect::ReplaceWorker(self.worker));
+        self.describe_again();
+        // What it finished stands in fragments; only the rest is computed again, once they are collected.
+        self.scan(None);
+        self.effects.push(Effect::HurryCollector);
+        self.lost_with_worker.extend(self.tasks.running_here());
+    }
+
+    /// Tasks of a run whose worker was lost go on once everything that it stored of the run is collected.
+    pub(crate) fn try_lost_tasks_again(&mut self, key: RunKey) {
+        if self.lost_with_worker.is_empty() || !self.uncollected.is_settled(key) {
+            return;
+        }
+        for number in self.tasks.of_run(key, TaskState::is_here) {
+            if !self.lost_with_worker.remove(&number) {
+                continue;
+            }
+            if self.is_stopping() || self.told_to_end.contains(&number) {
+                self.cancel_task(number);
+                continue;
+            }
+            self.advance(number, TaskMove::WorkerLost);
+            if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
+                self.line_up(number);
+            } else {
+                self.after_end(number);
+            }
+        }
+    }
+
+    /// A task that has not ended is over.
+    pub(crate) fn cancel_task(&mut self, number: TaskNo) {
+        if self.tasks.get(number).is_some_and(|task| !task.state().is_ended()) {
+            self.lost_with_worker.remove(&number);
+            self.advance(number, TaskMove::Cancelled);
+            self.after_end(number);
+        }
+    }
+}

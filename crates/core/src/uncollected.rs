@@ -1,0 +1,91 @@
+//! What of each run is not in the table yet: fragments that the collector has, and looks into the directory that are
+//! under way.
+
+use std::collections::BTreeMap;
+
+use crate::tasks::RunKey;
+
+/// Fragments and scans under way, by run.
+#[derive(Debug, Default)]
+pub struct Uncollected {
+    fragments: BTreeMap<RunKey, usize>,
+    scans: BTreeMap<RunKey, usize>,
+    /// Scans of the whole directory.
+    scans_of_all: usize,
+}
+
+impl Uncollected {
+    /// The collector was given a fragment.
+    pub fn given(&mut self, key: RunKey) {
+        *self.fragments.entry(key).or_default() += 1;
+    }
+
+    /// So many fragments of a run are in the table, or set aside.
+    pub fn collected(&mut self, key: RunKey, fragments: usize) {
+        if let Some(left) = self.fragments.get_mut(&key) {
+            *left = left.saturating_sub(fragments);
+            if *left == 0 {
+                self.fragments.remove(&key);
+            }
+        }
+    }
+
+    /// The directory is searched for fragments: of one run, or of all.
+    pub fn scan_started(&mut self, key: Option<RunKey>) {
+        match key {
+            Some(key) => *self.scans.entry(key).or_default() += 1,
+            None => self.scans_of_all += 1,
+        }
+    }
+
+    /// The search is over.
+    pub fn scan_ended(&mut self, key: Option<RunKey>) {
+        match key {
+            Some(key) => {
+                if let Some(left) = self.scans.get_mut(&key) {
+                    *left -= 1;
+                    if *left == 0 {
+                        self.scans.remove(&key);
+                    }
+                }
+            }
+            None => self.scans_of_all = self.scans_of_all.saturating_sub(1),
+        }
+    }
+
+    /// Is everything of this run in the table, as far as is known?
+    pub fn is_settled(&self, key: RunKey) -> bool {
+        self.scans_of_all == 0 && !self.fragments.contains_key(&key) && !self.scans.contains_key(&key)
+    }
+
+    /// Is everything in the table?
+    pub fn is_empty(&self) -> bool {
+        self.scans_of_all == 0 && self.fragments.is_empty() && self.scans.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amore_model::{Proposal, Run};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_settled_when_its_fragments_and_searches_are_done() {
+        let key = (Proposal(1), Run(2));
+        let mut uncollected = Uncollected::default();
+        assert!(uncollected.is_settled(key));
+        uncollected.scan_started(Some(key));
+        uncollected.given(key);
+        uncollected.scan_ended(Some(key));
+        assert!(!uncollected.is_settled(key));
+        assert!(uncollected.is_settled((Proposal(1), Run(3))));
+        // More than was given is no harm: a fragment may be found twice.
+        uncollected.collected(key, 2);
+        assert!(uncollected.is_settled(key) && uncollected.is_empty());
+        uncollected.scan_started(None);
+        assert!(!uncollected.is_settled(key));
+        uncollected.scan_ended(None);
+        assert!(uncollected.is_empty());
+    }
+}

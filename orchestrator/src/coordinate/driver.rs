@@ -1,0 +1,239 @@
+//! The driver of the core: waits for what happens, gives it to the core, and does what the core wants. It decides nothing.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use amore_core::{
+    Core, Input, Moment, RunKey,
+    events::{Event, Summary},
+    request::{Listener, Request},
+    task_state::WorkerNo,
+};
+use amore_slurm::site_facts::SiteFacts;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    effects::for_core,
+    hand_over::{self, Taken},
+    ledger_place,
+    ledger_writer::LedgerWriter,
+    listeners::Listeners,
+    owner::Owner,
+    setup::Setup,
+};
+use crate::{
+    collect::{Collector, stale},
+    dispatch::{local::LocalWorker, slurm::lane::Lane},
+    failure::Failure,
+    signals::Signals,
+};
+
+/// How often the owner looks for requests of other processes.
+const REQUEST_POLL: Duration = Duration::from_millis(250);
+/// How long a collector that was not to be waited for may take to end.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(2);
+/// How often what dead processes have left among the requests is removed.
+const CLEAN_EVERY: Duration = Duration::from_secs(60);
+
+/// What work beside the loop has brought: an input for the core, or the end of everything.
+pub(super) type Answer = Result<Input, Failure>;
+
+/// The core and everything that it acts on.
+pub struct Driver<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) core: Core,
+    started: Instant,
+    pub(super) owner: Owner,
+    pub(super) worker: LocalWorker,
+    pub(super) worker_number: WorkerNo,
+    pub(super) collector: Collector,
+    /// The way to Slurm, once the first job needs it.
+    pub(super) lane: Option<Lane>,
+    pub(super) ledger: LedgerWriter,
+    pub(super) listeners: Listeners,
+    display: &'a mut dyn FnMut(&Event),
+    pub(super) answer: UnboundedSender<Answer>,
+    answers: UnboundedReceiver<Answer>,
+    /// Other processes' requests are being looked for.
+    pub(super) looking: bool,
+    pub(super) taken: UnboundedSender<Vec<Taken>>,
+    requests: UnboundedReceiver<Vec<Taken>>,
+    /// What the core knows of the site.
+    pub(super) site: Option<Arc<SiteFacts>>,
+    /// Runs whose array files are looked through at the end.
+    runs: BTreeSet<RunKey>,
+}
+
+impl<'a> Driver<'a> {
+    /// Ready to serve. The worker has been greeted.
+    pub fn new(
+        setup: &'a Setup,
+        owner: Owner,
+        worker: LocalWorker,
+        display: &'a mut dyn FnMut(&Event),
+    ) -> Self {
+        let core = Core::new(setup.for_core(owner.ownership().epoch));
+        let collector = Collector::start(setup.dir.clone(), owner.table(), owner.ownership());
+        let (answer, answers) = unbounded_channel();
+        let (taken, requests) = unbounded_channel();
+        let ledger = LedgerWriter::start(setup.dir.clone(), &owner, answer.clone());
+        Driver {
+            setup,
+            core,
+            started: Instant::now(),
+            owner,
+            worker,
+            worker_number: WorkerNo(0),
+            collector,
+            lane: None,
+            ledger,
+            listeners: Listeners::start(),
+            display,
+            answer,
+            answers,
+            looking: false,
+            taken,
+            requests,
+            site: None,
+            runs: BTreeSet::new(),
+        }
+    }
+
+    /// Serves one request of this process, and those of others that come in meanwhile. Without a request: what earlier
+    /// owners have left, to its end.
+    ///
+    /// # Errors
+    /// When the request cannot be served at all, or the ownership is lost.
+    pub async fn run(mut self, request: Option<&Request>, signals: &mut Signals) -> Result<Summary, Failure> {
+        let ended = self.work(request, signals).await;
+        let outcome = self.core.outcome();
+        // Everything is collected, and nobody was told to hurry.
+        let complete = ended.is_ok() && outcome.is_ok() && self.core.is_settled();
+        let last = self.core.close();
+        let Driver { setup, owner, worker, collector, lane, ledger, listeners, runs, .. } = self;
+        worker.stop().await;
+        if let Some(lane) = lane {
+            lane.stop().await;
+        }
+        if complete {
+            collector.stop().await;
+        } else {
+            // What it does not finish stands in fragments, for the next command.
+            tokio::select! {
+                biased;
+                () = signals.next() => {}
+                () = collector.stop() => {}
+                () = tokio::time::sleep(COLLECTOR_PATIENCE) => {}
+            }
+        }
+        if complete {
+            let dir = setup.dir.clone();
+            let _ = tokio::task::spawn_blocking(move || stale::remove(&dir, &runs)).await;
+            // Variables that are gone from the context file, and now from all runs too.
+            owner.drop_unused_variables().await?;
+        }
+        ledger.release().await;
+        owner.release().await;
+        listeners.stop(last).await;
+        hand_over::clean(&setup.dir, SystemTime::now());
+        ended?;
+        Ok(outcome?)
+    }
+
+    async fn work(&mut self, request: Option<&Request>, signals: &mut Signals) -> Result<(), Failure> {
+        let fragments = super::questions::scan(&self.setup.dir, None).await?;
+        let ledger_exists = ledger_place::exists(&self.setup.dir);
+        self.feed(Input::Started { fragments, ledger_exists }).await?;
+        self.feed(match request {
+            Some(request) => Input::Request { listener: Listener::Here, request: request.clone() },
+            None => Input::Follow,
+        })
+        .await?;
+        let mut poll = interval(REQUEST_POLL);
+        let mut clean = interval(CLEAN_EVERY);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.core.has_ended() {
+            let wake = self.core.next_wakeup().map(|at| self.started + at);
+            let input = tokio::select! {
+                biased;
+                () = signals.next() => Input::Stop,
+                failure = self.owner.lost() => return Err(failure),
+                Some(answer) = self.answers.recv() => answer?,
+                collected = self.collector.next() => Input::Collected(for_core(collected?)),
+                message = self.worker.next() => {
+                    let worker = self.worker_number;
+                    match message? {
+                        Some(message) => Input::Worker { worker, message },
+                        None => Input::WorkerLost { worker },
+                    }
+                }
+                Some(event) = next_event(&mut self.lane) => {
+                    self.learn_of_site().await?;
+                    Input::Job(event)
+                }
+                Some(taken) = self.requests.recv() => {
+                    self.looking = false;
+                    for one in taken {
+                        let (listener, request) = self.listeners.add(one);
+                        self.feed(Input::Request { listener, request }).await?;
+                    }
+                    continue;
+                }
+                _ = poll.tick() => {
+                    self.look_for_requests();
+                    Input::Tick
+                }
+                _ = clean.tick() => {
+                    let dir = self.setup.dir.clone();
+                    tokio::task::spawn_blocking(move || hand_over::clean(&dir, SystemTime::now()));
+                    continue;
+                }
+                () = sleep_until(wake) => Input::Tick,
+            };
+            self.feed(input).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the core an input, and does what it wants.
+    pub(super) async fn feed(&mut self, input: Input) -> Result<(), Failure> {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let now = Moment { steady: self.started.elapsed(), unix };
+        for effect in self.core.on(now, input) {
+            self.perform(effect).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells somebody what happens.
+    pub(super) fn tell(&mut self, listener: Listener, event: Event) {
+        if let Event::RunEnded { proposal, run, .. } = &event {
+            self.runs.insert((*proposal, *run));
+        }
+        match listener {
+            Listener::Here => (self.display)(&event),
+            Listener::Elsewhere(id) => self.listeners.tell(id, event),
+            Listener::Nobody => {}
+        }
+    }
+}
+
+async fn next_event(lane: &mut Option<Lane>) -> Option<amore_core::JobEvent> {
+    match lane {
+        Some(lane) => lane.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

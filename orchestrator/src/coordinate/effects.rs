@@ -1,0 +1,155 @@
+//! Doing what the core wants: at once where it is a message, beside the loop where it may block.
+
+use amore_core::{Answer, Effect, Fragment, Input, NewJob, Question, TableNotice, task::TaskNo};
+
+use super::{driver::Driver, hand_over::take_requests, questions, survey};
+use crate::{
+    collect::{Collected, CollectedNotice, FragmentNote},
+    dispatch::{
+        local::LocalWorker,
+        prepare_command,
+        slurm::{lane::Lane, order::Order, site_facts, site_file, slurm},
+    },
+    failure::Failure,
+};
+
+impl Driver<'_> {
+    /// Does one thing.
+    ///
+    /// # Errors
+    /// Nothing can go on.
+    pub(super) async fn perform(&mut self, effect: Effect) -> Result<(), Failure> {
+        let dir = self.setup.dir.clone();
+        match effect {
+            Effect::Tell { listener, event } => self.tell(listener, event),
+            Effect::ReadContext { incoming } => self.beside(async move {
+                let read = tokio::task::spawn_blocking(move || questions::read_context(&dir)).await;
+                let context = read.map_err(|error| Failure::from_error(&error))?;
+                Ok(Input::ContextRead { incoming, context })
+            }),
+            Effect::AskSite => {
+                if let Some(settings) = &self.setup.slurm {
+                    site_facts::ask_ahead(settings);
+                }
+            }
+            Effect::Survey { incoming, compute, variables } => {
+                self.owner.list(&variables);
+                let wanted = survey::Wanted {
+                    dir,
+                    proposal: self.setup.proposal,
+                    table: self.owner.table(),
+                    ownership: self.owner.ownership(),
+                    with_jobs: self.setup.slurm.is_some(),
+                    compute,
+                    variables,
+                };
+                self.beside(async move {
+                    let survey = survey::survey(wanted).await.map(Box::new).map_err(Into::into);
+                    Ok(Input::Surveyed { incoming, survey })
+                });
+            }
+            Effect::OpenLedger { incoming } => self.ledger.open(incoming),
+            Effect::LoadLedger => self.ledger.load(),
+            Effect::WriteLedger(writes) => self.ledger.write(writes),
+            Effect::ToWorker(messages) => self.worker.send(&messages),
+            Effect::ReplaceWorker(number) => {
+                tracing::warn!("the worker ended unexpectedly; starting another");
+                self.worker = LocalWorker::start(self.setup.processes)?;
+                self.worker.greet();
+                self.worker_number = number;
+            }
+            Effect::Collect(Fragment { key: (proposal, run), path }) => {
+                self.collector.give(FragmentNote { proposal, run, path });
+            }
+            Effect::HurryCollector => self.collector.hurry(),
+            Effect::Scan { key } => self.beside(async move {
+                let fragments = questions::scan(&dir, key).await?;
+                Ok(Input::Scanned { key, fragments })
+            }),
+            Effect::ReadSettings => {
+                let (table, proposal) = (self.owner.table(), self.setup.proposal);
+                self.beside(async move {
+                    let settings = table.settings().await.map_err(|error| Failure::from_error(&error))?;
+                    let settings = settings.into_iter().collect();
+                    // An invalid value was refused when it was set; one that came by another way changes nothing.
+                    let read = tokio::task::spawn_blocking(move || {
+                        site_file::settings(&settings, proposal, dir.path())
+                    });
+                    Ok(read.await.ok().and_then(Result::ok).map_or(Input::Tick, Input::Settings))
+                });
+            }
+            Effect::Submit(job) => {
+                let NewJob { token, sheet, asked, urgency } = *job;
+                let directory = dir.path().to_owned();
+                self.lane().submit(Order { token, directory, sheet, asked, urgency });
+            }
+            Effect::Adopt { token, job, name, log, clusters } => {
+                self.lane().adopt(token, dir.path().to_owned(), job, (name, log), clusters);
+            }
+            Effect::Forget { token } => self.lane().forget(token),
+            Effect::Cancel { token } => self.lane().cancel(token),
+            Effect::Ask { task, question } => self.ask(task, question),
+            Effect::Log(message) => tracing::warn!("{message}"),
+        }
+        Ok(())
+    }
+
+    /// Does something that may take long; its answer comes to the core as an input.
+    fn beside(&self, work: impl Future<Output = Result<Input, Failure>> + Send + 'static) {
+        let answer = self.answer.clone();
+        tokio::spawn(async move {
+            // A driver that is gone needs no answer.
+            let _ = answer.send(work.await);
+        });
+    }
+
+    fn lane(&mut self) -> &Lane {
+        self.lane.get_or_insert_with(|| Lane::start(slurm().clone()))
+    }
+
+    fn ask(&self, task: TaskNo, question: Question) {
+        let dir = self.setup.dir.clone();
+        self.beside(async move {
+            let found = tokio::task::spawn_blocking(move || match question {
+                Question::EarlierValues { key } => {
+                    Answer::EarlierValues(questions::earlier_values(&dir, key))
+                }
+                Question::LogTail { path } => Answer::LogTail(questions::log_tail(&path)),
+                Question::Command(spec) => Answer::Command(prepare_command::prepare(&dir, &spec)),
+            });
+            let answer = found.await.map_err(|error| Failure::from_error(&error))?;
+            Ok(Input::Answer { task, answer })
+        });
+    }
+
+    /// Looks for requests of other processes, beside the loop; one look at a time.
+    pub(super) fn look_for_requests(&mut self) {
+        if self.core.is_stopping() || self.looking {
+            return;
+        }
+        self.looking = true;
+        let (dir, taken) = (self.setup.dir.clone(), self.taken.clone());
+        tokio::task::spawn_blocking(move || {
+            let _ = taken.send(take_requests(&dir));
+        });
+    }
+
+    /// Tells the core what is known of the site, if that has changed.
+    pub(super) async fn learn_of_site(&mut self) -> Result<(), Failure> {
+        let Some(settings) = &self.setup.slurm else { return Ok(()) };
+        let Some(facts) = site_facts::known_for(settings) else { return Ok(()) };
+        if self.site.as_ref().is_some_and(|known| std::sync::Arc::ptr_eq(known, &facts)) {
+            return Ok(());
+        }
+        self.site = Some(facts.clone());
+        self.feed(Input::Site(facts)).await
+    }
+}
+
+/// What was collected, as the core hears of it.
+pub(super) fn for_core(collected: Collected) -> amore_core::Collected {
+    let Collected { proposal, run, fragments, stored, notices, problem } = collected;
+    let notice = |CollectedNotice { notice, about_view }| TableNotice { notice, about_view };
+    let notices = notices.into_iter().map(notice).collect();
+    amore_core::Collected { key: (proposal, run), fragments, stored, notices, problem }
+}

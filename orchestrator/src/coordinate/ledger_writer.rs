@@ -1,0 +1,373 @@
+//! The ledger in the hands of the owner: what the core notes is written in order, beside the loop.
+
+use amore_core::{
+    IncomingNo, Input, Refusal,
+    journal::{AttemptRecord, Changes, HistoryLine, Moved, NewRequest, Phase, Write},
+};
+use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, NewEvent, TaskMove};
+use amore_model::DatabaseDir;
+use amore_plan::Place;
+use amore_run_table::SettingValue;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+};
+
+use super::{
+    driver::Answer,
+    keeper::LedgerLeases,
+    ledger_place::{failed, leave_note, now, open, remove_note, scope},
+    ledger_reader,
+    owner::{Owner, this_process},
+};
+use crate::failure::Failure;
+
+/// The table that the ledger speaks of: its `db_id`. After "starting from scratch" it is another one.
+const TABLE: &str = "run_table";
+
+/// How long the history of what is over is kept: longer than a beamtime and the questions after it.
+const KEPT_SECONDS: f64 = 90.0 * 86_400.0;
+
+enum Order {
+    Open(IncomingNo),
+    Load,
+    Write(Vec<Write>),
+    Release,
+}
+
+/// The way to the ledger.
+pub(super) struct LedgerWriter {
+    orders: UnboundedSender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl LedgerWriter {
+    /// Opens nothing yet.
+    pub(super) fn start(dir: DatabaseDir, owner: &Owner, answer: UnboundedSender<Answer>) -> Self {
+        let (orders, inbox) = unbounded_channel();
+        let writer = Writer { dir, table: owner.table(), leases: owner.ledger_leases(), answer, open: None };
+        LedgerWriter { orders, task: tokio::spawn(writer.run(inbox)) }
+    }
+
+    /// Opens it for a request.
+    pub(super) fn open(&self, incoming: IncomingNo) {
+        self.order(Order::Open(incoming));
+    }
+
+    /// Reads what is open in it.
+    pub(super) fn load(&self) {
+        self.order(Order::Load);
+    }
+
+    /// Writes to it.
+    pub(super) fn write(&self, writes: Vec<Write>) {
+        self.order(Order::Write(writes));
+    }
+
+    /// Gives it back, when everything before is done.
+    pub(super) async fn release(self) {
+        self.order(Order::Release);
+        let _ = self.task.await;
+    }
+
+    fn order(&self, order: Order) {
+        // A writer that is gone has said why.
+        let _ = self.orders.send(order);
+    }
+}
+
+/// The ledger, held.
+struct Held {
+    ledger: Ledger,
+    lease: Lease,
+}
+
+struct Writer {
+    dir: DatabaseDir,
+    table: Arc<amore_run_table::RunTable>,
+    leases: LedgerLeases,
+    answer: UnboundedSender<Answer>,
+    open: Option<Held>,
+}
+
+impl Writer {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            let answer = match order {
+                Order::Open(incoming) => {
+                    let opened = self.held().await.map(|_| ()).map_err(Refusal::from);
+                    Ok(Input::LedgerOpened { incoming, opened })
+                }
+                Order::Load => self.load().await,
+                Order::Write(writes) => self.write(writes).await,
+                Order::Release => break,
+            };
+            if self.answer.send(answer).is_err() {
+                break;
+            }
+        }
+        if let Some(held) = self.open.take() {
+            held.release(&self.dir).await;
+        }
+    }
+
+    /// The ledger, taken if it is not yet.
+    async fn held(&mut self) -> Result<&Held, Failure> {
+        if self.open.is_none() {
+            let settings = self.table.settings().await.map_err(|error| Failure::from_error(&error))?;
+            let id = settings.into_iter().find_map(|(key, value)| match value {
+                SettingValue::Text(id) if key == "db_id" => Some(id),
+                _ => None,
+            });
+            let (begun, term) = self.leases.term();
+            let held = Held::take(&self.dir, begun, term, &id.unwrap_or_default()).await?;
+            self.leases.keep(held.lease.clone());
+            self.open = Some(held);
+        }
+        self.open.as_ref().ok_or_else(|| Failure::new("the ledger is not open"))
+    }
+
+    async fn load(&mut self) -> Answer {
+        let dir = self.dir.clone();
+        let held = self.held().await?;
+        let left = ledger_reader::left_open(&dir, &held.ledger, &held.lease).await?;
+        Ok(Input::LedgerLoaded(Box::new(left)))
+    }
+
+    async fn write(&mut self, writes: Vec<Write>) -> Answer {
+        let held = self.held().await?;
+        for (done, write) in writes.iter().enumerate() {
+            match held.write(write).await {
+                Ok(()) => {}
+                Err(WriteError::Ledger(error)) if error.is_temporary() => {
+                    return Ok(Input::LedgerWritten { done, silent: Some(error.to_string()) });
+                }
+                Err(WriteError::Ledger(error)) => return Err(failed(&error)),
+                Err(WriteError::Json(error)) => return Err(Failure::from_error(&error)),
+            }
+        }
+        Ok(Input::LedgerWritten { done: writes.len(), silent: None })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Held {
+    /// Takes the ledger for a term that began at `begun` (seconds since 1970). The caller owns the directory, so whoever
+    /// holds the lease still is dead or deposed.
+    async fn take(dir: &DatabaseDir, begun: f64, term: Duration, table: &str) -> Result<Held, Failure> {
+        let holder = this_process();
+        let ledger = open(dir, table).await?;
+        let scope = scope(dir);
+        let mut acquired =
+            ledger.acquire(&scope, &holder, begun, term, None).await.map_err(|error| failed(&error))?;
+        if let Acquired::HeldBy(claim) = &acquired {
+            let before = claim.holder.clone();
+            acquired = ledger
+                .acquire(&scope, &holder, begun, term, Some(&before))
+                .await
+                .map_err(|error| failed(&error))?;
+        }
+        let lease = match acquired {
+            Acquired::Mine(lease) => lease,
+            Acquired::HeldBy(claim) => {
+                return Err(Failure::new(format!("the ledger is held by {:?}", claim.holder))
+                    .hint("it is free as soon as that process has ended"));
+            }
+        };
+        let known = ledger.fact(&scope, TABLE).await.map_err(|error| failed(&error))?;
+        let ours = serde_json::Value::String(table.to_owned());
+        if known.as_ref() != Some(&ours) {
+            if known.is_some() {
+                // The results that it speaks of are gone.
+                ledger.forget_scope(&lease).await.map_err(|error| failed(&error))?;
+            }
+            ledger.set_fact(&lease, TABLE, &ours).await.map_err(|error| failed(&error))?;
+        }
+        leave_note(dir, table)?;
+        ledger.prune(&lease, now() - KEPT_SECONDS).await.map_err(|error| failed(&error))?;
+        Ok(Held { ledger, lease })
+    }
+
+    async fn release(self, dir: &DatabaseDir) {
+        match self.ledger.open_tasks(&self.lease.scope).await {
+            Ok(open) if open.is_empty() => {
+                if let Err(failure) = remove_note(dir) {
+                    tracing::warn!(%failure, "the note of the ledger stays");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the note of the ledger stays"),
+        }
+        if let Err(error) = self.ledger.release(self.lease).await {
+            tracing::debug!(%error, "the ledger was not released");
+        }
+        let _ = self.ledger.close().await;
+    }
+
+    async fn write(&self, write: &Write) -> Result<(), WriteError> {
+        match write {
+            Write::Request(request) => self.add_request(request).await,
+            Write::Changes(changes) => {
+                Ok(self.ledger.apply(&self.lease, now(), &changes_row(changes)?).await?)
+            }
+            Write::Finished(id) => {
+                Ok(self.ledger.finish_request(&self.lease, id, now()).await.map(|_| ())?)
+            }
+        }
+    }
+
+    async fn add_request(&self, request: &NewRequest) -> Result<(), WriteError> {
+        let row = amore_ledger::NewRequest {
+            id: request.id.clone(),
+            created: request.created,
+            by_user: user_name(),
+            origin: "user".to_owned(),
+            detail: serde_json::to_value(&request.detail)?,
+        };
+        let mut tasks = Vec::with_capacity(request.tasks.len());
+        for task in &request.tasks {
+            tasks.push(amore_ledger::NewTask {
+                id: task.id.clone(),
+                proposal: task.key.0,
+                run: task.key.1,
+                priority: request.detail.urgency.priority(),
+                place: match task.place {
+                    Place::Local => amore_ledger::Place::Local,
+                    Place::Cluster => amore_ledger::Place::Cluster,
+                },
+                facts: serde_json::to_value(&task.facts)?,
+                spec: serde_json::to_value(&task.spec)?,
+                waits_for: task.waits_for.clone(),
+            });
+        }
+        match self.ledger.add_request(&self.lease, &row, &tasks).await {
+            // An earlier try got through.
+            Ok(()) | Err(LedgerError::AlreadyThere { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn user_name() -> String {
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| user.name)
+}
+
+fn changes_row(changes: &Changes) -> Result<amore_ledger::Changes, serde_json::Error> {
+    let mut moves = Vec::with_capacity(changes.moves.len());
+    for Moved { task, from, to, facts, attempt } in &changes.moves {
+        moves.push(TaskMove {
+            id: task.clone(),
+            from: phase_row(*from),
+            to: phase_row(*to),
+            facts: Some(serde_json::to_value(facts)?),
+            attempt: *attempt,
+            event: None,
+        });
+    }
+    let event_row = |line: &HistoryLine| NewEvent {
+        proposal: line.key.0,
+        run: line.key.1,
+        task: line.task.clone(),
+        at: line.at,
+        kind: line.kind.to_owned(),
+        message: line.message.clone(),
+        detail: serde_json::Value::Null,
+    };
+    Ok(amore_ledger::Changes {
+        moves,
+        attempts: changes.attempts.iter().map(attempt_row).collect::<Result<_, _>>()?,
+        events: changes.history.iter().map(event_row).collect(),
+    })
+}
+
+/// The ledger's word for a phase.
+pub(super) fn phase_row(phase: Phase) -> amore_ledger::Phase {
+    match phase {
+        Phase::Waiting => amore_ledger::Phase::Waiting,
+        Phase::Ready => amore_ledger::Phase::Ready,
+        Phase::Submitting => amore_ledger::Phase::Submitting,
+        Phase::Submitted => amore_ledger::Phase::Submitted,
+        Phase::Running => amore_ledger::Phase::Running,
+        Phase::Ended => amore_ledger::Phase::Ended,
+    }
+}
+
+fn attempt_row(record: &AttemptRecord) -> Result<AttemptRow, serde_json::Error> {
+    let record = record.clone();
+    Ok(AttemptRow {
+        task: record.task,
+        number: record.number,
+        token: record.token,
+        cluster: record.cluster,
+        job_id: record.job_id,
+        slurm_state: record.slurm_state,
+        slurm_reason: record.slurm_reason,
+        partition: record.partition,
+        reservation: record.reservation,
+        nodes: record.nodes,
+        asked: serde_json::to_value(record.asked)?,
+        submitted: record.submitted,
+        started: record.started,
+        ended: record.ended,
+        outcome: record.outcome,
+        ..AttemptRow::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use amore_core::task_state::{TaskMove, TaskState, WorkerNo};
+    use amore_model::JobId;
+
+    use super::*;
+
+    /// The core's moves and the ledger's are one table: whatever a task can do is a move that the ledger accepts.
+    #[test]
+    fn every_move_of_the_core_is_one_of_the_ledger() {
+        let token = || "t".to_owned();
+        let moves = || {
+            vec![
+                TaskMove::Collected(amore_core::task::TaskNo(0)),
+                TaskMove::Start { token: token(), worker: WorkerNo(0) },
+                TaskMove::Submit { token: token() },
+                TaskMove::Accepted(JobId::on(None, 7)),
+                TaskMove::NotSubmitted,
+                TaskMove::JobOver,
+                TaskMove::WorkerEnded { problem: None },
+                TaskMove::WorkerLost,
+                TaskMove::NothingLeft { problem: None },
+                TaskMove::Cancelled,
+                TaskMove::Hopeless { problem: token() },
+            ]
+        };
+        let first = TaskState::new([amore_core::task::TaskNo(0), amore_core::task::TaskNo(1)]);
+        let mut seen = vec![first];
+        let mut steps = 0;
+        let mut at = 0;
+        while at < seen.len() && at < 100 {
+            for wanted in moves() {
+                let Ok(next) = seen[at].next(wanted.clone()) else { continue };
+                steps += 1;
+                let (from, to) = (phase_row(Phase::of(&seen[at])), phase_row(Phase::of(&next)));
+                assert!(from.may_become(to), "{wanted:?}: {from} to {to}");
+                if !seen.contains(&next) {
+                    seen.push(next);
+                }
+            }
+            at += 1;
+        }
+        let phases: std::collections::BTreeSet<Phase> = seen.iter().map(Phase::of).collect();
+        assert_eq!(phases.len(), 6, "all phases were reached");
+        assert!(steps > 20);
+    }
+}

@@ -1,0 +1,82 @@
+//! Other processes that wait for their requests: their event files are written beside the loop, in order.
+
+use std::collections::HashMap;
+
+use amore_core::{
+    Effect,
+    events::Event,
+    request::{Listener, Request},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+};
+
+use super::hand_over::Taken;
+
+#[derive(Debug)]
+enum Order {
+    Add(u64, Box<Taken>),
+    Tell(u64, Event),
+}
+
+/// The processes that wait.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    orders: UnboundedSender<Order>,
+    writer: JoinHandle<()>,
+    next: u64,
+}
+
+impl Listeners {
+    /// Nobody waits yet.
+    pub(super) fn start() -> Self {
+        let (orders, inbox) = unbounded_channel();
+        let writer = tokio::task::spawn_blocking(|| write(inbox));
+        Listeners { orders, writer, next: 0 }
+    }
+
+    /// A process that waits for this request.
+    pub(super) fn add(&mut self, taken: Taken) -> (Listener, Request) {
+        let id = self.next;
+        self.next += 1;
+        let request = taken.request.clone();
+        let _ = self.orders.send(Order::Add(id, Box::new(taken)));
+        (Listener::Elsewhere(id), request)
+    }
+
+    /// Tells one of them.
+    pub(super) fn tell(&self, id: u64, event: Event) {
+        // A writer that is gone has been stopped.
+        let _ = self.orders.send(Order::Tell(id, event));
+    }
+
+    /// Tells the last, and waits until it is written.
+    pub(super) async fn stop(self, last: Vec<Effect>) {
+        for effect in last {
+            if let Effect::Tell { listener: Listener::Elsewhere(id), event } = effect {
+                self.tell(id, event);
+            }
+        }
+        drop(self.orders);
+        let _ = self.writer.await;
+    }
+}
+
+fn write(mut inbox: UnboundedReceiver<Order>) {
+    let mut waiting: HashMap<u64, Box<Taken>> = HashMap::new();
+    while let Some(order) = inbox.blocking_recv() {
+        match order {
+            Order::Add(id, taken) => {
+                waiting.insert(id, taken);
+            }
+            Order::Tell(id, event) => {
+                let Some(taken) = waiting.get_mut(&id) else { continue };
+                taken.tell(&event);
+                if matches!(event, Event::Finished(_) | Event::Refused { .. }) {
+                    waiting.remove(&id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What only files can tell: the context file's text, fragments that wait, earlier values, the end of a log.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use amore_core::{Fragment, Refusal, RefusalKind, RunKey};
+use amore_model::{DatabaseDir, PlanStamp};
+use amore_results::StoredOutcome;
+use amore_wire::task::ContextSource;
+
+use crate::{collect::FragmentNote, context_file, failure::Failure};
+
+/// Lines of a log that are told.
+const TAIL_LINES: usize = 20;
+/// As much of them as is told.
+const TAIL_BYTES: u64 = 8 * 1024;
+
+/// The text of the context file.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn read_context(dir: &DatabaseDir) -> Result<ContextSource, Refusal> {
+    context_file::read(&dir.context_file()).map_err(|problem| {
+        let refusal = Refusal::new(problem.message).kind(RefusalKind::ContextFile);
+        Refusal { hint: problem.hint, ..refusal }
+    })
+}
+
+/// The fragments that wait, oldest first: of a run, or of all.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub(super) async fn scan(dir: &DatabaseDir, key: Option<RunKey>) -> Result<Vec<Fragment>, Failure> {
+    let dir = dir.clone();
+    let found = tokio::task::spawn_blocking(move || FragmentNote::scan(&dir));
+    let notes = found.await.map_err(|error| Failure::from_error(&error))??;
+    let fragments =
+        notes.into_iter().map(|note| Fragment { key: (note.proposal, note.run), path: note.path });
+    Ok(fragments.filter(|fragment| key.is_none_or(|key| key == fragment.key)).collect())
+}
+
+/// The variables that have a value in the run's file or in fragments, of whatever plan.
+pub(super) fn earlier_values(dir: &DatabaseDir, (proposal, run): RunKey) -> BTreeSet<String> {
+    let any = PlanStamp { epoch: 0, micros: 0 };
+    let stored = amore_results::answered(&dir.extracted_data(), proposal, run, any).unwrap_or_default();
+    stored
+        .into_iter()
+        .filter(|(_, answer)| matches!(answer.outcome, StoredOutcome::Value))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// The last lines of a log; `None` where there is no log.
+pub(super) fn log_tail(path: &Path) -> Option<String> {
+    path.exists().then(|| tail(path).unwrap_or_default())
+}
+
+fn tail(log: &Path) -> io::Result<String> {
+    let mut file = File::open(log)?;
+    let end = file.metadata()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+}
