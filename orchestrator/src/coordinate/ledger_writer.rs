@@ -350,7 +350,7 @@ mod tests {
                 TaskMove::Hopeless { problem: token() },
             ]
         };
-        let first = TaskState::new([amore_core::task::TaskNo(0), amore_core::task::TaskNo(1)]);
+        let first = TaskState::new([amore_core::task::TaskNo(0)]);
         let mut seen = vec![first];
         let mut steps = 0;
         let mut at = 0;
