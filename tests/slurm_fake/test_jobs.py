@@ -169,7 +169,7 @@ def test_a_configuration_that_is_not_there_is_told_at_once(database: Database) -
     database.context(THREE)
     environment = {**database.environment, "SLURM_CONF": "/nonsense/slurm.conf"}
     said = database.amore("doctor", code=1, env=environment).stdout
-    assert "SLURM_CONF names /nonsense/slurm.conf, which is no file" in said and "unset it" in said
+    assert "SLURM_CONF names /nonsense/slurm.conf, which is no file" in said and "unset SLURM_CONF" in said
     assert database.cluster.calls("sbatch") == []
 
 
