@@ -64,9 +64,13 @@ pub(super) async fn survey(wanted: Wanted) -> Result<Survey, Failure> {
     })
 }
 
-/// Can jobs be made at all?
+/// Can jobs be made at all? The folder of results is created here, before a job can: a site's job script may have a umask
+/// that would hide it from those who read what we write.
 fn can_make_jobs(dir: &DatabaseDir) -> Result<(), Failure> {
     let directory = dir.path();
+    let folder = dir.extracted_data();
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::new(format!("cannot create {}: {error}", folder.display())))?;
     script::check(directory).map_err(|error| {
         Failure::from_error(&error)
             .hint("see docs/slurm.md for what a template must have; `amore plan RUN --script` tries it")
