@@ -132,18 +132,21 @@ impl<'a> Driver<'a> {
                 () = tokio::time::sleep(COLLECTOR_PATIENCE) => {}
             }
         }
+        let mut dropped = Ok(());
         if complete {
             let dir = setup.dir.clone();
             let _ = tokio::task::spawn_blocking(move || stale::remove(&dir, &runs)).await;
             // Variables that are gone from the context file, and now from all runs too.
-            owner.drop_unused_variables().await?;
+            dropped = owner.drop_unused_variables().await;
         }
         ledger.release().await;
         owner.release().await;
         listeners.stop(last).await;
         hand_over::clean(&setup.dir, SystemTime::now());
         ended?;
-        Ok(outcome?)
+        let summary = outcome?;
+        dropped?;
+        Ok(summary)
     }
 
     async fn work(&mut self, request: Option<&Request>, signals: &mut Signals) -> Result<(), Failure> {
