@@ -69,8 +69,9 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     collector.stop().await;
-    owner.release().await;
+    let released = owner.release().await;
     result?;
+    released?;
     output::say(format!("{} collected", count(done, "result file")));
     Ok(ExitCode::SUCCESS)
 }

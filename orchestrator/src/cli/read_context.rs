@@ -26,8 +26,9 @@ pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
     match Owner::take(&dir, table).await? {
         TakenOwner::Ours(owner) => {
             let written = owner.update_variables(dag.variables()).await;
-            owner.release().await;
+            let released = owner.release().await;
             let changes = written?;
+            released?;
             for notice in about_table(&changes.refused, changes.truncated.as_ref()) {
                 output::tell(&notice.notice);
             }

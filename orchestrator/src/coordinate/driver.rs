@@ -140,12 +140,13 @@ impl<'a> Driver<'a> {
             dropped = owner.drop_unused_variables().await;
         }
         ledger.release().await;
-        owner.release().await;
+        let released = owner.release().await;
         listeners.stop(last).await;
         hand_over::clean(&setup.dir, SystemTime::now());
         ended?;
         let summary = outcome?;
         dropped?;
+        released?;
         Ok(summary)
     }
 

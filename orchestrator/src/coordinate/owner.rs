@@ -169,14 +169,20 @@ impl Owner {
         self.keeper.lost().await
     }
 
-    /// Gives the ownership back. A table that is gone or in other hands needs nothing.
-    pub async fn release(self) {
+    /// Gives the ownership back. A table that is gone or locked needs nothing.
+    ///
+    /// # Errors
+    /// Somebody else has become the owner meanwhile: this process may have been stopped so long that its last results count
+    /// for nothing.
+    pub async fn release(self) -> Result<(), Failure> {
         self.keeper.stop();
         match tokio::time::timeout(RELEASE_PATIENCE, self.table.release(self.ownership)).await {
+            Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(failed(&error)),
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "not released"),
             Err(_) => tracing::debug!("the table is locked: not released"),
         }
+        Ok(())
     }
 
     /// Brings the list of variables in the table up to date.
