@@ -36,7 +36,7 @@ finish() {
 
 pytest=("$venvs/test/bin/python" -m pytest -q)
 start slurm_fake "${pytest[@]}" -n 3 tests/slurm_fake
-start pipe "${pytest[@]}" -n 2 tests/pipe tests/matrix
+start pipe "${pytest[@]}" tests/pipe tests/matrix
 finish pipe slurm_fake
 # After a failure, five more rounds of tests would only bury it.
 [ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }

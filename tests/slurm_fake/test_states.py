@@ -63,7 +63,7 @@ def test_a_launch_that_failed_is_over_and_tried_elsewhere(database: Database) ->
     wait_until(lambda: len(database.cluster.calls("sbatch")) > 1, "the second submission", lambda: command.said)
     (database.path / "shown").unlink()
     database.amore("db-config", "slurm_partition", "--delete")
-    assert database.cluster.job("4201")["state"] == "CANCELLED"
+    wait_until(lambda: database.cluster.job("4201")["state"] == "CANCELLED", "its cancellation", lambda: command.said)
     assert "--exclude=n1" in database.cluster.calls("sbatch")[1]
     with database.cluster.store.change() as state:
         state["partitions"]["down"]["state"] = "UP"
