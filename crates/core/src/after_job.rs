@@ -226,20 +226,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_root_s_cancellation_of_a_job_that_was_just_beginning_is_slurm_s_own() {
-        let by = |who: &str| JobEnd::Cancelled { by: Some(who.to_owned()) };
-        assert_eq!(by("root").given(false, true), JobEnd::TakenBack);
-        assert_eq!(by("root").given(true, true), by("root"));
-        assert_eq!(by("root").given(false, false), by("root"));
-        assert_eq!(by("alice").given(false, true), by("alice"));
-        let unknown = JobEnd::Cancelled { by: None };
-        assert_eq!(unknown.clone().given(false, true), unknown);
-        assert_eq!(unknown.clone().given(true, true), unknown);
-        assert_eq!(unknown.clone().given(false, false), unknown);
-        assert_eq!(JobEnd::TimeLimit.given(false, true), JobEnd::TimeLimit);
-    }
-
-    #[test]
     fn what_the_user_cancelled_is_not_tried_again() {
         let mut tries = Tries::default();
         let by = Some("alice".to_owned());
