@@ -13,7 +13,7 @@ use amore_wire::{
     task::{FromWorker, Task},
 };
 
-use crate::report::Report;
+use crate::{in_job::restarts, report::Report};
 
 /// A fragment is finished when no result has arrived for this long: while a variable runs, the previous one is durable.
 const QUIET: Duration = Duration::from_millis(5);
@@ -47,6 +47,7 @@ pub struct Fragments<'a> {
     environment: String,
     host: String,
     slurm_job: Option<String>,
+    restarts: u32,
     start_time: Option<f64>,
     open: Option<OpenFragment>,
     /// The file of each stored variable.
@@ -92,6 +93,7 @@ impl<'a> Fragments<'a> {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             slurm_job: std::env::var("SLURM_JOB_ID").ok(),
+            restarts: restarts(),
             start_time: None,
             open: None,
             places: HashMap::new(),
@@ -115,6 +117,8 @@ impl<'a> Fragments<'a> {
         Provenance {
             stamp: self.task.stamp,
             attempt: self.task.attempt,
+            token: self.task.token.clone(),
+            restarts: self.restarts,
             task: self.task.id.clone(),
             outcome,
             context_sha256: self.task.context.sha256.clone(),

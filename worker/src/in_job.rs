@@ -13,6 +13,11 @@ use crate::job_memory::JobMemory;
 /// How much later than another process of the job this one may receive the signal to end.
 const TERM_SPREAD: Duration = Duration::from_millis(700);
 
+/// How often Slurm has started this process's job again.
+pub fn restarts() -> u32 {
+    env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// The Slurm job that this process works in.
 #[derive(Debug)]
 pub struct InJob {

@@ -21,7 +21,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::{
     hosts::{Hosts, Purpose},
-    in_job::InJob,
+    in_job::{InJob, restarts},
     job_memory::JobMemory,
     report::Report,
     run_task::run_task,
@@ -87,7 +87,7 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     report.say(&FromWorker::Placed {
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         job: env::var("SLURM_JOB_ID").ok(),
-        restarts: env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+        restarts: restarts(),
         cluster: env::var("SLURM_CLUSTER_NAME").ok().filter(|name| !name.is_empty()),
     });
     say_alive(Arc::clone(&report));

@@ -210,7 +210,7 @@ fn describe_once(
     last: bool,
 ) -> Answered {
     let failed = |message: String, hint: Option<String>| {
-        let of = AttemptId { task: id.to_owned(), number: None };
+        let of = AttemptId::without_attempts(id);
         report.say(&FromWorker::HostFailed { of, message, hint });
     };
     // A description is never cancelled: if it is no longer needed, the worker ends.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use amore_model::PlanStamp;
+use amore_model::{AttemptRank, AttemptToken, PlanStamp};
 use amore_slurm::{settings::SlurmSettings, site_facts::SiteFacts};
 use amore_wire::task::ToWorker;
 
@@ -385,10 +385,11 @@ impl Core {
         PlanStamp { epoch: self.setup.epoch, micros: self.last_stamp }
     }
 
-    /// A token that no other attempt has.
-    pub(crate) fn token(&mut self) -> String {
+    /// The token of the next attempt.
+    pub(crate) fn token(&mut self) -> AttemptToken {
         self.tokens += 1;
-        format!("{:x}-{:x}-{:x}", self.now.micros(), self.setup.process, self.tokens)
+        let rank = AttemptRank { epoch: self.setup.epoch, serial: self.tokens };
+        AttemptToken::new(rank, self.now.micros(), self.setup.process)
     }
 
     fn on_ledger_written(&mut self, done: usize, silent: Option<String>) {

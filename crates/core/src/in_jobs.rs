@@ -96,8 +96,10 @@ impl Core {
         }
     }
 
-    fn submit(&mut self, number: TaskNo, wire: amore_wire::task::Task) {
-        let token = self.token();
+    fn submit(&mut self, number: TaskNo, mut wire: amore_wire::task::Task) {
+        let named = self.token();
+        wire.token = Some(named.clone());
+        let token = String::from(named);
         let mark = log_mark(&self.slurm_settings(), &token).map(str::to_owned);
         let Some(task) = self.tasks.get_mut(number) else { return };
         task.retry.submissions += 1;

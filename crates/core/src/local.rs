@@ -58,9 +58,10 @@ impl Core {
                 continue;
             }
             match self.next_attempt(number, attempt) {
-                Next::Execute(task) => {
+                Next::Execute(mut task) => {
                     let (token, worker) = (self.token(), self.worker);
-                    self.advance(number, TaskMove::Start { token, worker });
+                    task.token = Some(token.clone());
+                    self.advance(number, TaskMove::Start { token: token.into(), worker });
                     messages.push(ToWorker::Run(task));
                     room -= 1;
                 }
@@ -120,10 +121,11 @@ impl Core {
         let Some(task) = self.tasks.by_id(&of.task).and_then(|number| self.tasks.get(number)) else {
             return true;
         };
-        match (task.state().attempt(), of.number) {
-            (Some(attempt), Some(number)) => attempt.number == number,
-            (None, Some(_)) => task.state().is_ended(),
-            (_, None) => true,
+        match (task.state().attempt(), &of.token, of.number) {
+            (Some(attempt), Some(token), _) => attempt.token == token.as_str(),
+            (Some(attempt), None, Some(number)) => attempt.number == number,
+            (None, Some(_), _) | (None, None, Some(_)) => task.state().is_ended(),
+            (_, None, None) => true,
         }
     }
 

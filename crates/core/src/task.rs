@@ -260,6 +260,7 @@ impl TaskRecord {
         Task {
             id: self.id.clone(),
             attempt,
+            token: None,
             stamp: self.stamp,
             proposal: self.proposal,
             run: self.run,

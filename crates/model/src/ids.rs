@@ -116,8 +116,8 @@ pub fn parse_runs<S: AsRef<str>>(arguments: &[S]) -> Result<BTreeSet<Run>, IdErr
     Ok(runs)
 }
 
-/// When the owner of a proposal made a plan. Of two results for the same variable, the one from the later plan is kept; results
-/// of the same plan replace each other (a retry gives the same result).
+/// When the owner of a proposal made a plan. Of two results for the same variable, the one from the later plan is kept; of two
+/// for the same plan, the one of the later attempt ([`crate::AttemptToken`]).
 ///
 /// The epoch is compared first: a deposed owner cannot win over its successor because its clock is ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or uses randomness.
 
+mod attempt_token;
 mod database_dir;
 mod identifier;
 mod ids;
@@ -17,6 +18,7 @@ pub mod shell;
 mod urgency;
 mod variable;
 
+pub use attempt_token::{AttemptRank, AttemptToken};
 pub use database_dir::DatabaseDir;
 pub use identifier::identifier;
 pub use ids::{IdError, PlanStamp, Proposal, Run, parse_runs};

@@ -1,14 +1,15 @@
 //! Which of two results for the same variable is kept. Pure.
 //!
 //! A result of an older plan never replaces one of a newer plan, in whatever order files arrive. Within a plan, the later attempt
-//! wins; an attempt replaces itself, so that a file can be merged twice.
+//! wins: dependents were computed from its value, while an attempt that was given up (its node was cut off, say) may still write
+//! files. An attempt replaces itself, so that a file can be merged twice.
 //!
 //! For results of programs without provenance, only the time of their file is known; between them and other results, the clock
 //! decides.
 
 use std::cmp::Ordering;
 
-use amore_model::PlanStamp;
+use amore_model::{AttemptRank, AttemptToken, PlanStamp};
 
 use crate::value::Provenance;
 
@@ -20,7 +21,7 @@ pub enum Made {
         /// The plan.
         stamp: PlanStamp,
         /// The attempt.
-        attempt: u32,
+        attempt: AttemptMade,
     },
     /// By another program: when its file was written, in microseconds since 1970.
     Foreign {
@@ -29,13 +30,30 @@ pub enum Made {
     },
 }
 
+/// An attempt, as far as its results tell. The order is that in which attempts began: those of earlier versions have no rank
+/// and come first, by their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptMade {
+    rank: AttemptRank,
+    /// Slurm may start the job of an attempt again while it still runs on a node that is cut off.
+    restarts: u32,
+    number: u32,
+}
+
+impl AttemptMade {
+    fn of(provenance: &Provenance) -> Self {
+        let rank = provenance.token.as_ref().and_then(AttemptToken::rank).unwrap_or_default();
+        AttemptMade { rank, restarts: provenance.restarts, number: provenance.attempt }
+    }
+}
+
 impl Made {
     /// From a result's provenance.
     pub fn of(provenance: &Provenance) -> Made {
         if provenance.foreign {
             Made::Foreign { micros: provenance.stamp.micros }
         } else {
-            Made::Planned { stamp: provenance.stamp, attempt: provenance.attempt }
+            Made::Planned { stamp: provenance.stamp, attempt: AttemptMade::of(provenance) }
         }
     }
 
@@ -60,45 +78,110 @@ impl Made {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn planned(epoch: u64, micros: u64, attempt: u32) -> Made {
+    fn planned(epoch: u64, micros: u64, attempt: AttemptMade) -> Made {
         Made::Planned { stamp: PlanStamp { epoch, micros }, attempt }
+    }
+
+    fn attempt(epoch: u64, serial: u64, restarts: u32, number: u32) -> AttemptMade {
+        let token = AttemptToken::new(AttemptRank { epoch, serial }, 77, 3);
+        AttemptMade::of(&Provenance {
+            token: Some(token),
+            restarts,
+            attempt: number,
+            ..Provenance::default()
+        })
+    }
+
+    /// Of a version that knew numbers only.
+    fn numbered(number: u32) -> AttemptMade {
+        AttemptMade::of(&Provenance { attempt: number, ..Provenance::default() })
     }
 
     #[test]
     fn the_later_plan_wins_and_the_epoch_comes_first() {
-        assert!(planned(1, 200, 1).replaces(planned(1, 100, 9)));
-        assert!(!planned(1, 100, 9).replaces(planned(1, 200, 1)));
-        assert!(planned(2, 100, 1).replaces(planned(1, 200, 1)));
-        assert!(!planned(1, 200, 1).replaces(planned(2, 100, 1)));
+        let (first, ninth) = (attempt(1, 1, 0, 1), attempt(1, 9, 0, 9));
+        assert!(planned(1, 200, first).replaces(planned(1, 100, ninth)));
+        assert!(!planned(1, 100, ninth).replaces(planned(1, 200, first)));
+        assert!(planned(2, 100, first).replaces(planned(1, 200, first)));
+        assert!(!planned(1, 200, first).replaces(planned(2, 100, first)));
     }
 
     #[test]
     fn within_a_plan_the_later_attempt_wins_and_the_same_one_replaces_itself() {
-        assert!(planned(1, 100, 2).replaces(planned(1, 100, 1)));
-        assert!(!planned(1, 100, 1).replaces(planned(1, 100, 2)));
-        assert!(planned(1, 100, 1).replaces(planned(1, 100, 1)));
+        let in_order = [
+            numbered(0),
+            numbered(1),
+            numbered(2),
+            attempt(1, 3, 0, 1),
+            // Slurm has started its job again.
+            attempt(1, 3, 1, 1),
+            // A submission of which nobody knew whether Slurm had it: the next one has the same number.
+            attempt(1, 4, 0, 1),
+            // A new owner did not learn that its predecessor had begun an attempt.
+            attempt(2, 1, 0, 1),
+        ];
+        for (at, earlier) in in_order.iter().enumerate() {
+            let earlier = planned(1, 100, *earlier);
+            assert!(earlier.replaces(earlier));
+            for later in &in_order[at + 1..] {
+                let later = planned(1, 100, *later);
+                assert!(later.replaces(earlier) && !earlier.replaces(later), "{later:?} after {earlier:?}");
+            }
+        }
     }
 
     #[test]
     fn with_foreign_results_the_clock_decides() {
-        assert!(Made::Foreign { micros: 300 }.replaces(planned(7, 200, 1)));
-        assert!(!Made::Foreign { micros: 100 }.replaces(planned(7, 200, 1)));
-        assert!(planned(0, 200, 1).replaces(Made::Foreign { micros: 100 }));
-        assert!(!planned(9, 50, 1).replaces(Made::Foreign { micros: 100 }));
+        let of_plan = |epoch, micros| planned(epoch, micros, attempt(1, 1, 0, 1));
+        assert!(Made::Foreign { micros: 300 }.replaces(of_plan(7, 200)));
+        assert!(!Made::Foreign { micros: 100 }.replaces(of_plan(7, 200)));
+        assert!(of_plan(0, 200).replaces(Made::Foreign { micros: 100 }));
+        assert!(!of_plan(9, 50).replaces(Made::Foreign { micros: 100 }));
         assert!(Made::Foreign { micros: 100 }.replaces(Made::Foreign { micros: 100 }));
     }
 
-    #[test]
-    fn the_order_of_arrival_does_not_matter_among_our_own() {
-        let all = [planned(1, 1, 1), planned(1, 1, 2), planned(1, 2, 1), planned(2, 0, 1), planned(2, 0, 3)];
-        for a in all {
-            for b in all {
-                let first_a = if b.replaces(a) { b } else { a };
-                let first_b = if a.replaces(b) { a } else { b };
-                assert_eq!(first_a, first_b);
-            }
+    fn any_attempt() -> impl Strategy<Value = AttemptMade> {
+        prop_oneof![
+            (0..3u64, 0..3u64, 0..2u32, 0..3u32)
+                .prop_map(|(epoch, serial, restarts, number)| attempt(epoch, serial, restarts, number)),
+            (0..3u32).prop_map(numbered),
+        ]
+    }
+
+    fn any_planned() -> impl Strategy<Value = Made> {
+        (0..3u64, 0..3u64, any_attempt()).prop_map(|(epoch, micros, attempt)| planned(epoch, micros, attempt))
+    }
+
+    /// What is stored when results arrive in this order.
+    fn stored(arrivals: &[Made]) -> Option<Made> {
+        arrivals.iter().copied().reduce(|stored, new| if new.replaces(stored) { new } else { stored })
+    }
+
+    fn shuffled() -> impl Strategy<Value = (Vec<Made>, Vec<Made>)> {
+        proptest::collection::vec(any_planned(), 1..8)
+            .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_arrival_does_not_matter_among_our_own((one, other) in shuffled()) {
+            prop_assert_eq!(stored(&one), stored(&other));
+        }
+
+        #[test]
+        fn a_late_result_of_an_earlier_attempt_changes_nothing(
+            mut arrivals in proptest::collection::vec(any_planned(), 1..8),
+            late in any_attempt(),
+        ) {
+            let before = stored(&arrivals).unwrap();
+            let Made::Planned { stamp, attempt } = before else { unreachable!("all are planned") };
+            prop_assume!(late < attempt);
+            arrivals.push(Made::Planned { stamp, attempt: late });
+            prop_assert_eq!(stored(&arrivals), Some(before));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Values to be stored: arrays, objects, and their metadata.
 
-use amore_model::PlanStamp;
+use amore_model::{AttemptToken, PlanStamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{dtype::Dtype, large::LargeArray};
@@ -214,6 +214,12 @@ pub struct Provenance {
     pub stamp: PlanStamp,
     /// Attempt number of its task, from 1.
     pub attempt: u32,
+    /// Names the attempt; none from an earlier version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<AttemptToken>,
+    /// How often Slurm had started the attempt's job again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// The task's id; for results of other programs the root attribute `provenance` of their file.
     pub task: String,
     /// How it ended. Set by the writer.
@@ -247,4 +253,8 @@ pub struct Provenance {
     /// Whether it was written by a program without provenance; `stamp.micros` is then the time of its file.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

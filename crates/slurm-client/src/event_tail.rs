@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn of(task: &str) -> AttemptId {
-        AttemptId { task: task.to_owned(), number: None }
+        AttemptId::without_attempts(task)
     }
 
     fn started(task: &str) -> FromWorker {

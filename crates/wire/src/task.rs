@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use amore_model::{JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec};
+use amore_model::{AttemptToken, JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::ended::Ended;
@@ -73,6 +73,9 @@ pub struct Task {
     pub id: String,
     /// Which try this is, from 1.
     pub attempt: u32,
+    /// Names the attempt; none from an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AttemptToken>,
     /// The plan that wants the results.
     pub stamp: PlanStamp,
     /// The proposal.
@@ -127,7 +130,7 @@ pub struct Task {
 impl Task {
     /// What a worker calls this attempt.
     pub fn attempt_id(&self) -> AttemptId {
-        AttemptId { task: self.id.clone(), number: Some(self.attempt) }
+        AttemptId { task: self.id.clone(), number: Some(self.attempt), token: self.token.clone() }
     }
 }
 
@@ -140,6 +143,16 @@ pub struct AttemptId {
     /// Which attempt, from 1. None from an older version, and where there is only one.
     #[serde(rename = "attempt", default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u32>,
+    /// The attempt's token; none from an older version, and where there are no attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AttemptToken>,
+}
+
+impl AttemptId {
+    /// Of something that is tried once, and of a task of an older version.
+    pub fn without_attempts(id: &str) -> Self {
+        AttemptId { task: id.to_owned(), number: None, token: None }
+    }
 }
 
 /// A command of the user's, ready to be executed: no shell reads it.

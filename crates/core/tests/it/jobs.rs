@@ -1,13 +1,13 @@
 //! Tasks in Slurm jobs: the scenes of docs/slurm.md.
 
 use amore_core::{
-    Input, JobEvent,
+    Input, JobEvent, Setup,
     journal::{Phase, Write},
     request::Listener,
 };
-use amore_model::JobId;
+use amore_model::{AttemptToken, JobId};
 use amore_slurm::{JobEnd, refused::About, settings::SlurmSettings, submission::Doubt};
-use amore_wire::task::{CutShort, FromWorker, Outcome};
+use amore_wire::task::{CutShort, FromWorker, Outcome, Task};
 
 use crate::harness::{World, in_job, key, runs, setup, variable, with, with_slurm};
 
@@ -114,6 +114,24 @@ fn what_is_said_of_an_attempt_that_was_given_up_changes_nothing_but_its_files_co
     let summary = world.summary();
     assert_eq!(summary.runs_failed, 0);
     assert_eq!(world.submitted.len(), 2);
+}
+
+#[test]
+fn each_submission_has_a_later_token_than_the_one_before() {
+    let mut world = one_job();
+    let first = world.token(0);
+    world.give(Input::Job(JobEvent::NotThere { token: first.clone(), doubt: Doubt::Unanswered }));
+    let second = world.token(1);
+    // Slurm may have the first one after all, under the same number.
+    let (ghost, task) = (world.task_of(&first), world.task_of(&second));
+    assert_eq!((ghost.attempt, task.attempt), (1, 1));
+    let rank = |task: &Task| task.token.as_ref().and_then(AttemptToken::rank).unwrap();
+    assert!(rank(&task) > rank(&ghost));
+    assert_eq!(task.token.as_ref().map(AttemptToken::as_str), Some(second.as_str()));
+    // An owner that comes later counts anew, and is later all the same.
+    let mut world = World::serving(Setup { epoch: 8, ..with_slurm() }, vec![in_job("a")], runs([1]));
+    world.accept(&world.token(0), 10);
+    assert!(rank(&world.task_of(&world.token(0))) > rank(&task));
 }
 
 #[test]

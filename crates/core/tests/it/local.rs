@@ -1,7 +1,8 @@
 //! Tasks on this machine.
 
 use amore_core::{Input, events::Event, request::Listener};
-use amore_wire::task::{CutShort, FromWorker};
+use amore_model::{AttemptRank, AttemptToken};
+use amore_wire::task::{AttemptId, CutShort, FromWorker};
 
 use crate::harness::{World, key, runs, setup, variable, with};
 
@@ -74,6 +75,23 @@ fn late_words_of_a_lost_worker_change_nothing_but_its_files_count() {
     });
     world.execute();
     assert_eq!(world.summary().runs_failed, 0);
+}
+
+#[test]
+fn what_is_said_under_the_token_of_another_attempt_changes_nothing() {
+    let mut world = World::serving(setup(None), vec![variable("a")], runs([1]));
+    let ours = world.at_worker[0].attempt_id();
+    let end = |of| FromWorker::TaskEnded { of, problem: None, cut_short: None };
+    // An owner that is gone had begun an attempt of the same number.
+    let earlier = AttemptToken::new(AttemptRank { epoch: 6, serial: 1 }, 1, 99);
+    assert_ne!(ours.token, Some(earlier.clone()));
+    world.worker_says(end(AttemptId { token: Some(earlier), ..ours.clone() }));
+    assert!(!world.core.has_ended());
+    // A worker of the version before says the number alone.
+    world.worker_says(end(AttemptId { token: None, number: Some(2), ..ours.clone() }));
+    assert!(!world.core.has_ended());
+    world.worker_says(end(AttemptId { token: None, ..ours }));
+    assert!(world.core.has_ended());
 }
 
 #[test]

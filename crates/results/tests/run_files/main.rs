@@ -1,5 +1,6 @@
 //! Files of results, through the crate's public face. What other programs read in them is tested in `tests/files/`.
 
+mod attempts;
 mod fragments;
 mod large_arrays;
 mod merging;

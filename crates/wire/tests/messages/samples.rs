@@ -89,6 +89,7 @@ pub fn full_task() -> Task {
     Task {
         id: text("1234-42-0"),
         attempt: 2,
+        token: Some(text("6b49d200-6651c8e2b3a40-a3-7").into()),
         stamp: PlanStamp { epoch: 1_800_000_000, micros: 1_800_000_000_123_456 },
         proposal: Proposal(1234),
         run: Run(42),
@@ -119,6 +120,7 @@ pub fn full_task() -> Task {
 
 fn plain_task() -> Task {
     Task {
+        token: None,
         mock: false,
         context: plain_context(),
         data: RunData::Raw,
@@ -179,7 +181,7 @@ fn problems() -> Vec<Problem> {
 
 pub fn from_worker() -> Vec<FromWorker> {
     let of = || full_task().attempt_id();
-    let without_attempts = AttemptId { number: None, ..of() };
+    let without_attempts = AttemptId::without_attempts(&of().task);
     let ended = |name: &str, outcome| FromWorker::VariableEnded {
         of: of(),
         name: text(name),
