@@ -12,6 +12,7 @@ use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{File, H5Result, Node},
     names::{self, ERRORS},
+    precedence::Made,
     reduced::read_provenance,
     value::StoredOutcome,
 };
@@ -45,7 +46,7 @@ pub fn answered(
     run: Run,
     stamp: PlanStamp,
 ) -> Result<BTreeMap<String, Answer>, ResultsError> {
-    let mut answers = BTreeMap::new();
+    let mut answers: BTreeMap<String, (Made, Answer)> = BTreeMap::new();
     // Fragments first: those collected in the meantime are in the run file when it is read.
     let mut paths: Vec<PathBuf> = match fs::read_dir(extracted_data) {
         Ok(entries) => entries
@@ -63,24 +64,31 @@ pub fn answered(
     paths.push(names::run_file(extracted_data, proposal, run));
     for path in paths {
         match read(&path, stamp) {
-            Ok(found) => answers.extend(found),
+            Ok(found) => found.into_iter().for_each(|(name, made, answer)| {
+                // As a merge decides.
+                if answers.get(&name).is_none_or(|(stored, _)| made.replaces(*stored)) {
+                    answers.insert(name, (made, answer));
+                }
+            }),
             Err(_) if !path.exists() => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(answers)
+    Ok(answers.into_iter().map(|(name, (_, answer))| (name, answer)).collect())
 }
 
-fn read(path: &Path, stamp: PlanStamp) -> Result<BTreeMap<String, Answer>, ResultsError> {
+type Found = Vec<(String, Made, Answer)>;
+
+fn read(path: &Path, stamp: PlanStamp) -> Result<Found, ResultsError> {
     fs::metadata(path).doing("cannot open", path)?;
     let file = File::open(path).reading(path)?;
     let root = file.root().reading(path)?;
     list(&root, path, stamp).reading(path)
 }
 
-fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<BTreeMap<String, Answer>> {
+fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<Found> {
     let errors = root.get(ERRORS)?;
-    let mut answers = BTreeMap::new();
+    let mut answers = Vec::new();
     for (name, provenance) in read_provenance(root)? {
         if provenance.stamp < stamp || provenance.outcome == StoredOutcome::Removed {
             continue;
@@ -95,7 +103,7 @@ fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<BTreeMap<String,
             _ => None,
         };
         let answer = Answer { path: path.to_owned(), outcome: provenance.outcome, error: error.transpose()? };
-        answers.insert(name, answer);
+        answers.push((name, Made::of(&provenance), answer));
     }
     Ok(answers)
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use amore_model::{AttemptRank, AttemptToken};
+use amore_model::{AttemptRank, AttemptToken, PlanStamp};
 use amore_results::Provenance;
 use tempfile::TempDir;
 
-use crate::{merge, provenance, read, run_file, scalar, writer};
+use crate::{PROPOSAL, RUN, merge, provenance, read, run_file, scalar, writer};
 
 /// An attempt that this owner began as its `serial`th.
 fn attempt(epoch: u64, serial: u64, number: u32) -> Provenance {
@@ -76,7 +76,9 @@ fn the_order_of_arrival_and_what_is_merged_together_do_not_matter() {
                     if together {
                         merge(directory, &fragments);
                     } else {
-                        fragments.iter().for_each(|fragment| drop(merge(directory, &[fragment.clone()])));
+                        fragments
+                            .iter()
+                            .for_each(|fragment| drop(merge(directory, std::slice::from_ref(fragment))));
                     }
                     assert_eq!(
                         value(directory, "a"),
@@ -87,4 +89,46 @@ fn the_order_of_arrival_and_what_is_merged_together_do_not_matter() {
             }
         }
     }
+}
+
+#[test]
+fn an_attempt_goes_on_from_the_value_that_will_be_kept() {
+    let stamp = PlanStamp { epoch: 1, micros: 100 };
+    let answer = |directory: &Path| {
+        amore_results::answered(directory, PROPOSAL, RUN, stamp).unwrap().remove("a").unwrap()
+    };
+    let (first, second) = (attempt(7, 1, 1), attempt(7, 2, 2));
+
+    // Two fragments that wait, written in either order.
+    for second_first in [true, false] {
+        let temp = TempDir::new().unwrap();
+        let directory = temp.path();
+        let mut order = [(&first, 1.0), (&second, 2.0)];
+        if second_first {
+            order.reverse();
+        }
+        for (by, number) in order {
+            stored_by(directory, by, &[("a", number)]);
+        }
+        assert_eq!(read(&answer(directory).path, "a/data"), [2.0]);
+    }
+
+    // The run's file has the earlier one.
+    let temp = TempDir::new().unwrap();
+    let directory = temp.path();
+    let fragment = stored_by(directory, &first, &[("a", 1.0)]);
+    merge(directory, std::slice::from_ref(&fragment));
+    std::fs::remove_file(&fragment).unwrap();
+    stored_by(directory, &second, &[("a", 2.0)]);
+    assert!(answer(directory).is_in_fragment());
+    assert_eq!(read(&answer(directory).path, "a/data"), [2.0]);
+
+    // It has the later one.
+    let temp = TempDir::new().unwrap();
+    let directory = temp.path();
+    let fragment = stored_by(directory, &second, &[("a", 2.0)]);
+    merge(directory, std::slice::from_ref(&fragment));
+    std::fs::remove_file(&fragment).unwrap();
+    stored_by(directory, &first, &[("a", 1.0)]);
+    assert!(!answer(directory).is_in_fragment());
 }
