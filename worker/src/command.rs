@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::JobOutcome;
+use amore_model::{JobOutcome, JobState};
 use amore_wire::task::{self, CutShort, FromWorker, Task};
 use nix::{
     sys::{
@@ -78,7 +78,7 @@ pub fn run_command(
             let outcome = JobOutcome {
                 id: job_id(job),
                 cluster: None,
-                state: "FAILED".to_owned(),
+                state: JobState::Failed,
                 reason: format!("it could not be started: {error}"),
                 exit_code: None,
                 signal: None,
@@ -216,15 +216,15 @@ fn outcome(
     // As in Slurm: an out-of-memory kill counts, whatever the command did afterwards.
     let out_of_memory = job.is_some_and(|job| job.memory.was_exceeded());
     let state = match exit_code {
-        _ if out_of_memory => "OUT_OF_MEMORY",
-        Some(0) => "COMPLETED",
-        _ => "FAILED",
+        _ if out_of_memory => JobState::OutOfMemory,
+        Some(0) => JobState::Completed,
+        _ => JobState::Failed,
     };
     let tail = if status.success() && !out_of_memory { String::new() } else { tail(&task.log, begins_at) };
     JobOutcome {
         id: job_id(job),
         cluster: None,
-        state: state.to_owned(),
+        state,
         reason: signal.map(signal_name).unwrap_or_default(),
         exit_code,
         signal,

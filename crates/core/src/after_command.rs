@@ -3,6 +3,7 @@
 //! A command is the user's and may have done half of its work: it is tried again only where it never began, or where the
 //! node was taken from under it, and that a bounded number of times.
 
+use amore_model::JobState;
 use amore_slurm::JobEnd;
 
 use crate::after_job::{MAX_FAULTS, Tries};
@@ -20,8 +21,8 @@ pub enum AfterCommand {
     },
     /// That is its outcome.
     Ended {
-        /// Slurm's word.
-        state: String,
+        /// Slurm's state.
+        state: JobState,
         /// What is known beside it.
         reason: String,
         /// Exit code, if it exited by itself.
@@ -33,8 +34,8 @@ pub enum AfterCommand {
 
 /// The rule.
 pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
-    let ended = |state: &str, reason: String| AfterCommand::Ended {
-        state: state.to_owned(),
+    let ended = |state: JobState, reason: String| AfterCommand::Ended {
+        state,
         reason,
         exit_code: None,
         signal: None,
@@ -46,14 +47,17 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
             if tries.misfortunes <= MAX_MISFORTUNES {
                 return AfterCommand::Again { leave_reservation: true };
             }
-            ended("CANCELLED", format!("its reservation {reservation} is gone, {} times", tries.misfortunes))
+            ended(
+                JobState::Cancelled,
+                format!("its reservation {reservation} is gone, {} times", tries.misfortunes),
+            )
         }
         JobEnd::Preempted | JobEnd::NodeFailed => {
             tries.misfortunes += 1;
             if tries.misfortunes <= MAX_MISFORTUNES {
                 return again;
             }
-            let state = if *end == JobEnd::Preempted { "PREEMPTED" } else { "NODE_FAIL" };
+            let state = if *end == JobEnd::Preempted { JobState::Preempted } else { JobState::NodeFail };
             ended(state, format!("{} times", tries.misfortunes))
         }
         JobEnd::Failed { launch: true, .. } => {
@@ -61,7 +65,10 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
             if tries.faults < MAX_FAULTS {
                 return again;
             }
-            ended("FAILED", format!("Slurm could not start it, {} times (JobLaunchFailure)", tries.faults))
+            ended(
+                JobState::Failed,
+                format!("Slurm could not start it, {} times (JobLaunchFailure)", tries.faults),
+            )
         }
         // It had not begun.
         JobEnd::TakenBack => {
@@ -69,23 +76,27 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
             if tries.faults < MAX_FAULTS {
                 return again;
             }
-            ended("CANCELLED", format!("by Slurm before it began, {} times", tries.faults))
+            ended(JobState::Cancelled, format!("by Slurm before it began, {} times", tries.faults))
         }
         JobEnd::Failed { code: (code, signal), launch: false } => AfterCommand::Ended {
-            state: "FAILED".to_owned(),
+            state: JobState::Failed,
             reason: String::new(),
             exit_code: (*signal == 0).then_some(*code),
             signal: (*signal != 0).then_some(*signal),
         },
-        JobEnd::TimeLimit => ended("TIMEOUT", String::new()),
-        JobEnd::OutOfMemory => ended("OUT_OF_MEMORY", String::new()),
+        JobEnd::TimeLimit => ended(JobState::TimedOut, String::new()),
+        JobEnd::OutOfMemory => ended(JobState::OutOfMemory, String::new()),
         JobEnd::Cancelled { by } => {
-            ended("CANCELLED", by.as_ref().map(|by| format!("by {by}")).unwrap_or_default())
+            ended(JobState::Cancelled, by.as_ref().map(|by| format!("by {by}")).unwrap_or_default())
         }
         // Whether the command has succeeded is not known: it is not taken for a success.
-        JobEnd::Completed => ended("FAILED", "its worker did not say how the command ended".to_owned()),
-        JobEnd::Vanished => ended("UNKNOWN", "Slurm knows of it no more".to_owned()),
-        JobEnd::Other(state) => ended(state, String::new()),
+        JobEnd::Completed => {
+            ended(JobState::Failed, "its worker did not say how the command ended".to_owned())
+        }
+        JobEnd::Vanished => {
+            ended(JobState::Unknown("UNKNOWN".to_owned()), "Slurm knows of it no more".to_owned())
+        }
+        JobEnd::Other(state) => ended(state.clone(), String::new()),
     }
 }
 
@@ -103,7 +114,7 @@ mod tests {
             JobEnd::Failed { code: (1, 0), launch: false },
             JobEnd::Completed,
             JobEnd::Vanished,
-            JobEnd::Other("DEADLINE".to_owned()),
+            JobEnd::Other(JobState::Deadline),
         ] {
             let verdict = after_command(&end, &mut Tries::default());
             assert!(matches!(verdict, AfterCommand::Ended { exit_code: None | Some(1), .. }), "{end}");

@@ -117,6 +117,7 @@ pub fn more_memory(had: Option<u64>, most: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use amore_model::JobState;
     use proptest::prelude::*;
 
     /// One of each. A new end does not compile until it is added here.
@@ -133,7 +134,7 @@ pub(crate) mod tests {
             JobEnd::TakenBack,
             JobEnd::ReservationGone { reservation: "upex_1".to_owned() },
             JobEnd::Vanished,
-            JobEnd::Other("REVOKED".to_owned()),
+            JobEnd::Other(JobState::Revoked),
         ];
         for end in &ends {
             match end {

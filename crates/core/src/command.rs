@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use amore_model::{JobId, JobOutcome, PlanStamp};
+use amore_model::{JobId, JobOutcome, JobState, PlanStamp};
 use amore_plan::PlannedJob;
 use amore_slurm::job_end::JobEnd;
 use amore_wire::{
@@ -61,7 +61,7 @@ pub(crate) struct PendingOutcome {
 
 /// How a command ended whose worker has not said so.
 struct Unseen {
-    state: String,
+    state: JobState,
     reason: String,
     exit_code: Option<i32>,
     signal: Option<i32>,
@@ -159,7 +159,7 @@ impl Core {
     /// The user cancels a command: that is its variable's error. `then` follows when that is known.
     pub(crate) fn cancel_command(&mut self, number: TaskNo, job: Option<&JobId>, then: Then) {
         let unseen = Unseen {
-            state: "CANCELLED".to_owned(),
+            state: JobState::Cancelled,
             reason: "by amore cancel".to_owned(),
             exit_code: None,
             signal: None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Resources;
+use crate::{JobState, Resources};
 
 /// The command of a variable with `job=SlurmJob(…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub struct JobOutcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// Slurm's job state: `COMPLETED`, `FAILED`, `TIMEOUT`, `OUT_OF_MEMORY`, `CANCELLED`, `NODE_FAIL`, …
-    pub state: String,
+    pub state: JobState,
     /// Further details in a few words; may be empty.
     #[serde(default)]
     pub reason: String,
@@ -112,15 +112,15 @@ pub struct JobOutcome {
 impl JobOutcome {
     /// Whether the command completed with exit code 0.
     pub fn is_success(&self) -> bool {
-        self.state == "COMPLETED" && self.exit_code == Some(0)
+        self.state == JobState::Completed && self.exit_code == Some(0)
     }
 
     /// The exception class of the variable's error.
     pub fn error_class(&self) -> &'static str {
-        match self.state.as_str() {
-            "TIMEOUT" | "DEADLINE" => "JobTimeout",
-            "OUT_OF_MEMORY" => "JobOutOfMemory",
-            "CANCELLED" => "JobCancelled",
+        match self.state {
+            JobState::TimedOut | JobState::Deadline => "JobTimeout",
+            JobState::OutOfMemory => "JobOutOfMemory",
+            JobState::Cancelled => "JobCancelled",
             _ => "JobFailed",
         }
     }
@@ -151,11 +151,11 @@ impl fmt::Display for JobOutcome {
             }
             None => f.write_str("the command ")?,
         }
-        match (self.state.as_str(), self.exit_code, self.signal) {
-            ("COMPLETED", Some(0), _) => f.write_str("completed (COMPLETED)")?,
-            ("TIMEOUT", ..) => f.write_str("reached its time limit (TIMEOUT)")?,
-            ("OUT_OF_MEMORY", ..) => f.write_str("ran out of memory (OUT_OF_MEMORY)")?,
-            ("CANCELLED", ..) => f.write_str("was cancelled (CANCELLED)")?,
+        match (&self.state, self.exit_code, self.signal) {
+            (JobState::Completed, Some(0), _) => f.write_str("completed (COMPLETED)")?,
+            (JobState::TimedOut, ..) => f.write_str("reached its time limit (TIMEOUT)")?,
+            (JobState::OutOfMemory, ..) => f.write_str("ran out of memory (OUT_OF_MEMORY)")?,
+            (JobState::Cancelled, ..) => f.write_str("was cancelled (CANCELLED)")?,
             (state, _, Some(signal)) => write!(f, "was ended by signal {signal} ({state})")?,
             (state, Some(code), _) => write!(f, "failed with exit code {code} ({state})")?,
             (state, ..) => write!(f, "ended as {state}")?,
@@ -198,7 +198,7 @@ mod tests {
         let failed = JobOutcome {
             id: Some("17".to_owned()),
             cluster: None,
-            state: "FAILED".to_owned(),
+            state: JobState::Failed,
             reason: String::new(),
             exit_code: Some(3),
             signal: None,
@@ -213,7 +213,7 @@ mod tests {
             failed.error_message(),
             "job 17 failed with exit code 3 (FAILED)\nits log: /db/slurm_logs/r42-p1234-17.out\nits last lines:\nno such peak"
         );
-        let stopped = JobOutcome { state: "TIMEOUT".to_owned(), exit_code: None, ..failed };
+        let stopped = JobOutcome { state: JobState::TimedOut, exit_code: None, ..failed };
         assert_eq!(stopped.error_class(), "JobTimeout");
         assert_eq!(stopped.to_string(), "job 17 reached its time limit (TIMEOUT)");
         let elsewhere = JobOutcome { cluster: Some("maxwell".to_owned()), ..stopped };

@@ -2,11 +2,11 @@
 
 use std::{process::Output, time::Duration};
 
-use amore_model::JobId;
+use amore_model::{JobId, JobState};
 use amore_slurm::{
     command_failure::is_unknown_job,
     printed::{plain, words_of},
-    states::JobState,
+    states::is_ending,
     submission::{Cancelled, SlurmSilent},
     token::tokens_in,
 };
@@ -56,7 +56,7 @@ impl Slurm {
                         .map(|(_, now)| JobState::of(now.trim()))
                         .next()
                     {
-                        Some(now) if !now.is_ending() => state = now.to_string(),
+                        Some(now) if !is_ending(&now) => state = now.to_string(),
                         _ => return Cancelled::Over,
                     }
                 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use amore_model::JobState;
+
 /// How a job ended, in the words that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobEnd {
@@ -37,8 +39,8 @@ pub enum JobEnd {
     },
     /// Neither the queue nor the accounting knows it.
     Vanished,
-    /// Any other of Slurm's states.
-    Other(String),
+    /// Any other of Slurm's final states.
+    Other(JobState),
 }
 
 impl fmt::Display for JobEnd {

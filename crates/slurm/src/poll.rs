@@ -183,7 +183,8 @@ pub fn best<'a>(queue: Option<&'a Seen>, accounting: Option<&'a Seen>) -> Option
 
 /// Did its script fail? What the queue says of a job that never began (`LAUNCH_FAILED`) is enough.
 fn failed(seen: &Seen) -> bool {
-    seen.state.meaning() == Meaning::Over(Ended::Failed) && matches!(seen.end, Some(JobEnd::Failed { .. }))
+    Meaning::of(&seen.state) == Meaning::Over(Ended::Failed)
+        && matches!(seen.end, Some(JobEnd::Failed { .. }))
 }
 
 #[cfg(test)]

@@ -34,7 +34,9 @@ pub fn parse_shown(line: &str) -> Option<(String, Seen)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{job_end::JobEnd, recorded::recorded, states::JobState};
+    use amore_model::JobState;
+
+    use crate::{job_end::JobEnd, recorded::recorded};
 
     #[test]
     fn the_controller_says_how_one_job_stands() {

@@ -1,11 +1,11 @@
 //! How a job stands, as one of Slurm's commands shows it.
 
-use amore_model::JobId;
+use amore_model::{JobId, JobState};
 
 use crate::{
     job_end::JobEnd,
     reasons,
-    states::{Ended, JobState, Meaning},
+    states::{Ended, Meaning, is_final},
 };
 
 /// What is told of a job that stands still.
@@ -40,7 +40,7 @@ impl Seen {
     /// Does it wait for its start, as far as is known?
     pub fn waits(&self) -> bool {
         self.end.is_none()
-            && matches!(self.state.meaning(), Meaning::Waits | Meaning::Held | Meaning::Unknown)
+            && matches!(Meaning::of(&self.state), Meaning::Waits | Meaning::Held | Meaning::Unknown)
     }
 
     /// What to tell of it, and what to do, if it may stand still for long.
@@ -50,7 +50,7 @@ impl Seen {
         }
         let (number, on) = (job.number, job.cluster_option());
         let waits = |hint: String| Advice { what: format!("waits: {}", self.reason), hint };
-        match self.state.meaning() {
+        match Meaning::of(&self.state) {
             Meaning::Runs | Meaning::Over(_) => None,
             Meaning::Suspended => Some(Advice {
                 what: format!("is {}", self.state),
@@ -92,7 +92,7 @@ impl Seen {
 
     /// Does it stay in the queue although it will never begin?
     pub fn lingers(&self) -> bool {
-        self.end.is_some() && !self.state.is_final()
+        self.end.is_some() && !is_final(&self.state)
     }
 }
 
@@ -141,7 +141,7 @@ impl Columns<'_> {
             JobEnd::ReservationGone { reservation: name.to_owned() }
         };
         let not_started = JobEnd::Failed { code: (0, 53), launch: true };
-        Some(match state.meaning() {
+        Some(match Meaning::of(&state) {
             Meaning::Over(Ended::Completed) => JobEnd::Completed,
             // Without the code only the reason is left, which is the same for some scripts that were killed.
             Meaning::Over(Ended::Failed) => JobEnd::Failed {
@@ -160,7 +160,7 @@ impl Columns<'_> {
             Meaning::Over(Ended::ReservationGone) => gone(),
             // Nobody starts it again.
             _ if reason.starts_with("launch failed requeued held") => not_started,
-            Meaning::Over(Ended::Otherwise) => JobEnd::Other(state.word().to_owned()),
+            Meaning::Over(Ended::Otherwise) => JobEnd::Other(state),
             // Some versions let it wait without a state of its own.
             Meaning::Waits | Meaning::Held if reasons::is_reservation_gone(reason) => gone(),
             Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => {

@@ -9,7 +9,7 @@ use amore_core::{
     task::{Common, RetryState},
 };
 use amore_model::{
-    Argument, DatabaseDir, JobId, JobOutcome, JobSpec, PlanStamp, Resources, Run, RunData, Urgency,
+    Argument, DatabaseDir, JobId, JobOutcome, JobSpec, JobState, PlanStamp, Resources, Run, RunData, Urgency,
 };
 use amore_plan::{Place, PlannedJob, PlannedStep, PlannedTask, SharedHere, TaskReason};
 use amore_wire::{
@@ -144,7 +144,7 @@ fn what_is_known_of_a_task() {
     let outcome = JobOutcome {
         id: Some(text("4711")),
         cluster: Some(text("maxwell")),
-        state: text("FAILED"),
+        state: JobState::Failed,
         reason: text("NonZeroExitCode"),
         exit_code: Some(3),
         signal: Some(9),

@@ -5,7 +5,7 @@ use amore_core::{
     journal::{Phase, Write},
     request::Listener,
 };
-use amore_model::{AttemptToken, JobId};
+use amore_model::{AttemptToken, JobId, JobState};
 use amore_slurm::{JobEnd, refused::About, settings::SlurmSettings, submission::Doubt};
 use amore_wire::task::{CutShort, FromWorker, Outcome, Task};
 
@@ -319,7 +319,7 @@ fn a_node_that_could_not_start_a_job_is_avoided() {
 
 fn running() -> amore_slurm::seen::Seen {
     amore_slurm::seen::Seen {
-        state: amore_slurm::states::JobState::Running,
+        state: JobState::Running,
         reason: String::new(),
         nodes: String::new(),
         partition: "upex".to_owned(),

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use amore_model::{JobOutcome, PlanStamp, Problem, ProblemKind, Proposal, Run, RunData, VariableSpec};
+use amore_model::{
+    JobOutcome, JobState, PlanStamp, Problem, ProblemKind, Proposal, Run, RunData, VariableSpec,
+};
 use amore_wire::{
     ended::Ended,
     host::{
@@ -56,7 +58,7 @@ fn job_outcome() -> JobOutcome {
     JobOutcome {
         id: Some(text("4711")),
         cluster: Some(text("maxwell")),
-        state: text("FAILED"),
+        state: JobState::Failed,
         reason: text("NonZeroExitCode"),
         exit_code: Some(3),
         signal: Some(9),
