@@ -8,6 +8,7 @@ use crate::{
     core::Core,
     effect::{Effect, Fragment},
     events::{Event, count},
+    history::HistoryKind,
     input::{LeftOpen, OpenRequest, OpenTask},
     journal::Phase,
     request::{Listener, RequestNo, RequestRecord},
@@ -75,7 +76,7 @@ impl Core {
         for (task, on) in hopeless {
             let problem =
                 format!("it waits for the task {on}, which another version wrote and which cannot be read");
-            self.note_history(task, "given up", problem.clone());
+            self.note_history(task, HistoryKind::GivenUp, problem.clone());
             self.advance(task, TaskMove::Hopeless { problem });
             self.after_end(task);
         }

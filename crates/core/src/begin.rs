@@ -5,6 +5,7 @@ use amore_plan::Place;
 use crate::{
     core::Core,
     events::Event,
+    history::HistoryKind,
     journal::{self, NewRequest, RequestDetail},
     planning::{Planned, why_left_out, without_slurm},
     request::{Compute, Listener, OpenRun, Request, RequestNo, RequestRecord},
@@ -107,7 +108,7 @@ impl Core {
                 Place::Cluster => "in a Slurm job",
             };
             let words = format!("planned {place}: {}", task.planned.names().join(", "));
-            self.note_history(*at, "planned", words);
+            self.note_history(*at, HistoryKind::Planned, words);
         }
     }
 }

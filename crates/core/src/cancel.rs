@@ -12,6 +12,7 @@ use crate::{
     core::Core,
     effect::Effect,
     events::{Event, count},
+    history::HistoryKind,
     job_over::named,
     refusal::Refusal,
     request::{Listener, RequestNo, RequestRecord, refused},
@@ -119,7 +120,7 @@ impl Core {
         let mut ended = telling.len();
         let mut waits_for = BTreeSet::new();
         for number in found.iter().copied().filter(|number| !telling.contains(number)) {
-            self.note_history(number, "cancelled", "cancelled by amore cancel".to_owned());
+            self.note_history(number, HistoryKind::Cancelled, "cancelled by amore cancel".to_owned());
             let Some(state) = self.tasks.get(number).map(|task| task.state().clone()) else { continue };
             match state.job_token() {
                 Some(token) if self.jobs.task(token).is_some() && !self.jobs.withdraw(token) => {
@@ -208,7 +209,7 @@ impl Core {
         let Some(number) = self.current(token) else { return };
         let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
         let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", named(job));
-        self.note_history(number, "not cancelled", message.clone());
+        self.note_history(number, HistoryKind::NotCancelled, message.clone());
         self.tell_once(number, Event::warning(format!("{message}; it is tried again")));
         let (waiting, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
             .into_iter()

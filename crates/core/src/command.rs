@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     effect::{Effect, Question},
     events::Event,
+    history::HistoryKind,
     input::Prepared,
     job_over::named,
     local::Next,
@@ -101,7 +102,7 @@ impl Core {
             Some(Prepared::NotNow) => {
                 self.prepared.remove(&number);
                 let words = "not executed: what it depends on has no value".to_owned();
-                self.note_history(number, "command", words);
+                self.note_history(number, HistoryKind::Command, words);
                 Next::NothingLeft
             }
             Some(Prepared::Refused { class, message }) => {
@@ -142,7 +143,7 @@ impl Core {
             AfterCommand::Again { leave_reservation } => {
                 task.retry.leave_reservation |= leave_reservation;
                 let words = format!("{} {end}; the command is submitted again", named(job));
-                self.note_history(number, "job over", words.clone());
+                self.note_history(number, HistoryKind::JobOver, words.clone());
                 self.tell_once(number, Event::note(format!("run {run}: {words}")));
                 self.advance(number, TaskMove::JobOver);
                 self.line_up(number);
@@ -235,14 +236,14 @@ impl Core {
             class: outcome.error_class().to_owned(),
             message: outcome.error_message(),
         });
-        self.note_history(number, "command", outcome.to_string());
+        self.note_history(number, HistoryKind::Command, outcome.to_string());
         self.hand_on(number, Some(outcome), how);
     }
 
     /// The command was not executed at all: its variable gets this error.
     fn deliver_error(&mut self, number: TaskNo, class: &str, message: String) {
         let first = message.lines().next().unwrap_or_default().to_owned();
-        self.note_history(number, "command", format!("not executed: {first}"));
+        self.note_history(number, HistoryKind::Command, format!("not executed: {first}"));
         self.hand_on(number, None, Some(Ended::Error { class: class.to_owned(), message }));
     }
 

@@ -24,10 +24,10 @@ use crate::{
     core::Core,
     effect::{Effect, NewJob, Question},
     events::Event,
+    history::{HistoryKind, HistoryLine},
     input::JobEvent,
     job_asked::{Wanted, job_asked, log_mark, name_and_log},
     jobs::Shown,
-    journal::HistoryLine,
     local::Next,
     queue::for_bulk,
     task::TaskNo,
@@ -163,7 +163,7 @@ impl Core {
     }
 
     /// Adds a line to the history of a task's run.
-    pub(crate) fn note_history(&mut self, number: TaskNo, kind: &'static str, message: String) {
+    pub(crate) fn note_history(&mut self, number: TaskNo, kind: HistoryKind, message: String) {
         let at = self.now.unix;
         if let Some(task) = self.tasks.get(number)
             && task.recorded
@@ -236,7 +236,7 @@ impl Core {
             record.job_id = Some(job.number);
             record.cluster = job.cluster.clone().unwrap_or_default();
         });
-        self.note_history(number, "submitted", format!("Slurm has taken job {job}"));
+        self.note_history(number, HistoryKind::Submitted, format!("Slurm has taken job {job}"));
         self.advance(number, TaskMove::Accepted(job));
         self.show_jobs();
     }
@@ -277,7 +277,7 @@ impl Core {
                     "sbatch had no answer for its job; neither queue nor accounting shows it, and no worker has begun"
                 }
             };
-            self.note_history(number, "not found", words.to_owned());
+            self.note_history(number, HistoryKind::NotFound, words.to_owned());
             if faults >= MAX_FAULTS {
                 self.tell_once(number, Event::error(format!("run {run}: {words}; given up")));
                 let message =
@@ -330,7 +330,11 @@ impl Core {
                 let again = if restarts > 0 { format!(", requeued {restarts} times") } else { String::new() };
                 // An owner that adopts the job hears its words from the first.
                 if restarts > 0 || !self.journal.has_started(token) {
-                    self.note_history(number, "began", format!("job {job} began on {host}{again}"));
+                    self.note_history(
+                        number,
+                        HistoryKind::Began,
+                        format!("job {job} began on {host}{again}"),
+                    );
                 }
                 self.journal.update_attempt(token, |record| {
                     record.started = Some(now);
@@ -356,7 +360,7 @@ impl Core {
         let Some(task) = self.tasks.get(number) else { return };
         let (run, left_reservation) = (task.run, task.retry.leave_reservation);
         let words = why.words.trim_end_matches('.').to_owned();
-        self.note_history(number, "refused", said(&why));
+        self.note_history(number, HistoryKind::Refused, said(&why));
         if !matches!(why.about, About::NotExecuted | About::Passes | About::Limit)
             && self.refused_more_memory(number, &why)
         {
@@ -485,7 +489,7 @@ impl Core {
         });
         let place = if seen.nodes.is_empty() { String::new() } else { format!(" on {}", seen.nodes) };
         let reason = if seen.waits() { format!(" ({})", seen.reason) } else { String::new() };
-        self.note_history(number, "state", format!("job {job} is {}{reason}{place}", seen.state));
+        self.note_history(number, HistoryKind::State, format!("job {job} is {}{reason}{place}", seen.state));
         self.jobs.saw(token, seen);
         self.show_jobs();
     }

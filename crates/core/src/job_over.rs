@@ -10,6 +10,7 @@ use crate::{
     core::Core,
     effect::Effect,
     events::{Event, count},
+    history::HistoryKind,
     jobs::JobOver,
     task::TaskNo,
     task_state::TaskMove,
@@ -69,7 +70,7 @@ impl Core {
         };
         let running = task.retry.running.clone().filter(|name| left.contains(name));
         let running = running.or_else(|| left.first().cloned());
-        self.note_history(number, "job over", format!("{words}; {next}"));
+        self.note_history(number, HistoryKind::JobOver, format!("{words}; {next}"));
         let Some(task) = self.tasks.get_mut(number) else { return };
         match verdict {
             Verdict::Again { more_memory, leave_reservation } => {

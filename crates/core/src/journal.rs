@@ -11,6 +11,7 @@ use amore_slurm::submission::JobAsked;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::HistoryLine,
     request::Request,
     task::{Common, RetryState, TaskRecord},
     task_state::{AttemptPlace, TaskState},
@@ -210,21 +211,6 @@ pub struct AttemptRecord {
     pub ended: Option<f64>,
     /// How it ended.
     pub outcome: Option<String>,
-}
-
-/// A line of a run's history, for `amore explain`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HistoryLine {
-    /// The run.
-    pub key: RunKey,
-    /// The task's id.
-    pub task: Option<String>,
-    /// When (Unix time).
-    pub at: f64,
-    /// One word for programs.
-    pub kind: &'static str,
-    /// A sentence for people.
-    pub message: String,
 }
 
 /// What is written in one transaction. A task moves at most once in it.

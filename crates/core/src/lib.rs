@@ -19,6 +19,7 @@ pub mod describe;
 mod effect;
 pub mod events;
 mod finish;
+pub mod history;
 mod in_jobs;
 mod incoming;
 mod input;

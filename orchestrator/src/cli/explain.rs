@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{local_time, log::last_not_computed, open, output, variable_name};
 use crate::{
-    coordinate::remembered::{Phase, Remembered, RememberedTask},
+    coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     database_dir::locate,
     dispatch::slurm::slurm,
     failure::Failure,
@@ -174,14 +174,18 @@ fn names(task: &RememberedTask) -> String {
 }
 
 /// What a task that cannot start is waiting for.
-fn waits(task: &RememberedTask, all: &[RememberedTask], last: Option<&(String, String)>) -> Option<Link> {
+fn waits(
+    task: &RememberedTask,
+    all: &[RememberedTask],
+    last: Option<&(HistoryKind, String)>,
+) -> Option<Link> {
     let words = match task.phase {
         Phase::Waiting => {
             let open = |id: &&String| all.iter().find(|other| other.id == **id && !other.has_ended());
             let before: Vec<String> = task.waits_for.iter().filter_map(|id| open(&id)).map(names).collect();
             format!("{} waits for {}", names(task), before.join("; "))
         }
-        Phase::Ready if last.is_some_and(|(kind, _)| kind == "refused") => {
+        Phase::Ready if last.is_some_and(|(kind, _)| *kind == HistoryKind::Refused) => {
             let said = last.map(|(_, said)| said.as_str()).unwrap_or_default();
             format!("{} will be submitted again ({said})", names(task))
         }
@@ -220,7 +224,7 @@ async fn story(
             });
         }
     }
-    let mut last_words: BTreeMap<&str, (String, String)> = BTreeMap::new();
+    let mut last_words: BTreeMap<&str, (HistoryKind, String)> = BTreeMap::new();
     for event in remembered.events_of_run(proposal, arguments.run).await? {
         let task = event.task.as_ref().and_then(|id| wanted.iter().find(|task| task.id == *id));
         if task.is_some() || event.task.is_none() {
@@ -228,9 +232,13 @@ async fn story(
                 last_words.insert(task.id.as_str(), (event.kind.clone(), event.message.clone()));
             }
             // Later entries name the job, not its variables.
-            let whose = task.filter(|_| event.kind == "submitted").map(|task| names(task));
+            let whose = task.filter(|_| event.kind == HistoryKind::Submitted).map(|task| names(task));
             let whose = whose.map(|names| format!(", for {names}")).unwrap_or_default();
-            links.push(Link { at: Some(event.at), kind: event.kind, words: event.message + &whose });
+            links.push(Link {
+                at: Some(event.at),
+                kind: event.kind.word().to_owned(),
+                words: event.message + &whose,
+            });
         }
     }
     links.sort_by(|a, b| a.at.unwrap_or(0.0).total_cmp(&b.at.unwrap_or(0.0)));

@@ -2,7 +2,8 @@
 
 use amore_core::{
     IncomingNo, Input, Refusal,
-    journal::{AttemptRecord, Changes, HistoryLine, Moved, NewRequest, Phase, Write},
+    history::HistoryLine,
+    journal::{AttemptRecord, Changes, Moved, NewRequest, Phase, Write},
 };
 use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, NewEvent, TaskMove};
 use amore_model::DatabaseDir;
@@ -279,7 +280,7 @@ fn changes_row(changes: &Changes) -> Result<amore_ledger::Changes, serde_json::E
         run: line.key.1,
         task: line.task.clone(),
         at: line.at,
-        kind: line.kind.to_owned(),
+        kind: line.kind.word().to_owned(),
         message: line.message.clone(),
         detail: serde_json::Value::Null,
     };

@@ -1,6 +1,7 @@
 //! What the ledger remembers of a directory, decoded for those who show it. A row of another version may hold what this
 //! one does not understand: then that part is not known, and the rest is shown.
 
+pub use amore_core::history::HistoryKind;
 use amore_core::{
     journal::{RequestDetail, TaskFacts, TaskSpec},
     request::{Compute, Request},
@@ -100,8 +101,8 @@ pub struct RememberedRequest {
 pub struct RememberedEvent {
     /// When, in seconds since 1970.
     pub at: f64,
-    /// What sort of event, in a word.
-    pub kind: String,
+    /// What it is about.
+    pub kind: HistoryKind,
     /// In a sentence.
     pub message: String,
     /// The id of the task that it is about.
@@ -178,7 +179,7 @@ impl Remembered {
         let rows = rows.map_err(|error| ledger_place::failed(&error))?;
         let event = |row: EventRow| {
             let NewEvent { at, kind, message, task, .. } = row.event;
-            RememberedEvent { at, kind, message, task }
+            RememberedEvent { at, kind: kind.into(), message, task }
         };
         Ok(rows.into_iter().map(event).collect())
     }
