@@ -181,8 +181,7 @@ impl PartitionChoice {
 /// May this person use this partition for this job?
 pub fn judge(partition: &Partition, nodes: Option<&NodesOf>, person: &Person, wanted: &Wanted) -> Verdict {
     let no = |why| Some(Verdict::No(why));
-    let state = || (!matches!(partition.state.as_str(), "UP" | "")).then_some(&partition.state);
-    let found = if let Some(state) = state() {
+    let found = if let Some(state) = &partition.closed {
         no(WhyNot::State(state.clone()))
     } else if partition.root_only && !person.root {
         no(WhyNot::RootOnly)

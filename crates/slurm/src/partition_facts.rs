@@ -39,8 +39,8 @@ pub struct Partition {
     pub name: String,
     /// Slurm takes it where a job says nothing.
     pub default: bool,
-    /// `UP`, `DOWN`, `DRAIN`, `INACTIVE`.
-    pub state: String,
+    /// Its state if it is not up: `DOWN`, `DRAIN` or `INACTIVE`.
+    pub closed: Option<String>,
     /// Not shown to users by Slurm's own commands.
     pub hidden: bool,
     /// Jobs need a reservation.
@@ -87,7 +87,7 @@ pub fn parse_partitions(text: &str) -> Vec<Partition> {
             (!name.is_empty()).then(|| Partition {
                 name: name.to_owned(),
                 default: yes("Default"),
-                state: get("State").to_owned(),
+                closed: Some(get("State").to_owned()).filter(|state| !matches!(state.as_str(), "" | "UP")),
                 hidden: yes("Hidden"),
                 reserved_only: yes("ReqResv"),
                 root_only: yes("RootOnly"),

@@ -56,7 +56,7 @@ fn partitions_of_three_versions_are_read() {
         assert_eq!(found[3].max_minutes, Some(1));
         assert_eq!(found[1].groups, Only::These(vec!["lab_a".to_owned()]));
         assert_eq!(found[2].accounts, Only::These(vec!["physics".to_owned()]));
-        assert_eq!(found[6].state, "DOWN");
+        assert_eq!(found[6].closed.as_deref(), Some("DOWN"));
     }
 }
 
