@@ -14,11 +14,16 @@ use amore_model::{Resources, VariableSpec};
 use crate::{
     Dag,
     dag::{Graph, Neighbours},
-    jobs::NOWHERE,
+    numbers::{NodeNo, Number, Table, numbers},
     select::Chosen,
 };
 
-/// A graph that includes the commands, as indices from `first` on.
+numbers! {
+    /// A group of local work that follows commands.
+    GroupNo
+}
+
+/// A graph that includes the commands.
 pub(crate) struct WithCommands {
     pub(crate) dag: Dag,
     pub(crate) chosen: Chosen,
@@ -26,49 +31,47 @@ pub(crate) struct WithCommands {
 
 /// Adds the commands of the variables that run; `None` if there are none.
 pub(crate) fn with_commands(dag: &Dag, chosen: &Chosen) -> Option<WithCommands> {
-    let count = dag.variables.len();
-    let owners: Vec<u32> = (0..count as u32)
-        .filter(|&at| chosen.runs[at as usize] && dag.variables[at as usize].job.is_some())
-        .collect();
+    let owns = |node: &NodeNo| chosen.runs[*node] && dag.variable(*node).job.is_some();
+    let owners: Vec<NodeNo> = chosen.runs.numbers().filter(owns).collect();
     if owners.is_empty() {
         return None;
     }
     let mut variables = dag.variables.clone();
-    variables.extend(owners.iter().map(|&owner| command(&dag.variables[owner as usize])));
-    let mut command_of = vec![NOWHERE; count];
-    for (index, &owner) in owners.iter().enumerate() {
-        command_of[owner as usize] = (count + index) as u32;
-    }
-    let needs =
-        Neighbours::listed(variables.len(), |at, list| match owners.get((at as usize).wrapping_sub(count)) {
-            Some(&owner) => {
-                list.extend(dag.needs(owner).iter().filter(|&&need| !dag.variables[need as usize].transient))
-            }
-            None => {
-                list.extend_from_slice(dag.needs(at));
-                list.extend(Some(command_of[at as usize]).filter(|&command| command != NOWHERE));
-            }
-        });
-    let graph = Graph { needed_by: needs.turned(variables.len()), needs };
-    let mut order = Vec::with_capacity(variables.len());
-    for &place in &dag.order {
-        order.extend(Some(command_of[place as usize]).filter(|&command| command != NOWHERE));
-        order.push(place);
-    }
+    let mut command_of = dag.table(None);
     // A command needs a job; its dependents do not.
     let mut promotion = dag.promotion.clone();
     let mut runs = chosen.runs.clone();
     let mut wanted = chosen.wanted.clone();
-    for (index, &owner) in owners.iter().enumerate() {
-        promotion.proc.push(dag.promotion.proc[owner as usize]);
-        promotion.cluster.push(Some((count + index) as u32));
-        runs.push(true);
-        wanted.push(chosen.wanted[owner as usize]);
+    for &owner in &owners {
+        variables.push(command(dag.variable(owner)));
+        let node = runs.push(true);
+        command_of[owner] = Some(node);
+        promotion.proc.push(dag.promotion.proc[owner]);
+        promotion.cluster.push(Some(node));
+        wanted.push(chosen.wanted[owner]);
     }
+    let graph = graph_with(dag, &owners, &command_of);
+    let order = dag.order.iter().flat_map(|&node| command_of[node].into_iter().chain([node])).collect();
     Some(WithCommands {
-        dag: Dag { variables, places: dag.places.clone(), graph, order, promotion },
+        dag: Dag { variables, in_file: dag.in_file, by_name: dag.by_name.clone(), graph, order, promotion },
         chosen: Chosen { wanted, runs, left_out: Vec::new(), unmatched: Vec::new() },
     })
+}
+
+/// The graph with the commands of these variables.
+fn graph_with(dag: &Dag, owners: &[NodeNo], command_of: &Table<NodeNo, Option<NodeNo>>) -> Graph {
+    let in_file = dag.variables.len();
+    let count = in_file + owners.len();
+    let needs = Neighbours::listed(count, |at: NodeNo, list| match at.index().checked_sub(in_file) {
+        Some(command) => {
+            list.extend(dag.needs(owners[command]).iter().filter(|&&need| !dag.variable(need).transient));
+        }
+        None => {
+            list.extend_from_slice(dag.needs(at));
+            list.extend(command_of[at]);
+        }
+    });
+    Graph { needed_by: needs.turned(count), needs }
 }
 
 /// The node of a variable's command.
@@ -77,38 +80,41 @@ fn command(owner: &VariableSpec) -> VariableSpec {
     VariableSpec { cluster: true, transient: false, resources, state: Vec::new(), ..owner.clone() }
 }
 
-/// By index: the group of local work; 0 for everything else.
-pub(crate) fn groups(dag: &Dag, local: impl Fn(u32) -> bool, first_command: u32) -> Vec<u32> {
-    let mut group = vec![0; dag.variables().len()];
-    let mut last = 0;
-    for &place in dag.order().iter().filter(|&&place| place < first_command && local(place)) {
-        let (mut found, mut head) = (0, false);
-        for &need in dag.needs(place) {
-            if need >= first_command {
-                head = true;
-            } else if local(need) && group[need as usize] != 0 {
-                head |= found != 0 && found != group[need as usize];
-                found = group[need as usize];
+/// The group of local work of each node. `None` is group 0, and everything else.
+pub(crate) fn groups(dag: &Dag, local: impl Fn(NodeNo) -> bool) -> Table<NodeNo, Option<GroupNo>> {
+    let mut group = dag.table(None);
+    let mut heads = 0;
+    for &node in dag.order().iter().filter(|&&node| local(node)) {
+        let (mut found, mut is_head) = (None, false);
+        for &need in dag.needs(node) {
+            if dag.is_command(need) {
+                is_head = true;
+            } else if local(need) && group[need].is_some() {
+                is_head |= found.is_some() && found != group[need];
+                found = group[need];
             }
         }
-        if head {
-            last += 1;
-            found = last;
+        if is_head {
+            found = Some(GroupNo::from_index(heads));
+            heads += 1;
         }
-        group[place as usize] = found;
+        group[node] = found;
     }
     group
 }
 
-/// By index: whether it is computed in its own group. A transient value that only other groups use is computed only there.
-pub(crate) fn at_home(dag: &Dag, local: impl Fn(u32) -> bool, group: &[u32]) -> Vec<bool> {
-    let mut home = vec![false; group.len()];
-    for &place in dag.order().iter().rev().filter(|&&place| local(place)) {
-        let at = place as usize;
-        let mut users = dag.needed_by(place).iter().filter(|&&by| local(by)).peekable();
-        home[at] = !dag.variables()[at].transient
+/// Whether each node is computed in its own group. A transient value that only other groups use is computed only there.
+pub(crate) fn at_home(
+    dag: &Dag,
+    local: impl Fn(NodeNo) -> bool,
+    group: &Table<NodeNo, Option<GroupNo>>,
+) -> Table<NodeNo, bool> {
+    let mut home = dag.table(false);
+    for &node in dag.order().iter().rev().filter(|&&node| local(node)) {
+        let mut users = dag.needed_by(node).iter().filter(|&&by| local(by)).peekable();
+        home[node] = !dag.variable(node).transient
             || users.peek().is_none()
-            || users.any(|&by| group[by as usize] == group[at] && home[by as usize]);
+            || users.any(|&by| group[by] == group[node] && home[by]);
     }
     home
 }

@@ -12,6 +12,7 @@ use crate::{
     glob::Pattern,
     jobs::Units,
     nearest::{Meant, Nearest, nearest},
+    numbers::{NodeNo, Number},
     problem_at::problem_at,
     promote::promotion,
 };
@@ -58,33 +59,33 @@ pub struct Checked {
 /// component, one short cycle is reported.
 pub fn check(variables: Vec<VariableSpec>) -> Checked {
     let mut problems = Vec::new();
-    let mut places: HashMap<String, u32> = HashMap::with_capacity(variables.len());
+    let mut by_name: HashMap<String, NodeNo> = HashMap::with_capacity(variables.len());
     for (at, variable) in variables.iter().enumerate() {
-        if let Some(&first) = places.get(&variable.name) {
-            problems.push(duplicate_name(&variables[first as usize], variable));
+        if let Some(&first) = by_name.get(&variable.name) {
+            problems.push(duplicate_name(&variables[first.index()], variable));
         } else {
-            places.insert(variable.name.clone(), at as u32);
+            by_name.insert(variable.name.clone(), NodeNo::from_index(at));
         }
     }
     duplicate_titles(&variables, &mut problems);
 
-    let (graph, unmet) = Graph::link(&variables, &places);
+    let (graph, unmet) = Graph::link(&variables, &by_name);
     for variable in &variables {
-        declared(variable, &places, &mut problems);
+        declared(variable, &by_name, &mut problems);
     }
     let mut names = Nearest::new(&variables);
     problems.extend(unmet.iter().filter_map(|&unmet| missing(&variables, unmet, &mut names)));
 
     let promotion = promotion(&variables, &graph);
-    let order = graph.execution_order(|at| promotion.cluster[at as usize].is_some());
+    let order = graph.execution_order(|at| promotion.cluster[at].is_some());
     if order.len() < variables.len() {
         problems.extend(rings(&graph).iter().map(|ring| cycle(&variables, ring)));
     }
     raw_on_proc(&variables, &graph, &promotion, &mut problems);
     resources_without_effect(&variables, &promotion, &mut problems);
-    check_jobs::commands(&variables, &places, &mut problems);
+    check_jobs::commands(&variables, &by_name, &mut problems);
     if order.len() == variables.len() {
-        let units = Units::of(&variables, &graph, &order, |at| promotion.cluster[at as usize].is_some());
+        let units = Units::of(&variables, &graph, &order, |at| promotion.cluster[at].is_some());
         for tied in units.iter().filter(|members| members.len() > 1) {
             different_words(&variables, tied, &mut problems);
         }
@@ -92,7 +93,10 @@ pub fn check(variables: Vec<VariableSpec>) -> Checked {
 
     sort(&mut problems);
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let mut dag = (!refused).then_some(Dag { variables, places, graph, order, promotion });
+    let mut dag = (!refused).then_some({
+        let in_file = variables.len();
+        Dag { variables, in_file, by_name, graph, order, promotion }
+    });
     let before = problems.len();
     if let Some(linked) = &dag {
         check_jobs::tied(linked, &mut problems);
@@ -186,7 +190,7 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
 }
 
 /// Checks a variable without considering the others (except for hints).
-fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &mut Vec<Problem>) {
+fn declared(variable: &VariableSpec, by_name: &HashMap<String, NodeNo>, problems: &mut Vec<Problem>) {
     let name = &variable.name;
     if !name.split('.').all(is_identifier) {
         problems.push(problem_at(
@@ -274,7 +278,7 @@ fn declared(variable: &VariableSpec, places: &HashMap<String, u32>, problems: &m
                 variable,
                 ProblemKind::BadAnnotation,
                 what(&format!("has an annotation without a meaning: {text:?}")),
-                annotation_hint(text, places),
+                annotation_hint(text, by_name),
             )),
         }
     }
@@ -290,8 +294,8 @@ fn choice(prefix: &str, given: &str, known: &[&str]) -> String {
     }
 }
 
-fn annotation_hint(text: &str, places: &HashMap<String, u32>) -> String {
-    if places.contains_key(text) {
+fn annotation_hint(text: &str, by_name: &HashMap<String, NodeNo>) -> String {
+    if by_name.contains_key(text) {
         return format!("To depend on the variable, write \"var#{text}\"");
     }
     match text.split_once('#') {
@@ -307,8 +311,8 @@ fn annotation_hint(text: &str, places: &HashMap<String, u32>) -> String {
 }
 
 fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) -> Option<Problem> {
-    let variable = &variables[unmet.variable as usize];
-    let argument = &variable.arguments[unmet.argument as usize];
+    let variable = &variables[unmet.variable.index()];
+    let argument = &variable.arguments[unmet.argument];
     let wanted = argument.annotation.strip_prefix("var#").unwrap_or(&argument.annotation);
     if wanted.is_empty() {
         // Reported as a bad annotation.
@@ -335,8 +339,8 @@ fn missing(variables: &[VariableSpec], unmet: Unmet, names: &mut Nearest<'_>) ->
 }
 
 fn cycle(variables: &[VariableSpec], ring: &Ring) -> Problem {
-    let names: Vec<&str> = ring.members.iter().map(|&at| variables[at as usize].name.as_str()).collect();
-    let first = &variables[ring.members[0] as usize];
+    let names: Vec<&str> = ring.members.iter().map(|&at| variables[at.index()].name.as_str()).collect();
+    let first = &variables[ring.members[0].index()];
     let (message, hint) = if let [only] = names.as_slice() {
         let own = first.arguments.iter().filter_map(|argument| match argument.dependency() {
             Dependency::Variable(text) => Some(text),
@@ -386,19 +390,19 @@ fn raw_on_proc(
     promotion: &Promotion,
     problems: &mut Vec<Problem>,
 ) {
-    for (place, variable) in variables.iter().enumerate() {
+    for (node, variable) in (0..).map(NodeNo).zip(variables) {
         if variable.data != Some(RunData::Raw) {
             continue;
         }
-        let Some(origin) = promotion.proc[place] else { continue };
+        let Some(origin) = promotion.proc[node] else { continue };
         let needs: Vec<&str> = graph
             .needs
-            .of(place as u32)
+            .of(node)
             .iter()
-            .filter(|&&need| promotion.proc[need as usize].is_some())
-            .map(|&need| variables[need as usize].name.as_str())
+            .filter(|&&need| promotion.proc[need].is_some())
+            .map(|&need| variables[need.index()].name.as_str())
             .collect();
-        let origin = variables[origin as usize].name.as_str();
+        let origin = variables[origin.index()].name.as_str();
         let because = if needs.contains(&origin) {
             String::new()
         } else {
@@ -419,7 +423,7 @@ fn raw_on_proc(
 }
 
 fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, problems: &mut Vec<Problem>) {
-    for (variable, cluster) in variables.iter().zip(&promotion.cluster) {
+    for (variable, (_, cluster)) in variables.iter().zip(promotion.cluster.iter()) {
         if cluster.is_none() && !variable.resources.is_default() {
             let mut problem = problem_at(
                 variable,
@@ -438,8 +442,8 @@ fn resources_without_effect(variables: &[VariableSpec], promotion: &Promotion, p
 }
 
 /// Variables that a transient value ties to one job must not request different partitions and the like.
-fn different_words(variables: &[VariableSpec], tied: &[u32], problems: &mut Vec<Problem>) {
-    let members = || tied.iter().map(|&at| &variables[at as usize]);
+fn different_words(variables: &[VariableSpec], tied: &[NodeNo], problems: &mut Vec<Problem>) {
+    let members = || tied.iter().map(|&at| &variables[at.index()]);
     let ties: Vec<&str> =
         members().filter(|member| member.transient).map(|member| member.name.as_str()).collect();
     type Word = fn(&VariableSpec) -> Option<&str>;

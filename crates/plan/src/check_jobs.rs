@@ -7,7 +7,7 @@ use amore_model::{
 };
 
 use crate::{
-    Dag, after::with_commands, jobs::Units, nearest::nearest, problem_at::problem_at, select::Chosen,
+    Dag, NodeNo, after::with_commands, jobs::Units, nearest::nearest, problem_at::problem_at, select::Chosen,
 };
 
 /// An invalid argument `job#…`.
@@ -30,7 +30,7 @@ pub(crate) fn not_of_a_job(variable: &VariableSpec, argument: &Argument, word: &
 /// Checks each command and the dependencies that it names.
 pub(crate) fn commands(
     variables: &[VariableSpec],
-    places: &HashMap<String, u32>,
+    by_name: &HashMap<String, NodeNo>,
     problems: &mut Vec<Problem>,
 ) {
     for variable in variables {
@@ -68,7 +68,7 @@ pub(crate) fn commands(
                         if let Piece::Placeholder(placeholder) = piece
                             && told.insert(placeholder)
                             && let Some((message, hint)) =
-                                wrong_placeholder(variable, job, placeholder, variables, places)
+                                wrong_placeholder(variable, job, placeholder, variables, by_name)
                         {
                             problems.push(problem_at(variable, ProblemKind::BadArgument, message, hint));
                         }
@@ -85,7 +85,7 @@ fn wrong_placeholder(
     job: &JobSpec,
     placeholder: &str,
     variables: &[VariableSpec],
-    places: &HashMap<String, u32>,
+    by_name: &HashMap<String, NodeNo>,
 ) -> Option<(String, String)> {
     if PLACEHOLDERS.contains(&placeholder) {
         return None;
@@ -95,7 +95,7 @@ fn wrong_placeholder(
         let arguments = variable.arguments.iter().map(|argument| argument.name.as_str());
         let hint = match nearest(placeholder, PLACEHOLDERS.iter().copied().chain(arguments)) {
             Some(near) => format!("Did you mean {{{near}}}?"),
-            None if places.contains_key(placeholder) => {
+            None if by_name.contains_key(placeholder) => {
                 format!("Give the function an argument {placeholder}: \"var#{placeholder}\"")
             }
             None => format!(
@@ -107,8 +107,8 @@ fn wrong_placeholder(
     };
     let read_it = "Remove it from the command and let the command read it from {run_file}, or return a single number or text";
     match argument.dependency() {
-        Dependency::Variable(of) => match places.get(of) {
-            Some(&place) if variables[place as usize].transient => Some((
+        Dependency::Variable(of) => match by_name.get(of) {
+            Some(&node) if variables[node.index()].transient => Some((
                 format!(
                     "The command of {name} uses {{{placeholder}}}, but {of} is transient: its value is not stored"
                 ),
@@ -142,10 +142,9 @@ fn wrong_placeholder(
 
 /// Commands that values which cannot be stored would tie to a Slurm job of other variables.
 pub(crate) fn tied(dag: &Dag, problems: &mut Vec<Problem>) {
-    let count = dag.variables().len();
     let everything = Chosen {
-        wanted: vec![true; count],
-        runs: vec![true; count],
+        wanted: dag.table(true),
+        runs: dag.table(true),
         left_out: Vec::new(),
         unmatched: Vec::new(),
     };
@@ -155,11 +154,11 @@ pub(crate) fn tied(dag: &Dag, problems: &mut Vec<Problem>) {
     for members in units.iter().filter(|members| members.len() > 1) {
         let ties: Vec<&str> = members
             .iter()
-            .filter(|&&member| with.dag.variables[member as usize].transient)
+            .filter(|&&member| with.dag.variable(member).transient)
             .map(|&member| with.dag.name(member))
             .collect();
-        for &command in members.iter().filter(|&&member| member as usize >= count) {
-            let variable = &with.dag.variables[command as usize];
+        for &command in members.iter().filter(|&&member| with.dag.is_command(member)) {
+            let variable = with.dag.variable(command);
             problems.push(problem_at(
                 variable,
                 ProblemKind::BadArgument,

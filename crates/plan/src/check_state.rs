@@ -4,46 +4,46 @@ use std::collections::{HashMap, HashSet};
 
 use amore_model::{Problem, ProblemKind, Severity, StateUse, VariableSpec};
 
-use crate::{Dag, problem_at::problem_at};
+use crate::{Dag, NodeNo, problem_at::problem_at};
 
 /// Maximum number of users to check per piece of state: one warning per piece is enough.
 const LOOKED_AT: usize = 64;
 
 /// One warning for each piece of state that a variable reads after another variable has changed it, without depending on that variable.
 pub(crate) fn undeclared_state(dag: &Dag, problems: &mut Vec<Problem>) {
-    let mut pieces: Vec<Vec<(u32, &StateUse)>> = Vec::new();
+    let mut pieces: Vec<Vec<(NodeNo, &StateUse)>> = Vec::new();
     let mut number: HashMap<&str, usize> = HashMap::new();
-    for &place in dag.order() {
-        for used in &dag.variables()[place as usize].state {
+    for &node in dag.order() {
+        for used in &dag.variable(node).state {
             let next = pieces.len();
             let piece = *number.entry(used.name.as_str()).or_insert(next);
             if piece == next {
                 pieces.push(Vec::new());
             }
-            pieces[piece].push((place, used));
+            pieces[piece].push((node, used));
         }
     }
     for users in pieces {
-        let mut changer: Option<(u32, &StateUse)> = None;
-        for &(place, used) in users.iter().take(LOOKED_AT) {
+        let mut changer: Option<(NodeNo, &StateUse)> = None;
+        for &(node, used) in users.iter().take(LOOKED_AT) {
             if let Some(before) = changer
                 && used.reads
-                && !depends(dag, place, before.0)
+                && !depends(dag, node, before.0)
             {
-                problems.push(warning(dag, before, (place, used)));
+                problems.push(warning(dag, before, (node, used)));
                 break;
             }
             if used.changes {
-                changer = Some((place, used));
+                changer = Some((node, used));
             }
         }
     }
 }
 
 /// Whether one depends on the other, directly or indirectly.
-fn depends(dag: &Dag, place: u32, on: u32) -> bool {
+fn depends(dag: &Dag, node: NodeNo, on: NodeNo) -> bool {
     let mut seen = HashSet::new();
-    let mut open = vec![place];
+    let mut open = vec![node];
     while let Some(next) = open.pop() {
         for &need in dag.needs(next) {
             if need == on {
@@ -57,9 +57,8 @@ fn depends(dag: &Dag, place: u32, on: u32) -> bool {
     false
 }
 
-fn warning(dag: &Dag, (before, change): (u32, &StateUse), (after, read): (u32, &StateUse)) -> Problem {
-    let variables = dag.variables();
-    let (writer, reader) = (&variables[before as usize], &variables[after as usize]);
+fn warning(dag: &Dag, (before, change): (NodeNo, &StateUse), (after, read): (NodeNo, &StateUse)) -> Problem {
+    let (writer, reader) = (dag.variable(before), dag.variable(after));
     let unseen = dag.needs_cluster(before) && !dag.needs_cluster(after);
     let message = format!(
         "{} reads {}{}, which {} changes{}, and does not depend on it",

@@ -2,12 +2,20 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::dag::{Graph, Neighbours};
+use crate::{
+    dag::{Graph, Neighbours},
+    numbers::{NodeNo, Number, Table, numbers},
+};
+
+numbers! {
+    /// A component that contains a cycle.
+    KnotNo
+}
 
 /// A cycle: each variable needs the next, and the last needs the first. Starts with the one that is first in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ring {
-    pub(crate) members: Vec<u32>,
+    pub(crate) members: Vec<NodeNo>,
     /// Number of variables of the component, if it is too large to report all its cycles; this cycle is then the shortest
     /// that was found.
     pub(crate) knot: Option<usize>,
@@ -23,15 +31,15 @@ const STARTS: usize = 32;
 /// The cycles to report, ordered by their first member.
 pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     let knots = knots(graph);
-    let mut knot_of = vec![u32::MAX; graph.len()];
+    let mut knot_of = Table::new(graph.len(), None);
     for (number, knot) in knots.iter().enumerate() {
         for &member in knot {
-            knot_of[member as usize] = number as u32;
+            knot_of[member] = Some(KnotNo::from_index(number));
         }
     }
-    let knot_of = knot_of.as_slice();
-    let inner = |at: u32| graph.needs.of(at).iter().copied().filter(move |&to| together(knot_of, at, to));
-    let mut search = Search { graph, knot_of, came_from: vec![u32::MAX; graph.len()] };
+    let knot_of = &knot_of;
+    let inner = |at: NodeNo| graph.needs.of(at).iter().copied().filter(move |&to| together(knot_of, at, to));
+    let mut search = Search { graph, knot_of, came_from: Table::new(graph.len(), None) };
     let mut rings = Vec::new();
     for knot in &knots {
         let edges: usize = knot.iter().map(|&at| inner(at).count()).sum();
@@ -45,7 +53,7 @@ pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
             continue;
         }
         if edges <= SMALL || edges == knot.len() {
-            let mut covered: HashSet<(u32, u32)> = HashSet::new();
+            let mut covered: HashSet<(NodeNo, NodeNo)> = HashSet::new();
             for &from in knot {
                 for to in inner(from) {
                     if from == to || covered.contains(&(from, to)) {
@@ -71,12 +79,12 @@ pub(crate) fn rings(graph: &Graph) -> Vec<Ring> {
     rings
 }
 
-fn together(knot_of: &[u32], a: u32, b: u32) -> bool {
-    knot_of[a as usize] == knot_of[b as usize]
+fn together(knot_of: &Table<NodeNo, Option<KnotNo>>, a: NodeNo, b: NodeNo) -> bool {
+    knot_of[a] == knot_of[b]
 }
 
 /// The same cycle, starting with the member that is first in the file.
-fn turned(mut members: Vec<u32>) -> Vec<u32> {
+fn turned(mut members: Vec<NodeNo>) -> Vec<NodeNo> {
     let first = members.iter().enumerate().min_by_key(|&(_, at)| *at).map_or(0, |(index, _)| index);
     members.rotate_left(first);
     members
@@ -85,19 +93,19 @@ fn turned(mut members: Vec<u32>) -> Vec<u32> {
 /// Breadth-first search inside a component.
 struct Search<'a> {
     graph: &'a Graph,
-    knot_of: &'a [u32],
-    came_from: Vec<u32>,
+    knot_of: &'a Table<NodeNo, Option<KnotNo>>,
+    came_from: Table<NodeNo, Option<NodeNo>>,
 }
 
 impl Search<'_> {
     /// A shortest cycle of more than one member through a variable, through one of its dependencies if given.
-    fn ring(&mut self, start: u32, through: Option<u32>) -> Vec<u32> {
+    fn ring(&mut self, start: NodeNo, through: Option<NodeNo>) -> Vec<NodeNo> {
         let mut touched = Vec::new();
         let mut queue = VecDeque::new();
         let mut last = None;
         match through {
             Some(next) => {
-                self.came_from[next as usize] = start;
+                self.came_from[next] = Some(start);
                 touched.push(next);
                 queue.push_back(next);
             }
@@ -112,8 +120,8 @@ impl Search<'_> {
                     last = Some(at);
                     break 'search;
                 }
-                if self.came_from[to as usize] == u32::MAX {
-                    self.came_from[to as usize] = at;
+                if self.came_from[to].is_none() {
+                    self.came_from[to] = Some(at);
                     touched.push(to);
                     queue.push_back(to);
                 }
@@ -123,19 +131,19 @@ impl Search<'_> {
         let mut at = last.expect("every member of a knot reaches every other");
         while at != start {
             members.push(at);
-            at = self.came_from[at as usize];
+            at = self.came_from[at].expect("the search came from somewhere");
         }
         members.push(start);
         members.reverse();
         for at in touched {
-            self.came_from[at as usize] = u32::MAX;
+            self.came_from[at] = None;
         }
         members
     }
 }
 
 /// Strongly connected components that contain a cycle; members in the order of the file.
-fn knots(graph: &Graph) -> Vec<Vec<u32>> {
+fn knots(graph: &Graph) -> Vec<Vec<NodeNo>> {
     let mut knots = Vec::new();
     components(&graph.needs, |members| {
         if members.len() > 1 || graph.needs.of(members[0]).contains(&members[0]) {
@@ -148,45 +156,44 @@ fn knots(graph: &Graph) -> Vec<Vec<u32>> {
 
 /// Visits the strongly connected components (Tarjan's algorithm, without recursion): a component comes after all
 /// components that it leads to.
-pub(crate) fn components(needs: &Neighbours, mut found: impl FnMut(&mut [u32])) {
-    const UNSEEN: u32 = u32::MAX;
+pub(crate) fn components(needs: &Neighbours, mut found: impl FnMut(&mut [NodeNo])) {
     let count = needs.len();
-    let mut number = vec![UNSEEN; count];
-    let mut lowest = vec![0; count];
-    let mut open = vec![false; count];
-    let mut path: Vec<u32> = Vec::new();
-    let mut calls: Vec<(u32, usize)> = Vec::new();
+    // In the order in which they are reached.
+    let mut number: Table<NodeNo, Option<u32>> = Table::new(count, None);
+    let mut lowest: Table<NodeNo, u32> = Table::new(count, 0);
+    let mut open = Table::new(count, false);
+    let mut path: Vec<NodeNo> = Vec::new();
+    let mut calls: Vec<(NodeNo, usize)> = Vec::new();
     let mut next_number = 0;
-    for root in 0..count as u32 {
-        if number[root as usize] != UNSEEN {
+    for root in number.numbers() {
+        if number[root].is_some() {
             continue;
         }
         calls.push((root, 0));
         while let Some((at, edge)) = calls.pop() {
-            let here = at as usize;
             if edge == 0 {
-                number[here] = next_number;
-                lowest[here] = next_number;
+                number[at] = Some(next_number);
+                lowest[at] = next_number;
                 next_number += 1;
-                open[here] = true;
+                open[at] = true;
                 path.push(at);
             }
             if let Some(&to) = needs.of(at).get(edge) {
                 calls.push((at, edge + 1));
-                if number[to as usize] == UNSEEN {
-                    calls.push((to, 0));
-                } else if open[to as usize] {
-                    lowest[here] = lowest[here].min(number[to as usize]);
+                match number[to] {
+                    None => calls.push((to, 0)),
+                    Some(reached) if open[to] => lowest[at] = lowest[at].min(reached),
+                    Some(_) => {}
                 }
                 continue;
             }
             if let Some(&(parent, _)) = calls.last() {
-                lowest[parent as usize] = lowest[parent as usize].min(lowest[here]);
+                lowest[parent] = lowest[parent].min(lowest[at]);
             }
-            if lowest[here] == number[here] {
+            if number[at] == Some(lowest[at]) {
                 let start = path.iter().rposition(|&member| member == at).expect("it was put there");
                 for &member in &path[start..] {
-                    open[member as usize] = false;
+                    open[member] = false;
                 }
                 found(&mut path[start..]);
                 path.truncate(start);

@@ -17,31 +17,41 @@ use crate::{
     Dag, TaskReason,
     cycles::components,
     dag::{Graph, Neighbours},
+    numbers::{NodeNo, Number, Table, numbers},
 };
 
-/// Marks a variable that is not in a job.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+numbers! {
+    /// A job of the run.
+    JobNo
+    /// A unit: variables that must run together.
+    UnitNo
+    /// A request for resources: equal requests have equal numbers, except for those of commands.
+    KindNo
+}
+
+/// The request for no resources.
+const NO_RESOURCES: KindNo = KindNo(0);
 
 /// The jobs of a run.
 pub(crate) struct Jobs {
-    /// By index: the number of the job, or [`NOWHERE`].
-    pub(crate) of: Vec<u32>,
+    /// The job of each node, if it is in one.
+    pub(crate) of: Table<NodeNo, Option<JobNo>>,
     /// A job needs only values of earlier jobs.
-    pub(crate) jobs: Vec<Job>,
+    pub(crate) jobs: Table<JobNo, Job>,
 }
 
 /// One job.
 pub(crate) struct Job {
     pub(crate) resources: Resources,
-    /// `earlier` of a later shared job is an index into this list.
+    /// `earlier` of a later shared job is an index into the list of jobs.
     pub(crate) reason: TaskReason,
 }
 
 /// Variables that must run together: a single one, or several tied by transient values. Dependencies come first.
 #[derive(Default)]
 pub(crate) struct Units {
-    members: Vec<u32>,
-    ends: Vec<u32>,
+    members: Vec<NodeNo>,
+    ends: Table<UnitNo, u32>,
 }
 
 impl Units {
@@ -52,14 +62,14 @@ impl Units {
     pub(crate) fn of(
         variables: &[VariableSpec],
         graph: &Graph,
-        order: &[u32],
-        inside: impl Fn(u32) -> bool,
+        order: &[NodeNo],
+        inside: impl Fn(NodeNo) -> bool,
     ) -> Units {
         let mut units = Units::default();
-        let tied = |at: u32| variables[at as usize].transient && inside(at);
+        let tied = |at: NodeNo| variables[at.index()].transient && inside(at);
         if !order.iter().any(|&at| tied(at)) {
             units.members.extend(order.iter().filter(|&&at| inside(at)));
-            units.ends.extend(1..=units.members.len() as u32);
+            units.ends = (1..=units.members.len() as u32).collect::<Vec<_>>().into();
             return units;
         }
         let both_ways = Neighbours::listed(graph.len(), |at, list| {
@@ -80,14 +90,76 @@ impl Units {
         units
     }
 
-    /// Members of each, in the order of the file.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        (0..self.ends.len()).map(|unit| self.get(unit))
+    fn count(&self) -> usize {
+        self.ends.len()
     }
 
-    fn get(&self, unit: usize) -> &[u32] {
-        let start = unit.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.members[start as usize..self.ends[unit] as usize]
+    /// Members of each, in the order of the file.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[NodeNo]> {
+        self.entries().map(|(_, members)| members)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (UnitNo, &[NodeNo])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(unit, &end)| {
+            let members = &self.members[start..end as usize];
+            start = end as usize;
+            (unit, members)
+        })
+    }
+
+    /// The unit of each node, if it is in one.
+    fn of_nodes(&self, dag: &Dag) -> Table<NodeNo, Option<UnitNo>> {
+        let mut unit_of = dag.table(None);
+        for (unit, members) in self.entries() {
+            for &member in members {
+                unit_of[member] = Some(unit);
+            }
+        }
+        unit_of
+    }
+}
+
+/// What units request.
+struct Kinds {
+    of: Table<UnitNo, KindNo>,
+    resources: Table<KindNo, Resources>,
+    known: HashMap<Resources, KindNo>,
+}
+
+impl Kinds {
+    fn of(dag: &Dag, units: &Units) -> Kinds {
+        let mut kinds = Kinds {
+            of: Table::default(),
+            resources: vec![Resources::default()].into(),
+            known: HashMap::from([(Resources::default(), NO_RESOURCES)]),
+        };
+        for members in units.iter() {
+            let kind = match members {
+                // Never equal to another.
+                &[only] if dag.is_command(only) => kinds.resources.push(dag.variable(only).resources.clone()),
+                &[only] => kinds.number(&dag.variable(only).resources),
+                several => {
+                    let joined = several.iter().fold(Resources::default(), |joined, &at| {
+                        joined.max_with(&dag.variable(at).resources)
+                    });
+                    kinds.number(&joined)
+                }
+            };
+            kinds.of.push(kind);
+        }
+        kinds
+    }
+
+    fn number(&mut self, resources: &Resources) -> KindNo {
+        match self.known.get(resources) {
+            Some(&number) => number,
+            None => {
+                let number = self.resources.push(resources.clone());
+                self.known.insert(resources.clone(), number);
+                number
+            }
+        }
     }
 }
 
@@ -102,164 +174,167 @@ struct Position {
     stage: u32,
 }
 
-impl Jobs {
-    /// The jobs of the variables selected by `inside`.
-    ///
-    /// Indices from `first_command` on are commands: each is a separate job.
-    pub(crate) fn of(dag: &Dag, first_command: u32, inside: impl Fn(u32) -> bool) -> Jobs {
-        let count = dag.variables().len();
-        let units = Units::of(&dag.variables, &dag.graph, &dag.order, &inside);
-        let unit_count = units.ends.len();
-        let mut unit_of = vec![NOWHERE; count];
-        // Equal resources have equal numbers; no request is 0.
-        let mut kinds: HashMap<Resources, u32> = HashMap::from([(Resources::default(), 0)]);
-        let mut resources = vec![Resources::default()];
-        let mut kind = Vec::with_capacity(unit_count);
-        for (unit, members) in units.iter().enumerate() {
-            kind.push(match members {
-                // Never equal to another.
-                &[only] if only >= first_command => {
-                    resources.push(dag.variables[only as usize].resources.clone());
-                    resources.len() as u32 - 1
-                }
-                &[only] => number(&mut kinds, &mut resources, &dag.variables[only as usize].resources),
-                several => {
-                    let joined = several.iter().fold(Resources::default(), |joined, &at| {
-                        joined.max_with(&dag.variables[at as usize].resources)
-                    });
-                    number(&mut kinds, &mut resources, &joined)
-                }
-            });
-            for &member in members {
-                unit_of[member as usize] = unit as u32;
-            }
-        }
-
-        let mut position = vec![Position::default(); unit_count];
-        let mut together = Together::new(unit_count);
-        let mut shared: Vec<u32> = Vec::new();
-        let mut before: Vec<u32> = Vec::new();
-        for (unit, members) in units.iter().enumerate() {
-            before.clear();
-            before.extend(members.iter().flat_map(|&member| dag.needs(member)).filter_map(|&need| {
-                let other = unit_of[need as usize];
-                (other != NOWHERE && other != unit as u32).then_some(other)
-            }));
-            let here = place(
-                kind[unit],
-                before.iter().map(|&other| (kind[other as usize], position[other as usize])),
-            );
-            position[unit] = here;
-            if here.shared {
-                match shared.get(here.band as usize) {
-                    Some(&first) => together.join(first, unit as u32),
-                    // Bands are reached one after another: each needs something from the preceding shared job.
-                    None => shared.push(unit as u32),
-                }
-            } else {
-                for &other in &before {
-                    if kind[other as usize] == kind[unit] && position[other as usize] == here {
-                        together.join(other, unit as u32);
-                    }
-                }
-            }
-        }
-
-        // A job for each set, ordered by position and then by the variable that is first in the file.
-        let mut first = vec![NOWHERE; unit_count];
-        for (unit, members) in units.iter().enumerate() {
-            let root = together.root(unit as u32) as usize;
-            first[root] = first[root].min(members[0]);
-        }
-        let mut roots: Vec<u32> =
-            (0..unit_count as u32).filter(|&unit| first[unit as usize] != NOWHERE).collect();
-        roots.sort_unstable_by_key(|&root| (position[root as usize], first[root as usize]));
-        let mut job_of_root = vec![NOWHERE; unit_count];
-        let mut earlier = None;
-        let mut jobs = Vec::with_capacity(roots.len());
-        for (job, &root) in roots.iter().enumerate() {
-            job_of_root[root as usize] = job as u32;
-            let shared = position[root as usize].shared;
-            let reason = match earlier {
-                _ if first[root as usize] >= first_command => TaskReason::Command,
-                _ if !shared => TaskReason::OwnResources,
-                None => TaskReason::Shared,
-                Some(earlier) => TaskReason::SharedLater { earlier },
-            };
-            if shared {
-                earlier = Some(job);
-            }
-            jobs.push(Job { resources: resources[kind[root as usize] as usize].clone(), reason });
-        }
-        let mut of = vec![NOWHERE; count];
-        for (unit, members) in units.iter().enumerate() {
-            let number = job_of_root[together.root(unit as u32) as usize];
-            let job = &mut jobs[number as usize];
-            let joined =
-                members.iter().any(|&member| dag.variables[member as usize].resources != job.resources);
-            if joined {
-                let ties = members.iter().filter(|&&member| dag.variables[member as usize].transient);
-                job.reason.joined(ties.map(|&member| dag.name(member).to_owned()));
-            }
-            for &member in members {
-                of[member as usize] = number;
-            }
-        }
-        Jobs { of, jobs }
-    }
-}
-
-fn number(kinds: &mut HashMap<Resources, u32>, known: &mut Vec<Resources>, resources: &Resources) -> u32 {
-    match kinds.get(resources) {
-        Some(&number) => number,
-        None => {
-            let next = known.len() as u32;
-            kinds.insert(resources.clone(), next);
-            known.push(resources.clone());
-            next
-        }
-    }
-}
-
-/// The smallest position after those that are needed.
-fn place(kind: u32, needed: impl Iterator<Item = (u32, Position)> + Clone) -> Position {
-    let shared = kind == 0;
-    let band =
-        needed.clone().map(|(_, other)| other.band + u32::from(other.shared && !shared)).max().unwrap_or(0);
-    let stage = if shared {
-        0
-    } else {
-        needed
-            .filter(|(_, other)| other.band == band)
-            .map(|(of, other)| other.stage + u32::from(of != kind))
+impl Position {
+    /// The smallest one after those that are needed.
+    fn after(kind: KindNo, needed: impl Iterator<Item = (KindNo, Position)> + Clone) -> Position {
+        let shared = kind == NO_RESOURCES;
+        let band = needed
+            .clone()
+            .map(|(_, other)| other.band + u32::from(other.shared && !shared))
             .max()
-            .unwrap_or(0)
-    };
-    Position { band, shared, stage }
+            .unwrap_or(0);
+        let stage = if shared {
+            0
+        } else {
+            needed
+                .filter(|(_, other)| other.band == band)
+                .map(|(of, other)| other.stage + u32::from(of != kind))
+                .max()
+                .unwrap_or(0)
+        };
+        Position { band, shared, stage }
+    }
 }
 
-/// Disjoint sets (union-find).
+/// The units on the line, and which of them share a job.
+struct Line {
+    positions: Table<UnitNo, Position>,
+    together: Together,
+}
+
+impl Line {
+    fn of(dag: &Dag, units: &Units, kinds: &Kinds) -> Line {
+        let unit_of = units.of_nodes(dag);
+        let mut line = Line {
+            positions: Table::new(units.count(), Position::default()),
+            together: Together::new(units.count()),
+        };
+        // The first unit of each shared job, by band.
+        let mut shared: Vec<UnitNo> = Vec::new();
+        let mut before: Vec<UnitNo> = Vec::new();
+        for (unit, members) in units.entries() {
+            before.clear();
+            let needs = members.iter().flat_map(|&member| dag.needs(member));
+            before.extend(needs.filter_map(|&need| unit_of[need]).filter(|&other| other != unit));
+            line.place(unit, &before, kinds, &mut shared);
+        }
+        line
+    }
+
+    /// Places a unit after those that it needs, and joins it with those that are in the same job.
+    fn place(&mut self, unit: UnitNo, before: &[UnitNo], kinds: &Kinds, shared: &mut Vec<UnitNo>) {
+        let kind = kinds.of[unit];
+        let here =
+            Position::after(kind, before.iter().map(|&other| (kinds.of[other], self.positions[other])));
+        self.positions[unit] = here;
+        if here.shared {
+            match shared.get(here.band as usize) {
+                Some(&first) => self.together.join(first, unit),
+                // Bands are reached one after another: each needs something from the preceding shared job.
+                None => shared.push(unit),
+            }
+            return;
+        }
+        for &other in before {
+            if kinds.of[other] == kind && self.positions[other] == here {
+                self.together.join(other, unit);
+            }
+        }
+    }
+
+    /// The units that stand for a job, each with its first member in the file: ordered by position, then by that member.
+    fn roots(&mut self, units: &Units) -> Vec<(UnitNo, NodeNo)> {
+        let mut first: Table<UnitNo, Option<NodeNo>> = Table::new(units.count(), None);
+        for (unit, members) in units.entries() {
+            let first = &mut first[self.together.root(unit)];
+            *first = Some(first.map_or(members[0], |known| known.min(members[0])));
+        }
+        let mut roots: Vec<(UnitNo, NodeNo)> =
+            first.iter().filter_map(|(unit, first)| Some((unit, (*first)?))).collect();
+        roots.sort_unstable_by_key(|&(root, first)| (self.positions[root], first));
+        roots
+    }
+}
+
+impl Jobs {
+    /// The jobs of the nodes selected by `inside`. Each command is a separate job.
+    pub(crate) fn of(dag: &Dag, inside: impl Fn(NodeNo) -> bool) -> Jobs {
+        let units = Units::of(&dag.variables, &dag.graph, &dag.order, &inside);
+        let kinds = Kinds::of(dag, &units);
+        let mut line = Line::of(dag, &units, &kinds);
+        let (jobs, job_of_root) = numbered(dag, &mut line, &units, &kinds);
+        let mut found = Jobs { of: dag.table(None), jobs };
+        for (unit, members) in units.entries() {
+            if let Some(job) = job_of_root[line.together.root(unit)] {
+                found.add(dag, job, members);
+            }
+        }
+        found
+    }
+
+    /// Puts the members of a unit into a job.
+    fn add(&mut self, dag: &Dag, number: JobNo, members: &[NodeNo]) {
+        let job = &mut self.jobs[number];
+        let joined = members.iter().any(|&member| dag.variable(member).resources != job.resources);
+        if joined {
+            let ties = members.iter().filter(|&&member| dag.variable(member).transient);
+            job.reason.joined(ties.map(|&member| dag.name(member).to_owned()));
+        }
+        for &member in members {
+            self.of[member] = Some(number);
+        }
+    }
+}
+
+/// The jobs in the order of the line, and the job of each root.
+fn numbered(
+    dag: &Dag,
+    line: &mut Line,
+    units: &Units,
+    kinds: &Kinds,
+) -> (Table<JobNo, Job>, Table<UnitNo, Option<JobNo>>) {
+    let mut jobs = Table::default();
+    let mut job_of_root = Table::new(units.count(), None);
+    let mut earlier: Option<JobNo> = None;
+    for (root, first) in line.roots(units) {
+        let shared = line.positions[root].shared;
+        let reason = match earlier {
+            _ if dag.is_command(first) => TaskReason::Command,
+            _ if !shared => TaskReason::OwnResources,
+            None => TaskReason::Shared,
+            Some(earlier) => TaskReason::SharedLater { earlier: earlier.index() },
+        };
+        let job = jobs.push(Job { resources: kinds.resources[kinds.of[root]].clone(), reason });
+        job_of_root[root] = Some(job);
+        if shared {
+            earlier = Some(job);
+        }
+    }
+    (jobs, job_of_root)
+}
+
+/// Disjoint sets of units (union-find).
 struct Together {
-    parent: Vec<u32>,
+    parent: Table<UnitNo, UnitNo>,
 }
 
 impl Together {
     fn new(count: usize) -> Self {
-        Together { parent: (0..count as u32).collect() }
+        Together { parent: (0..count).map(UnitNo::from_index).collect::<Vec<_>>().into() }
     }
 
-    fn root(&mut self, mut at: u32) -> u32 {
-        while self.parent[at as usize] != at {
-            let above = self.parent[self.parent[at as usize] as usize];
-            self.parent[at as usize] = above;
+    fn root(&mut self, mut at: UnitNo) -> UnitNo {
+        while self.parent[at] != at {
+            let above = self.parent[self.parent[at]];
+            self.parent[at] = above;
             at = above;
         }
         at
     }
 
     /// The root of the first becomes the root of both.
-    fn join(&mut self, one: u32, other: u32) {
+    fn join(&mut self, one: UnitNo, other: UnitNo) {
         let (one, other) = (self.root(one), self.root(other));
-        self.parent[other as usize] = one;
+        self.parent[other] = one;
     }
 }

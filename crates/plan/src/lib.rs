@@ -22,17 +22,21 @@ mod cycles;
 mod dag;
 mod glob;
 mod jobs;
+mod local_parts;
 mod nearest;
+mod numbers;
 mod plan;
 mod problem_at;
 mod promote;
 mod select;
 mod state;
+mod task_order;
 mod words;
 
 pub use check::{Checked, check, merged};
 pub use dag::Dag;
 pub use glob::Pattern;
+pub use numbers::NodeNo;
 pub use plan::{
     Availability, LeftOut, LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedStep, PlannedTask,
     PlannedVariable, Request, Selection, SharedHere, TaskReason, Why, plan,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     Availability, Dag, LeftOut, LeftOutReason, Selection,
     nearest::{Meant, Nearest},
+    numbers::{NodeNo, Table},
 };
 
 /// An invalid selection; the user must change it.
@@ -47,10 +48,10 @@ fn unknown_names(names: &[UnknownName]) -> String {
 /// The variables that run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    /// By index: requested, and can run.
-    pub(crate) wanted: Vec<bool>,
-    /// By index: requested, or needed by a requested variable.
-    pub(crate) runs: Vec<bool>,
+    /// Requested, and can run.
+    pub(crate) wanted: Table<NodeNo, bool>,
+    /// Requested, or needed by a requested variable.
+    pub(crate) runs: Table<NodeNo, bool>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) unmatched: Vec<String>,
 }
@@ -61,23 +62,21 @@ pub(crate) fn select(
     availability: Availability,
     stored: &[String],
 ) -> Result<Chosen, SelectError> {
-    let count = dag.variables().len();
     let (mut wanted, unmatched) = if !selection.names.is_empty() {
         (named(dag, &selection.names)?, Vec::new())
     } else if !selection.matches.is_empty() {
         titled(dag, &selection.matches)
     } else {
-        (vec![true; count], Vec::new())
+        (dag.table(true), Vec::new())
     };
     let mut left_out = Vec::new();
     let needs_raw = match (availability.raw, availability.proc && selection.run_data != RunData::Raw) {
-        (true, _) => vec![false; count],
+        (true, _) => dag.table(false),
         (false, true) => needs_raw(dag, stored),
-        (false, false) => vec![true; count],
+        (false, false) => dag.table(true),
     };
-    for (at, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
-        let place = at as u32;
-        let proc = dag.promotion.proc[at];
+    for (node, wanted) in wanted.iter_mut().filter(|(_, wanted)| **wanted) {
+        let proc = dag.promotion.proc[node];
         let right_data = match selection.run_data {
             RunData::All => true,
             RunData::Raw => proc.is_none(),
@@ -85,28 +84,28 @@ pub(crate) fn select(
         };
         let right_place = selection
             .cluster
-            .is_none_or(|cluster| cluster == (dag.needs_cluster(place) || dag.variables()[at].job.is_some()));
+            .is_none_or(|cluster| cluster == (dag.needs_cluster(node) || dag.variable(node).job.is_some()));
         if !(right_data && right_place) {
             *wanted = false;
             continue;
         }
         let reason = match proc {
-            _ if needs_raw[at] => LeftOutReason::NoRawData,
+            _ if needs_raw[node] => LeftOutReason::NoRawData,
             Some(origin) if !availability.proc => {
                 LeftOutReason::NoProcData { declared_by: dag.name(origin).to_owned() }
             }
             _ => continue,
         };
         *wanted = false;
-        left_out.push(LeftOut { name: dag.name(place).to_owned(), reason });
+        left_out.push(LeftOut { name: dag.name(node).to_owned(), reason });
     }
 
     // Dependencies need no data that their dependents do not need: none of them is excluded.
     let mut runs = wanted.clone();
-    for &place in dag.order().iter().rev() {
-        if runs[place as usize] {
-            for &need in dag.needs(place) {
-                runs[need as usize] = true;
+    for &node in dag.order().iter().rev() {
+        if runs[node] {
+            for &need in dag.needs(node) {
+                runs[need] = true;
             }
         }
     }
@@ -115,24 +114,23 @@ pub(crate) fn select(
 
 /// Variables that are not computed for a run with only calibrated data: variables for raw data that were computed before,
 /// because their values would be replaced by worse ones; and their dependents. Others may find the data they need.
-fn needs_raw(dag: &Dag, stored: &[String]) -> Vec<bool> {
+fn needs_raw(dag: &Dag, stored: &[String]) -> Table<NodeNo, bool> {
     let stored: HashSet<&str> = stored.iter().map(String::as_str).collect();
-    let mut needs = vec![false; dag.variables().len()];
-    for &place in dag.order() {
-        let at = place as usize;
-        needs[at] = (dag.promotion.proc[at].is_none() && stored.contains(dag.name(place)))
-            || dag.needs(place).iter().any(|&need| needs[need as usize]);
+    let mut needs = dag.table(false);
+    for &node in dag.order() {
+        needs[node] = (dag.promotion.proc[node].is_none() && stored.contains(dag.name(node)))
+            || dag.needs(node).iter().any(|&need| needs[need]);
     }
     needs
 }
 
-fn named(dag: &Dag, names: &[String]) -> Result<Vec<bool>, SelectError> {
-    let mut wanted = vec![false; dag.variables().len()];
+fn named(dag: &Dag, names: &[String]) -> Result<Table<NodeNo, bool>, SelectError> {
+    let mut wanted = dag.table(false);
     let mut nearest = Nearest::new(dag.variables());
     let mut unknown = Vec::new();
     for name in names {
-        match dag.place(name) {
-            Some(place) => wanted[place as usize] = true,
+        match dag.find(name) {
+            Some(node) => wanted[node] = true,
             None => {
                 let (near, is_title) = match nearest.to(name) {
                     Some(Meant::Name(near)) => (Some(near), false),
@@ -146,10 +144,10 @@ fn named(dag: &Dag, names: &[String]) -> Result<Vec<bool>, SelectError> {
     if unknown.is_empty() { Ok(wanted) } else { Err(SelectError::UnknownNames(unknown)) }
 }
 
-fn titled(dag: &Dag, matches: &[String]) -> (Vec<bool>, Vec<String>) {
+fn titled(dag: &Dag, matches: &[String]) -> (Table<NodeNo, bool>, Vec<String>) {
     let lower: Vec<String> = matches.iter().map(|text| text.to_lowercase()).collect();
     let mut used = vec![false; matches.len()];
-    let wanted = dag
+    let wanted: Vec<bool> = dag
         .variables()
         .iter()
         .map(|variable| {
@@ -166,5 +164,5 @@ fn titled(dag: &Dag, matches: &[String]) -> (Vec<bool>, Vec<String>) {
         .collect();
     let unmatched =
         matches.iter().zip(used).filter(|(_, used)| !used).map(|(text, _)| text.clone()).collect();
-    (wanted, unmatched)
+    (wanted.into(), unmatched)
 }

@@ -16,12 +16,18 @@ use amore_model::StateUse;
 use crate::{
     Dag,
     dag::{Graph, Neighbours},
+    numbers::{NodeNo, Number, Table, numbers},
 };
+
+numbers! {
+    /// A piece of state.
+    PieceNo
+}
 
 /// How a variable uses a piece of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Touch {
-    pub(crate) piece: u32,
+    pub(crate) piece: PieceNo,
     pub(crate) changes: bool,
     pub(crate) reads: bool,
     together: bool,
@@ -37,13 +43,13 @@ impl Touch {
 
 /// The pieces of state that are relevant for the variables that run.
 pub(crate) struct Shared {
-    /// By index, in the order of the pieces' names.
-    touches: Vec<Vec<Touch>>,
-    names: Vec<String>,
+    /// In the order of the pieces' names.
+    touches: Table<NodeNo, Vec<Touch>>,
+    names: Table<PieceNo, String>,
     /// From a variable to one that follows it in the same process.
-    links: Vec<(u32, u32)>,
+    links: Vec<(NodeNo, NodeNo)>,
     /// Those links between users of a file, which are never executed at the same time, in whatever tasks they are.
-    exclusions: Vec<(u32, u32)>,
+    exclusions: Vec<(NodeNo, NodeNo)>,
     /// Whether a variable without `cluster=True` reads state that a preceding cluster variable changes.
     pub(crate) apart: bool,
 }
@@ -51,53 +57,47 @@ pub(crate) struct Shared {
 /// Steps that a task executes again.
 #[derive(Default)]
 pub(crate) struct Again {
-    /// Indices, last first.
-    pub(crate) places: Vec<u32>,
+    /// Last first.
+    pub(crate) nodes: Vec<NodeNo>,
     /// Values that they read from earlier tasks.
-    pub(crate) given: Vec<u32>,
+    pub(crate) given: Vec<NodeNo>,
 }
 
 impl Shared {
     /// The state of the variables that run, and of those that may be executed again for the state they leave.
-    pub(crate) fn of(dag: &Dag, runs: &[bool], may_run: impl Fn(u32) -> bool) -> Shared {
-        let variables = dag.variables();
-        let mut ids: HashMap<&str, u32> = HashMap::new();
-        let mut users: Vec<Vec<(u32, Touch)>> = Vec::new();
-        for &place in dag.order() {
-            for used in &variables[place as usize].state {
-                let next = users.len() as u32;
-                let piece = *ids.entry(used.name.as_str()).or_insert(next);
-                if piece == next {
-                    users.push(Vec::new());
-                }
-                if runs[place as usize] || (used.changes && may_run(place)) {
+    pub(crate) fn of(dag: &Dag, runs: &Table<NodeNo, bool>, may_run: impl Fn(NodeNo) -> bool) -> Shared {
+        let mut ids: HashMap<&str, PieceNo> = HashMap::new();
+        let mut users: Table<PieceNo, Vec<(NodeNo, Touch)>> = Table::default();
+        for &node in dag.order() {
+            for used in &dag.variable(node).state {
+                let piece = *ids.entry(used.name.as_str()).or_insert_with(|| users.push(Vec::new()));
+                if runs[node] || (used.changes && may_run(node)) {
                     let StateUse { changes, reads, together, adds, .. } = *used;
-                    users[piece as usize].push((place, Touch { piece, changes, reads, together, adds }));
+                    users[piece].push((node, Touch { piece, changes, reads, together, adds }));
                 }
             }
         }
-        let mut names = vec![String::new(); users.len()];
+        let mut names = Table::new(users.len(), String::new());
         for (name, id) in ids {
-            name.clone_into(&mut names[id as usize]);
+            name.clone_into(&mut names[id]);
         }
         let mut shared = Shared {
-            touches: vec![Vec::new(); variables.len()],
+            touches: dag.table(Vec::new()),
             names,
             links: Vec::new(),
             exclusions: Vec::new(),
             apart: false,
         };
-        for users in users.iter().filter(|users| matters(users)) {
-            for &(place, touch) in users {
-                shared.touches[place as usize].push(touch);
+        for (_, users) in users.iter().filter(|(_, users)| matters(users)) {
+            for &(node, touch) in users {
+                shared.touches[node].push(touch);
             }
-            let running: Vec<(u32, Touch)> =
-                users.iter().copied().filter(|(place, _)| runs[*place as usize]).collect();
+            let running: Vec<(NodeNo, Touch)> =
+                users.iter().copied().filter(|(node, _)| runs[*node]).collect();
             shared.link(dag, &running);
         }
-        for touches in &mut shared.touches {
-            touches
-                .sort_unstable_by(|a, b| shared.names[a.piece as usize].cmp(&shared.names[b.piece as usize]));
+        for (_, touches) in shared.touches.iter_mut() {
+            touches.sort_unstable_by(|a, b| shared.names[a.piece].cmp(&shared.names[b.piece]));
         }
         shared.links.extend_from_slice(&shared.exclusions);
         shared.links.sort_unstable();
@@ -105,11 +105,11 @@ impl Shared {
         shared
     }
 
-    fn link(&mut self, dag: &Dag, users: &[(u32, Touch)]) {
-        let light: Vec<(u32, Touch)> =
-            users.iter().copied().filter(|(place, _)| !dag.needs_cluster(*place)).collect();
-        let heavy: Vec<(u32, Touch)> =
-            users.iter().copied().filter(|(place, _)| dag.needs_cluster(*place)).collect();
+    fn link(&mut self, dag: &Dag, users: &[(NodeNo, Touch)]) {
+        let light: Vec<(NodeNo, Touch)> =
+            users.iter().copied().filter(|(node, _)| !dag.needs_cluster(*node)).collect();
+        let heavy: Vec<(NodeNo, Touch)> =
+            users.iter().copied().filter(|(node, _)| dag.needs_cluster(*node)).collect();
         self.links.extend(in_a_row(light.iter().filter(|(_, touch)| touch.together)));
         // Jobs are separate for a reason, and a cache refills itself.
         self.exclusions.extend(in_a_row(heavy.iter().filter(|(_, touch)| touch.excludes())));
@@ -120,8 +120,8 @@ impl Shared {
         // A job also sees the state of variables without `cluster=True`.
         self.links.extend(after_changes(users).into_iter().filter(|&(_, to)| dag.needs_cluster(to)));
         let mut changed = false;
-        for &(place, touch) in users {
-            if dag.needs_cluster(place) {
+        for &(node, touch) in users {
+            if dag.needs_cluster(node) {
                 changed |= touch.changes;
             } else {
                 self.apart |= changed && touch.reads;
@@ -130,37 +130,37 @@ impl Shared {
     }
 
     /// Whether a variable shares any state.
-    pub(crate) fn touches(&self, place: u32) -> &[Touch] {
-        self.touches.get(place as usize).map_or(&[], Vec::as_slice)
+    pub(crate) fn touches(&self, node: NodeNo) -> &[Touch] {
+        &self.touches[node]
     }
 
     /// Names of the pieces that it changes.
-    pub(crate) fn changes(&self, place: u32) -> Vec<String> {
-        self.names_of(place, |touch| touch.changes)
+    pub(crate) fn changes(&self, node: NodeNo) -> Vec<String> {
+        self.names_of(node, |touch| touch.changes)
     }
 
     /// Names of the pieces that it reads.
-    pub(crate) fn reads(&self, place: u32) -> Vec<String> {
-        self.names_of(place, |touch| touch.reads)
+    pub(crate) fn reads(&self, node: NodeNo) -> Vec<String> {
+        self.names_of(node, |touch| touch.reads)
     }
 
     /// Names of the files that it appends to.
-    pub(crate) fn adds(&self, place: u32) -> Vec<String> {
-        self.names_of(place, |touch| touch.changes && touch.adds)
+    pub(crate) fn adds(&self, node: NodeNo) -> Vec<String> {
+        self.names_of(node, |touch| touch.changes && touch.adds)
     }
 
     /// Pairs of users of a file: the second one after the first, in whatever tasks they are.
-    pub(crate) fn exclusions(&self) -> &[(u32, u32)] {
+    pub(crate) fn exclusions(&self) -> &[(NodeNo, NodeNo)] {
         &self.exclusions
     }
 
-    fn names_of(&self, place: u32, wanted: impl Fn(&Touch) -> bool) -> Vec<String> {
-        let touches = self.touches(place).iter().filter(|touch| wanted(touch));
+    fn names_of(&self, node: NodeNo, wanted: impl Fn(&Touch) -> bool) -> Vec<String> {
+        let touches = self.touches(node).iter().filter(|touch| wanted(touch));
         touches.map(|touch| self.name(touch.piece).to_owned()).collect()
     }
 
-    pub(crate) fn name(&self, piece: u32) -> &str {
-        &self.names[piece as usize]
+    pub(crate) fn name(&self, piece: PieceNo) -> &str {
+        &self.names[piece]
     }
 
     /// The graph including the links, for decisions about where variables run.
@@ -168,7 +168,7 @@ impl Shared {
         if self.links.is_empty() {
             return None;
         }
-        let mut before: HashMap<u32, Vec<u32>> = HashMap::new();
+        let mut before: HashMap<NodeNo, Vec<NodeNo>> = HashMap::new();
         for &(from, to) in &self.links {
             before.entry(to).or_default().push(from);
         }
@@ -195,32 +195,30 @@ impl Shared {
     pub(crate) fn again(
         &self,
         dag: &Dag,
-        members: &HashSet<u32>,
+        members: &HashSet<NodeNo>,
         in_cluster: bool,
-        (runs, may_run, is_stored): (&[bool], impl Fn(u32) -> bool, impl Fn(u32) -> bool),
+        (runs, may_run, is_stored): (&Table<NodeNo, bool>, impl Fn(NodeNo) -> bool, impl Fn(NodeNo) -> bool),
     ) -> Again {
         let mut again = Again::default();
-        let mut wanted: HashSet<u32> = HashSet::new();
-        let mut values: HashSet<u32> = HashSet::new();
-        let seen = |place: u32| {
-            (runs[place as usize] || may_run(place)) && (in_cluster || !dag.needs_cluster(place))
-        };
-        let after_afresh = self.after_afresh(dag, |place| members.contains(&place) || seen(place));
-        for &place in dag.order().iter().rev() {
-            let touches = self.touches(place);
-            if !members.contains(&place) {
-                let runs_here = runs[place as usize];
+        let mut wanted: HashSet<PieceNo> = HashSet::new();
+        let mut values: HashSet<NodeNo> = HashSet::new();
+        let seen = |node: NodeNo| (runs[node] || may_run(node)) && (in_cluster || !dag.needs_cluster(node));
+        let after_afresh = self.after_afresh(dag, |node| members.contains(&node) || seen(node));
+        for &node in dag.order().iter().rev() {
+            let touches = self.touches(node);
+            if !members.contains(&node) {
+                let runs_here = runs[node];
                 let leaves = touches.iter().any(|touch| {
                     touch.changes
                         && wanted.contains(&touch.piece)
-                        && (!touch.adds || after_afresh.contains(&(place, touch.piece)))
+                        && (!touch.adds || after_afresh.contains(&(node, touch.piece)))
                 });
-                if !(seen(place) && leaves || values.contains(&place)) {
+                if !(seen(node) && leaves || values.contains(&node)) {
                     continue;
                 }
-                again.places.push(place);
-                for &need in dag.needs(place).iter().filter(|need| !members.contains(need)) {
-                    if runs_here && runs[need as usize] && is_stored(need) {
+                again.nodes.push(node);
+                for &need in dag.needs(node).iter().filter(|need| !members.contains(need)) {
+                    if runs_here && runs[need] && is_stored(need) {
                         again.given.push(need);
                     } else {
                         values.insert(need);
@@ -233,17 +231,17 @@ impl Shared {
     }
 
     /// Variables that append to a file that a preceding one of these creates anew.
-    fn after_afresh(&self, dag: &Dag, is_there: impl Fn(u32) -> bool) -> HashSet<(u32, u32)> {
-        let mut afresh: HashSet<u32> = HashSet::new();
+    fn after_afresh(&self, dag: &Dag, is_there: impl Fn(NodeNo) -> bool) -> HashSet<(NodeNo, PieceNo)> {
+        let mut afresh: HashSet<PieceNo> = HashSet::new();
         let mut found = HashSet::new();
-        for &place in dag.order() {
-            for touch in self.touches(place).iter().filter(|touch| touch.changes) {
+        for &node in dag.order() {
+            for touch in self.touches(node).iter().filter(|touch| touch.changes) {
                 if !touch.adds {
-                    if is_there(place) {
+                    if is_there(node) {
                         afresh.insert(touch.piece);
                     }
                 } else if afresh.contains(&touch.piece) {
-                    found.insert((place, touch.piece));
+                    found.insert((node, touch.piece));
                 }
             }
         }
@@ -252,7 +250,7 @@ impl Shared {
 }
 
 /// Whether any variable reads state of another, or has to run in the same process as another.
-fn matters(users: &[(u32, Touch)]) -> bool {
+fn matters(users: &[(NodeNo, Touch)]) -> bool {
     let mut changed = false;
     for (_, touch) in users {
         if changed && touch.reads {
@@ -263,25 +261,25 @@ fn matters(users: &[(u32, Touch)]) -> bool {
     users.iter().filter(|(_, touch)| touch.together).count() > 1
 }
 
-fn in_a_row<'a>(users: impl Iterator<Item = &'a (u32, Touch)>) -> Vec<(u32, u32)> {
-    let places: Vec<u32> = users.map(|(place, _)| *place).collect();
-    places.windows(2).map(|pair| (pair[0], pair[1])).collect()
+fn in_a_row<'a>(users: impl Iterator<Item = &'a (NodeNo, Touch)>) -> Vec<(NodeNo, NodeNo)> {
+    let nodes: Vec<NodeNo> = users.map(|(node, _)| *node).collect();
+    nodes.windows(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// Links each user to the last preceding one that changes the state, up to the last reader.
-fn after_changes(users: &[(u32, Touch)]) -> Vec<(u32, u32)> {
+fn after_changes(users: &[(NodeNo, Touch)]) -> Vec<(NodeNo, NodeNo)> {
     let mut links = Vec::new();
     let mut counted = 0;
     let mut changer = None;
-    for &(place, touch) in users {
+    for &(node, touch) in users {
         if let Some(before) = changer {
-            links.push((before, place));
+            links.push((before, node));
             if touch.reads {
                 counted = links.len();
             }
         }
         if touch.changes {
-            changer = Some(place);
+            changer = Some(node);
         }
     }
     links.truncate(counted);

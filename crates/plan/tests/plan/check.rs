@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use amore_model::{Problem, ProblemKind, RunData, Severity, VariableSpec};
-use amore_plan::{check, merged};
+use amore_plan::{NodeNo, check, merged};
 
 use crate::declare::{Declare, variable};
 
@@ -34,8 +34,8 @@ fn a_good_file_has_no_problems() {
     ]);
     assert!(checked.problems.is_empty(), "{:?}", checked.problems);
     let dag = checked.dag.unwrap();
-    assert_eq!(dag.needs(2), [0, 1]);
-    assert_eq!(dag.needed_by(0), [2]);
+    assert_eq!(dag.needs(NodeNo(2)), [NodeNo(0), NodeNo(1)]);
+    assert_eq!(dag.needed_by(NodeNo(0)), [NodeNo(2)]);
 }
 
 #[test]

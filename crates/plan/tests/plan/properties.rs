@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amore_model::{ProblemKind, Resources, RunData, VariableSpec};
 use amore_plan::{
-    Availability, Dag, LeftOutReason, Place, Plan, Request, Selection, TaskReason, check, plan,
+    Availability, Dag, LeftOutReason, NodeNo, Place, Plan, Request, Selection, TaskReason, check, plan,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -90,9 +90,9 @@ proptest! {
     fn the_order_respects_dependencies(variables in file()) {
         let dag = dag(&variables);
         let mut ended = BTreeSet::new();
-        for &place in dag.order() {
-            prop_assert!(dag.needs(place).iter().all(|need| ended.contains(need)));
-            ended.insert(place);
+        for &node in dag.order() {
+            prop_assert!(dag.needs(node).iter().all(|need| ended.contains(need)));
+            ended.insert(node);
         }
         prop_assert_eq!(ended.len(), variables.len());
     }
@@ -135,7 +135,7 @@ proptest! {
             said.extend(&one.also_in);
             prop_assert_eq!(&tasks[one.name.as_str()], &said);
             let declared = dag.get(&one.name).unwrap();
-            let cheap = declared.transient && !dag.needs_cluster(dag.place(&one.name).unwrap());
+            let cheap = declared.transient && !dag.needs_cluster(dag.find(&one.name).unwrap());
             prop_assert!(said.len() == 1 || cheap);
         }
         prop_assert!(plan.tasks.iter().all(|task| !task.steps.is_empty()));
@@ -150,21 +150,21 @@ proptest! {
         let mut expected = BTreeSet::new();
         let mut left_out = BTreeSet::new();
         let Selection { run_data, cluster, names, .. } = &request.selection;
-        let mut open: Vec<u32> = Vec::new();
-        for place in 0..variables.len() as u32 {
-            let proc = dag.needs_proc(place);
-            let chosen = (names.is_empty() || names.contains(&variables[place as usize].name))
+        let mut open: Vec<NodeNo> = Vec::new();
+        for node in (0..variables.len() as u32).map(NodeNo) {
+            let proc = dag.needs_proc(node);
+            let chosen = (names.is_empty() || names.contains(&variables[node.index()].name))
                 && (*run_data == RunData::All || (*run_data == RunData::Proc) == proc)
-                && cluster.is_none_or(|cluster| cluster == dag.needs_cluster(place));
+                && cluster.is_none_or(|cluster| cluster == dag.needs_cluster(node));
             if chosen && proc && !request.availability.proc {
-                left_out.insert(variables[place as usize].name.clone());
+                left_out.insert(variables[node.index()].name.clone());
             } else if chosen {
-                open.push(place);
+                open.push(node);
             }
         }
-        while let Some(place) = open.pop() {
-            expected.insert(variables[place as usize].name.clone());
-            open.extend(dag.needs(place));
+        while let Some(node) = open.pop() {
+            expected.insert(variables[node.index()].name.clone());
+            open.extend(dag.needs(node));
         }
         prop_assert_eq!(plan.variables.iter().map(|one| one.name.clone()).collect::<BTreeSet<_>>(), expected);
         prop_assert_eq!(plan.left_out.iter().map(|left| left.name.clone()).collect::<BTreeSet<_>>(), left_out);
@@ -196,14 +196,14 @@ proptest! {
         let dag = dag(&variables);
         let plan = plan(&dag, &named(drawn, &variables)).unwrap();
         for task in &plan.tasks {
-            let own: Vec<u32> = task
+            let own: Vec<NodeNo> = task
                 .steps
                 .iter()
-                .map(|step| dag.place(&step.name).unwrap())
-                .filter(|&place| dag.needs_cluster(place))
+                .map(|step| dag.find(&step.name).unwrap())
+                .filter(|&node| dag.needs_cluster(node))
                 .collect();
             let asked: BTreeSet<Option<u32>> =
-                own.iter().map(|&place| variables[place as usize].resources.cpus).collect();
+                own.iter().map(|&node| variables[node.index()].resources.cpus).collect();
             if task.place == Place::Local {
                 prop_assert!(task.resources.is_default());
                 prop_assert_eq!(&task.reason, &TaskReason::Local);
@@ -221,7 +221,7 @@ proptest! {
                     prop_assert!(asked.len() > 1);
                     for name in transient {
                         prop_assert!(dag.get(name).unwrap().transient);
-                        prop_assert!(own.contains(&dag.place(name).unwrap()));
+                        prop_assert!(own.contains(&dag.find(name).unwrap()));
                     }
                 }
                 TaskReason::OwnResources => prop_assert!(asked.len() == 1 && !asked.contains(&None)),
@@ -233,8 +233,8 @@ proptest! {
             // What asks for resources of its own shares a job only with what it is connected to.
             let mut reached = BTreeSet::from([own[0]]);
             let mut open = vec![own[0]];
-            while let Some(place) = open.pop() {
-                for &next in dag.needs(place).iter().chain(dag.needed_by(place)) {
+            while let Some(node) = open.pop() {
+                for &next in dag.needs(node).iter().chain(dag.needed_by(node)) {
                     if own.contains(&next) && reached.insert(next) {
                         open.push(next);
                     }
@@ -277,12 +277,12 @@ proptest! {
     #[test]
     fn promotion_is_what_dependencies_declare(variables in file()) {
         let dag = dag(&variables);
-        for &place in dag.order() {
-            let own = &variables[place as usize];
-            let proc = own.data == Some(RunData::Proc) || dag.needs(place).iter().any(|&need| dag.needs_proc(need));
-            let cluster = own.cluster || dag.needs(place).iter().any(|&need| dag.needs_cluster(need));
-            prop_assert_eq!(dag.needs_proc(place), proc);
-            prop_assert_eq!(dag.needs_cluster(place), cluster);
+        for &node in dag.order() {
+            let own = &variables[node.index()];
+            let proc = own.data == Some(RunData::Proc) || dag.needs(node).iter().any(|&need| dag.needs_proc(need));
+            let cluster = own.cluster || dag.needs(node).iter().any(|&need| dag.needs_cluster(need));
+            prop_assert_eq!(dag.needs_proc(node), proc);
+            prop_assert_eq!(dag.needs_cluster(node), cluster);
         }
     }
 
@@ -294,9 +294,9 @@ proptest! {
         more[at].cluster = true;
         more[at].data = Some(RunData::Proc);
         let after = dag(&more);
-        for place in 0..variables.len() as u32 {
-            prop_assert!(!before.needs_proc(place) || after.needs_proc(place));
-            prop_assert!(!before.needs_cluster(place) || after.needs_cluster(place));
+        for node in (0..variables.len() as u32).map(NodeNo) {
+            prop_assert!(!before.needs_proc(node) || after.needs_proc(node));
+            prop_assert!(!before.needs_cluster(node) || after.needs_cluster(node));
         }
     }
 

@@ -215,8 +215,8 @@ proptest! {
             };
             of.iter().filter(changes).map(|name| (*name).to_owned()).collect()
         };
-        let heavy = |name: &str| dag.needs_cluster(dag.place(name).unwrap());
-        let order: Vec<&str> = dag.order().iter().map(|&at| variables[at as usize].name.as_str()).collect();
+        let heavy = |name: &str| dag.needs_cluster(dag.find(name).unwrap());
+        let order: Vec<&str> = dag.order().iter().map(|&at| variables[at.index()].name.as_str()).collect();
         for (number, task) in plan.tasks.iter().enumerate() {
             prop_assert!(task.waits_for.iter().all(|&before| before < number));
             let steps: Vec<&str> = task.steps.iter().map(|step| step.name.as_str()).collect();
