@@ -4,38 +4,44 @@
 //! No I/O, no clock, no randomness, no environment, no process: the driver around it reads and does, and decides nothing.
 //! The same inputs at the same moments give the same effects, in the same order.
 //!
-//! The way of a run: [`request`] → [`incoming`] (described, surveyed) → [`planning`] → [`begin`] → [`local`] or
-//! [`in_jobs`] → [`job_over`] where a job ends early → [`finish`].
+//! [`Core`] is made of types that each hold one thing (requests, tasks, jobs, the journal, …) behind their methods. The files in
+//! `core/` decide what follows from an input; only they see these types together. The way of a run through them: `incoming` →
+//! `begin` → `local` or `in_jobs` → `job_over` where a job ends early → `finish`.
 
-mod adopt;
 mod after_command;
 pub mod after_job;
 mod after_refusal;
-mod begin;
-mod cancel;
+mod cancellations;
 pub mod command;
+mod commands;
 mod core;
 pub mod describe;
 mod effect;
+mod ending;
 pub mod events;
-mod finish;
 pub mod history;
-mod in_jobs;
+mod ids;
 mod incoming;
 mod input;
 pub mod job_asked;
-mod job_over;
 mod jobs;
 pub mod journal;
-mod local;
+mod ledger_access;
+mod life;
+mod local_worker;
 mod moment;
 mod planning;
 pub mod problem_words;
 mod queue;
+mod ready_tasks;
 mod refusal;
 pub mod request;
+mod requests;
 mod results;
 mod setup;
+mod slurm;
+mod submissions;
+mod table_notices;
 pub mod task;
 pub mod task_state;
 mod tasks;
@@ -49,9 +55,8 @@ pub use crate::{
     input::{
         Answer, Collected, Input, JobEvent, LeftOpen, OpenRequest, OpenTask, Prepared, Survey, TableNotice,
     },
-    local::NO_SPACE,
     moment::Moment,
-    refusal::{Refusal, RefusalKind},
+    refusal::{NO_SPACE, Refusal, RefusalKind},
     results::TaskResults,
     setup::Setup,
     tasks::RunKey,

@@ -50,11 +50,6 @@ impl Queue {
         line.passed = 0;
         line.waiting.pop_first().map(|(_, _, number)| number)
     }
-
-    /// Empties the queue.
-    pub fn clear(&mut self) {
-        self.lines.clear();
-    }
 }
 
 /// How many of the jobs that may be in the queue at once may be of bulk requests: something more urgent finds a place.

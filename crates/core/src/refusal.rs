@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What to do about a disk that is full.
+pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+
 /// What kind of refusal it is: decides the exit code of the command that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {

@@ -1,19 +1,14 @@
-//! What is asked for, and the requests that are under way.
+//! What is asked for, by whom, and in which form it is written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use amore_model::{JobId, Proposal, Run, RunData, Urgency};
 use amore_plan::Selection;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{Event, Summary},
-    refusal::Refusal,
-    task::{Common, TaskNo},
-    tasks::RunKey,
+    events::Event,
+    refusal::{Refusal, RefusalKind},
 };
 
 /// Which runs.
@@ -124,7 +119,7 @@ impl Compute {
     }
 }
 
-/// A request of this core. Numbers are not given twice, and later requests have greater ones.
+/// A planned request of this core. Numbers are not given twice, and later requests have greater ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestNo(pub u64);
 
@@ -139,119 +134,12 @@ pub enum Listener {
     Nobody,
 }
 
-/// A request that is planned.
-#[derive(Debug)]
-pub struct RequestRecord {
-    /// Who is told.
-    pub listener: Listener,
-    /// Its id in the ledger, if it stands there and is open.
-    pub recorded: Option<String>,
-    /// Of an earlier owner: nobody waits for it here.
-    pub adopted: bool,
-    /// Which of its tasks go before those of others.
-    pub urgency: Urgency,
-    /// What its tasks have in common; `None` for a request to cancel, which has no tasks.
-    pub common: Option<Common>,
-    /// What became of it so far.
-    pub summary: Summary,
-    /// When it was planned, on the steady clock.
-    pub since: Duration,
-    /// Runs that are not finished.
-    pub open: BTreeMap<RunKey, OpenRun>,
-    /// All of its tasks.
-    pub tasks: Vec<TaskNo>,
-    /// What the user was told about its runs: the parts of one run have the same to say.
-    pub told: BTreeSet<String>,
-    /// Nothing more comes of it.
-    pub finished: bool,
-    /// Some of its runs were stopped before their end.
-    pub cut_short: bool,
-}
-
-/// A run of a request that is not finished.
-#[derive(Debug, Default)]
-pub struct OpenRun {
-    /// Tasks that have not ended.
-    pub tasks: usize,
-    /// Its first variable is being computed.
-    pub started: bool,
-    /// Why it cannot be processed.
-    pub problem: Option<String>,
-}
-
-impl RequestRecord {
-    /// Without tasks yet.
-    pub fn new(listener: Listener, urgency: Urgency, common: Option<Common>, since: Duration) -> Self {
-        RequestRecord {
-            listener,
-            recorded: None,
-            adopted: false,
-            urgency,
-            common,
-            summary: Summary::default(),
-            since,
-            open: BTreeMap::new(),
-            tasks: Vec::new(),
-            told: BTreeSet::new(),
-            finished: false,
-            cut_short: false,
-        }
-    }
-}
-
-/// The requests that are planned.
-#[derive(Debug, Default)]
-pub struct Requests {
-    records: BTreeMap<RequestNo, RequestRecord>,
-    next: u64,
-}
-
-impl Requests {
-    /// The number that the next request gets.
-    pub fn next_number(&self) -> RequestNo {
-        RequestNo(self.next)
-    }
-
-    /// Adds a request, which gets the next number.
-    pub fn add(&mut self, request: RequestRecord) -> RequestNo {
-        let number = RequestNo(self.next);
-        self.next += 1;
-        self.records.insert(number, request);
-        number
-    }
-
-    /// A request, unless it is forgotten.
-    pub fn get(&self, number: RequestNo) -> Option<&RequestRecord> {
-        self.records.get(&number)
-    }
-
-    /// A request, to change it.
-    pub fn get_mut(&mut self, number: RequestNo) -> Option<&mut RequestRecord> {
-        self.records.get_mut(&number)
-    }
-
-    /// All of them, earliest first.
-    pub fn iter(&self) -> impl Iterator<Item = (RequestNo, &RequestRecord)> {
-        self.records.iter().map(|(number, request)| (*number, request))
-    }
-
-    /// All of them, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (RequestNo, &mut RequestRecord)> {
-        self.records.iter_mut().map(|(number, request)| (*number, request))
-    }
-
-    /// Forgets a request.
-    pub fn forget(&mut self, number: RequestNo) -> Option<RequestRecord> {
-        self.records.remove(&number)
-    }
-}
-
 /// The answer to somebody whose request is not served.
 pub fn refused(refusal: Refusal) -> Event {
     let exit = match refusal.kind {
-        crate::refusal::RefusalKind::Failed => 1,
-        crate::refusal::RefusalKind::ContextFile => 4,
-        crate::refusal::RefusalKind::Interrupted => 130,
+        RefusalKind::Failed => 1,
+        RefusalKind::ContextFile => 4,
+        RefusalKind::Interrupted => 130,
     };
     Event::Refused { message: refusal.message, hint: refusal.hint, exit }
 }

@@ -8,13 +8,14 @@ use crate::{
     history::HistoryKind,
     journal::{self, NewRequest, RequestDetail},
     planning::{Planned, why_left_out, without_slurm},
-    request::{Compute, Listener, OpenRun, Request, RequestNo, RequestRecord},
+    request::{Compute, Listener, Request, RequestNo},
+    requests::RequestRecord,
     task::{Common, TaskNo, TaskRecord},
     task_state::TaskState,
 };
 
 impl Core {
-    pub(crate) fn begin_request(&mut self, listener: Listener, compute: Compute, planned: Planned) {
+    pub(super) fn begin_request(&mut self, listener: Listener, compute: Compute, planned: Planned) {
         let variables = planned.variables();
         let has_jobs = planned.has_tasks_in(Place::Cluster);
         let Planned { context, plans, missing, none_known, about_table } = planned;
@@ -27,7 +28,7 @@ impl Core {
             limits: self.setup.limits,
         };
         let mut record = RequestRecord::new(listener, urgency, Some(common), self.now.steady);
-        record.summary.runs_missing = missing.len();
+        record.set_missing(missing.len());
         let request = self.requests.add(record);
         if none_known {
             let words = "this database has no runs yet: name those that you want, for instance 1-10";
@@ -48,23 +49,20 @@ impl Core {
         for words in why_left_out(&plans, compute.selects()) {
             self.tell(request, Event::note(words));
         }
-        for words in std::mem::take(&mut self.left_behind) {
+        for words in self.table_notices.take_left_behind() {
             self.tell(request, Event::warning(words));
         }
         let mut numbers = Vec::new();
         for (key, plan) in &plans {
-            let stamp = self.stamp();
+            let stamp = self.ids.stamp(self.now);
             let records = TaskRecord::of_plan(plan, request, *key, stamp, self.tasks.next_number());
+            if let Some(record) = self.requests.get_mut(request) {
+                record.add_tasks(*key, records.len());
+            }
             if records.is_empty() {
-                if let Some(record) = self.requests.get_mut(request) {
-                    record.summary.runs += 1;
-                }
                 let (proposal, run) = *key;
                 self.tell(request, Event::RunEnded { proposal, run, problem: None });
                 continue;
-            }
-            if let Some(record) = self.requests.get_mut(request) {
-                record.open.insert(*key, OpenRun { tasks: records.len(), ..OpenRun::default() });
             }
             for task in records {
                 numbers.push(self.tasks.add(task));
@@ -83,11 +81,11 @@ impl Core {
 
     /// A request with Slurm jobs outlives this process: it goes into the ledger.
     fn record_request(&mut self, number: RequestNo, compute: Compute, numbers: &[TaskNo]) {
-        let id = format!("{}-{}", self.stamp().micros, self.setup.process);
+        let id = self.ids.request(self.now);
         let Some(request) = self.requests.get_mut(number) else { return };
-        let Some(common) = request.common.clone() else { return };
-        request.recorded = Some(id.clone());
-        let detail = RequestDetail { asked: Request::Compute(compute), urgency: request.urgency, common };
+        let Some(common) = request.common().cloned() else { return };
+        request.record_as(id.clone());
+        let detail = RequestDetail { asked: Request::Compute(compute), urgency: request.urgency(), common };
         let mut tasks = Vec::with_capacity(numbers.len());
         for at in numbers {
             let Some(task) = self.tasks.get(*at) else { continue };

@@ -11,7 +11,8 @@ use crate::{
     history::HistoryKind,
     input::{LeftOpen, OpenRequest, OpenTask},
     journal::Phase,
-    request::{Listener, RequestNo, RequestRecord},
+    request::{Listener, RequestNo},
+    requests::RequestRecord,
     task::{NewTask, TaskNo, TaskRecord},
     task_state::{Attempt, AttemptPlace, TaskMove, TaskState},
     tasks::RunKey,
@@ -19,11 +20,11 @@ use crate::{
 
 impl Core {
     /// Takes up what earlier owners have left open.
-    pub(crate) fn on_ledger_loaded(&mut self, left: LeftOpen) {
-        if self.life != crate::core::Life::LoadingLedger {
+    pub(super) fn on_ledger_loaded(&mut self, left: LeftOpen) {
+        if !self.life.is_loading_ledger() {
             return;
         }
-        self.ledger_is_open = true;
+        self.ledger_access.opened();
         let LeftOpen { requests, unreadable } = left;
         let taken: usize = requests.iter().map(|request| request.tasks.len()).sum();
         let in_vain =
@@ -56,11 +57,9 @@ impl Core {
 
     fn adopt_request(&mut self, request: OpenRequest) {
         let OpenRequest { id, detail, tasks, complete } = request;
-        let mut record =
-            RequestRecord::new(Listener::Nobody, detail.urgency, Some(detail.common), self.now.steady);
         // One with tasks that cannot be read stays open for the version that can.
-        record.recorded = complete.then_some(id);
-        record.adopted = true;
+        let recorded = complete.then_some(id);
+        let record = RequestRecord::adopted(detail.urgency, detail.common, self.now.steady, recorded);
         let number = self.requests.add(record);
         let first = self.tasks.next_number();
         let numbers: BTreeMap<String, TaskNo> = tasks
@@ -116,7 +115,7 @@ impl Core {
             Phase::Running => Some(TaskState::InProgress(Attempt {
                 number: facts.attempt,
                 token: String::new(),
-                place: AttemptPlace::Here { worker: self.worker },
+                place: AttemptPlace::Here { worker: self.worker.number() },
             })),
             Phase::Waiting if state.is_ready() => Some(TaskState::Waiting { on: [].into() }),
             _ => None,
@@ -135,8 +134,8 @@ impl Core {
         record.retry = facts.retry;
         record.recorded = true;
         let number = self.tasks.add(record);
-        if let Some(open) = self.requests.get_mut(request).map(|record| record.open.entry(key).or_default()) {
-            open.tasks += 1;
+        if let Some(record) = self.requests.get_mut(request) {
+            record.add_tasks(key, 1);
         }
         if let Some(before) = before {
             self.note_move(number, &before);
@@ -159,23 +158,22 @@ impl Core {
     }
 
     /// Shows what was taken up, for a command that asks for nothing else.
-    pub(crate) fn show_adopted(&mut self) {
+    pub(super) fn show_adopted(&mut self) {
         let variables = self.tasks.iter().map(|(_, task)| task.planned.own_steps().count()).sum();
-        let runs = self.requests.iter().map(|(_, request)| request.open.len()).sum();
+        let runs = self.requests.iter().map(|(_, request)| request.open_runs().count()).sum();
         let event = Event::Planned { runs, variables, missing: Vec::new() };
         self.effects.push(Effect::Tell { listener: Listener::Here, event });
         let mut listener = Listener::Here;
         for (_, request) in self.requests.iter_mut() {
-            request.adopted = false;
             // One of them speaks for all: events carry their run.
-            request.listener = std::mem::replace(&mut listener, Listener::Nobody);
+            request.wait_for(std::mem::replace(&mut listener, Listener::Nobody));
         }
     }
 
     /// Tasks of earlier commands that have not ended: nobody here waits for them.
-    pub(crate) fn adopted_and_open(&self) -> usize {
+    pub(super) fn adopted_and_open(&self) -> usize {
         let is_adopted =
-            |task: &TaskRecord| self.requests.get(task.request).is_some_and(|request| request.adopted);
+            |task: &TaskRecord| self.requests.get(task.request).is_some_and(RequestRecord::is_adopted);
         self.tasks.iter().filter(|(_, task)| !task.state().is_ended() && is_adopted(task)).count()
     }
 }

@@ -9,7 +9,6 @@ use amore_slurm::{
     job_end::JobEnd,
     refused::{About, Refused},
     seen::Seen,
-    settings::{DEFAULT_CONCURRENT_JOBS, SlurmSettings},
     submission::{Doubt, JobAsked},
 };
 use amore_wire::{
@@ -20,16 +19,18 @@ use amore_wire::{
 
 use crate::{
     after_job::MAX_FAULTS,
-    after_refusal::{again, told},
-    core::Core,
+    core::{
+        Core,
+        local::{COMMAND_CHECK, Next},
+    },
     effect::{Effect, NewJob, Question},
     events::Event,
     history::{HistoryKind, HistoryLine},
     input::JobEvent,
     job_asked::{Wanted, job_asked, log_mark, name_and_log},
-    jobs::Shown,
-    local::Next,
+    jobs::JobCounts,
     queue::for_bulk,
+    submissions::AfterRefusal,
     task::TaskNo,
     task_state::{TaskMove, TaskState},
 };
@@ -43,48 +44,42 @@ fn tried_again(why: &Refused) -> &str {
 }
 
 impl Core {
-    /// Slurm's settings, as far as there are any.
-    pub(crate) fn slurm_settings(&self) -> SlurmSettings {
-        self.slurm.clone().unwrap_or_default()
-    }
-
     /// What the next job of a task asks for.
-    pub(crate) fn asked_for(&self, number: TaskNo, token: &str) -> Option<JobAsked> {
+    pub(super) fn asked_for(&self, number: TaskNo, token: &str) -> Option<JobAsked> {
         let task = self.tasks.get(number)?;
         let wanted = Wanted {
             key: task.key(),
             resources: &task.planned.resources,
-            urgency: self.requests.get(task.request)?.urgency,
+            urgency: self.requests.get(task.request)?.urgency(),
             retry: &task.retry,
             token,
         };
-        let settings = self.slurm_settings();
+        let settings = self.slurm.settings_or_default();
         Some(job_asked(&self.setup.dir, &self.setup.job_environment, &settings, &wanted))
     }
 
     /// Submits as many jobs as may be in the queue at once.
-    pub(crate) fn dispatch_jobs(&mut self) {
-        for number in self.jobs.due(self.now.steady) {
+    pub(super) fn dispatch_jobs(&mut self) {
+        for number in self.ready.take_due(self.now.steady) {
             if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
                 self.line_up(number);
             }
         }
-        let limit =
-            self.slurm.as_ref().and_then(|slurm| slurm.concurrent_jobs).unwrap_or(DEFAULT_CONCURRENT_JOBS);
-        while self.jobs.under_way() < limit {
+        let limit = self.slurm.concurrent_jobs();
+        while self.jobs.len() < limit {
             let is_bulk = |number: &TaskNo| {
                 let request = self.tasks.get(*number).and_then(|task| self.requests.get(task.request));
-                request.is_some_and(|request| request.urgency == Urgency::Bulk)
+                request.is_some_and(|request| request.urgency() == Urgency::Bulk)
             };
             let bulk = self.jobs.tasks().filter(is_bulk).count();
             let may_begin = |urgency| urgency != Urgency::Bulk || bulk < for_bulk(limit);
-            let Some(number) = self.ready_for_jobs.pop(may_begin) else { return };
+            let Some(number) = self.ready.next_for_job(may_begin) else { return };
             let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
                 continue;
             };
             let attempt = *attempt;
             if self.command_is_under_way(number) {
-                self.jobs.try_later(self.now.steady, number);
+                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
                 continue;
             }
             match self.next_attempt(number, attempt) {
@@ -97,10 +92,10 @@ impl Core {
     }
 
     fn submit(&mut self, number: TaskNo, mut wire: amore_wire::task::Task) {
-        let named = self.token();
+        let named = self.ids.token(self.now);
         wire.token = Some(named.clone());
         let token = String::from(named);
-        let mark = log_mark(&self.slurm_settings(), &token).map(str::to_owned);
+        let mark = log_mark(&self.slurm.settings_or_default(), &token).map(str::to_owned);
         let Some(task) = self.tasks.get_mut(number) else { return };
         task.retry.submissions += 1;
         task.retry.results_before = task.results.collected.len();
@@ -113,7 +108,7 @@ impl Core {
         };
         let Some(request) = self.requests.get(task.request) else { return };
         let new_job = NewJob {
-            urgency: request.urgency,
+            urgency: request.urgency(),
             sheet: JobSheet {
                 version: VERSION,
                 token: token.clone(),
@@ -125,27 +120,27 @@ impl Core {
             asked,
         };
         let write = self.journal.intent(task, &token, &new_job.asked, self.now.unix);
-        self.jobs.started(token, number);
-        self.jobs.submit_after(write, new_job);
+        self.slurm.has_job();
+        self.jobs.start(token, number);
+        self.submissions.submit_after(write, new_job);
     }
 
     /// Submits the jobs whose intent stands in the ledger now.
-    pub(crate) fn release_submissions(&mut self) {
+    pub(super) fn release_submissions(&mut self) {
         let journal = &self.journal;
-        for new_job in self.jobs.released(|write| journal.is_done(write)) {
+        for new_job in self.submissions.take_written(|write| journal.is_done(write)) {
             self.effects.push(Effect::Submit(Box::new(new_job)));
         }
     }
 
-    /// Settings of Slurm may be changed while jobs wait: the throttle, the reservation.
-    pub(crate) fn read_settings_if_due(&mut self) {
-        if self.slurm.is_some() && self.jobs.settings_are_due(self.now.steady) {
+    pub(super) fn read_settings_if_due(&mut self) {
+        if self.slurm.settings_are_due(self.now.steady) {
             self.effects.push(Effect::ReadSettings);
         }
     }
 
     /// Follows a job of an earlier owner.
-    pub(crate) fn adopt_job(
+    pub(super) fn adopt_job(
         &mut self,
         number: TaskNo,
         token: String,
@@ -155,7 +150,8 @@ impl Core {
         let Some(task) = self.tasks.get(number) else { return };
         let cancelled = task.retry.cancelled;
         let (name, log) = name_and_log(&self.setup.dir, task.key(), task.retry.log_mark.as_deref());
-        self.jobs.started(token.clone(), number);
+        self.slurm.has_job();
+        self.jobs.start(token.clone(), number);
         self.effects.push(Effect::Adopt { token: token.clone(), job, name, log, clusters });
         if cancelled {
             self.effects.push(Effect::Cancel { token });
@@ -163,7 +159,7 @@ impl Core {
     }
 
     /// Adds a line to the history of a task's run.
-    pub(crate) fn note_history(&mut self, number: TaskNo, kind: HistoryKind, message: String) {
+    pub(super) fn note_history(&mut self, number: TaskNo, kind: HistoryKind, message: String) {
         let at = self.now.unix;
         if let Some(task) = self.tasks.get(number)
             && task.recorded
@@ -174,21 +170,21 @@ impl Core {
     }
 
     /// The task whose present attempt has this token.
-    pub(crate) fn current(&self, token: &str) -> Option<TaskNo> {
+    pub(super) fn current(&self, token: &str) -> Option<TaskNo> {
         let number = self.jobs.task(token)?;
         let task = self.tasks.get(number)?;
         (task.state().job_token() == Some(token)).then_some(number)
     }
 
     /// Nothing more is expected under this token. Gives the task, if this was its present attempt.
-    pub(crate) fn let_go(&mut self, token: &str) -> Option<TaskNo> {
+    pub(super) fn let_go(&mut self, token: &str) -> Option<TaskNo> {
         let number = self.current(token);
-        self.jobs.let_go(token);
+        self.jobs.release(token);
         number
     }
 
     /// Takes what Slurm or a worker in a job says.
-    pub(crate) fn on_job_event(&mut self, event: JobEvent) {
+    pub(super) fn on_job_event(&mut self, event: JobEvent) {
         match event {
             JobEvent::Notice(notice) => self.tell_all(&Event::Notice(notice)),
             JobEvent::Accepted { token, job } => self.on_accepted(&token, job),
@@ -228,7 +224,7 @@ impl Core {
 
     fn on_accepted(&mut self, token: &str, job: JobId) {
         let Some(number) = self.current(token) else { return };
-        self.jobs.no_refusals(number);
+        self.submissions.accepted(number);
         if let Some(task) = self.tasks.get_mut(number) {
             task.retry.out_of_memory = None;
         }
@@ -388,12 +384,11 @@ impl Core {
             return;
         }
         let now = self.now.steady;
-        let (since, refusals) = self.jobs.refusals(number, now);
-        if let Some(delay) = again(why.about, refusals) {
+        let AfterRefusal { retry_in, since, reports } = self.submissions.refused(number, why.about, now);
+        if let Some(delay) = retry_in {
             self.advance(number, TaskMove::NotSubmitted);
-            let told = told(since);
             let long = match since.as_secs() / 60 {
-                minutes if told > 0 => format!(", for {minutes} minutes now"),
+                minutes if reports > 0 => format!(", for {minutes} minutes now"),
                 _ => String::new(),
             };
             let what = match why.about {
@@ -402,13 +397,12 @@ impl Core {
             };
             self.tell_first(
                 number,
-                format!("{} {words} {told}", why.about == About::Unknown),
+                format!("{} {words} {reports}", why.about == About::Unknown),
                 Event::note(format!("Slurm {what} ({words}){long}; {}", tried_again(&why))),
             );
-            self.jobs.try_after(now, delay, number);
+            self.ready.delay(now + delay, number);
             return;
         }
-        self.jobs.no_refusals(number);
         let refused = match why.about {
             About::NotExecuted => format!("run {run} was not submitted: {words}\n  hint: {}", why.hint),
             _ => format!("Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
@@ -420,14 +414,14 @@ impl Core {
             self.give_up_refused(number, &why);
         } else {
             let question = Question::EarlierValues { key: task.key() };
-            self.jobs.refused.insert(number, why);
+            self.submissions.wait_for_earlier_values(number, why);
             self.effects.push(Effect::Ask { task: number, question });
         }
     }
 
     /// Which variables of a task have earlier values, whose job Slurm refuses for good.
-    pub(crate) fn on_earlier_values(&mut self, number: TaskNo, values: &BTreeSet<String>) {
-        let Some(why) = self.jobs.refused.remove(&number) else { return };
+    pub(super) fn on_earlier_values(&mut self, number: TaskNo, values: &BTreeSet<String>) {
+        let Some(why) = self.submissions.take_refused(number) else { return };
         let Some(task) = self.tasks.get(number) else { return };
         if !task.planned.names().iter().all(|name| values.contains(name.as_str())) {
             self.give_up_refused(number, &why);
@@ -490,27 +484,27 @@ impl Core {
         let place = if seen.nodes.is_empty() { String::new() } else { format!(" on {}", seen.nodes) };
         let reason = if seen.waits() { format!(" ({})", seen.reason) } else { String::new() };
         self.note_history(number, HistoryKind::State, format!("job {job} is {}{reason}{place}", seen.state));
-        self.jobs.saw(token, seen);
+        self.jobs.set_seen(token, seen);
         self.show_jobs();
     }
 
     /// Tells how many jobs wait and run.
-    pub(crate) fn show_jobs(&mut self) {
-        if let Some(Shown { submitted, waiting, reason }) = self.jobs.news() {
+    pub(super) fn show_jobs(&mut self) {
+        if let Some(JobCounts { submitted, waiting, reason }) = self.jobs.changed_counts() {
             self.tell_all(&Event::Jobs { submitted, waiting, reason });
         }
     }
 
     /// Tells the user of a task's request, unless it was told before.
-    pub(crate) fn tell_once(&mut self, number: TaskNo, event: Event) {
+    pub(super) fn tell_once(&mut self, number: TaskNo, event: Event) {
         let about = format!("{event:?}");
         self.tell_first(number, about, event);
     }
 
     /// The same, unless something about this was told before.
-    pub(crate) fn tell_first(&mut self, number: TaskNo, about: String, event: Event) {
+    pub(super) fn tell_first(&mut self, number: TaskNo, about: String, event: Event) {
         let Some(request) = self.tasks.get(number).map(|task| task.request) else { return };
-        if self.requests.get_mut(request).is_some_and(|record| record.told.insert(about)) {
+        if self.requests.get_mut(request).is_some_and(|record| record.report(about)) {
             self.tell(request, event);
         }
     }

@@ -1,56 +1,21 @@
 //! `amore cancel`: ending the unfinished tasks of a run, or of a job.
-//!
-//! A job is cancelled when Slurm shows that it is. Until then its task stays in progress, and the ledger remembers that its
-//! end is wanted: whoever owns the directory next goes on with it.
 
 use std::collections::BTreeSet;
 
 use amore_model::{JobId, Run, Urgency};
 
 use crate::{
-    command::Then,
-    core::Core,
+    cancellations::{Cancellation, Concluded},
+    commands::NextStep,
+    core::{Core, job_over::named},
     effect::Effect,
     events::{Event, count},
     history::HistoryKind,
-    job_over::named,
     refusal::Refusal,
-    request::{Listener, RequestNo, RequestRecord, refused},
+    request::{Listener, RequestNo, refused},
+    requests::RequestRecord,
     task::{TaskNo, TaskRecord},
 };
-
-/// A request to cancel, until all that it concerns has ended.
-#[derive(Debug)]
-pub(crate) struct Cancellation {
-    request: RequestNo,
-    /// `run 42`.
-    what: String,
-    /// Tasks that are cancelled, and jobs that were.
-    tasks: usize,
-    jobs: Vec<String>,
-    /// Tasks that ended by themselves meanwhile.
-    too_late: usize,
-    /// Tokens of jobs that Slurm still has.
-    waits_for: BTreeSet<String>,
-    /// Nothing of it had begun.
-    left_out: bool,
-}
-
-impl Cancellation {
-    fn in_words(&self) -> String {
-        if self.left_out {
-            return format!("{}: left out of what is being prepared", self.what);
-        }
-        let mut words = format!("{}: {} cancelled", self.what, count(self.tasks, "task"));
-        if !self.jobs.is_empty() {
-            words.push_str(&format!(" (jobs {})", self.jobs.join(", ")));
-        }
-        if self.too_late > 0 {
-            words.push_str(&format!("; {} ended before", count(self.too_late, "task")));
-        }
-        words
-    }
-}
 
 /// What `amore cancel` names.
 struct Named {
@@ -60,13 +25,13 @@ struct Named {
 
 impl Core {
     /// Ends all tasks of a run, or the one in a job.
-    pub(crate) fn on_cancel(&mut self, listener: Listener, named: &JobId) {
+    pub(super) fn on_cancel(&mut self, listener: Listener, named: &JobId) {
         let run = u32::try_from(named.number).ok().map(Run).filter(|_| named.cluster.is_none());
         let found = match self.find_named(named) {
             Ok(found) => found,
             Err(refusal) => return self.refuse(listener, refusal),
         };
-        let left_out = run.is_some_and(|run| self.leave_out(run));
+        let left_out = run.is_some_and(|run| self.incoming.leave_out(run));
         if found.tasks.is_empty() && !left_out {
             let run = if named.cluster.is_none() { "run or " } else { "" };
             let words = format!("nothing of a {run}job {named} is under way");
@@ -74,19 +39,13 @@ impl Core {
         }
         let record = RequestRecord::new(listener, Urgency::Asked, None, self.now.steady);
         let request = self.requests.add(record);
-        let left_out = found.tasks.is_empty();
-        let what = if left_out { format!("run {named}") } else { found.what };
-        self.cancellations.push(Cancellation {
-            request,
-            what,
-            tasks: 0,
-            jobs: Vec::new(),
-            too_late: 0,
-            waits_for: BTreeSet::new(),
-            left_out,
-        });
-        let at = self.cancellations.len() - 1;
-        self.cancel_tasks(at, &found.tasks);
+        let cancellation = if found.tasks.is_empty() {
+            Cancellation::left_out(request, format!("run {named}"))
+        } else {
+            let (ended, waits_for) = self.cancel_tasks(&found.tasks);
+            Cancellation::new(request, found.what, ended, waits_for)
+        };
+        self.cancellations.add(cancellation);
         self.conclude_cancellations();
     }
 
@@ -113,7 +72,8 @@ impl Core {
         Ok(Named { what: format!("job {named}"), tasks })
     }
 
-    fn cancel_tasks(&mut self, at: usize, found: &[TaskNo]) {
+    /// Gives how many tasks are cancelled at once, and the tokens of the jobs that Slurm has to end.
+    fn cancel_tasks(&mut self, found: &[TaskNo]) -> (usize, BTreeSet<String>) {
         // The task that calls a function is told of its command's end.
         let telling: Vec<TaskNo> =
             found.iter().copied().filter(|number| self.tells_of_a_command(*number, found)).collect();
@@ -123,7 +83,7 @@ impl Core {
             self.note_history(number, HistoryKind::Cancelled, "cancelled by amore cancel".to_owned());
             let Some(state) = self.tasks.get(number).map(|task| task.state().clone()) else { continue };
             match state.job_token() {
-                Some(token) if self.jobs.task(token).is_some() && !self.jobs.withdraw(token) => {
+                Some(token) if self.jobs.task(token).is_some() && !self.submissions.withdraw(token) => {
                     if let Some(task) = self.tasks.get_mut(number) {
                         task.retry.cancelled = true;
                     }
@@ -135,43 +95,35 @@ impl Core {
                 // Not submitted yet, or over and not judged yet: there is no job to end.
                 Some(token) => self.end_cancelled(number, token, None),
                 // Its worker is dead.
-                None if self.lost_with_worker.remove(&number) => self.cancel_task(number),
+                None if self.worker.take_lost(number) => self.cancel_task(number),
                 // It says itself that it is over.
                 None if state.is_here() => {
-                    self.told_to_end.insert(number);
+                    self.worker.cancel(number);
                     if self.is_command(number) {
-                        self.cancel_command(number, None, Then::StopHere);
+                        self.cancel_command(number, None, NextStep::StopHere);
                     } else if let Some(task) = self.tasks.get(number) {
-                        self.to_cancel.push(task.id.clone());
+                        self.worker.stop(task.id.clone());
                     }
                 }
                 None => self.cancel_task(number),
             }
             ended += 1;
         }
-        if let Some(cancellation) = self.cancellations.get_mut(at) {
-            cancellation.tasks += ended;
-            cancellation.waits_for = waits_for;
-        }
+        (ended, waits_for)
     }
 
     /// Is the end of this attempt's job wanted?
-    pub(crate) fn is_cancelled(&self, token: &str) -> bool {
+    pub(super) fn is_cancelled(&self, token: &str) -> bool {
         self.current(token).and_then(|number| self.tasks.get(number)).is_some_and(|task| task.retry.cancelled)
     }
 
     /// The job of a task whose end is wanted has ended, or was never there.
-    pub(crate) fn job_is_cancelled(&mut self, token: &str, job: Option<&JobId>) {
+    pub(super) fn job_is_cancelled(&mut self, token: &str, job: Option<&JobId>) {
         if let Some(number) = self.current(token) {
             let known = self.tasks.get(number).and_then(|task| task.state().job().cloned());
             let job = job.cloned().or(known);
             self.end_cancelled(number, token, job.as_ref());
-            for cancellation in &mut self.cancellations {
-                if cancellation.waits_for.remove(token) {
-                    cancellation.tasks += 1;
-                    cancellation.jobs.extend(job.iter().map(ToString::to_string));
-                }
-            }
+            self.cancellations.job_cancelled(token, job.as_ref());
         }
         self.conclude_cancellations();
         self.show_jobs();
@@ -190,63 +142,50 @@ impl Core {
             self.effects.push(Effect::HurryCollector);
         }
         if self.is_command(number) {
-            self.cancel_command(number, job, Then::Cancel);
+            self.cancel_command(number, job, NextStep::Cancel);
         } else {
             self.cancel_task(number);
         }
     }
 
     /// A task that was to be cancelled has ended by itself.
-    pub(crate) fn ended_before_it_was_cancelled(&mut self, token: &str) {
-        for cancellation in &mut self.cancellations {
-            cancellation.too_late += usize::from(cancellation.waits_for.remove(token));
-        }
+    pub(super) fn ended_before_it_was_cancelled(&mut self, token: &str) {
+        self.cancellations.ended_before(token);
         self.conclude_cancellations();
     }
 
     /// Slurm still has a job that is to end. Whoever asked for that need not wait longer; it is tried again.
-    pub(crate) fn job_is_not_cancelled(&mut self, token: &str, job: Option<&JobId>, words: &str) {
+    pub(super) fn job_is_not_cancelled(&mut self, token: &str, job: Option<&JobId>, words: &str) {
         let Some(number) = self.current(token) else { return };
         let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
         let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", named(job));
         self.note_history(number, HistoryKind::NotCancelled, message.clone());
         self.tell_once(number, Event::warning(format!("{message}; it is tried again")));
-        let (waiting, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
-            .into_iter()
-            .partition(|cancellation| cancellation.waits_for.contains(token));
-        self.cancellations = others;
-        for cancellation in waiting {
+        for request in self.cancellations.take_waiting_for(token) {
             let refusal = Refusal::new(message.clone())
                 .hint("it is tried again while a command works here: `amore follow` waits for its end");
-            self.fail_request(cancellation.request, refusal);
+            self.fail_request(request, refusal);
         }
     }
 
     fn conclude_cancellations(&mut self) {
-        let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cancellations)
-            .into_iter()
-            .partition(|cancellation| cancellation.waits_for.is_empty());
-        self.cancellations = waiting;
-        for cancellation in over {
-            let request = cancellation.request;
-            if cancellation.tasks == 0 && cancellation.too_late > 0 {
-                let words =
-                    format!("{}: all of it had ended before it could be cancelled", cancellation.what);
-                self.fail_request(request, Refusal::new(words));
-                continue;
+        for Concluded { request, result } in self.cancellations.take_concluded() {
+            match result {
+                Ok(report) => {
+                    self.tell(request, Event::info(report));
+                    self.finish_if_done(request);
+                }
+                Err(reason) => self.fail_request(request, Refusal::new(reason)),
             }
-            self.tell(request, Event::info(cancellation.in_words()));
-            self.finish_if_done(request);
         }
     }
 
     /// A request that could not be served to its end.
     fn fail_request(&mut self, number: RequestNo, refusal: Refusal) {
-        let Some(request) = self.requests.get_mut(number) else { return };
-        request.finished = true;
-        match request.listener {
+        let Some(request) = self.requests.get(number) else { return };
+        match request.listener() {
             Listener::Elsewhere(_) => self.tell(number, refused(refusal)),
-            Listener::Here => self.own_failure = Some(refusal),
+            Listener::Here => self.ending.not_served(refusal),
             Listener::Nobody => {}
         }
         self.forget_request(number);

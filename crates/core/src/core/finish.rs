@@ -7,6 +7,7 @@ use crate::{
     events::Event,
     input::{Collected, TableNotice},
     request::{Listener, RequestNo},
+    requests::{ClosedRun, FinishedRequest, RequestRecord},
     task::TaskNo,
     task_state::{TaskMove, TaskState},
     tasks::RunKey,
@@ -14,24 +15,23 @@ use crate::{
 
 impl Core {
     /// Does what follows from a task's end.
-    pub(crate) fn after_end(&mut self, number: TaskNo) {
+    pub(super) fn after_end(&mut self, number: TaskNo) {
         let Some(task) = self.tasks.get(number) else { return };
         let TaskState::Ended { problem } = task.state() else { return };
         let (request, key, problem) = (task.request, task.key(), problem.clone());
-        self.told_to_end.remove(&number);
-        self.prepared.remove(&number);
-        self.outcomes.remove(&number);
-        self.jobs.forget_task(number);
-        if let Some(open) = self.requests.get_mut(request).and_then(|record| record.open.get_mut(&key)) {
-            open.tasks = open.tasks.saturating_sub(1);
-            open.problem = open.problem.take().or(problem);
+        self.worker.forget(number);
+        self.commands.forget(number);
+        self.submissions.forget(number);
+        self.jobs.forget(number);
+        if let Some(record) = self.requests.get_mut(request) {
+            record.task_ended(key, problem);
         }
         self.release_dependents(key);
         self.close_run_if_done(request, key);
     }
 
     /// Tasks of a run that wait for others may start once those have ended and everything of the run is collected.
-    pub(crate) fn release_dependents(&mut self, key: RunKey) {
+    pub(super) fn release_dependents(&mut self, key: RunKey) {
         if !self.uncollected.is_settled(key) {
             return;
         }
@@ -54,24 +54,20 @@ impl Core {
             .is_some_and(|task| matches!(task.state(), TaskState::Waiting { on } if on.contains(&other)))
     }
 
-    pub(crate) fn close_run_if_done(&mut self, number: RequestNo, key: RunKey) {
+    pub(super) fn close_run_if_done(&mut self, number: RequestNo, key: RunKey) {
         if !self.uncollected.is_settled(key) {
             return;
         }
-        let is_stopping = self.is_stopping();
+        let is_stopping = self.life.is_stopping();
         let Some(request) = self.requests.get_mut(number) else { return };
-        if request.open.get(&key).is_none_or(|open| open.tasks > 0) {
-            return;
-        }
-        let Some(open) = request.open.remove(&key) else { return };
-        // After Ctrl-C the runs that were cut short have not failed; the summary says that it was stopped.
-        if is_stopping && open.problem.is_some() {
-            request.cut_short = true;
-        } else {
-            request.summary.runs += 1;
-            request.summary.runs_failed += usize::from(open.problem.is_some());
-            let (proposal, run) = key;
-            self.tell(number, Event::RunEnded { proposal, run, problem: open.problem });
+        match request.close_run(key, is_stopping) {
+            Some(ClosedRun::Ended { problem }) => {
+                let (proposal, run) = key;
+                self.tell(number, Event::RunEnded { proposal, run, problem });
+            }
+            // The summary says that it was stopped.
+            Some(ClosedRun::CutShort) => {}
+            None => return,
         }
         let mut over = self.tasks.of_run(key, TaskState::is_ended);
         over.retain(|task| self.tasks.get(*task).is_some_and(|task| task.request == number));
@@ -79,20 +75,11 @@ impl Core {
         self.finish_if_done(number);
     }
 
-    pub(crate) fn finish_if_done(&mut self, number: RequestNo) {
-        let now = self.now.steady;
+    pub(super) fn finish_if_done(&mut self, number: RequestNo) {
         let Some(request) = self.requests.get_mut(number) else { return };
-        if !request.open.is_empty() || request.finished {
-            return;
-        }
-        request.finished = true;
-        request.summary.seconds = now.saturating_sub(request.since).as_secs_f64();
-        if request.cut_short {
-            return;
-        }
-        let (listener, summary) = (request.listener, request.summary.clone());
-        if listener == Listener::Here {
-            self.own_summary.get_or_insert(summary);
+        let Some(FinishedRequest::Ended(summary)) = request.finish(self.now.steady) else { return };
+        if request.listener() == Listener::Here {
+            self.ending.served(summary);
         } else {
             self.tell(number, Event::Finished(summary));
         }
@@ -100,13 +87,13 @@ impl Core {
     }
 
     /// A request is done with.
-    pub(crate) fn forget_request(&mut self, number: RequestNo) {
-        if let Some(id) = self.requests.forget(number).and_then(|request| request.recorded) {
+    pub(super) fn forget_request(&mut self, number: RequestNo) {
+        if let Some(id) = self.requests.forget(number).and_then(RequestRecord::into_recorded) {
             self.journal.finish_request(id);
         }
     }
 
-    pub(crate) fn on_scanned(&mut self, key: Option<RunKey>, fragments: Vec<Fragment>) {
+    pub(super) fn on_scanned(&mut self, key: Option<RunKey>, fragments: Vec<Fragment>) {
         self.uncollected.scan_ended(key);
         let found = !fragments.is_empty();
         fragments.into_iter().for_each(|fragment| self.collect(fragment));
@@ -117,20 +104,19 @@ impl Core {
             Some(key) => self.go_on_with(key),
             None => {
                 let keys: std::collections::BTreeSet<RunKey> =
-                    self.requests.iter().flat_map(|(_, request)| request.open.keys().copied()).collect();
+                    self.requests.iter().flat_map(|(_, request)| request.open_runs()).collect();
                 keys.into_iter().for_each(|key| self.go_on_with(key));
             }
         }
     }
 
-    pub(crate) fn on_collected(&mut self, collected: Collected) {
+    pub(super) fn on_collected(&mut self, collected: Collected) {
         let Collected { key, fragments, stored, notices, problem } = collected;
         self.uncollected.collected(key, fragments);
         if let Some(problem) = problem {
             self.note_problem(key, &problem);
         }
-        let unfinished: Vec<RequestNo> =
-            self.requests.iter().filter(|(_, request)| !request.finished).map(|(number, _)| number).collect();
+        let unfinished: Vec<RequestNo> = self.requests.unfinished().map(|(number, _)| number).collect();
         for notice in notices {
             self.tell_of_table(&unfinished, notice);
         }
@@ -149,27 +135,22 @@ impl Core {
     fn note_problem(&mut self, key: RunKey, problem: &str) {
         let mut shown = false;
         for (_, request) in self.requests.iter_mut() {
-            if let Some(open) = request.open.get_mut(&key) {
-                open.problem.get_or_insert_with(|| problem.to_owned());
-                shown = true;
-            }
+            shown |= request.set_problem(key, problem);
         }
         if !shown {
             // Left by an earlier command.
-            self.left_behind.push(format!("run {}: {problem}", key.1));
+            self.table_notices.left_behind(key.1, problem);
         }
     }
 
     /// Tells of the table; once for all if it is about the view.
-    pub(crate) fn tell_of_table(&mut self, requests: &[RequestNo], notice: TableNotice) {
-        let TableNotice { notice, about_view } = notice;
-        if about_view && self.warned_of_view {
+    pub(super) fn tell_of_table(&mut self, requests: &[RequestNo], notice: TableNotice) {
+        if !self.table_notices.is_news(&notice) {
             return;
         }
-        self.warned_of_view |= about_view;
-        let event = Event::Notice(notice);
+        let event = Event::Notice(notice.notice);
         let listeners: std::collections::BTreeSet<Listener> =
-            requests.iter().filter_map(|number| Some(self.requests.get(*number)?.listener)).collect();
+            requests.iter().filter_map(|number| Some(self.requests.get(*number)?.listener())).collect();
         for listener in listeners {
             self.effects.push(crate::effect::Effect::Tell { listener, event: event.clone() });
         }
@@ -180,13 +161,7 @@ impl Core {
         self.try_lost_tasks_again(key);
         self.judge_jobs();
         self.release_dependents(key);
-        let open: Vec<RequestNo> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.open.contains_key(&key))
-            .map(|(number, _)| number)
-            .collect();
-        for number in open {
+        for number in self.requests.with_open(key) {
             self.close_run_if_done(number, key);
         }
     }

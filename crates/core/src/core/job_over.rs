@@ -11,28 +11,28 @@ use crate::{
     effect::Effect,
     events::{Event, count},
     history::HistoryKind,
-    jobs::JobOver,
+    jobs::EndedJob,
     task::TaskNo,
     task_state::TaskMove,
 };
 
 impl Core {
     /// A job is over and its task is not. What it has stored is collected before the task is judged.
-    pub(crate) fn on_job_over(&mut self, number: TaskNo, end: JobEnd, job: Option<JobId>) {
+    pub(super) fn on_job_over(&mut self, number: TaskNo, end: JobEnd, job: Option<JobId>) {
         let Some(task) = self.tasks.get(number) else { return };
         let key = task.key();
-        self.jobs.over.push(JobOver { task: number, end, job });
+        self.jobs.add_ended(EndedJob { task: number, end, job });
         self.scan(Some(key));
         self.effects.push(Effect::HurryCollector);
         self.show_jobs();
     }
 
     /// Decides on the tasks whose jobs are over, where everything of the run is collected.
-    pub(crate) fn judge_jobs(&mut self) {
-        for over in std::mem::take(&mut self.jobs.over) {
+    pub(super) fn judge_jobs(&mut self) {
+        for over in self.jobs.take_ended() {
             let Some(task) = self.tasks.get(over.task) else { continue };
             if !self.uncollected.is_settled(task.key()) {
-                self.jobs.over.push(over);
+                self.jobs.add_ended(over);
             } else if task.planned.job.is_some() {
                 self.judge_command(over.task, &over.end, over.job.as_ref());
             } else {
@@ -127,11 +127,11 @@ impl Core {
 
     /// What is known of the memory of a task's jobs.
     fn memory_of(&self, number: TaskNo) -> Memory {
-        let may_be_asked_for = self.slurm_settings().mem.is_none();
+        let may_be_asked_for = self.slurm.settings_or_default().mem.is_none();
         let Some(asked) = self.asked_for(number, "") else {
             return Memory { had: None, most: None, may_be_asked_for };
         };
-        let most = self.site.as_ref().and_then(|site| site.most_memory(&asked));
+        let most = self.slurm.most_memory(&asked);
         // Raised memory is asked for as far as there is any.
         let had =
             asked.mem_mib.map(|mem| if asked.raised_memory { mem.min(most.unwrap_or(mem)) } else { mem });
@@ -140,7 +140,7 @@ impl Core {
 
     /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
     /// and the others are computed with what there was. Was it that?
-    pub(crate) fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
+    pub(super) fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
         let Some(task) = self.tasks.get_mut(number) else { return false };
         if !why.is_about_resources() || task.planned.job.is_some() {
             return false;
@@ -171,7 +171,7 @@ impl Core {
     }
 
     /// Every step that is left gets this error, stored by the worker here.
-    pub(crate) fn give_up_rest(&mut self, number: TaskNo, class: &str, message: &str) {
+    pub(super) fn give_up_rest(&mut self, number: TaskNo, class: &str, message: &str) {
         let Some(task) = self.tasks.get_mut(number) else { return };
         if task.planned.job.is_some() {
             self.give_up_command(number, class, message);
@@ -223,7 +223,7 @@ impl Memory {
 }
 
 /// For the user; a job may be over before its number was heard.
-pub(crate) fn named(job: Option<&JobId>) -> String {
+pub(super) fn named(job: Option<&JobId>) -> String {
     job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}"))
 }
 

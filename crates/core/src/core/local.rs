@@ -1,6 +1,7 @@
 //! Tasks on this machine: given to the worker, followed by its messages, tried again when it dies.
 
-use amore_plan::Place;
+use std::time::Duration;
+
 use amore_wire::{
     ended::Ended,
     task::{CutShort, FromWorker, NOT_STORED, Outcome, Task, ToWorker},
@@ -11,17 +12,17 @@ use crate::{
     describe,
     effect::{Effect, Fragment},
     events::Event,
-    refusal::Refusal,
+    refusal::{NO_SPACE, Refusal},
     task::TaskNo,
     task_state::{TaskMove, TaskState, WorkerNo},
     tasks::RunKey,
 };
 
-/// What to do about a disk that is full.
-pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+/// How long a command waits before it is checked again whether another request still executes it.
+pub(super) const COMMAND_CHECK: Duration = Duration::from_secs(1);
 
 /// What the next attempt at a task is.
-pub(crate) enum Next {
+pub(super) enum Next {
     /// This is given to a worker.
     Execute(Box<Task>),
     /// All of its results are stored already, or nothing can be executed.
@@ -32,34 +33,29 @@ pub(crate) enum Next {
 
 impl Core {
     /// Puts a task that can start into its queue.
-    pub(crate) fn line_up(&mut self, number: TaskNo) {
+    pub(super) fn line_up(&mut self, number: TaskNo) {
         let Some(task) = self.tasks.get(number) else { return };
         let Some(request) = self.requests.get(task.request) else { return };
-        let place = (task.request, task.key(), number);
-        match task.place() {
-            Place::Local => self.ready.push(request.urgency, place),
-            Place::Cluster => self.ready_for_jobs.push(request.urgency, place),
-        }
+        self.ready.add(task.place(), request.urgency(), (task.request, task.key(), number));
     }
 
     /// Gives the worker as much as it can use, and a little more so that it never waits for us.
-    pub(crate) fn dispatch_here(&mut self) {
-        let mut messages: Vec<ToWorker> =
-            self.to_cancel.drain(..).map(|id| ToWorker::Cancel { id }).collect();
+    pub(super) fn dispatch_here(&mut self) {
+        let mut messages = self.worker.take_stop_messages();
         let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());
         while room > 0 {
-            let Some(number) = self.ready.pop(|_| true) else { break };
+            let Some(number) = self.ready.next_here() else { break };
             let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
                 continue;
             };
             let attempt = *attempt;
             if self.command_is_under_way(number) {
-                self.jobs.try_later(self.now.steady, number);
+                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
                 continue;
             }
             match self.next_attempt(number, attempt) {
                 Next::Execute(mut task) => {
-                    let (token, worker) = (self.token(), self.worker);
+                    let (token, worker) = (self.ids.token(self.now), self.worker.number());
                     task.token = Some(token.clone());
                     self.advance(number, TaskMove::Start { token: token.into(), worker });
                     messages.push(ToWorker::Run(task));
@@ -75,9 +71,9 @@ impl Core {
     }
 
     /// What a worker is given for the next attempt at a task.
-    pub(crate) fn next_attempt(&mut self, number: TaskNo, attempt: u32) -> Next {
+    pub(super) fn next_attempt(&mut self, number: TaskNo, attempt: u32) -> Next {
         let Some(task) = self.tasks.get(number) else { return Next::NothingLeft };
-        let Some(common) = self.requests.get(task.request).and_then(|request| request.common.as_ref()) else {
+        let Some(common) = self.requests.get(task.request).and_then(|request| request.common()) else {
             return Next::NothingLeft;
         };
         if task.planned.job.is_some() {
@@ -107,9 +103,9 @@ impl Core {
     }
 
     /// A worker on this machine says something. What one says that was replaced counts only where it is about files.
-    pub(crate) fn on_local_worker(&mut self, worker: WorkerNo, message: FromWorker) {
+    pub(super) fn on_local_worker(&mut self, worker: WorkerNo, message: FromWorker) {
         let is_file = matches!(message, FromWorker::Fragment { .. });
-        if is_file || (worker == self.worker && self.is_of_present_attempt(&message)) {
+        if is_file || (worker == self.worker.number() && self.is_of_present_attempt(&message)) {
             self.on_worker(message);
         }
     }
@@ -130,19 +126,19 @@ impl Core {
     }
 
     /// A worker, here or in a job, says something about a task of its present attempt.
-    pub(crate) fn on_worker(&mut self, message: FromWorker) {
+    pub(super) fn on_worker(&mut self, message: FromWorker) {
         match message {
             FromWorker::Hello { .. }
             | FromWorker::Alive
             | FromWorker::Placed { .. }
             | FromWorker::VariableStarted { .. } => {}
             FromWorker::Described { id, variables, problems } => {
-                self.on_described(&id, Ok(describe::complete(variables, problems)));
+                self.on_described(&id, describe::complete(variables, problems));
             }
             FromWorker::HostFailed { of, hint, message } => {
-                if self.is_described_as(&of.task) {
+                if self.incoming.is_described_as(&of.task) {
                     let refusal = Refusal { hint, ..Refusal::new(message) };
-                    self.on_described(&of.task, Err(refusal));
+                    self.on_not_described(&of.task, refusal);
                 } else if let Some(hint) = hint {
                     // The task's end says the message; the hint would be lost.
                     self.tell_all(&Event::info(format!("{message}\n  hint: {hint}")));
@@ -163,7 +159,7 @@ impl Core {
             }
             FromWorker::TaskEnded { problem, cut_short: Some(CutShort::NoSpace), .. } => {
                 let words = problem.unwrap_or_else(|| "no space left for results".to_owned());
-                self.end_at_once(Refusal::new(words).hint(NO_SPACE));
+                self.ending.fail(Refusal::new(words).hint(NO_SPACE));
             }
             FromWorker::TaskEnded { of, problem, cut_short: _ } => {
                 let Some(number) = self.tasks.by_id(&of.task) else { return };
@@ -177,10 +173,7 @@ impl Core {
     fn on_started(&mut self, id: &str) {
         let Some(task) = self.tasks.by_id(id).and_then(|number| self.tasks.get(number)) else { return };
         let (request, key) = (task.request, task.key());
-        let Some(open) = self.requests.get_mut(request).and_then(|record| record.open.get_mut(&key)) else {
-            return;
-        };
-        if !std::mem::replace(&mut open.started, true) {
+        if self.requests.get_mut(request).is_some_and(|record| record.start_run(key)) {
             self.tell(request, Event::RunStarted { proposal: key.0, run: key.1 });
         }
     }
@@ -193,17 +186,17 @@ impl Core {
         let Some(record) = self.requests.get_mut(request) else { return };
         let lost = matches!(&outcome, Outcome::Error { class, .. } if class == NOT_STORED);
         if let Some(before) = before.as_ref().filter(|_| lost) {
-            record.summary.take_back(before);
+            record.take_back(before);
         }
         // A transient variable may be computed again in a second child; it counts once.
         if before.is_none() || lost {
-            record.summary.count(&outcome);
+            record.count(&outcome);
             self.tell(request, Event::VariableEnded { proposal, run, name, outcome, seconds });
         }
     }
 
     /// Moves a task, and notes that for the ledger.
-    pub(crate) fn advance(&mut self, number: TaskNo, wanted: TaskMove) {
+    pub(super) fn advance(&mut self, number: TaskNo, wanted: TaskMove) {
         match self.tasks.advance(number, wanted) {
             Ok(Some(before)) => self.note_move(number, &before),
             Ok(None) => {}
@@ -215,31 +208,31 @@ impl Core {
     }
 
     /// Notes for the ledger that a task has moved. What Ctrl-C cuts short is not at its end: the next owner goes on with it.
-    pub(crate) fn note_move(&mut self, number: TaskNo, before: &TaskState) {
+    pub(super) fn note_move(&mut self, number: TaskNo, before: &TaskState) {
         if let Some(task) = self.tasks.get(number)
             && task.recorded
-            && !self.is_stopping()
+            && !self.life.is_stopping()
         {
             self.journal.moved(task, before);
         }
     }
 
     /// The worker of a task has reported its end.
-    pub(crate) fn worker_ended(&mut self, number: TaskNo, problem: Option<String>) {
+    pub(super) fn worker_ended(&mut self, number: TaskNo, problem: Option<String>) {
         self.advance(number, TaskMove::WorkerEnded { problem });
         self.look_after_earlier_attempts(number);
         self.after_end(number);
     }
 
     /// Nothing is left to execute of a task that can start.
-    pub(crate) fn nothing_left(&mut self, number: TaskNo) {
+    pub(super) fn nothing_left(&mut self, number: TaskNo) {
         self.advance(number, TaskMove::NothingLeft { problem: None });
         self.look_after_earlier_attempts(number);
         self.after_end(number);
     }
 
     /// The present attempt has named its fragments. Nobody has listened to one that was given up.
-    pub(crate) fn look_after_earlier_attempts(&mut self, number: TaskNo) {
+    pub(super) fn look_after_earlier_attempts(&mut self, number: TaskNo) {
         let again = self.tasks.get(number).filter(|task| task.retry.submissions > 1);
         if let Some(key) = again.map(|task| task.key()) {
             self.scan(Some(key));
@@ -249,7 +242,7 @@ impl Core {
     }
 
     /// Takes back what was counted of a variable and is not stored: its attempt is over, so it never will be.
-    pub(crate) fn uncount(&mut self, number: TaskNo, name: &str) {
+    pub(super) fn uncount(&mut self, number: TaskNo, name: &str) {
         let Some(task) = self.tasks.get_mut(number) else { return };
         if task.results.collected.contains(name) {
             return;
@@ -257,46 +250,46 @@ impl Core {
         if let Some(outcome) = task.results.outcomes.remove(name)
             && let Some(request) = self.requests.get_mut(task.request)
         {
-            request.summary.take_back(&outcome);
+            request.take_back(&outcome);
         }
     }
 
-    pub(crate) fn on_worker_lost(&mut self, worker: WorkerNo) {
-        if worker != self.worker {
+    pub(super) fn on_worker_lost(&mut self, worker: WorkerNo) {
+        if worker != self.worker.number() {
             return;
         }
-        if self.is_stopping() {
+        if self.life.is_stopping() {
             for number in self.tasks.running_here() {
                 self.cancel_task(number);
             }
             return;
         }
-        if let Err(too_many) = self.worker_crashes.note(self.now.steady) {
-            self.end_at_once(
-                Refusal::new(too_many.to_string())
-                    .hint("look for memory or disk that has run out; what was computed is stored"),
-            );
-            return;
+        match self.worker.crashed(self.now.steady, self.tasks.running_here()) {
+            Ok(next) => self.effects.push(Effect::ReplaceWorker(next)),
+            Err(too_many) => {
+                self.ending.fail(
+                    Refusal::new(too_many.to_string())
+                        .hint("look for memory or disk that has run out; what was computed is stored"),
+                );
+                return;
+            }
         }
-        self.worker = WorkerNo(self.worker.0 + 1);
-        self.effects.push(Effect::ReplaceWorker(self.worker));
         self.describe_again();
         // What it finished stands in fragments; only the rest is computed again, once they are collected.
         self.scan(None);
         self.effects.push(Effect::HurryCollector);
-        self.lost_with_worker.extend(self.tasks.running_here());
     }
 
     /// Tasks of a run whose worker was lost go on once everything that it stored of the run is collected.
-    pub(crate) fn try_lost_tasks_again(&mut self, key: RunKey) {
-        if self.lost_with_worker.is_empty() || !self.uncollected.is_settled(key) {
+    pub(super) fn try_lost_tasks_again(&mut self, key: RunKey) {
+        if !self.worker.has_lost_any() || !self.uncollected.is_settled(key) {
             return;
         }
         for number in self.tasks.of_run(key, TaskState::is_here) {
-            if !self.lost_with_worker.remove(&number) {
+            if !self.worker.take_lost(number) {
                 continue;
             }
-            if self.is_stopping() || self.told_to_end.contains(&number) {
+            if self.life.is_stopping() || self.worker.is_cancelled(number) {
                 self.cancel_task(number);
                 continue;
             }
@@ -310,9 +303,8 @@ impl Core {
     }
 
     /// A task that has not ended is over.
-    pub(crate) fn cancel_task(&mut self, number: TaskNo) {
+    pub(super) fn cancel_task(&mut self, number: TaskNo) {
         if self.tasks.get(number).is_some_and(|task| !task.state().is_ended()) {
-            self.lost_with_worker.remove(&number);
             self.advance(number, TaskMove::Cancelled);
             self.after_end(number);
         }

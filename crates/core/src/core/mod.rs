@@ -1,0 +1,355 @@
+//! The core: takes inputs, gives effects.
+
+mod adopt;
+mod begin;
+mod cancel;
+mod command;
+mod finish;
+mod in_jobs;
+mod incoming;
+mod job_over;
+mod local;
+
+use std::time::Duration;
+
+use amore_wire::task::ToWorker;
+
+use crate::{
+    cancellations::Cancellations,
+    commands::Commands,
+    effect::{Effect, Fragment},
+    ending::Ending,
+    events::{Event, Summary},
+    ids::Ids,
+    incoming::IncomingRequests,
+    input::{Answer, Input},
+    jobs::Jobs,
+    journal::Journal,
+    ledger_access::LedgerAccess,
+    life::{AfterLeftovers, Interrupted, Life},
+    local_worker::LocalWorker,
+    moment::Moment,
+    ready_tasks::ReadyTasks,
+    refusal::{Refusal, RefusalKind},
+    request::{Listener, Request, RequestNo, refused},
+    requests::Requests,
+    setup::Setup,
+    slurm::Slurm,
+    submissions::Submissions,
+    table_notices::TableNotices,
+    task::TaskNo,
+    tasks::{RunKey, Tasks},
+    uncollected::Uncollected,
+};
+
+/// Holds requests, tasks, attempts, queues and jobs of one directory, and decides what is done next.
+///
+/// No I/O, no clock, no randomness: the same inputs at the same moments give the same effects, in the same order.
+#[derive(Debug)]
+pub struct Core {
+    setup: Setup,
+    now: Moment,
+    effects: Vec<Effect>,
+    life: Life,
+    ending: Ending,
+    ids: Ids,
+    incoming: IncomingRequests,
+    requests: Requests,
+    tasks: Tasks,
+    ready: ReadyTasks,
+    worker: LocalWorker,
+    uncollected: Uncollected,
+    slurm: Slurm,
+    submissions: Submissions,
+    jobs: Jobs,
+    journal: Journal,
+    ledger_access: LedgerAccess,
+    table_notices: TableNotices,
+    cancellations: Cancellations,
+    commands: Commands,
+}
+
+impl Core {
+    /// Ready for [`Input::Started`]. The first worker has the number 0.
+    pub fn new(setup: Setup) -> Self {
+        let slurm = Slurm::new(setup.slurm.clone());
+        let ids = Ids::new(setup.epoch, setup.process);
+        Core {
+            setup,
+            now: Moment::default(),
+            effects: Vec::new(),
+            life: Life::default(),
+            ending: Ending::default(),
+            ids,
+            incoming: IncomingRequests::default(),
+            requests: Requests::default(),
+            tasks: Tasks::default(),
+            ready: ReadyTasks::default(),
+            worker: LocalWorker::default(),
+            uncollected: Uncollected::default(),
+            slurm,
+            submissions: Submissions::default(),
+            jobs: Jobs::default(),
+            journal: Journal::default(),
+            ledger_access: LedgerAccess::default(),
+            table_notices: TableNotices::default(),
+            cancellations: Cancellations::default(),
+            commands: Commands::default(),
+        }
+    }
+
+    /// Takes an input at this moment, and gives what is to be done, in order.
+    pub fn on(&mut self, now: Moment, input: Input) -> Vec<Effect> {
+        self.now = now;
+        self.take(input);
+        self.go_on();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Started { fragments, ledger_exists } => {
+                self.life.started(ledger_exists);
+                fragments.into_iter().for_each(|fragment| self.collect(fragment));
+                self.effects.push(Effect::HurryCollector);
+            }
+            early @ (Input::Request { .. } | Input::Follow) if !self.life.is_working() => {
+                self.life.keep_for_later(early);
+            }
+            Input::Request { listener, request: Request::Compute(compute) } => {
+                self.incoming.add(compute, listener);
+            }
+            Input::Request { listener, request: Request::Cancel(named) } => self.on_cancel(listener, &named),
+            Input::Follow => self.show_adopted(),
+            Input::ContextRead { incoming, context } => self.on_context_read(incoming, context),
+            Input::Surveyed { incoming, survey } => self.on_surveyed(incoming, survey),
+            Input::LedgerOpened { incoming, opened } => self.on_ledger_opened(incoming, opened),
+            Input::LedgerLoaded(left) => self.on_ledger_loaded(*left),
+            Input::LedgerWritten { done, silent } => self.on_ledger_written(done, silent),
+            Input::Worker { worker, message } => self.on_local_worker(worker, message),
+            Input::WorkerLost { worker } => self.on_worker_lost(worker),
+            Input::Scanned { key, fragments } => self.on_scanned(key, fragments),
+            Input::Collected(collected) => self.on_collected(collected),
+            Input::Job(event) => self.on_job_event(event),
+            Input::Site(facts) => self.slurm.set_site(facts),
+            Input::Settings(settings) => self.slurm.set_settings(settings),
+            Input::Answer { task, answer } => self.on_answer(task, answer),
+            Input::Stop => self.on_stop(),
+            Input::Tick => {}
+        }
+    }
+
+    /// Whatever follows by itself from what is known now.
+    fn go_on(&mut self) {
+        if self.ending.has_failed() {
+            return;
+        }
+        self.begin_if_leftovers_are_collected();
+        if self.life.is_working() {
+            self.prepare_next();
+            self.read_settings_if_due();
+            self.dispatch_jobs();
+            self.dispatch_here();
+        }
+        self.write_ledger();
+        self.release_submissions();
+    }
+
+    /// Results of earlier commands are in the table before anything is planned.
+    fn begin_if_leftovers_are_collected(&mut self) {
+        if !self.uncollected.is_empty() {
+            return;
+        }
+        match self.life.leftovers_are_collected() {
+            Some(AfterLeftovers::LoadLedger) => self.effects.push(Effect::LoadLedger),
+            Some(AfterLeftovers::Work(early)) => early.into_iter().for_each(|input| self.take(input)),
+            None => {}
+        }
+    }
+
+    fn begin_work(&mut self) {
+        self.life.begin_work().into_iter().for_each(|input| self.take(input));
+    }
+
+    /// Was it told to stop?
+    pub fn is_stopping(&self) -> bool {
+        self.life.is_stopping()
+    }
+
+    fn on_stop(&mut self) {
+        match self.life.stop(self.now.steady) {
+            Interrupted::Start => self.ending.fail(
+                Refusal::new("stopped while results of earlier commands were collected")
+                    .hint("what is not collected waits in extracted_data/ for the next command")
+                    .kind(RefusalKind::Interrupted),
+            ),
+            Interrupted::Work => self.stop_work(),
+            Interrupted::Stop => self.ending.abandon(),
+        }
+    }
+
+    fn stop_work(&mut self) {
+        // Nothing was begun of these. Processes that wait elsewhere do it themselves when we are gone.
+        if self.incoming.drop_all().contains(&Listener::Here) {
+            self.ending.fail(
+                Refusal::new("stopped while the context file was being executed")
+                    .kind(RefusalKind::Interrupted),
+            );
+            return;
+        }
+        self.ready.clear();
+        let mut messages = Vec::new();
+        let numbers: Vec<TaskNo> = self.tasks.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            let Some(task) = self.tasks.get(number) else { continue };
+            if task.state().is_ended() {
+                continue;
+            }
+            if task.state().is_here() && !self.worker.has_lost(number) {
+                messages.push(ToWorker::Cancel { id: task.id.clone() });
+            } else {
+                // Jobs go on without us; the next command collects what they have stored.
+                self.cancel_task(number);
+            }
+        }
+        if !messages.is_empty() {
+            self.effects.push(Effect::ToWorker(messages));
+        }
+        self.effects.push(Effect::HurryCollector);
+    }
+
+    /// Is there nothing more to do?
+    pub fn has_ended(&self) -> bool {
+        if self.ending.is_now() {
+            return true;
+        }
+        let is_written = self.journal.is_written() || self.ledger_access.is_silent();
+        let may_end = match self.life.stop_deadline() {
+            Some(until) => self.is_done() || self.now.steady >= until,
+            None => self.life.is_working() && self.is_done(),
+        };
+        may_end && self.uncollected.is_empty() && is_written
+    }
+
+    /// Is everything done that somebody waits for?
+    fn is_done(&self) -> bool {
+        self.incoming.is_empty()
+            && self.requests.unfinished().all(|(_, request)| request.is_adopted())
+            && (self.tasks.running() == 0 || self.requests.unfinished().next().is_none())
+    }
+
+    /// What became of the request of this command.
+    ///
+    /// # Errors
+    /// It was not served, or not to its end.
+    pub fn outcome(&self) -> Result<Summary, Refusal> {
+        let own = self.ending.result()?;
+        let open = || self.requests.of_listener(Listener::Here).map(|request| request.summary().clone());
+        let mut summary = own.or_else(open).unwrap_or_default();
+        summary.interrupted = self.life.is_stopping();
+        summary.jobs_left = self.jobs.len();
+        summary.tasks_left = self.adopted_and_open();
+        Ok(summary)
+    }
+
+    /// The last effects: processes elsewhere whose requests were stopped before their end are told. What stands in the
+    /// ledger is taken up by whoever comes next; of anything else nothing is said: that process does the rest itself.
+    pub fn close(&mut self) -> Vec<Effect> {
+        let jobs_left = self.jobs.len();
+        for (_, request) in self.requests.iter() {
+            if let Some(summary) = request.left_in_ledger() {
+                let event = Event::Finished(Summary { jobs_left, ..summary });
+                self.effects.push(Effect::Tell { listener: request.listener(), event });
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When the core wants to be called again, at the latest, on the steady clock.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        let own = match self.life.stop_deadline() {
+            None if self.life.is_working() => {
+                [self.ready.next_due(), self.slurm.next_poll()].into_iter().flatten().min()
+            }
+            deadline => deadline,
+        };
+        // What is due already is done; something else is waited for.
+        [own, self.ledger_access.retry_at()].into_iter().flatten().filter(|at| *at > self.now.steady).min()
+    }
+
+    /// Is everything in the table, and was everything waited for?
+    pub fn is_settled(&self) -> bool {
+        !self.ending.is_abandoned() && self.uncollected.is_empty()
+    }
+
+    /// How many tasks and requests the core knows: what is finished is forgotten.
+    pub fn size(&self) -> (usize, usize) {
+        (self.tasks.len(), self.requests.len())
+    }
+
+    fn on_ledger_written(&mut self, done: usize, silent: Option<String>) {
+        self.journal.written(done);
+        let is_news = self.ledger_access.answered(self.now.steady, silent.is_none());
+        if let Some(why) = silent.filter(|_| is_news) {
+            self.tell_all(&Event::note(format!(
+                "the ledger does not answer ({why}); jobs wait until it does"
+            )));
+        }
+    }
+
+    fn write_ledger(&mut self) {
+        if !self.ledger_access.may_write(self.now.steady) {
+            return;
+        }
+        let writes = self.journal.to_write();
+        if !writes.is_empty() {
+            self.effects.push(Effect::WriteLedger(writes));
+        }
+    }
+
+    fn on_answer(&mut self, number: TaskNo, answer: Answer) {
+        match answer {
+            Answer::EarlierValues(names) => self.on_earlier_values(number, &names),
+            Answer::LogTail(tail) => self.on_log_tail(number, tail),
+            Answer::Command(prepared) => {
+                let is_ready = self.tasks.get(number).is_some_and(|task| task.state().is_ready());
+                if is_ready && !self.life.is_stopping() {
+                    self.commands.set_prepared(number, prepared);
+                    self.line_up(number);
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, fragment: Fragment) {
+        self.uncollected.given(fragment.key);
+        self.effects.push(Effect::Collect(fragment));
+    }
+
+    /// Looks for fragments of a run, or of all, whoever made them, and collects them.
+    fn scan(&mut self, key: Option<RunKey>) {
+        self.uncollected.scan_started(key);
+        self.effects.push(Effect::Scan { key });
+    }
+
+    fn tell(&mut self, request: RequestNo, event: Event) {
+        if let Some(request) = self.requests.get(request) {
+            self.effects.push(Effect::Tell { listener: request.listener(), event });
+        }
+    }
+
+    /// Tells everybody who waits for something, once.
+    fn tell_all(&mut self, event: &Event) {
+        for listener in self.requests.waiting_listeners() {
+            self.effects.push(Effect::Tell { listener, event: event.clone() });
+        }
+    }
+
+    /// A request is not served. The command of this core ends with that; another process is told.
+    fn refuse(&mut self, listener: Listener, refusal: Refusal) {
+        match listener {
+            Listener::Elsewhere(_) => self.effects.push(Effect::Tell { listener, event: refused(refusal) }),
+            Listener::Here | Listener::Nobody => self.ending.fail(refusal),
+        }
+    }
+}
