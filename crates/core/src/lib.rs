@@ -6,7 +6,7 @@
 //!
 //! [`Core`] is made of types that each hold one thing (requests, tasks, jobs, the journal, …) behind their methods. The files in
 //! `core/` decide what follows from an input; only they see these types together. The way of a run through them: `incoming` →
-//! `begin` → `local` or `in_jobs` → `job_over` where a job ends early → `finish`.
+//! `begin` → `dispatch` (→ `submit`) → `worker` or `job_events` (→ `job_over` where a job ends early) → `collect` → `finish`.
 
 mod after_command;
 pub mod after_job;
@@ -24,6 +24,7 @@ mod ids;
 mod incoming;
 mod input;
 pub mod job_asked;
+mod job_memory;
 mod jobs;
 pub mod journal;
 mod ledger_access;

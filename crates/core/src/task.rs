@@ -107,6 +107,32 @@ pub struct RetryState {
     pub cancelled: bool,
 }
 
+impl RetryState {
+    /// A job is submitted. `stored`: results that there are before it begins.
+    pub(crate) fn begin_submission(&mut self, stored: usize, log_mark: Option<String>) {
+        self.submissions += 1;
+        self.results_before = stored;
+        self.running = None;
+        self.began = None;
+        self.log_mark = log_mark;
+    }
+
+    /// The next job asks for this much memory, because the present one ran out of it with this variable.
+    pub(crate) fn raise_memory(&mut self, variable: Option<String>, mem_mib: Option<u64>) {
+        self.out_of_memory = variable;
+        self.mem_before = self.mem_mib;
+        self.mem_mib = mem_mib;
+    }
+
+    /// Slurm refuses a job after one that ran out of memory: the next one asks for what that had. Gives the variable that
+    /// needed more, and the memory that was refused.
+    pub(crate) fn take_back_memory(&mut self) -> Option<(String, Option<u64>)> {
+        let variable = self.out_of_memory.take()?;
+        let refused = std::mem::replace(&mut self.mem_mib, self.mem_before.take());
+        Some((variable, refused))
+    }
+}
+
 /// What a task is, without what became of it.
 #[derive(Debug)]
 pub struct NewTask {
@@ -281,5 +307,35 @@ impl TaskRecord {
             command: None,
             forget: self.forget.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_refused_is_not_asked_for_again() {
+        let mut retry = RetryState { mem_mib: Some(1000), ..RetryState::default() };
+        assert_eq!(retry.take_back_memory(), None, "it was not raised");
+        retry.raise_memory(Some("large".to_owned()), Some(2000));
+        assert_eq!(retry.mem_mib, Some(2000));
+        assert_eq!(retry.take_back_memory(), Some(("large".to_owned(), Some(2000))));
+        assert_eq!(retry.mem_mib, Some(1000));
+        assert_eq!(retry.take_back_memory(), None, "the next refusal has another reason");
+    }
+
+    #[test]
+    fn a_new_job_has_not_begun_anything_yet() {
+        let mut retry =
+            RetryState { running: Some("a".to_owned()), began: Some(1.0), ..RetryState::default() };
+        retry.begin_submission(3, Some("mark".to_owned()));
+        let expected = RetryState {
+            submissions: 1,
+            results_before: 3,
+            log_mark: Some("mark".to_owned()),
+            ..RetryState::default()
+        };
+        assert_eq!(retry, expected);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amore_model::Run;
+use amore_model::{JobId, Run};
+use amore_slurm::clusters::Clusters;
 
 use crate::{
     core::Core,
@@ -10,6 +11,7 @@ use crate::{
     events::{Event, count},
     history::HistoryKind,
     input::{LeftOpen, OpenRequest, OpenTask},
+    job_asked::name_and_log,
     journal::Phase,
     request::{Listener, RequestNo},
     requests::RequestRecord,
@@ -152,13 +154,26 @@ impl Core {
             return Some((number, on));
         }
         if state.is_ready() {
-            self.line_up(number);
+            self.enqueue(number);
         }
         None
     }
 
+    /// Follows a job of an earlier owner.
+    fn adopt_job(&mut self, number: TaskNo, token: String, job: Option<JobId>, clusters: Clusters) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let cancelled = task.retry.cancelled;
+        let (name, log) = name_and_log(&self.setup.dir, task.key(), task.retry.log_mark.as_deref());
+        self.slurm.has_job();
+        self.jobs.start(token.clone(), number);
+        self.effects.push(Effect::Adopt { token: token.clone(), job, name, log, clusters });
+        if cancelled {
+            self.effects.push(Effect::Cancel { token });
+        }
+    }
+
     /// Shows what was taken up, for a command that asks for nothing else.
-    pub(super) fn show_adopted(&mut self) {
+    pub(super) fn on_follow(&mut self) {
         let variables = self.tasks.iter().map(|(_, task)| task.planned.own_steps().count()).sum();
         let runs = self.requests.iter().map(|(_, request)| request.open_runs().count()).sum();
         let event = Event::Planned { runs, variables, missing: Vec::new() };

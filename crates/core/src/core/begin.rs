@@ -73,7 +73,7 @@ impl Core {
         }
         for number in numbers {
             if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
-                self.line_up(number);
+                self.enqueue(number);
             }
         }
         self.finish_if_done(request);

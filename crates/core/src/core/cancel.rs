@@ -7,7 +7,8 @@ use amore_model::{JobId, Run, Urgency};
 use crate::{
     cancellations::{Cancellation, Concluded},
     commands::NextStep,
-    core::{Core, job_over::named},
+    core::Core,
+    core::job_over::job_name,
     effect::Effect,
     events::{Event, count},
     history::HistoryKind,
@@ -27,7 +28,7 @@ impl Core {
     /// Ends all tasks of a run, or the one in a job.
     pub(super) fn on_cancel(&mut self, listener: Listener, named: &JobId) {
         let run = u32::try_from(named.number).ok().map(Run).filter(|_| named.cluster.is_none());
-        let found = match self.find_named(named) {
+        let found = match self.find_tasks(named) {
             Ok(found) => found,
             Err(refusal) => return self.refuse(listener, refusal),
         };
@@ -50,7 +51,7 @@ impl Core {
     }
 
     /// The tasks that are meant: of the run with this number, else in the job with this number.
-    fn find_named(&self, named: &JobId) -> Result<Named, Refusal> {
+    fn find_tasks(&self, named: &JobId) -> Result<Named, Refusal> {
         let open = |of: &dyn Fn(&TaskRecord) -> bool| -> Vec<TaskNo> {
             let tasks = self.tasks.iter();
             tasks.filter(|(_, task)| !task.state().is_ended() && of(task)).map(|(at, _)| at).collect()
@@ -76,7 +77,7 @@ impl Core {
     fn cancel_tasks(&mut self, found: &[TaskNo]) -> (usize, BTreeSet<String>) {
         // The task that calls a function is told of its command's end.
         let telling: Vec<TaskNo> =
-            found.iter().copied().filter(|number| self.tells_of_a_command(*number, found)).collect();
+            found.iter().copied().filter(|number| self.reports_a_command(*number, found)).collect();
         let mut ended = telling.len();
         let mut waits_for = BTreeSet::new();
         for number in found.iter().copied().filter(|number| !telling.contains(number)) {
@@ -114,19 +115,21 @@ impl Core {
 
     /// Is the end of this attempt's job wanted?
     pub(super) fn is_cancelled(&self, token: &str) -> bool {
-        self.current(token).and_then(|number| self.tasks.get(number)).is_some_and(|task| task.retry.cancelled)
+        self.task_of_attempt(token)
+            .and_then(|number| self.tasks.get(number))
+            .is_some_and(|task| task.retry.cancelled)
     }
 
     /// The job of a task whose end is wanted has ended, or was never there.
     pub(super) fn job_is_cancelled(&mut self, token: &str, job: Option<&JobId>) {
-        if let Some(number) = self.current(token) {
+        if let Some(number) = self.task_of_attempt(token) {
             let known = self.tasks.get(number).and_then(|task| task.state().job().cloned());
             let job = job.cloned().or(known);
             self.end_cancelled(number, token, job.as_ref());
             self.cancellations.job_cancelled(token, job.as_ref());
         }
         self.conclude_cancellations();
-        self.show_jobs();
+        self.tell_job_counts();
     }
 
     fn end_cancelled(&mut self, number: TaskNo, token: &str, job: Option<&JobId>) {
@@ -135,7 +138,7 @@ impl Core {
             record.ended = Some(now);
             record.outcome = Some("cancelled by amore cancel".to_owned());
         });
-        self.let_go(token);
+        self.release_job(token);
         // What it has finished stays.
         if let Some(key) = self.tasks.get(number).map(TaskRecord::key) {
             self.scan(Some(key));
@@ -149,16 +152,16 @@ impl Core {
     }
 
     /// A task that was to be cancelled has ended by itself.
-    pub(super) fn ended_before_it_was_cancelled(&mut self, token: &str) {
+    pub(super) fn on_ended_before_cancellation(&mut self, token: &str) {
         self.cancellations.ended_before(token);
         self.conclude_cancellations();
     }
 
     /// Slurm still has a job that is to end. Whoever asked for that need not wait longer; it is tried again.
     pub(super) fn job_is_not_cancelled(&mut self, token: &str, job: Option<&JobId>, words: &str) {
-        let Some(number) = self.current(token) else { return };
+        let Some(number) = self.task_of_attempt(token) else { return };
         let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
-        let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", named(job));
+        let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", job_name(job));
         self.note_history(number, HistoryKind::NotCancelled, message.clone());
         self.tell_once(number, Event::warning(format!("{message}; it is tried again")));
         for request in self.cancellations.take_waiting_for(token) {

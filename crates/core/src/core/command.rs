@@ -13,7 +13,9 @@ use crate::{
     after_command::{AfterCommand, after_command},
     command::CommandSpec,
     commands::NextStep,
-    core::{Core, job_over::named, local::Next},
+    core::Core,
+    core::dispatch::Next,
+    core::job_over::job_name,
     effect::{Effect, Question},
     events::Event,
     history::HistoryKind,
@@ -88,7 +90,7 @@ impl Core {
         let Some(task) = self.tasks.get(number) else { return };
         if matches!(task.state(), TaskState::InProgress(_)) && !self.commands.waits_for_log(number) {
             let cluster = task.state().job().and_then(|job| job.cluster.clone());
-            self.deliver(number, JobOutcome { cluster, ..outcome });
+            self.deliver_outcome(number, JobOutcome { cluster, ..outcome });
         }
     }
 
@@ -99,11 +101,11 @@ impl Core {
         match after_command(end, &mut task.retry.tries) {
             AfterCommand::Again { leave_reservation } => {
                 task.retry.leave_reservation |= leave_reservation;
-                let words = format!("{} {end}; the command is submitted again", named(job));
+                let words = format!("{} {end}; the command is submitted again", job_name(job));
                 self.note_history(number, HistoryKind::JobOver, words.clone());
                 self.tell_once(number, Event::note(format!("run {run}: {words}")));
                 self.advance(number, TaskMove::JobOver);
-                self.line_up(number);
+                self.enqueue(number);
             }
             AfterCommand::Ended { state, reason, exit_code, signal } => {
                 let began = task.retry.began;
@@ -132,7 +134,7 @@ impl Core {
     }
 
     /// Does a task wait for a command among these? Then it tells its variable's error, and is not cancelled itself.
-    pub(super) fn tells_of_a_command(&self, number: TaskNo, cancelled: &[TaskNo]) -> bool {
+    pub(super) fn reports_a_command(&self, number: TaskNo, cancelled: &[TaskNo]) -> bool {
         match self.tasks.get(number).map(|task| task.state()) {
             Some(TaskState::Waiting { on }) => {
                 on.iter().any(|other| self.is_command(*other) && cancelled.contains(other))
@@ -170,9 +172,9 @@ impl Core {
     /// The end of the log of a command is known, or that there is none.
     pub(super) fn on_log_tail(&mut self, number: TaskNo, tail: Option<String>) {
         let Some((outcome, next)) = self.commands.log_read(number, tail) else { return };
-        self.deliver(number, outcome);
+        self.deliver_outcome(number, outcome);
         match next {
-            NextStep::End => self.worker_ended(number, None),
+            NextStep::End => self.end_task(number, None),
             NextStep::Cancel => self.cancel_task(number),
             NextStep::StopHere => {
                 if let Some(task) = self.tasks.get(number).filter(|task| task.state().is_here()) {
@@ -183,34 +185,34 @@ impl Core {
     }
 
     /// Hands the outcome of a command on; a failure is the error of its variable, unless that wants to see it itself.
-    fn deliver(&mut self, number: TaskNo, outcome: JobOutcome) {
+    fn deliver_outcome(&mut self, number: TaskNo, outcome: JobOutcome) {
         let Some(job) = self.tasks.get(number).and_then(|task| task.planned.job.as_ref()) else { return };
         let how = (job.spec.check && !outcome.is_success()).then(|| Ended::Error {
             class: outcome.error_class().to_owned(),
             message: outcome.error_message(),
         });
         self.note_history(number, HistoryKind::Command, outcome.to_string());
-        self.hand_on(number, Some(outcome), how);
+        self.deliver_to_dependents(number, Some(outcome), how);
     }
 
     /// The command was not executed at all: its variable gets this error.
     fn deliver_error(&mut self, number: TaskNo, class: &str, message: String) {
         let first = message.lines().next().unwrap_or_default().to_owned();
         self.note_history(number, HistoryKind::Command, format!("not executed: {first}"));
-        self.hand_on(number, None, Some(Ended::Error { class: class.to_owned(), message }));
+        self.deliver_to_dependents(number, None, Some(Ended::Error { class: class.to_owned(), message }));
     }
 
     /// The command cannot be executed, and its task is over.
     pub(super) fn give_up_command(&mut self, number: TaskNo, class: &str, message: &str) {
         self.deliver_error(number, class, message.to_owned());
         if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
-            self.nothing_left(number);
+            self.end_without_work(number);
         } else {
-            self.worker_ended(number, None);
+            self.end_task(number, None);
         }
     }
 
-    fn hand_on(&mut self, number: TaskNo, outcome: Option<JobOutcome>, how: Option<Ended>) {
+    fn deliver_to_dependents(&mut self, number: TaskNo, outcome: Option<JobOutcome>, how: Option<Ended>) {
         let Some(task) = self.tasks.get(number) else { return };
         let (request, key) = (task.request, task.key());
         let Some(variable) = task.planned.job.as_ref().map(|job| job.variable.clone()) else { return };

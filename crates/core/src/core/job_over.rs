@@ -2,15 +2,16 @@
 //! applied.
 
 use amore_model::JobId;
-use amore_slurm::{job_end::JobEnd, refused::Refused};
+use amore_slurm::job_end::JobEnd;
 use amore_wire::ended::Ended;
 
 use crate::{
-    after_job::{Verdict, after_job, more_memory},
+    after_job::{Verdict, after_job},
     core::Core,
     effect::Effect,
     events::{Event, count},
     history::HistoryKind,
+    job_memory::{JobMemory, amount},
     jobs::EndedJob,
     task::TaskNo,
     task_state::TaskMove,
@@ -18,13 +19,13 @@ use crate::{
 
 impl Core {
     /// A job is over and its task is not. What it has stored is collected before the task is judged.
-    pub(super) fn on_job_over(&mut self, number: TaskNo, end: JobEnd, job: Option<JobId>) {
+    pub(super) fn on_ended_early(&mut self, number: TaskNo, end: JobEnd, job: Option<JobId>) {
         let Some(task) = self.tasks.get(number) else { return };
         let key = task.key();
         self.jobs.add_ended(EndedJob { task: number, end, job });
         self.scan(Some(key));
         self.effects.push(Effect::HurryCollector);
-        self.show_jobs();
+        self.tell_job_counts();
     }
 
     /// Decides on the tasks whose jobs are over, where everything of the run is collected.
@@ -39,14 +40,14 @@ impl Core {
                 self.judge(over.task, &over.end, over.job.as_ref());
             }
         }
-        self.show_jobs();
+        self.tell_job_counts();
     }
 
     fn judge(&mut self, number: TaskNo, end: &JobEnd, job: Option<&JobId>) {
         let Some(task) = self.tasks.get(number) else { return };
         let (run, left, lost) = (task.run, task.left(), task.left_to_store());
         if lost.is_empty() {
-            self.worker_ended(number, None);
+            self.end_task(number, None);
             return;
         }
         for name in &lost {
@@ -56,8 +57,8 @@ impl Core {
         let Some(task) = self.tasks.get_mut(number) else { return };
         let progress = task.results.collected.len() > task.retry.results_before;
         let mut verdict = after_job(end, &mut task.retry.tries, progress);
-        let words = format!("{} {end}", named(job));
-        let more = more_memory(memory.had, memory.most).filter(|_| memory.may_be_asked_for);
+        let words = format!("{} {end}", job_name(job));
+        let more = memory.more();
         if matches!(verdict, Verdict::Again { more_memory: true, .. }) && more.is_none() {
             verdict = Verdict::GiveUp { class: "MemoryError", only_running: true };
         }
@@ -75,20 +76,18 @@ impl Core {
         match verdict {
             Verdict::Again { more_memory, leave_reservation } => {
                 if more_memory {
-                    task.retry.out_of_memory = running;
-                    task.retry.mem_before = task.retry.mem_mib;
-                    task.retry.mem_mib = more;
+                    task.retry.raise_memory(running, more);
                 }
                 task.retry.leave_reservation |= leave_reservation;
                 let with = match task.retry.mem_mib {
-                    Some(mem) if more_memory => format!(" with {} of memory", in_words(mem)),
+                    Some(mem) if more_memory => format!(" with {} of memory", amount(mem)),
                     _ if leave_reservation => " in a partition".to_owned(),
                     _ => String::new(),
                 };
                 let message = format!("run {run}: {words}; {} again{with}", count(left.len(), "variable"));
                 self.tell_once(number, Event::note(message));
                 self.advance(number, TaskMove::JobOver);
-                self.line_up(number);
+                self.enqueue(number);
             }
             Verdict::GiveUp { class, only_running: true } => {
                 let Some(name) = running else { return };
@@ -100,7 +99,7 @@ impl Core {
                 };
                 task.retry.give_up.insert(name, Ended::Error { class: class.to_owned(), message });
                 self.advance(number, TaskMove::JobOver);
-                self.line_up(number);
+                self.enqueue(number);
             }
             Verdict::GiveUp { class, only_running: false } => {
                 let tries = task.retry.tries;
@@ -121,53 +120,21 @@ impl Core {
                 self.advance(number, TaskMove::JobOver);
                 self.give_up_rest(number, class, &message);
             }
-            Verdict::Stop => self.worker_ended(number, Some(words)),
+            Verdict::Stop => self.end_task(number, Some(words)),
         }
     }
 
     /// What is known of the memory of a task's jobs.
-    fn memory_of(&self, number: TaskNo) -> Memory {
+    pub(super) fn memory_of(&self, number: TaskNo) -> JobMemory {
         let may_be_asked_for = self.slurm.settings_or_default().mem.is_none();
         let Some(asked) = self.asked_for(number, "") else {
-            return Memory { had: None, most: None, may_be_asked_for };
+            return JobMemory { had: None, most: None, may_be_asked_for };
         };
         let most = self.slurm.most_memory(&asked);
         // Raised memory is asked for as far as there is any.
         let had =
             asked.mem_mib.map(|mem| if asked.raised_memory { mem.min(most.unwrap_or(mem)) } else { mem });
-        Memory { had, most, may_be_asked_for }
-    }
-
-    /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
-    /// and the others are computed with what there was. Was it that?
-    pub(super) fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
-        let Some(task) = self.tasks.get_mut(number) else { return false };
-        if !why.is_about_resources() || task.planned.job.is_some() {
-            return false;
-        }
-        let run = task.run;
-        let Some(name) = task.retry.out_of_memory.take() else { return false };
-        let refused = task.retry.mem_mib;
-        task.retry.mem_mib = task.retry.mem_before.take();
-        let memory = self.memory_of(number);
-        let asked = refused.map(in_words).unwrap_or_default();
-        let words = why.words.trim_end_matches('.');
-        let message = format!(
-            "{}\nSlurm refused a job with {asked}: {words}",
-            memory.error(&format!("its job {}", JobEnd::OutOfMemory))
-        );
-        self.tell_once(
-            number,
-            Event::note(format!(
-                "run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"
-            )),
-        );
-        if let Some(task) = self.tasks.get_mut(number) {
-            task.retry.give_up.insert(name, Ended::Error { class: "MemoryError".to_owned(), message });
-        }
-        self.advance(number, TaskMove::NotSubmitted);
-        self.line_up(number);
-        true
+        JobMemory { had, most, may_be_asked_for }
     }
 
     /// Every step that is left gets this error, stored by the worker here.
@@ -182,51 +149,11 @@ impl Core {
             task.retry.give_up.entry(name).or_insert(how);
         }
         task.retry.hopeless = true;
-        self.line_up(number);
-    }
-}
-
-/// What is known of the memory of a task's jobs, in MiB.
-struct Memory {
-    /// What the last one asked for.
-    had: Option<u64>,
-    /// The most that it can have on one node.
-    most: Option<u64>,
-    /// The site takes `--mem`.
-    may_be_asked_for: bool,
-}
-
-impl Memory {
-    /// The error of a variable that needed more.
-    fn error(&self, words: &str) -> String {
-        let had = match self.had {
-            Some(had) => format!("with {} at last", in_words(had)),
-            None => "with what its partition gives to a job that asks for nothing".to_owned(),
-        };
-        let (most, hint) = match self.most {
-            _ if !self.may_be_asked_for => (
-                String::new(),
-                "memory is not asked for here (slurm_mem is none): a partition with larger nodes may help, @Variable(cluster=True, partition=\"NAME\")",
-            ),
-            Some(most) if self.had.is_some_and(|had| had >= most) => (
-                format!("; the largest node that it can have has {}", in_words(most)),
-                "make it need less, or find larger nodes (`sinfo -o '%P %m'`): @Variable(cluster=True, partition=\"NAME\", mem=\"…\")",
-            ),
-            Some(most) => (
-                format!("; the largest node that it can have has {}", in_words(most)),
-                "give it more memory: @Variable(cluster=True, mem=\"…\")",
-            ),
-            None => (String::new(), "give it more memory: @Variable(cluster=True, mem=\"128G\")"),
-        };
-        format!("{words} while this variable was computed, {had}{most}\n{hint}")
+        self.enqueue(number);
     }
 }
 
 /// For the user; a job may be over before its number was heard.
-pub(super) fn named(job: Option<&JobId>) -> String {
+pub(super) fn job_name(job: Option<&JobId>) -> String {
     job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}"))
-}
-
-fn in_words(mem_mib: u64) -> String {
-    if mem_mib.is_multiple_of(1024) { format!("{} GiB", mem_mib / 1024) } else { format!("{mem_mib} MiB") }
 }

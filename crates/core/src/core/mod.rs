@@ -3,21 +3,27 @@
 mod adopt;
 mod begin;
 mod cancel;
+mod collect;
 mod command;
+mod dispatch;
 mod finish;
-mod in_jobs;
 mod incoming;
+mod job_events;
 mod job_over;
-mod local;
+mod ledger;
+mod moves;
+mod not_accepted;
+mod stop;
+mod submit;
+mod tell;
+mod worker;
 
 use std::time::Duration;
-
-use amore_wire::task::ToWorker;
 
 use crate::{
     cancellations::Cancellations,
     commands::Commands,
-    effect::{Effect, Fragment},
+    effect::Effect,
     ending::Ending,
     events::{Event, Summary},
     ids::Ids,
@@ -26,19 +32,19 @@ use crate::{
     jobs::Jobs,
     journal::Journal,
     ledger_access::LedgerAccess,
-    life::{AfterLeftovers, Interrupted, Life},
+    life::{AfterLeftovers, Life},
     local_worker::LocalWorker,
     moment::Moment,
     ready_tasks::ReadyTasks,
-    refusal::{Refusal, RefusalKind},
-    request::{Listener, Request, RequestNo, refused},
+    refusal::Refusal,
+    request::{Listener, Request},
     requests::Requests,
     setup::Setup,
     slurm::Slurm,
     submissions::Submissions,
     table_notices::TableNotices,
     task::TaskNo,
-    tasks::{RunKey, Tasks},
+    tasks::Tasks,
     uncollected::Uncollected,
 };
 
@@ -102,7 +108,7 @@ impl Core {
     pub fn on(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         self.now = now;
         self.take(input);
-        self.go_on();
+        self.proceed();
         std::mem::take(&mut self.effects)
     }
 
@@ -120,7 +126,7 @@ impl Core {
                 self.incoming.add(compute, listener);
             }
             Input::Request { listener, request: Request::Cancel(named) } => self.on_cancel(listener, &named),
-            Input::Follow => self.show_adopted(),
+            Input::Follow => self.on_follow(),
             Input::ContextRead { incoming, context } => self.on_context_read(incoming, context),
             Input::Surveyed { incoming, survey } => self.on_surveyed(incoming, survey),
             Input::LedgerOpened { incoming, opened } => self.on_ledger_opened(incoming, opened),
@@ -140,7 +146,7 @@ impl Core {
     }
 
     /// Whatever follows by itself from what is known now.
-    fn go_on(&mut self) {
+    fn proceed(&mut self) {
         if self.ending.has_failed() {
             return;
         }
@@ -174,48 +180,6 @@ impl Core {
     /// Was it told to stop?
     pub fn is_stopping(&self) -> bool {
         self.life.is_stopping()
-    }
-
-    fn on_stop(&mut self) {
-        match self.life.stop(self.now.steady) {
-            Interrupted::Start => self.ending.fail(
-                Refusal::new("stopped while results of earlier commands were collected")
-                    .hint("what is not collected waits in extracted_data/ for the next command")
-                    .kind(RefusalKind::Interrupted),
-            ),
-            Interrupted::Work => self.stop_work(),
-            Interrupted::Stop => self.ending.abandon(),
-        }
-    }
-
-    fn stop_work(&mut self) {
-        // Nothing was begun of these. Processes that wait elsewhere do it themselves when we are gone.
-        if self.incoming.drop_all().contains(&Listener::Here) {
-            self.ending.fail(
-                Refusal::new("stopped while the context file was being executed")
-                    .kind(RefusalKind::Interrupted),
-            );
-            return;
-        }
-        self.ready.clear();
-        let mut messages = Vec::new();
-        let numbers: Vec<TaskNo> = self.tasks.iter().map(|(number, _)| number).collect();
-        for number in numbers {
-            let Some(task) = self.tasks.get(number) else { continue };
-            if task.state().is_ended() {
-                continue;
-            }
-            if task.state().is_here() && !self.worker.has_lost(number) {
-                messages.push(ToWorker::Cancel { id: task.id.clone() });
-            } else {
-                // Jobs go on without us; the next command collects what they have stored.
-                self.cancel_task(number);
-            }
-        }
-        if !messages.is_empty() {
-            self.effects.push(Effect::ToWorker(messages));
-        }
-        self.effects.push(Effect::HurryCollector);
     }
 
     /// Is there nothing more to do?
@@ -287,26 +251,6 @@ impl Core {
         (self.tasks.len(), self.requests.len())
     }
 
-    fn on_ledger_written(&mut self, done: usize, silent: Option<String>) {
-        self.journal.written(done);
-        let is_news = self.ledger_access.answered(self.now.steady, silent.is_none());
-        if let Some(why) = silent.filter(|_| is_news) {
-            self.tell_all(&Event::note(format!(
-                "the ledger does not answer ({why}); jobs wait until it does"
-            )));
-        }
-    }
-
-    fn write_ledger(&mut self) {
-        if !self.ledger_access.may_write(self.now.steady) {
-            return;
-        }
-        let writes = self.journal.to_write();
-        if !writes.is_empty() {
-            self.effects.push(Effect::WriteLedger(writes));
-        }
-    }
-
     fn on_answer(&mut self, number: TaskNo, answer: Answer) {
         match answer {
             Answer::EarlierValues(names) => self.on_earlier_values(number, &names),
@@ -315,41 +259,9 @@ impl Core {
                 let is_ready = self.tasks.get(number).is_some_and(|task| task.state().is_ready());
                 if is_ready && !self.life.is_stopping() {
                     self.commands.set_prepared(number, prepared);
-                    self.line_up(number);
+                    self.enqueue(number);
                 }
             }
-        }
-    }
-
-    fn collect(&mut self, fragment: Fragment) {
-        self.uncollected.given(fragment.key);
-        self.effects.push(Effect::Collect(fragment));
-    }
-
-    /// Looks for fragments of a run, or of all, whoever made them, and collects them.
-    fn scan(&mut self, key: Option<RunKey>) {
-        self.uncollected.scan_started(key);
-        self.effects.push(Effect::Scan { key });
-    }
-
-    fn tell(&mut self, request: RequestNo, event: Event) {
-        if let Some(request) = self.requests.get(request) {
-            self.effects.push(Effect::Tell { listener: request.listener(), event });
-        }
-    }
-
-    /// Tells everybody who waits for something, once.
-    fn tell_all(&mut self, event: &Event) {
-        for listener in self.requests.waiting_listeners() {
-            self.effects.push(Effect::Tell { listener, event: event.clone() });
-        }
-    }
-
-    /// A request is not served. The command of this core ends with that; another process is told.
-    fn refuse(&mut self, listener: Listener, refusal: Refusal) {
-        match listener {
-            Listener::Elsewhere(_) => self.effects.push(Effect::Tell { listener, event: refused(refusal) }),
-            Listener::Here | Listener::Nobody => self.ending.fail(refusal),
         }
     }
 }

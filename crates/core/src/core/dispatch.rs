@@ -1,0 +1,135 @@
+//! Which task starts next, and what a worker is given for it.
+
+use std::time::Duration;
+
+use amore_model::Urgency;
+use amore_wire::{
+    ended::Ended,
+    task::{Task, ToWorker},
+};
+
+use crate::{
+    core::Core,
+    effect::Effect,
+    queue::for_bulk,
+    task::TaskNo,
+    task_state::{TaskMove, TaskState},
+};
+
+/// How long a command waits before it is checked again whether another request still executes it.
+pub(super) const COMMAND_CHECK: Duration = Duration::from_secs(1);
+
+/// What the next attempt at a task is.
+pub(super) enum Next {
+    /// This is given to a worker.
+    Execute(Box<Task>),
+    /// All of its results are stored already, or nothing can be executed.
+    NothingLeft,
+    /// It is not known yet: the answer to a question decides.
+    Asked,
+}
+
+impl Core {
+    /// Puts a task that can start into its queue.
+    pub(super) fn enqueue(&mut self, number: TaskNo) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let Some(request) = self.requests.get(task.request) else { return };
+        self.ready.add(task.place(), request.urgency(), (task.request, task.key(), number));
+    }
+
+    /// Gives the worker as much as it can use, and a little more so that it never waits for us.
+    pub(super) fn dispatch_here(&mut self) {
+        let mut messages = self.worker.take_stop_messages();
+        let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());
+        while room > 0 {
+            let Some(number) = self.ready.next_here() else { break };
+            let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
+                continue;
+            };
+            let attempt = *attempt;
+            if self.command_is_under_way(number) {
+                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
+                continue;
+            }
+            match self.next_attempt(number, attempt) {
+                Next::Execute(mut task) => {
+                    let (token, worker) = (self.ids.token(self.now), self.worker.number());
+                    task.token = Some(token.clone());
+                    self.advance(number, TaskMove::Start { token: token.into(), worker });
+                    messages.push(ToWorker::Run(task));
+                    room -= 1;
+                }
+                Next::NothingLeft => self.end_without_work(number),
+                Next::Asked => {}
+            }
+        }
+        if !messages.is_empty() {
+            self.effects.push(Effect::ToWorker(messages));
+        }
+    }
+
+    /// Submits as many jobs as may be in the queue at once.
+    pub(super) fn dispatch_jobs(&mut self) {
+        for number in self.ready.take_due(self.now.steady) {
+            if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
+                self.enqueue(number);
+            }
+        }
+        let limit = self.slurm.concurrent_jobs();
+        while self.jobs.len() < limit {
+            let is_bulk = |number: &TaskNo| {
+                let request = self.tasks.get(*number).and_then(|task| self.requests.get(task.request));
+                request.is_some_and(|request| request.urgency() == Urgency::Bulk)
+            };
+            let bulk = self.jobs.tasks().filter(is_bulk).count();
+            let may_begin = |urgency| urgency != Urgency::Bulk || bulk < for_bulk(limit);
+            let Some(number) = self.ready.next_for_job(may_begin) else { return };
+            let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
+                continue;
+            };
+            let attempt = *attempt;
+            if self.command_is_under_way(number) {
+                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
+                continue;
+            }
+            match self.next_attempt(number, attempt) {
+                Next::Execute(wire) => self.submit(number, *wire),
+                // Everything was stored before its job was over.
+                Next::NothingLeft => self.end_without_work(number),
+                Next::Asked => {}
+            }
+        }
+    }
+
+    /// What a worker is given for the next attempt at a task.
+    fn next_attempt(&mut self, number: TaskNo, attempt: u32) -> Next {
+        let Some(task) = self.tasks.get(number) else { return Next::NothingLeft };
+        let Some(common) = self.requests.get(task.request).and_then(|request| request.common()) else {
+            return Next::NothingLeft;
+        };
+        if task.planned.job.is_some() {
+            return self.next_attempt_at_command(number, attempt);
+        }
+        let Some(mut wire) = task.to_wire(common, attempt) else { return Next::NothingLeft };
+        // The run's file says of these only that they have no value.
+        for name in &task.planned.given {
+            if let Some(how) = self.failure_of(number, name) {
+                wire.ended.entry(name.clone()).or_insert(how);
+            }
+        }
+        Next::Execute(Box::new(wire))
+    }
+
+    /// How a variable of another task failed, or why it was skipped.
+    fn failure_of(&self, number: TaskNo, name: &str) -> Option<Ended> {
+        let task = self.tasks.get(number)?;
+        let outcome = self
+            .tasks
+            .of_run(task.key(), |_| true)
+            .into_iter()
+            .filter_map(|other| self.tasks.get(other))
+            .filter(|other| other.request == task.request)
+            .find_map(|other| other.results.outcomes.get(name))?;
+        outcome.without_value().filter(|how| *how != Ended::Nothing)
+    }
+}

@@ -1,0 +1,208 @@
+//! What becomes of a job that Slurm has not accepted: refused, or lost with the answer.
+
+use std::collections::BTreeSet;
+
+use amore_slurm::{
+    job_end::JobEnd,
+    refused::{About, Refused},
+    submission::Doubt,
+};
+use amore_wire::ended::Ended;
+
+use crate::{
+    after_job::MAX_FAULTS,
+    core::Core,
+    effect::{Effect, Question},
+    events::Event,
+    history::HistoryKind,
+    job_memory::amount,
+    submissions::AfterRefusal,
+    task::TaskNo,
+    task_state::TaskMove,
+};
+
+impl Core {
+    pub(super) fn on_refused(&mut self, number: TaskNo, why: Refused) {
+        let Some(task) = self.tasks.get(number) else { return };
+        let (run, left_reservation) = (task.run, task.retry.leave_reservation);
+        let words = why.words.trim_end_matches('.').to_owned();
+        self.note_history(number, HistoryKind::Refused, refusal_text(&why));
+        if !matches!(why.about, About::NotExecuted | About::Passes | About::Limit)
+            && self.refused_more_memory(number, &why)
+        {
+            return;
+        }
+        if why.about == About::Reservation && why.is_about_resources() && self.asks_for_both(number) {
+            self.submit_again(number, |retry| retry.reservation_alone = true);
+            self.tell_once(
+                number,
+                Event::note(format!(
+                    "Slurm does not take jobs in the reservation and in the partition together ({words}); they go into the reservation alone"
+                )),
+            );
+            return;
+        }
+        if why.about == About::Reservation && !left_reservation {
+            self.submit_again(number, |retry| retry.leave_reservation = true);
+            self.tell_once(
+                number,
+                Event::warning(format!(
+                    "Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
+                    why.hint
+                )),
+            );
+            return;
+        }
+        let now = self.now.steady;
+        let AfterRefusal { retry_in, since, reports } = self.submissions.refused(number, why.about, now);
+        if let Some(delay) = retry_in {
+            self.advance(number, TaskMove::NotSubmitted);
+            let long = match since.as_secs() / 60 {
+                minutes if reports > 0 => format!(", for {minutes} minutes now"),
+                _ => String::new(),
+            };
+            let what = match why.about {
+                About::Unknown => "does not take the job",
+                _ => "takes no more jobs now",
+            };
+            self.tell_about(
+                number,
+                format!("{} {words} {reports}", why.about == About::Unknown),
+                Event::note(format!("Slurm {what} ({words}){long}; {}", retry_text(&why))),
+            );
+            self.ready.delay(now + delay, number);
+            return;
+        }
+        let refused = match why.about {
+            About::NotExecuted => format!("run {run} was not submitted: {words}\n  hint: {}", why.hint),
+            _ => format!("Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
+        };
+        self.tell_once(number, Event::error(refused));
+        // A job that never was says nothing against earlier values, and they may have taken hours.
+        let Some(task) = self.tasks.get(number) else { return };
+        if task.planned.job.is_some() {
+            self.give_up_refused(number, &why);
+        } else {
+            let question = Question::EarlierValues { key: task.key() };
+            self.submissions.wait_for_earlier_values(number, why);
+            self.effects.push(Effect::Ask { task: number, question });
+        }
+    }
+
+    /// Slurm was asked for a job, and has none of which anybody knows.
+    pub(super) fn on_not_found(&mut self, number: TaskNo, doubt: Doubt) {
+        self.advance(number, TaskMove::NotSubmitted);
+        // A controller that was not reached has accepted nothing, however often.
+        if doubt != Doubt::NotReached {
+            let Some(task) = self.tasks.get_mut(number) else { return };
+            task.retry.tries.faults += 1;
+            let (run, faults) = (task.run, task.retry.tries.faults);
+            let words = match doubt {
+                Doubt::Unnumbered => {
+                    "sbatch says that Slurm has taken its job, without a number that could be read; neither queue nor accounting shows it, and no worker has begun"
+                }
+                Doubt::NotReached | Doubt::Unanswered => {
+                    "sbatch had no answer for its job; neither queue nor accounting shows it, and no worker has begun"
+                }
+            };
+            self.note_history(number, HistoryKind::NotFound, words.to_owned());
+            if faults >= MAX_FAULTS {
+                self.tell_once(number, Event::error(format!("run {run}: {words}; given up")));
+                let message =
+                    format!("{words}, {MAX_FAULTS} times\n`amore doctor` asks Slurm's commands one by one");
+                self.give_up_rest(number, "JobFailed", &message);
+                return;
+            }
+            self.tell_once(number, Event::note(format!("run {run}: {words}; submitted again")));
+        }
+        self.enqueue(number);
+    }
+
+    /// Which variables of a task have earlier values, whose job Slurm refuses for good.
+    pub(super) fn on_earlier_values(&mut self, number: TaskNo, values: &BTreeSet<String>) {
+        let Some(why) = self.submissions.take_refused(number) else { return };
+        let Some(task) = self.tasks.get(number) else { return };
+        if !task.planned.names().iter().all(|name| values.contains(name.as_str())) {
+            self.give_up_refused(number, &why);
+            return;
+        }
+        let problem = match why.about {
+            About::NotExecuted => {
+                format!("{}; the earlier values stay", why.words.trim_end_matches('.'))
+            }
+            _ => "Slurm refused its job; the earlier values stay".to_owned(),
+        };
+        self.end_task(number, Some(problem));
+    }
+
+    fn give_up_refused(&mut self, number: TaskNo, why: &Refused) {
+        self.advance(number, TaskMove::NotSubmitted);
+        let class = match why.about {
+            About::NotExecuted => "JobNotSubmitted",
+            _ => "JobRefused",
+        };
+        self.give_up_rest(number, class, &format!("{}\n{}", refusal_text(why), why.hint));
+    }
+
+    /// The job was not accepted: another one is submitted, with this change.
+    fn submit_again(&mut self, number: TaskNo, change: impl FnOnce(&mut crate::task::RetryState)) {
+        if let Some(task) = self.tasks.get_mut(number) {
+            change(&mut task.retry);
+        }
+        self.advance(number, TaskMove::NotSubmitted);
+        self.enqueue(number);
+    }
+
+    /// Did the job ask for a reservation and a partition?
+    fn asks_for_both(&self, number: TaskNo) -> bool {
+        self.asked_for(number, "")
+            .is_some_and(|asked| asked.reservation.is_some() && asked.partition.is_some())
+    }
+
+    /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
+    /// and the others are computed with what there was. Was it that?
+    fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
+        let Some(task) = self.tasks.get_mut(number) else { return false };
+        if !why.is_about_resources() || task.planned.job.is_some() {
+            return false;
+        }
+        let run = task.run;
+        let Some((name, refused)) = task.retry.take_back_memory() else { return false };
+        let memory = self.memory_of(number);
+        let asked = refused.map(amount).unwrap_or_default();
+        let words = why.words.trim_end_matches('.');
+        let message = format!(
+            "{}\nSlurm refused a job with {asked}: {words}",
+            memory.error(&format!("its job {}", JobEnd::OutOfMemory))
+        );
+        self.tell_once(
+            number,
+            Event::note(format!(
+                "run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"
+            )),
+        );
+        if let Some(task) = self.tasks.get_mut(number) {
+            task.retry.give_up.insert(name, Ended::Error { class: "MemoryError".to_owned(), message });
+        }
+        self.advance(number, TaskMove::NotSubmitted);
+        self.enqueue(number);
+        true
+    }
+}
+
+/// What becomes of a job that is submitted again.
+fn retry_text(why: &Refused) -> &str {
+    match why.about {
+        About::Unknown => "it is submitted again some times, in case that passes",
+        _ => &why.hint,
+    }
+}
+
+/// What Slurm, or the system, says of a job that was not accepted.
+fn refusal_text(why: &Refused) -> String {
+    let words = why.words.trim_end_matches('.');
+    match why.about {
+        About::NotExecuted => words.to_owned(),
+        _ => format!("Slurm refused the job: {words}"),
+    }
+}
