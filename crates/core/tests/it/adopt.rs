@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amore_core::{
-    Input, LeftOpen, OpenRequest, OpenTask, TaskResults,
+    Input, JobEvent, LeftOpen, OpenRequest, OpenTask, TaskResults,
+    history::HistoryKind,
     journal::{AttemptRecord, Phase, Write},
-    request::Listener,
+    request::{Listener, Request},
 };
 use amore_model::{JobId, Run};
-use amore_slurm::clusters::Clusters;
+use amore_slurm::{JobEnd, clusters::Clusters};
 
 use crate::harness::{World, in_job, runs, variable, with, with_slurm};
 
@@ -139,7 +140,7 @@ fn a_cancellation_goes_on_with_the_next_owner() {
     let mut world = World::serving(with_slurm(), variables.clone(), runs([1]));
     let token = world.token(0);
     world.accept(&token, 10);
-    let request = amore_core::request::Request::Cancel(JobId::on(None, 1));
+    let request = Request::Cancel(JobId::on(None, 1));
     world.give(Input::Request { listener: Listener::Elsewhere(1), request });
     let next = after_death(&world, variables);
     assert_eq!(next.to_cancel, [token]);
@@ -162,4 +163,116 @@ fn tasks_that_cannot_be_read_are_told_and_their_request_stays_open() {
     assert!(next.words(Listener::Here)[0].starts_with("warning: 1 task of earlier commands cannot be read"));
     assert!(next.core.has_ended());
     assert!(!next.written.iter().any(|write| matches!(write, Write::Finished(_))));
+}
+
+#[test]
+fn what_waits_for_a_task_that_cannot_be_read_is_given_up_and_nothing_else() {
+    let apart = |name: &str, cpus| {
+        let mut variable = in_job(name);
+        variable.resources.cpus = Some(cpus);
+        variable
+    };
+    let variables =
+        vec![apart("a", 1), apart("b", 2), with(apart("of_a", 3), "a"), with(apart("of_b", 4), "b")];
+    let mut world = World::serving(with_slurm(), variables.clone(), runs([1]));
+    for index in 0..2 {
+        let token = world.token(index);
+        world.accept(&token, 10 + index as u64);
+    }
+    let mut left = left_open(&world.written);
+    let request = &mut left.requests[0];
+    request.complete = false;
+    let unreadable = request.tasks.iter().position(|task| task.spec.planned.names() == ["a"]).unwrap();
+    let unreadable = request.tasks.remove(unreadable).id;
+    for task in &mut request.tasks {
+        if task.waits_for.contains(&unreadable) {
+            task.waits_in_vain = Some(unreadable.clone());
+        }
+    }
+    left.unreadable.push((Run(1), unreadable));
+    let mut next = World::new(with_slurm(), variables);
+    next.start(Some(left));
+    next.give(Input::Follow);
+    let said = next.words(Listener::Here)[0].clone();
+    assert!(said.contains("1 task of earlier commands") && said.contains("1 task that depend"), "{said}");
+    assert!(said.contains("amore reprocess 1"), "{said}");
+    let token = world.token(1);
+    for message in next.words_of(&world.task_of(&token)) {
+        next.job_says(&token, message);
+    }
+    let of_b = next.token(0);
+    assert_eq!(next.steps_of(0), ["of_b"], "it has waited for b");
+    next.accept(&of_b, 20);
+    next.job_done(&of_b);
+    assert_eq!(next.submitted.len(), 1, "of_a is not computed without a");
+    assert_eq!(next.history_of(&HistoryKind::GivenUp).len(), 1);
+    assert!(next.core.has_ended());
+}
+
+#[test]
+fn a_value_that_was_stored_while_nobody_owned_the_directory_is_not_computed_again() {
+    let variables = vec![in_job("a")];
+    let mut world = World::serving(with_slurm(), variables.clone(), runs([1]));
+    let token = world.token(0);
+    world.accept(&token, 10);
+    let mut left = left_open(&world.written);
+    let mut next = World::new(with_slurm(), variables);
+    let fragment = next.fragment(&world.task_of(&token), &["a".to_owned()]);
+    left.requests[0].tasks[0].fragments.insert(fragment.path);
+    next.start(Some(left));
+    next.give(Input::Follow);
+    next.job_ended(&token, JobEnd::NodeFailed);
+    assert!(next.submitted.is_empty());
+    assert_eq!(next.summary().runs_failed, 0);
+}
+
+#[test]
+fn a_task_that_ran_here_is_tried_again_by_the_next_owner() {
+    let variables = vec![in_job("far"), variable("here")];
+    let world = World::serving(with_slurm(), variables.clone(), runs([1]));
+    let at_worker = world.at_worker[0].clone();
+    let next = after_death(&world, variables);
+    let again: Vec<_> = next.at_worker.iter().map(|task| (task.id.clone(), task.attempt)).collect();
+    assert_eq!(again, [(at_worker.id, at_worker.attempt + 1)]);
+    assert_eq!(next.adopted, [world.token(0)]);
+}
+
+#[test]
+fn retries_are_counted_across_owners() {
+    let variables = vec![in_job("a")];
+    let mut world = World::serving(with_slurm(), variables.clone(), runs([1]));
+    let mut written = Vec::new();
+    let mut token = world.token(0);
+    for job in 1..=3 {
+        assert_eq!(world.error_of("a"), None, "before the end of job {job}");
+        world.accept(&token, 10 + job);
+        world.job_ended(&token, JobEnd::Failed { code: (1, 0), launch: false });
+        written.append(&mut world.written);
+        if job < 3 {
+            world = World::new(with_slurm(), variables.clone());
+            world.start(Some(left_open(&written)));
+            token = world.adopted[0].clone();
+        }
+    }
+    assert!(world.error_of("a").unwrap().1.contains("after 3 tries"));
+}
+
+#[test]
+fn an_adopted_job_is_looked_for_on_the_cluster_where_it_was_submitted() {
+    let variables = vec![in_job("a")];
+    let mut world = World::serving(with_slurm(), variables.clone(), runs([1]));
+    let token = world.token(0);
+    world
+        .give(Input::Job(JobEvent::Accepted { token: token.clone(), job: JobId::on(Some("maxwell"), 1234) }));
+    let mut next = after_death(&world, variables);
+    next.give(Input::Request {
+        listener: Listener::Elsewhere(1),
+        request: Request::Cancel(JobId::on(Some("solaris"), 1234)),
+    });
+    assert!(next.to_cancel.is_empty(), "that is another job");
+    next.give(Input::Request {
+        listener: Listener::Elsewhere(2),
+        request: Request::Cancel(JobId::on(Some("maxwell"), 1234)),
+    });
+    assert_eq!(next.to_cancel, [token]);
 }

@@ -3,12 +3,14 @@
 use amore_core::{
     Input, JobEvent,
     events::Event,
+    history::HistoryKind,
     request::{Listener, Request},
 };
 use amore_model::JobId;
+use amore_slurm::{JobEnd, refused::About, submission::Doubt};
 use amore_wire::task::FromWorker;
 
-use crate::harness::{World, in_job, runs, setup, variable, with_slurm};
+use crate::harness::{World, in_job, runs, setup, variable, with, with_slurm};
 
 const OTHER: Listener = Listener::Elsewhere(1);
 
@@ -83,7 +85,7 @@ fn a_job_between_its_end_and_its_judgement_can_be_cancelled() {
     let task = world.task_of(&token);
     let fragment = world.fragment(&task, &[]);
     world.waiting.push(fragment);
-    world.job_ended(&token, amore_slurm::JobEnd::NodeFailed);
+    world.job_ended(&token, JobEnd::NodeFailed);
     cancel(&mut world, 1);
     assert_eq!(world.words(OTHER).last().unwrap(), "run 1: 1 task cancelled");
     world.collect();
@@ -126,4 +128,107 @@ fn a_job_that_ends_by_itself_before_is_told_as_such() {
     world.job_done(&token);
     assert_eq!(refusals(&world), ["run 1: all of it had ended before it could be cancelled"]);
     assert_eq!(world.summary().values, 1);
+}
+
+#[test]
+fn a_job_whose_number_is_not_known_yet_is_cancelled_when_it_is() {
+    let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
+    let token = world.token(0);
+    cancel(&mut world, 1);
+    assert_eq!(world.to_cancel, std::slice::from_ref(&token), "the poller knows what to look for");
+    world.accept(&token, 10);
+    assert!(world.words(OTHER).is_empty());
+    world.give(Input::Job(JobEvent::Cancelled { token, job: Some(JobId::on(None, 10)) }));
+    assert_eq!(world.words(OTHER), ["run 1: 1 task cancelled (jobs 10)"]);
+}
+
+#[test]
+fn a_cancelled_job_that_slurm_refuses_or_never_had_is_not_submitted_again() {
+    for is_refused in [true, false] {
+        let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
+        let token = world.token(0);
+        cancel(&mut world, 1);
+        if is_refused {
+            world.refuse(&token, About::Passes, "Resource temporarily unavailable");
+        } else {
+            world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::Unanswered }));
+        }
+        world.after(60.0);
+        assert_eq!(world.submitted.len(), 1);
+        assert_eq!(world.words(OTHER), ["run 1: 1 task cancelled"]);
+        assert!(world.core.has_ended());
+    }
+}
+
+#[test]
+fn a_cancelled_job_is_not_tried_again_however_it_ends() {
+    for end in [JobEnd::NodeFailed, JobEnd::TimeLimit, JobEnd::Vanished, JobEnd::Cancelled { by: None }] {
+        let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
+        let token = world.token(0);
+        world.accept(&token, 10);
+        cancel(&mut world, 1);
+        world.job_ended(&token, end.clone());
+        assert_eq!(world.submitted.len(), 1, "{end}");
+        assert_eq!(world.words(OTHER), ["run 1: 1 task cancelled (jobs 10)"], "{end}");
+        assert!(world.core.has_ended(), "{end}");
+    }
+}
+
+#[test]
+fn what_a_cancelled_job_had_finished_stays() {
+    let mut world = World::serving(with_slurm(), vec![in_job("a"), with(in_job("b"), "a")], runs([1]));
+    let token = world.token(0);
+    let job = world.accept(&token, 10);
+    world.stores(&token, "a");
+    cancel(&mut world, 1);
+    world.give(Input::Job(JobEvent::Cancelled { token, job: Some(job) }));
+    assert!(world.waiting.is_empty(), "its fragments are looked for");
+    let summary = world.summary();
+    assert_eq!((summary.values, summary.runs_failed), (1, 1));
+}
+
+#[test]
+fn a_number_that_two_clusters_have_given_is_not_guessed() {
+    let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1, 2]));
+    for (index, cluster) in ["maxwell", "solaris"].into_iter().enumerate() {
+        let token = world.token(index);
+        world.give(Input::Job(JobEvent::Accepted { token, job: JobId::on(Some(cluster), 1234) }));
+    }
+    cancel(&mut world, 1234);
+    assert_eq!(refusals(&world), ["2 clusters have a job 1234: nothing is cancelled"]);
+    assert!(world.to_cancel.is_empty());
+    let named = Request::Cancel(JobId::on(Some("solaris"), 1234));
+    world.give(Input::Request { listener: OTHER, request: named });
+    assert_eq!(world.to_cancel, [world.token(1)]);
+}
+
+#[test]
+fn a_run_is_meant_before_a_job_of_the_same_number() {
+    let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1, 2]));
+    for (index, number) in [(0, 2), (1, 77)] {
+        let token = world.token(index);
+        world.accept(&token, number);
+    }
+    cancel(&mut world, 2);
+    assert_eq!(world.to_cancel, [world.token(1)]);
+}
+
+#[test]
+fn dependents_of_a_cancelled_task_are_cancelled_with_their_run_and_other_runs_are_not() {
+    let mut far = with(in_job("far"), "near");
+    far.resources.cpus = Some(2);
+    let mut world = World::serving(with_slurm(), vec![in_job("near"), far], runs([1, 2]));
+    let (first, second) = (world.token(0), world.token(1));
+    let job = world.accept(&first, 10);
+    world.accept(&second, 11);
+    cancel(&mut world, 1);
+    world.give(Input::Job(JobEvent::Cancelled { token: first, job: Some(job) }));
+    assert_eq!(world.words(OTHER), ["run 1: 2 tasks cancelled (jobs 10)"]);
+    assert_eq!(world.history_of(&HistoryKind::Cancelled).len(), 2);
+    world.job_done(&second);
+    let third = world.token(2);
+    world.accept(&third, 12);
+    world.job_done(&third);
+    let summary = world.summary();
+    assert_eq!((summary.values, summary.runs, summary.runs_failed), (2, 2, 1));
 }

@@ -8,21 +8,29 @@ use std::{
 
 use amore_core::{
     Answer, Collected, Core, Effect, Fragment, Input, JobEvent, LeftOpen, Moment, NewJob, Prepared, Question,
-    RunKey, Setup, Survey,
+    Refusal, RunKey, Setup, Survey,
     events::{Event, Summary},
+    history::HistoryKind,
     job_asked::JobEnvironment,
     journal::Write,
     request::{Compute, Listener, Request, Runs},
     task_state::WorkerNo,
 };
-use amore_model::{Argument, DatabaseDir, JobId, JobSpec, PlanStamp, Proposal, Resources, Run, VariableSpec};
+use amore_model::{
+    Argument, DatabaseDir, JobId, JobSpec, JobState, PlanStamp, Problem, Proposal, Resources, Run,
+    VariableSpec,
+};
 use amore_plan::Availability;
 use amore_slurm::{
     JobEnd,
     refused::{About, Refused},
+    seen::Seen,
     settings::SlurmSettings,
 };
-use amore_wire::task::{ContextSource, FromWorker, Limits, Outcome, Task, ToWorker};
+use amore_wire::{
+    ended::Ended,
+    task::{ContextSource, FromWorker, Limits, Outcome, Task, ToWorker},
+};
 
 pub const PROPOSAL: Proposal = Proposal(1234);
 
@@ -130,12 +138,28 @@ pub struct World {
     pub to_cancel: Vec<String>,
     /// Tokens of jobs that are adopted.
     pub adopted: Vec<String>,
+    /// Tokens of jobs of which nothing more is wanted.
+    pub forgotten: Vec<String>,
+    /// How often the settings of Slurm were read.
+    pub settings_reads: usize,
     /// What was told, and whom.
     pub told: Vec<(Listener, Event)>,
     /// Writes that reached the ledger.
     pub written: Vec<Write>,
     /// The ledger does not answer.
     pub ledger_silent: bool,
+    /// Why the ledger cannot be opened.
+    pub ledger_refusal: Option<Refusal>,
+    /// Why no jobs can be made.
+    pub no_jobs: Option<Refusal>,
+    /// What Python finds wrong with the context file.
+    pub problems: Vec<Problem>,
+    /// Nobody answers what the context file declares until [`World::describe`].
+    pub hold_description: bool,
+    /// Ids of descriptions that were asked for and not answered.
+    pub to_describe: Vec<String>,
+    /// Why results cannot be put into the run files.
+    pub collect_problem: Option<String>,
     /// Nothing is collected until [`World::collect`].
     pub hold_collector: bool,
     held: VecDeque<Fragment>,
@@ -169,6 +193,14 @@ impl World {
             told: Vec::new(),
             written: Vec::new(),
             ledger_silent: false,
+            ledger_refusal: None,
+            no_jobs: None,
+            problems: Vec::new(),
+            hold_description: false,
+            to_describe: Vec::new(),
+            collect_problem: None,
+            forgotten: Vec::new(),
+            settings_reads: 0,
             hold_collector: false,
             held: VecDeque::new(),
             fragments: BTreeMap::new(),
@@ -236,10 +268,14 @@ impl World {
                 let Runs::These(numbers) = compute.runs else { panic!("all runs") };
                 let everything = Availability { raw: true, proc: true };
                 let found = numbers.into_iter().map(|run| ((PROPOSAL, run), everything)).collect();
-                let survey = Survey { runs: found, ..Survey::default() };
+                let no_jobs = self.no_jobs.clone();
+                let survey = Survey { runs: found, no_jobs, ..Survey::default() };
                 Some(Input::Surveyed { incoming, survey: Ok(Box::new(survey)) })
             }
-            Effect::OpenLedger { incoming } => Some(Input::LedgerOpened { incoming, opened: Ok(()) }),
+            Effect::OpenLedger { incoming } => {
+                let opened = self.ledger_refusal.clone().map_or(Ok(()), Err);
+                Some(Input::LedgerOpened { incoming, opened })
+            }
             Effect::LoadLedger => {
                 Some(Input::LedgerLoaded(Box::new(self.left_open.take().unwrap_or_default())))
             }
@@ -256,11 +292,10 @@ impl World {
                 let mut answer = None;
                 for message in messages {
                     match message {
-                        ToWorker::Describe { id, .. } => {
-                            let variables = self.variables.clone();
-                            let message = FromWorker::Described { id, variables, problems: Vec::new() };
-                            answer = Some(Input::Worker { worker: self.worker, message });
+                        ToWorker::Describe { id, .. } if self.hold_description => {
+                            self.to_describe.push(id);
                         }
+                        ToWorker::Describe { id, .. } => answer = Some(self.described(id)),
                         ToWorker::Run(task) => self.at_worker.push(*task),
                         ToWorker::Cancel { id } => self.told_to_stop.push(id),
                         ToWorker::Hello { .. } | ToWorker::Drain => {}
@@ -310,7 +345,15 @@ impl World {
                 self.log.push(message);
                 None
             }
-            Effect::AskSite | Effect::HurryCollector | Effect::ReadSettings | Effect::Forget { .. } => None,
+            Effect::ReadSettings => {
+                self.settings_reads += 1;
+                None
+            }
+            Effect::Forget { token } => {
+                self.forgotten.push(token);
+                None
+            }
+            Effect::AskSite | Effect::HurryCollector => None,
         }
     }
 
@@ -325,8 +368,22 @@ impl World {
             fragments: 1,
             stored,
             notices: Vec::new(),
-            problem: None,
+            problem: self.collect_problem.clone(),
         }))
+    }
+
+    fn described(&self, id: String) -> Input {
+        let (variables, problems) = (self.variables.clone(), self.problems.clone());
+        let message = FromWorker::Described { id, variables, problems };
+        Input::Worker { worker: self.worker, message }
+    }
+
+    /// The worker says what the context file declares, for all who have asked.
+    pub fn describe(&mut self) {
+        for id in std::mem::take(&mut self.to_describe) {
+            let described = self.described(id);
+            self.give(described);
+        }
     }
 
     /// Everything that was held back is collected.
@@ -415,6 +472,75 @@ impl World {
     pub fn task_of(&self, token: &str) -> Task {
         let job = self.submitted.iter().find(|job| job.token == token).expect("it was submitted");
         job.sheet.tasks[0].clone()
+    }
+
+    /// The job with this token begins with a variable of its task.
+    pub fn begins(&mut self, token: &str, name: &str) {
+        let of = self.task_of(token).attempt_id();
+        self.job_says(token, FromWorker::VariableStarted { of, name: name.to_owned() });
+    }
+
+    /// The job with this token has computed a variable, and its fragment is there. Its worker does not live to say so.
+    pub fn stores(&mut self, token: &str, name: &str) {
+        let task = self.task_of(token);
+        let of = task.attempt_id();
+        let (name, seconds) = (name.to_owned(), 0.1);
+        let stored = self.fragment(&task, std::slice::from_ref(&name));
+        self.waiting.push(stored);
+        self.job_says(token, FromWorker::VariableEnded { of, name, outcome: Outcome::Value, seconds });
+    }
+
+    /// The queue shows the job with this token.
+    pub fn seen(&mut self, token: &str, state: JobState, reason: &str) {
+        let seen = Seen {
+            state,
+            reason: reason.to_owned(),
+            nodes: String::new(),
+            partition: "main".to_owned(),
+            reservation: String::new(),
+            tokens: Vec::new(),
+            end: None,
+        };
+        self.give(Input::Job(JobEvent::Changed { token: token.to_owned(), seen }));
+    }
+
+    /// Another process asks for something.
+    pub fn ask(&mut self, number: u64, request: Request) -> Listener {
+        let listener = Listener::Elsewhere(number);
+        self.give(Input::Request { listener, request });
+        listener
+    }
+
+    /// Names of the steps that a job is to execute.
+    pub fn steps_of(&self, index: usize) -> Vec<String> {
+        let task = self.task_of(&self.token(index));
+        task.steps.iter().map(|step| step.name.clone()).collect()
+    }
+
+    /// The error that a task at the worker stores for a variable that is given up.
+    pub fn error_of(&self, name: &str) -> Option<(String, String)> {
+        let how = self.at_worker.iter().find_map(|task| task.give_up.get(name))?;
+        match how {
+            Ended::Error { class, message } => Some((class.clone(), message.clone())),
+            _ => None,
+        }
+    }
+
+    /// Lines of the histories of runs that reached the ledger.
+    pub fn history_of(&self, kind: &HistoryKind) -> Vec<String> {
+        let lines = |write: &Write| match write {
+            Write::Changes(changes) => changes.history.clone(),
+            _ => Vec::new(),
+        };
+        let lines = self.written.iter().flat_map(lines);
+        lines.filter(|line| line.kind == *kind).map(|line| line.message).collect()
+    }
+
+    /// How the request of a listener ended.
+    pub fn end_of(&self, listener: Listener) -> Option<&Event> {
+        let is_end = |event: &Event| matches!(event, Event::Finished(_) | Event::Refused { .. });
+        let mut of_listener = self.told.iter().filter(|(who, _)| *who == listener).map(|(_, event)| event);
+        of_listener.rfind(|event| is_end(event))
     }
 
     /// The words that a listener was told, as a person reads them.

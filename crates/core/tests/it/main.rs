@@ -3,8 +3,12 @@
 mod adopt;
 mod cancel;
 mod commands;
+mod ends;
 mod harness;
 mod jobs;
 mod local;
+mod queue;
+mod refusals;
 mod replay;
+mod start;
 mod stop;
