@@ -16,33 +16,12 @@ use amore_core::{
     request::{Compute, Listener, Request, Runs},
     task_state::WorkerNo,
 };
-use amore_model::{DatabaseDir, Proposal, Resources, Run, VariableSpec};
+use amore_model::{DatabaseDir, Proposal, Run, VariableSpec};
 use amore_plan::Availability;
 use amore_wire::task::{ContextSource, FromWorker, Limits, Outcome, Task, ToWorker};
 
 const REQUESTS: u32 = 1000;
 const RUNS: u32 = 100;
-
-fn variable(name: &str) -> VariableSpec {
-    VariableSpec {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        description: None,
-        summary: None,
-        data: None,
-        cluster: false,
-        resources: Resources::default(),
-        job: None,
-        tags: Vec::new(),
-        transient: false,
-        units: None,
-        arguments: Vec::new(),
-        line: None,
-        file: None,
-        fingerprint: String::new(),
-        state: Vec::new(),
-    }
-}
 
 fn setup() -> Setup {
     Setup {
@@ -104,7 +83,7 @@ impl Played {
                 for message in messages {
                     match message {
                         ToWorker::Describe { id, .. } => {
-                            let variables = vec![variable("a"), variable("b")];
+                            let variables = ["a", "b"].map(VariableSpec::new).to_vec();
                             let message = FromWorker::Described { id, variables, problems: Vec::new() };
                             answer = Some(Input::Worker { worker: WorkerNo(0), message });
                         }

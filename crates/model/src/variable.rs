@@ -136,3 +136,28 @@ pub struct VariableSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<StateUse>,
 }
+
+impl VariableSpec {
+    /// A variable that declares nothing but its name.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        VariableSpec {
+            title: name.clone(),
+            name,
+            description: None,
+            summary: None,
+            data: None,
+            cluster: false,
+            resources: Resources::default(),
+            job: None,
+            tags: Vec::new(),
+            transient: false,
+            units: None,
+            arguments: Vec::new(),
+            line: None,
+            file: None,
+            fingerprint: String::new(),
+            state: Vec::new(),
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use amore_model::{Argument, Resources, VariableSpec};
+use amore_model::{Argument, VariableSpec};
 use amore_plan::{Request, check, plan};
 use serde::{Deserialize, Serialize};
 
@@ -120,21 +120,11 @@ fn variable(shape: &str, at: usize) -> Result<VariableSpec, String> {
         })
         .collect();
     Ok(VariableSpec {
-        name: format!("v{at}"),
         title: format!("Variable {at}"),
-        description: None,
-        summary: None,
-        data: None,
         cluster: at % 7 == 6 && shape != "glob",
-        resources: Resources::default(),
-        job: None,
-        tags: Vec::new(),
-        transient: false,
-        units: None,
         arguments,
         line: Some(4 * at as u32 + 1),
-        file: None,
         fingerprint: format!("{at:016x}"),
-        state: Vec::new(),
+        ..VariableSpec::new(format!("v{at}"))
     })
 }

@@ -40,24 +40,7 @@ pub fn key(run: u32) -> RunKey {
 
 /// A variable without dependencies, computed here.
 pub fn variable(name: &str) -> VariableSpec {
-    VariableSpec {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        description: None,
-        summary: None,
-        data: None,
-        cluster: false,
-        resources: Resources::default(),
-        job: None,
-        tags: Vec::new(),
-        transient: false,
-        units: None,
-        arguments: Vec::new(),
-        line: Some(1),
-        file: None,
-        fingerprint: String::new(),
-        state: Vec::new(),
-    }
+    VariableSpec::new(name)
 }
 
 /// `cluster=True`.

@@ -4,24 +4,8 @@ use amore_model::{Argument, JobSpec, Resources, RunData, VariableSpec};
 
 /// A variable with nothing said; its line is ten times its first letter's place in the alphabet.
 pub(crate) fn variable(name: &str) -> VariableSpec {
-    VariableSpec {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        description: None,
-        summary: None,
-        data: None,
-        cluster: false,
-        resources: Resources::default(),
-        job: None,
-        tags: Vec::new(),
-        transient: false,
-        units: None,
-        arguments: Vec::new(),
-        line: name.bytes().next().filter(u8::is_ascii_lowercase).map(|c| 10 * u32::from(c - b'a' + 1)),
-        file: None,
-        fingerprint: String::new(),
-        state: Vec::new(),
-    }
+    let letter = name.bytes().next().filter(u8::is_ascii_lowercase);
+    VariableSpec { line: letter.map(|c| 10 * u32::from(c - b'a' + 1)), ..VariableSpec::new(name) }
 }
 
 /// What can be said of a variable.
