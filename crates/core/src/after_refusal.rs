@@ -1,4 +1,4 @@
-//! When a job is submitted again that Slurm did not take, and when that is told: a pure rule.
+//! When a job that Slurm did not accept is submitted again, and when that is reported: a pure rule.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const PASSES: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(30)];
 /// The same for a limit on jobs in the queue.
 const LIMIT: Duration = Duration::from_secs(10);
-/// After how long the user is told again that it still is so; twice as long each time.
+/// After which time it is reported again that jobs are still refused; twice as long each time.
 const TOLD_AGAIN: Duration = Duration::from_secs(180);
 
 /// Refusals of one task in a row.
@@ -23,7 +23,7 @@ pub struct Refusals {
     pub unknown: u32,
 }
 
-/// In which time the job is submitted again; `None`: not any more.
+/// After which time the job is submitted again; `None`: it is not.
 pub fn again(about: About, refusals: &mut Refusals) -> Option<Duration> {
     let before = refusals.all as usize;
     refusals.all += 1;
@@ -39,7 +39,7 @@ pub fn again(about: About, refusals: &mut Refusals) -> Option<Duration> {
     }
 }
 
-/// How often the user has been told by now, after it has been so for this long. It is told again where this has grown.
+/// How many reports there are by now, after jobs have been refused for this long. When it grows, it is reported again.
 pub fn told(since: Duration) -> u32 {
     let mut times = 0;
     let mut at = TOLD_AGAIN;

@@ -6,7 +6,7 @@ use amore_wire::task::ContextSource;
 
 use crate::tasks::RunKey;
 
-/// All that the words of a command are made of.
+/// What the arguments of a command are made from.
 #[derive(Clone, Debug)]
 pub struct CommandSpec {
     /// Its run.

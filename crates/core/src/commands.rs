@@ -1,5 +1,5 @@
-//! Commands of variables, between two answers: their words until they are executed, and their outcomes until the end of the
-//! log is known.
+//! Commands of variables, between two answers: their arguments until they are executed, and their outcomes until the end of
+//! the log is known.
 
 use std::collections::BTreeMap;
 
@@ -20,17 +20,17 @@ pub(crate) enum NextStep {
     End,
     /// Its task is cancelled.
     Cancel,
-    /// The worker here is told to stop it, and reports the end.
+    /// The worker here has to stop it, and reports the end.
     StopHere,
 }
 
 impl Commands {
-    /// The words of a command are known, or why there are none.
+    /// The arguments of a command are known, or why it is not executed.
     pub(crate) fn set_prepared(&mut self, task: TaskNo, prepared: Prepared) {
         self.prepared.insert(task, prepared);
     }
 
-    /// Takes the words of a command; `None`: they have to be asked for.
+    /// Takes the arguments of a command; `None`: they have to be asked for.
     pub(crate) fn take_prepared(&mut self, task: TaskNo) -> Option<Prepared> {
         self.prepared.remove(&task)
     }

@@ -1,4 +1,4 @@
-//! What the core wants done. The driver does it, and decides nothing.
+//! What has to be done: the effects of the core. The driver carries them out, and decides nothing.
 
 use std::path::PathBuf;
 
@@ -39,12 +39,12 @@ pub struct NewJob {
     pub urgency: Urgency,
 }
 
-/// Something to do.
+/// One thing to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Tell somebody what happens.
+    /// Send an event to a listener.
     Tell {
-        /// Whom.
+        /// The listener.
         listener: Listener,
         /// What.
         event: Event,
@@ -54,7 +54,7 @@ pub enum Effect {
         /// For which request.
         incoming: IncomingNo,
     },
-    /// Jobs may be submitted soon: whatever takes long to learn about the site can be asked now.
+    /// Jobs may be submitted soon: start the slow queries about the site.
     AskSite,
     /// Find the runs of a request, what they have and what is stored of them, and bring the table's list of variables up to
     /// date. Answer: [`crate::Input::Surveyed`].
@@ -81,7 +81,7 @@ pub enum Effect {
     ReplaceWorker(WorkerNo),
     /// Put a fragment into its run's file. Answer: [`crate::Input::Collected`].
     Collect(Fragment),
-    /// Collect what was given without waiting for more.
+    /// Collect the fragments given so far without waiting for more.
     HurryCollector,
     /// Look for fragments of a run, or of all runs. Answer: [`crate::Input::Scanned`].
     Scan {
@@ -92,7 +92,7 @@ pub enum Effect {
     ReadSettings,
     /// Submit a job.
     Submit(Box<NewJob>),
-    /// Follow a job of an earlier owner.
+    /// Track a job of an earlier owner.
     Adopt {
         /// The attempt's token.
         token: String,
@@ -105,28 +105,28 @@ pub enum Effect {
         /// Where it was submitted to.
         clusters: Clusters,
     },
-    /// Nothing more is wanted of this job.
+    /// Stop tracking this job.
     Forget {
         /// The attempt's token.
         token: String,
     },
-    /// End this job.
+    /// Cancel this job.
     Cancel {
         /// The attempt's token.
         token: String,
     },
-    /// Find something out about a task. Answer: [`crate::Input::Answer`].
+    /// Look something up for a task. Answer: [`crate::Input::Answer`].
     Ask {
         /// The task.
         task: TaskNo,
         /// What.
         question: Question,
     },
-    /// Something odd happened that no user has to know.
+    /// Write a line to the log: an inconsistency that users need not know.
     Log(String),
 }
 
-/// What only files can tell of a task.
+/// A question about a task that only files can answer.
 #[derive(Debug)]
 pub enum Question {
     /// Which variables have a value in the run's file, of whatever plan?
@@ -139,6 +139,6 @@ pub enum Question {
         /// The log.
         path: PathBuf,
     },
-    /// What are the words of the command?
+    /// What are the arguments of the command?
     Command(Box<CommandSpec>),
 }

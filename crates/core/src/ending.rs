@@ -27,7 +27,7 @@ impl Ending {
         self.summary.get_or_insert(summary);
     }
 
-    /// The request of this command could not be served to its end. Requests of others may go on.
+    /// The request of this command could not be served to its end. Requests of others may continue.
     pub(crate) fn not_served(&mut self, refusal: Refusal) {
         self.failure = Some(refusal);
     }

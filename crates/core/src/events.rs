@@ -17,7 +17,7 @@ pub enum Event {
         /// Runs that were asked for and do not exist.
         missing: Vec<Run>,
     },
-    /// Something the user should know; the work goes on.
+    /// Something the user should know; work continues.
     Notice(Notice),
     /// The first variable of a run is being computed.
     RunStarted {
@@ -46,7 +46,7 @@ pub enum Event {
         submitted: usize,
         /// Those of them that wait for their start.
         waiting: usize,
-        /// Why one of them waits, in Slurm's words.
+        /// Slurm's reason why one of them waits.
         reason: Option<String>,
     },
     /// Everything of a run is in the table.
@@ -93,7 +93,7 @@ impl Event {
     }
 }
 
-/// The end of the story in numbers.
+/// What became of a request, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Runs processed.
@@ -114,10 +114,10 @@ pub struct Summary {
     pub seconds: f64,
     /// Stopped before the end.
     pub interrupted: bool,
-    /// Slurm jobs that go on after that.
+    /// Slurm jobs that continue after that.
     #[serde(default)]
     pub jobs_left: usize,
-    /// Tasks of earlier commands, taken up and not at their end.
+    /// Tasks of earlier commands that were resumed and have not ended.
     #[serde(default)]
     pub tasks_left: usize,
 }

@@ -1,4 +1,4 @@
-//! What the core hears.
+//! What happens: the inputs of the core.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use crate::{
     tasks::RunKey,
 };
 
-/// What the poller of Slurm says of jobs, and their workers.
+/// Events of jobs, from the poller of Slurm and from workers.
 pub type JobEvent = amore_slurm::exchange::JobEvent<FromWorker>;
 
 /// Something that happened.
@@ -36,14 +36,14 @@ pub enum Input {
         /// There is a ledger, in which something may be open.
         ledger_exists: bool,
     },
-    /// Somebody asks for something.
+    /// A request.
     Request {
-        /// Who is told what becomes of it.
+        /// Who gets the events of this request.
         listener: Listener,
         /// What.
         request: Request,
     },
-    /// The command asks for nothing but the end of what earlier commands left open.
+    /// The command only waits for what earlier commands left open.
     Follow,
     /// The text of the context file.
     ContextRead {
@@ -52,7 +52,7 @@ pub enum Input {
         /// The text.
         context: Result<ContextSource, Refusal>,
     },
-    /// What a request is about.
+    /// The runs of a request were looked up.
     Surveyed {
         /// Which request.
         incoming: IncomingNo,
@@ -75,7 +75,7 @@ pub enum Input {
         /// Why the next one could not be written now: it may be tried again.
         silent: Option<String>,
     },
-    /// A worker on this machine says something.
+    /// A message of a worker on this machine.
     Worker {
         /// Which worker.
         worker: WorkerNo,
@@ -96,7 +96,7 @@ pub enum Input {
     },
     /// Fragments of a run were put into its file and the table.
     Collected(Collected),
-    /// Slurm, or a worker in a job, says something.
+    /// An event of a job.
     Job(JobEvent),
     /// What is known of the site now.
     Site(Arc<SiteFacts>),
@@ -109,7 +109,7 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
-    /// The user wants this command to stop: running variables are stopped, jobs go on.
+    /// The user wants this command to stop: running variables are stopped, jobs continue.
     Stop,
     /// Time has passed.
     Tick,
@@ -146,7 +146,7 @@ pub struct Collected {
     pub key: RunKey,
     /// How many fragments.
     pub fragments: usize,
-    /// Variables whose outcome now stands in the run's file, and the plan it came from.
+    /// Variables whose outcome is in the run's file now, with the plan it came from.
     pub stored: Vec<(String, PlanStamp)>,
     /// For the user.
     pub notices: Vec<TableNotice>,
@@ -183,7 +183,7 @@ pub struct OpenTask {
     pub id: String,
     /// Its run.
     pub key: RunKey,
-    /// Where it stood.
+    /// Its state before.
     pub phase: Phase,
     /// What it is.
     pub spec: TaskSpec,
@@ -193,15 +193,15 @@ pub struct OpenTask {
     pub waits_for: Vec<String>,
     /// A task that it waits for, directly or not, and that cannot be read.
     pub waits_in_vain: Option<String>,
-    /// What stands in the run's file and in fragments.
+    /// What is in the run's file and in fragments.
     pub results: TaskResults,
     /// Those fragments.
     pub fragments: BTreeSet<PathBuf>,
-    /// The attempt that was under way, and where its job was submitted to.
+    /// The attempt in progress, and where its job was submitted to.
     pub attempt: Option<(AttemptRecord, Clusters)>,
 }
 
-/// What files tell of a task.
+/// The answer to a question about a task.
 #[derive(Debug)]
 pub enum Answer {
     /// Variables that have a value in the run's file.

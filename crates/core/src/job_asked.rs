@@ -103,3 +103,112 @@ pub fn job_asked(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amore_model::{Proposal, Run};
+    use amore_slurm::settings::LeftOut;
+
+    use super::*;
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn asked(resources: &Resources, settings: &SlurmSettings, retry: &RetryState) -> JobAsked {
+        let dir = DatabaseDir::at("/db".into());
+        let key = (Proposal(1234), Run(42));
+        let job = Wanted { key, resources, urgency: Urgency::Asked, retry, token: "t-1" };
+        job_asked(&dir, &JobEnvironment::default(), settings, &job)
+    }
+
+    #[test]
+    fn what_a_variable_asks_for_goes_before_the_settings() {
+        let settings = SlurmSettings {
+            partition: some("upex"),
+            account: some("spb"),
+            qos: some("normal"),
+            time: some("4:00:00"),
+            ..SlurmSettings::default()
+        };
+        let own = Resources {
+            partition: some("short"),
+            account: some("chemistry"),
+            qos: some("fast"),
+            time_minutes: Some(7),
+            ..Resources::default()
+        };
+        for (resources, expected) in [
+            (own, (some("short"), some("chemistry"), some("fast"), 7)),
+            (Resources::default(), (some("upex"), some("spb"), some("normal"), 240)),
+        ] {
+            let asked = asked(&resources, &settings, &RetryState::default());
+            assert_eq!((asked.partition, asked.account, asked.qos, asked.time_minutes), expected);
+        }
+    }
+
+    #[test]
+    fn a_partition_that_a_variable_asks_for_is_not_in_the_reservation_of_the_settings() {
+        let settings = SlurmSettings {
+            reservation: some("shift7"),
+            partition: some("upex"),
+            ..SlurmSettings::default()
+        };
+        let of = |resources: Resources| {
+            let asked = asked(&resources, &settings, &RetryState::default());
+            (asked.reservation, asked.partition)
+        };
+        assert_eq!(of(Resources::default()), (some("shift7"), some("upex")));
+        let partition = Resources { partition: some("short"), ..Resources::default() };
+        assert_eq!(of(partition), (None, some("short")));
+        let reservation = Resources { reservation: some("beam"), ..Resources::default() };
+        assert_eq!(of(reservation), (some("beam"), some("upex")));
+    }
+
+    #[test]
+    fn earlier_jobs_change_what_is_asked_for() {
+        let settings = SlurmSettings {
+            reservation: some("shift7"),
+            partition: some("upex"),
+            ..SlurmSettings::default()
+        };
+        let resources = Resources { mem_mib: Some(1000), ..Resources::default() };
+        let of = |retry: RetryState| {
+            let asked = asked(&resources, &settings, &retry);
+            (asked.reservation, asked.partition, asked.mem_mib, asked.raised_memory, asked.exclude)
+        };
+        let first = (some("shift7"), some("upex"), Some(1000), false, vec![]);
+        assert_eq!(of(RetryState::default()), first);
+        let alone = RetryState { reservation_alone: true, ..RetryState::default() };
+        assert_eq!(of(alone.clone()), (some("shift7"), None, Some(1000), false, vec![]));
+        let left = RetryState {
+            leave_reservation: true,
+            mem_mib: Some(2000),
+            avoid: vec!["n1".to_owned()],
+            ..alone
+        };
+        assert_eq!(of(left), (None, some("upex"), Some(2000), true, vec!["n1".to_owned()]));
+    }
+
+    #[test]
+    fn options_that_a_site_does_not_take_are_left_out_even_after_a_job_without_enough_memory() {
+        let settings = SlurmSettings { cpus: Some(LeftOut), mem: Some(LeftOut), ..SlurmSettings::default() };
+        let resources = Resources { cpus: Some(4), mem_mib: Some(1000), ..Resources::default() };
+        let retry = RetryState { mem_mib: Some(2000), ..RetryState::default() };
+        let asked = asked(&resources, &settings, &retry);
+        assert_eq!((asked.cpus, asked.mem_mib), (None, None));
+    }
+
+    #[test]
+    fn logs_of_jobs_on_several_clusters_are_told_apart_by_the_token() {
+        for (clusters, has_token) in
+            [(None, false), (some("maxwell"), false), (some("maxwell,solaris"), true)]
+        {
+            let settings = SlurmSettings { clusters, ..SlurmSettings::default() };
+            let asked = asked(&Resources::default(), &settings, &RetryState::default());
+            assert_eq!(asked.name, "r42-p1234-damnit");
+            assert!(asked.log.contains("/db/slurm_logs/r42-p1234-"), "{}", asked.log);
+            assert_eq!(asked.log.contains("t-1"), has_token, "{}", asked.log);
+        }
+    }
+}

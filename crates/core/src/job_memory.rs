@@ -1,4 +1,4 @@
-//! The memory of a task's jobs: how much more there is, and what a variable is told that needed more than that.
+//! The memory of a task's jobs: how much more there is, and the error of a variable that needed more than that.
 
 use crate::after_job::more_memory;
 

@@ -1,7 +1,7 @@
 //! What the ledger is to keep, in the order in which it happened: noted here, written by the driver.
 //!
 //! Only requests with Slurm jobs are kept: those outlive this process. A request without jobs ends with the command that
-//! made it, and what it has computed stands in the run files.
+//! made it, and what it has computed is in the run files.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -100,7 +100,7 @@ pub struct RequestDetail {
     pub common: Common,
 }
 
-/// Where a task stands, in the ledger's words.
+/// The state of a task, in the ledger's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Other tasks must end first.
@@ -157,7 +157,7 @@ pub struct NewTask {
     pub place: Place,
     /// What it is.
     pub spec: TaskSpec,
-    /// Where it stands.
+    /// Its state.
     pub facts: TaskFacts,
     /// Ids of tasks that it waits for.
     pub waits_for: Vec<String>,
@@ -168,9 +168,9 @@ pub struct NewTask {
 pub struct Moved {
     /// Its id.
     pub task: String,
-    /// Where it stood.
+    /// Its state before.
     pub from: Phase,
-    /// Where it stands.
+    /// Its state.
     pub to: Phase,
     /// What is known of it now.
     pub facts: TaskFacts,
@@ -249,7 +249,7 @@ pub struct Journal {
     in_flight: usize,
     /// Tasks that move in the last of them, if it is open for more.
     moved: BTreeSet<String>,
-    /// Attempts under way, by token.
+    /// Attempts in progress, by token.
     attempts: BTreeMap<String, AttemptRecord>,
 }
 
@@ -299,7 +299,7 @@ impl Journal {
         self.last()
     }
 
-    /// Knows an attempt of an earlier owner.
+    /// Adds an attempt of an earlier owner.
     pub fn adopt_attempt(&mut self, record: AttemptRecord) {
         self.attempts.insert(record.token.clone(), record);
     }
@@ -318,7 +318,7 @@ impl Journal {
         }
     }
 
-    /// Is it known that the job of this attempt has begun?
+    /// Has the job of this attempt begun, as far as is known?
     pub fn has_started(&self, token: &str) -> bool {
         self.attempts.get(token).is_some_and(|record| record.started.is_some())
     }

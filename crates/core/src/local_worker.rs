@@ -19,7 +19,7 @@ pub(crate) struct LocalWorker {
     lost: BTreeSet<TaskNo>,
     /// Tasks that `amore cancel` stops: if the worker crashes meanwhile, they are not tried again.
     cancelled: BTreeSet<TaskNo>,
-    /// Ids of tasks that the worker is to be told to stop.
+    /// Ids of tasks that the worker has to stop.
     to_stop: Vec<String>,
 }
 

@@ -36,7 +36,7 @@ pub struct Compute {
     pub mock: bool,
 }
 
-/// What somebody asks the owner of a directory to do.
+/// What the owner of a directory is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "RequestForm", into = "RequestForm")]
 pub enum Request {
@@ -123,18 +123,18 @@ impl Compute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestNo(pub u64);
 
-/// Who is told what becomes of a request.
+/// Who gets the events of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Listener {
     /// The command that runs this core.
     Here,
     /// Another process; the driver knows which.
     Elsewhere(u64),
-    /// Nobody: the process that asked is gone.
+    /// Nobody: the process that made the request is gone.
     Nobody,
 }
 
-/// The answer to somebody whose request is not served.
+/// The event for a listener whose request is not served.
 pub fn refused(refusal: Refusal) -> Event {
     let exit = match refusal.kind {
         RefusalKind::Failed => 1,

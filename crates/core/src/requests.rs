@@ -24,13 +24,13 @@ pub(crate) struct RequestRecord {
     common: Option<Common>,
     /// When it was planned, on the steady clock.
     since: Duration,
-    /// Its id in the ledger, if it stands there and ends with this core.
+    /// Its id in the ledger, if it is there and ends with this core.
     recorded: Option<String>,
     /// Of an earlier owner: nobody waits for it here.
     adopted: bool,
     summary: Summary,
     open_runs: BTreeMap<RunKey, OpenRun>,
-    /// What the user was told about its runs: the tasks of one run have the same to say.
+    /// What was reported about its runs: the tasks of one run report the same.
     reported: BTreeSet<String>,
     finished: bool,
     /// Some of its runs were stopped before their end.
@@ -119,7 +119,7 @@ impl RequestRecord {
         self.finished
     }
 
-    /// It stands in the ledger under this id.
+    /// It is in the ledger under this id.
     pub(crate) fn record_as(&mut self, id: String) {
         self.recorded = Some(id);
     }
@@ -157,7 +157,7 @@ impl RequestRecord {
         self.open_runs.contains_key(&key)
     }
 
-    /// Is this to be reported? It is the first time that the user is told about it.
+    /// Should this be reported? Only the first time.
     pub(crate) fn report(&mut self, about: String) -> bool {
         self.reported.insert(about)
     }

@@ -10,7 +10,7 @@ use amore_wire::{ended::Ended, task::Outcome};
 pub struct TaskResults {
     /// As reported by the worker.
     pub outcomes: BTreeMap<String, Outcome>,
-    /// Those whose outcome stands in the run's file, from this plan.
+    /// Those whose outcome is in the run's file, from this plan.
     pub collected: BTreeSet<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct NextAttempt {
     pub again: Vec<String>,
     /// Values to read from the run's file.
     pub given: Vec<String>,
-    /// Outcomes without a value that dependents must be told.
+    /// Outcomes without a value that dependents have to know.
     pub ended: BTreeMap<String, Ended>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct AfterRefusal {
     pub(crate) retry_in: Option<Duration>,
     /// For how long jobs of this task have been refused.
     pub(crate) since: Duration,
-    /// How often the user is to have been told by now.
+    /// How many reports the user should have got by now.
     pub(crate) reports: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Notices about the table and the run files: which were shown, and which wait for a request whose listener can be told.
+//! Notices about the table and the run files: which were shown, and which wait for the next request.
 
 use amore_model::Run;
 

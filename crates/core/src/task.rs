@@ -63,7 +63,7 @@ pub struct TaskRecord {
     pub results: TaskResults,
     /// What earlier attempts have shown, for the next one.
     pub retry: RetryState,
-    /// It stands in the ledger.
+    /// It is in the ledger.
     pub recorded: bool,
     state: TaskState,
 }
@@ -223,7 +223,7 @@ impl TaskRecord {
         (self.proposal, self.run)
     }
 
-    /// Where it stands.
+    /// Its state.
     pub fn state(&self) -> &TaskState {
         &self.state
     }

@@ -39,7 +39,7 @@ pub enum AttemptPlace {
     },
 }
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskState {
     /// Results of other tasks must be collected first.
@@ -52,7 +52,7 @@ pub enum TaskState {
         /// The number of the next attempt, from 1.
         attempt: u32,
     },
-    /// An attempt is under way.
+    /// An attempt is in progress.
     InProgress(Attempt),
     /// It is over, for good or ill.
     Ended {
@@ -120,7 +120,7 @@ impl TaskState {
         if on.is_empty() { TaskState::Ready { attempt: 1 } } else { TaskState::Waiting { on } }
     }
 
-    /// The attempt that is under way.
+    /// The attempt in progress.
     pub fn attempt(&self) -> Option<&Attempt> {
         match self {
             TaskState::InProgress(attempt) => Some(attempt),
@@ -128,7 +128,7 @@ impl TaskState {
         }
     }
 
-    /// The token of the Slurm job that is under way.
+    /// The token of the attempt in a Slurm job.
     pub fn job_token(&self) -> Option<&str> {
         match self {
             TaskState::InProgress(Attempt { token, place: AttemptPlace::Job { .. }, .. }) => Some(token),

@@ -1,11 +1,11 @@
-//! What of each run is not in the table yet: fragments that the collector has, and looks into the directory that are
-//! under way.
+//! What of each run is not in the table yet: fragments that the collector has, and searches of the directory that have
+//! not ended.
 
 use std::collections::BTreeMap;
 
 use crate::tasks::RunKey;
 
-/// Fragments and scans under way, by run.
+/// Fragments and scans in progress, by run.
 #[derive(Debug, Default)]
 pub struct Uncollected {
     fragments: BTreeMap<RunKey, usize>,

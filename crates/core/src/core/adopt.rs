@@ -1,4 +1,4 @@
-//! Going on where an earlier owner stopped: its open requests, from the ledger.
+//! Resuming the open requests of earlier owners, from the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Core {
-    /// Takes up what earlier owners have left open.
+    /// Resumes what earlier owners have left open.
     pub(super) fn on_ledger_loaded(&mut self, left: LeftOpen) {
         if !self.life.is_loading_ledger() {
             return;
@@ -88,7 +88,7 @@ impl Core {
         self.finish_if_done(number);
     }
 
-    /// Takes up a task; gives it back with the one that it waits for in vain.
+    /// Resumes a task. Returns it, with the task it waits for, if that one cannot be read.
     fn adopt_task(
         &mut self,
         request: RequestNo,
@@ -172,7 +172,7 @@ impl Core {
         }
     }
 
-    /// Shows what was taken up, for a command that asks for nothing else.
+    /// Shows what was resumed, for a command that only waits for it.
     pub(super) fn on_follow(&mut self) {
         let variables = self.tasks.iter().map(|(_, task)| task.planned.own_steps().count()).sum();
         let runs = self.requests.iter().map(|(_, request)| request.open_runs().count()).sum();

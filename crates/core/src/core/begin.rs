@@ -1,4 +1,4 @@
-//! A request begins: its tasks are known, and those that can start are lined up.
+//! A request begins: its tasks are created, and those that can start are queued.
 
 use amore_plan::Place;
 

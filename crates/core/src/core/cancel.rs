@@ -75,7 +75,7 @@ impl Core {
 
     /// Gives how many tasks are cancelled at once, and the tokens of the jobs that Slurm has to end.
     fn cancel_tasks(&mut self, found: &[TaskNo]) -> (usize, BTreeSet<String>) {
-        // The task that calls a function is told of its command's end.
+        // The task that calls the function gets the outcome of its command.
         let telling: Vec<TaskNo> =
             found.iter().copied().filter(|number| self.reports_a_command(*number, found)).collect();
         let mut ended = telling.len();

@@ -16,7 +16,7 @@ impl Core {
         self.effects.push(Effect::Collect(fragment));
     }
 
-    /// Looks for fragments of a run, or of all, whoever made them, and collects them.
+    /// Looks for fragments of a run, or of all runs, and collects them.
     pub(super) fn scan(&mut self, key: Option<RunKey>) {
         self.uncollected.scan_started(key);
         self.effects.push(Effect::Scan { key });
@@ -72,7 +72,7 @@ impl Core {
         }
     }
 
-    /// Everything of a run may be collected now: whatever waited for that goes on.
+    /// Everything of a run may be collected now: continues with what has waited for that.
     fn after_collection(&mut self, key: RunKey) {
         self.try_lost_tasks_again(key);
         self.judge_jobs();

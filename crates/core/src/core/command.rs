@@ -1,7 +1,7 @@
 //! Variables whose work is a Slurm job of their own (`job=`): their command is a task without steps, and its outcome goes
 //! to the task that calls the function.
 //!
-//! The outcome stands in the ledger with that task, in the transaction that ends the command's task.
+//! The outcome is in the ledger with that task, in the transaction that ends the command's task.
 
 use std::path::PathBuf;
 
@@ -73,7 +73,7 @@ impl Core {
         }
     }
 
-    /// Is the same command under way for another request? They would share the directory.
+    /// Is the same command being executed for another request? They would share the directory.
     pub(super) fn command_is_under_way(&self, number: TaskNo) -> bool {
         let Some(task) = self.tasks.get(number) else { return false };
         let Some(job) = &task.planned.job else { return false };

@@ -37,7 +37,7 @@ impl Core {
         self.ready.add(task.place(), request.urgency(), (task.request, task.key(), number));
     }
 
-    /// Gives the worker as much as it can use, and a little more so that it never waits for us.
+    /// Gives the worker as much as it can use, and a little more so that it is never idle.
     pub(super) fn dispatch_here(&mut self) {
         let mut messages = self.worker.take_stop_messages();
         let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Core {
-    /// Takes what Slurm or a worker in a job says.
+    /// Handles an event of Slurm or of a worker in a job.
     pub(super) fn on_job_event(&mut self, event: JobEvent) {
         match event {
             JobEvent::Notice(notice) => self.tell_all(&Event::Notice(notice)),
@@ -128,7 +128,7 @@ impl Core {
 
     fn on_job_worker(&mut self, token: &str, message: FromWorker) {
         let Some(number) = self.task_of_attempt(token) else {
-            // An attempt that was given up goes on somewhere: its results are welcome, its word is not.
+            // An attempt that was given up still runs somewhere: only its results count.
             if matches!(message, FromWorker::Fragment { .. }) {
                 self.on_worker(message);
             }
@@ -164,7 +164,7 @@ impl Core {
                     task.retry.began = Some(now);
                 }
                 let again = if restarts > 0 { format!(", requeued {restarts} times") } else { String::new() };
-                // An owner that adopts the job hears its words from the first.
+                // An owner that adopts the job reads its messages from the first one.
                 if restarts > 0 || !self.journal.has_started(token) {
                     self.note_history(
                         number,

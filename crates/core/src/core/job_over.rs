@@ -28,7 +28,7 @@ impl Core {
         self.tell_job_counts();
     }
 
-    /// Decides on the tasks whose jobs are over, where everything of the run is collected.
+    /// Decides about tasks whose jobs are over, if everything of their runs is collected.
     pub(super) fn judge_jobs(&mut self) {
         for over in self.jobs.take_ended() {
             let Some(task) = self.tasks.get(over.task) else { continue };

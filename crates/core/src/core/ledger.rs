@@ -1,4 +1,4 @@
-//! When the ledger is written to, and what it is told of tasks.
+//! When the ledger is written to, and what is recorded of tasks.
 
 use crate::{
     core::Core,
@@ -30,7 +30,7 @@ impl Core {
         }
     }
 
-    /// Notes for the ledger that a task has moved. What Ctrl-C cuts short is not at its end: the next owner goes on with it.
+    /// Notes for the ledger that a task has moved. What Ctrl-C cuts short has not ended: the next owner resumes it.
     pub(super) fn note_move(&mut self, number: TaskNo, before: &TaskState) {
         if let Some(task) = self.tasks.get(number)
             && task.recorded

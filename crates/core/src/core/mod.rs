@@ -145,7 +145,7 @@ impl Core {
         }
     }
 
-    /// Whatever follows by itself from what is known now.
+    /// Does what can be done now, after any input.
     fn proceed(&mut self) {
         if self.ending.has_failed() {
             return;
@@ -177,7 +177,7 @@ impl Core {
         self.life.begin_work().into_iter().for_each(|input| self.take(input));
     }
 
-    /// Was it told to stop?
+    /// Does the user want it to stop?
     pub fn is_stopping(&self) -> bool {
         self.life.is_stopping()
     }
@@ -195,7 +195,7 @@ impl Core {
         may_end && self.uncollected.is_empty() && is_written
     }
 
-    /// Is everything done that somebody waits for?
+    /// Is everything done that a listener waits for?
     fn is_done(&self) -> bool {
         self.incoming.is_empty()
             && self.requests.unfinished().all(|(_, request)| request.is_adopted())
@@ -216,8 +216,8 @@ impl Core {
         Ok(summary)
     }
 
-    /// The last effects: processes elsewhere whose requests were stopped before their end are told. What stands in the
-    /// ledger is taken up by whoever comes next; of anything else nothing is said: that process does the rest itself.
+    /// The last effects. Processes elsewhere whose requests were stopped before their end get a summary if the ledger has
+    /// them: the next owner resumes those. Other requests get no event: their processes do the rest themselves.
     pub fn close(&mut self) -> Vec<Effect> {
         let jobs_left = self.jobs.len();
         for (_, request) in self.requests.iter() {

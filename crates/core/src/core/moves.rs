@@ -42,13 +42,13 @@ impl Core {
         }
     }
 
-    /// The present attempt has named its fragments. Nobody has listened to one that was given up.
+    /// The current attempt has named its fragments. Those of attempts that were given up are found by a search.
     fn scan_for_earlier_attempts(&mut self, number: TaskNo) {
         let again = self.tasks.get(number).filter(|task| task.retry.submissions > 1);
         if let Some(key) = again.map(|task| task.key()) {
             self.scan(Some(key));
         }
-        // Its fragments came before this word: nothing more is worth waiting for.
+        // Its fragments came before this message: there is nothing to wait for.
         self.effects.push(Effect::HurryCollector);
     }
 

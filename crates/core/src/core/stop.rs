@@ -25,7 +25,7 @@ impl Core {
     }
 
     fn stop_work(&mut self) {
-        // Nothing was begun of these. Processes that wait elsewhere do it themselves when we are gone.
+        // None of them has begun. Processes that wait elsewhere do the work themselves when this one is gone.
         if self.incoming.drop_all().contains(&Listener::Here) {
             self.ending.fail(
                 Refusal::new("stopped while the context file was being executed")
@@ -44,7 +44,7 @@ impl Core {
             if task.state().is_here() && !self.worker.has_lost(number) {
                 messages.push(ToWorker::Cancel { id: task.id.clone() });
             } else {
-                // Jobs go on without us; the next command collects what they have stored.
+                // Jobs continue without this command; the next one collects what they have stored.
                 self.cancel_task(number);
             }
         }

@@ -56,7 +56,7 @@ impl Core {
         self.submissions.submit_after(write, new_job);
     }
 
-    /// Submits the jobs whose intent stands in the ledger now.
+    /// Submits the jobs whose intent is in the ledger now.
     pub(super) fn release_submissions(&mut self) {
         let journal = &self.journal;
         for new_job in self.submissions.take_written(|write| journal.is_done(write)) {

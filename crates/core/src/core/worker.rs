@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Core {
-    /// A worker on this machine says something. What one says that was replaced counts only where it is about files.
+    /// Handles a message of a worker on this machine. Of one that was replaced, only messages about files count.
     pub(super) fn on_local_worker(&mut self, worker: WorkerNo, message: FromWorker) {
         let is_file = matches!(message, FromWorker::Fragment { .. });
         if is_file || (worker == self.worker.number() && self.is_of_present_attempt(&message)) {
@@ -21,8 +21,8 @@ impl Core {
         }
     }
 
-    /// Is a message about the present attempt of its task? A worker may still speak of an earlier one. One of an older
-    /// version does not say.
+    /// Is a message about the current attempt at its task? A worker may still report about an earlier one. A worker of an
+    /// older version does not say which.
     fn is_of_present_attempt(&self, message: &FromWorker) -> bool {
         let Some(of) = message.attempt() else { return true };
         let Some(task) = self.tasks.by_id(&of.task).and_then(|number| self.tasks.get(number)) else {
@@ -36,7 +36,7 @@ impl Core {
         }
     }
 
-    /// A worker, here or in a job, says something about a task of its present attempt.
+    /// Handles a message of a worker, here or in a job, about the current attempt at a task.
     pub(super) fn on_worker(&mut self, message: FromWorker) {
         match message {
             FromWorker::Hello { .. }
@@ -127,12 +127,12 @@ impl Core {
             }
         }
         self.describe_again();
-        // What it finished stands in fragments; only the rest is computed again, once they are collected.
+        // What it finished is in fragments; only the rest is computed again, once they are collected.
         self.scan(None);
         self.effects.push(Effect::HurryCollector);
     }
 
-    /// Tasks of a run whose worker was lost go on once everything that it stored of the run is collected.
+    /// Tasks of a run whose worker was lost are tried again once everything that it stored of the run is collected.
     pub(super) fn try_lost_tasks_again(&mut self, key: RunKey) {
         if !self.worker.has_lost_any() || !self.uncollected.is_settled(key) {
             return;
