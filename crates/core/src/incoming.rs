@@ -8,7 +8,7 @@ use amore_plan::{Checked, Dag};
 use amore_wire::task::ContextSource;
 
 use crate::{
-    planning::Planned,
+    planning::{Planned, ToPlan},
     problem_words,
     refusal::Refusal,
     request::{Compute, Listener},
@@ -66,15 +66,6 @@ pub(crate) struct ToSurvey {
     pub(crate) incoming: IncomingNo,
     pub(crate) compute: Compute,
     pub(crate) variables: Vec<VariableSpec>,
-}
-
-/// What a plan is made of, beside what is known of the runs.
-#[derive(Debug)]
-pub(crate) struct ToPlan {
-    pub(crate) compute: Compute,
-    pub(crate) left_out: BTreeSet<Run>,
-    pub(crate) context: ContextSource,
-    pub(crate) dag: Box<Dag>,
 }
 
 impl IncomingRequests {

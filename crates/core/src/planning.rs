@@ -40,11 +40,14 @@ impl Planned {
     }
 }
 
-/// What is asked for.
-pub(crate) struct Asked<'a> {
-    pub(crate) compute: &'a Compute,
+/// What plans are made from, beside what is known of the runs.
+#[derive(Debug)]
+pub(crate) struct ToPlan {
+    pub(crate) compute: Compute,
     /// Runs that were cancelled meanwhile.
-    pub(crate) left_out: &'a BTreeSet<Run>,
+    pub(crate) left_out: BTreeSet<Run>,
+    pub(crate) context: ContextSource,
+    pub(crate) dag: Box<Dag>,
 }
 
 /// One plan for each run. Runs that have the same data and the same stored names share the planning.
@@ -54,15 +57,14 @@ pub(crate) struct Asked<'a> {
 pub(crate) fn plan_all(
     setup: &Setup,
     slurm: Option<&SlurmSettings>,
-    asked: &Asked<'_>,
-    context: ContextSource,
-    dag: &Dag,
+    to_plan: ToPlan,
     survey: Survey,
 ) -> Result<Planned, Refusal> {
+    let ToPlan { compute, left_out, context, dag } = to_plan;
     let Survey { mut runs, mut missing, stored, notices, no_jobs } = survey;
     let none_known = runs.is_empty() && missing.is_empty();
-    runs.retain(|((_, run), _)| !asked.left_out.contains(run));
-    missing.retain(|run| !asked.left_out.contains(run));
+    runs.retain(|((_, run), _)| !left_out.contains(run));
+    missing.retain(|run| !left_out.contains(run));
     let nothing = Vec::new();
     let parts = (setup.processes / runs.len().max(1)).max(1);
     let mut made: BTreeMap<(bool, bool, &[String]), Plan> = BTreeMap::new();
@@ -74,14 +76,14 @@ pub(crate) fn plan_all(
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let wanted = Request {
-                    selection: asked.compute.selection(),
+                    selection: compute.selection(),
                     availability: Availability { raw: availability.raw, proc: availability.proc },
                     cluster_available: slurm.is_some(),
                     noncluster_job: slurm.and_then(SlurmSettings::noncluster_job),
                     parts,
                     stored: stored.clone(),
                 };
-                let planned = plan(dag, &wanted).map_err(|error| {
+                let planned = plan(&dag, &wanted).map_err(|error| {
                     Refusal::new(error.to_string()).hint("`amore table --columns` lists names and titles")
                 })?;
                 place.insert(planned)

@@ -135,7 +135,7 @@ impl RetryState {
 
 /// What a task is, without what became of it.
 #[derive(Debug)]
-pub struct NewTask {
+pub struct TaskDefinition {
     /// Its id.
     pub id: String,
     /// Its request.
@@ -154,8 +154,8 @@ pub struct NewTask {
 
 impl TaskRecord {
     /// A task in this state.
-    pub fn new(task: NewTask, state: TaskState) -> Self {
-        let NewTask { id, request, key: (proposal, run), stamp, planned, data, forget } = task;
+    pub fn new(task: TaskDefinition, state: TaskState) -> Self {
+        let TaskDefinition { id, request, key: (proposal, run), stamp, planned, data, forget } = task;
         TaskRecord {
             id,
             request,
@@ -204,7 +204,7 @@ impl TaskRecord {
             .map(|(index, planned)| {
                 let waits_for: BTreeSet<TaskNo> =
                     planned.waits_for.iter().map(|other| TaskNo(first.0 + *other as u64)).collect();
-                let task = NewTask {
+                let task = TaskDefinition {
                     id: format!("p{proposal}-r{run}-{}-{index}", stamp.micros),
                     request,
                     key,

@@ -15,7 +15,7 @@ use crate::{
     journal::Phase,
     request::{Listener, RequestNo},
     requests::RequestRecord,
-    task::{NewTask, TaskNo, TaskRecord},
+    task::{TaskDefinition, TaskNo, TaskRecord},
     task_state::{Attempt, AttemptPlace, TaskMove, TaskState},
     tasks::RunKey,
 };
@@ -122,7 +122,7 @@ impl Core {
             Phase::Waiting if state.is_ready() => Some(TaskState::Waiting { on: [].into() }),
             _ => None,
         };
-        let new = NewTask {
+        let new = TaskDefinition {
             id,
             request,
             key,

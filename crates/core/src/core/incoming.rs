@@ -7,9 +7,9 @@ use amore_wire::task::{ContextSource, ToWorker};
 use crate::{
     core::Core,
     effect::Effect,
-    incoming::{Description, IncomingNo, ToPlan, ToSurvey},
+    incoming::{Description, IncomingNo, ToSurvey},
     input::Survey,
-    planning::{self, Planned},
+    planning::{Planned, plan_all},
     refusal::Refusal,
 };
 
@@ -73,11 +73,9 @@ impl Core {
     }
 
     pub(super) fn on_surveyed(&mut self, number: IncomingNo, survey: Result<Box<Survey>, Refusal>) {
-        let Some(ToPlan { compute, left_out, context, dag }) = self.incoming.surveyed(number) else { return };
-        let planned = survey.and_then(|survey| {
-            let asked = planning::Asked { compute: &compute, left_out: &left_out };
-            planning::plan_all(&self.setup, self.slurm.settings(), &asked, context, &dag, *survey)
-        });
+        let Some(to_plan) = self.incoming.surveyed(number) else { return };
+        let planned =
+            survey.and_then(|survey| plan_all(&self.setup, self.slurm.settings(), to_plan, *survey));
         match planned {
             Err(refusal) => self.refuse_first(refusal),
             Ok(planned) if planned.has_tasks_in(Place::Cluster) && !self.ledger_access.is_open() => {
