@@ -415,3 +415,101 @@ pub fn facts(task: &TaskRecord) -> TaskFacts {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::HistoryKind,
+        request::RequestNo,
+        task::tests::task,
+        task_state::{TaskMove, WorkerNo},
+    };
+
+    fn line(message: &str) -> HistoryLine {
+        let key = (amore_model::Proposal(1234), amore_model::Run(1));
+        let message = message.to_owned();
+        HistoryLine { key, task: None, at: 0.0, kind: HistoryKind::State, message }
+    }
+
+    fn messages(write: &Write) -> Vec<&str> {
+        match write {
+            Write::Changes(changes) => changes.history.iter().map(|line| line.message.as_str()).collect(),
+            Write::Request(_) | Write::Finished(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_changed_and_what_failed_is_written_again() {
+        let mut journal = Journal::default();
+        journal.tell(line("first"));
+        assert_eq!(journal.to_write().len(), 1);
+        journal.tell(line("second"));
+        assert!(journal.to_write().is_empty(), "the driver is writing");
+        journal.written(0);
+        let again = journal.to_write();
+        assert_eq!(again.iter().map(messages).collect::<Vec<_>>(), [["first"], ["second"]]);
+        journal.written(1);
+        assert!(!journal.is_written());
+        assert_eq!(journal.to_write().iter().map(messages).collect::<Vec<_>>(), [["second"]]);
+        journal.written(1);
+        assert!(journal.is_written() && journal.to_write().is_empty());
+    }
+
+    #[test]
+    fn a_task_moves_once_in_a_write() {
+        let mut journal = Journal::default();
+        let mut record = task("a", RequestNo(0), 1, []);
+        for wanted in [
+            TaskMove::Start { token: "t".to_owned(), worker: WorkerNo(0) },
+            TaskMove::WorkerLost,
+            TaskMove::NothingLeft { problem: None },
+        ] {
+            let before = record.advance(wanted).unwrap();
+            journal.moved(&record, &before);
+        }
+        let moves: Vec<Vec<(Phase, Phase)>> = journal
+            .to_write()
+            .iter()
+            .map(|write| match write {
+                Write::Changes(changes) => changes.moves.iter().map(|moved| (moved.from, moved.to)).collect(),
+                Write::Request(_) | Write::Finished(_) => Vec::new(),
+            })
+            .collect();
+        let one = |from, to| vec![(from, to)];
+        let expected = [
+            one(Phase::Ready, Phase::Running),
+            one(Phase::Running, Phase::Ready),
+            one(Phase::Ready, Phase::Ended),
+        ];
+        assert_eq!(moves, expected);
+    }
+
+    #[test]
+    fn a_request_and_its_end_keep_their_place_among_the_changes() {
+        let mut journal = Journal::default();
+        journal.tell(line("before"));
+        journal.finish_request("1-2".to_owned());
+        journal.tell(line("after"));
+        let writes = journal.to_write();
+        assert_eq!(writes.iter().map(messages).collect::<Vec<_>>(), [vec!["before"], vec![], vec!["after"]]);
+        assert!(matches!(&writes[1], Write::Finished(id) if id == "1-2"));
+    }
+
+    #[test]
+    fn what_is_known_of_an_attempt_is_one_record_until_it_has_ended() {
+        let mut journal = Journal::default();
+        let record = AttemptRecord { token: "t".to_owned(), ..AttemptRecord::default() };
+        journal.adopt_attempt(record.clone());
+        assert!(!journal.has_started("t"));
+        journal.update_attempt("t", |record| record.started = Some(1.0));
+        journal.update_attempt("t", |record| record.ended = Some(2.0));
+        journal.update_attempt("t", |record| record.job_id = Some(7));
+        assert!(!journal.has_started("t"), "it has ended");
+        let expected = AttemptRecord { started: Some(1.0), ended: Some(2.0), ..record };
+        match journal.to_write().as_slice() {
+            [Write::Changes(changes)] => assert_eq!(changes.attempts, [expected]),
+            other => panic!("{other:?}"),
+        }
+    }
+}

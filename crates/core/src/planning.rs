@@ -163,3 +163,121 @@ pub(crate) fn without_slurm(plan: &Plan, why_no_slurm: &str) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use amore_model::{Argument, DatabaseDir, Proposal, RunData, VariableSpec};
+    use amore_wire::task::Limits;
+
+    use super::*;
+    use crate::{describe, job_asked::JobEnvironment, request::Runs};
+
+    fn setup() -> Setup {
+        Setup {
+            dir: DatabaseDir::at(PathBuf::from("/db")),
+            proposal: Proposal(1234),
+            python: PathBuf::from("python3"),
+            processes: 4,
+            limits: Limits::default(),
+            slurm: None,
+            why_no_slurm: String::new(),
+            job_environment: JobEnvironment::default(),
+            python_environment: BTreeMap::new(),
+            epoch: 1,
+            process: 1,
+        }
+    }
+
+    fn to_plan(variables: Vec<VariableSpec>, names: &[&str]) -> ToPlan {
+        let compute = Compute {
+            runs: Runs::All,
+            proposal: None,
+            matches: Vec::new(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            mock: false,
+        };
+        let context = ContextSource {
+            path: PathBuf::from("/db/context.py"),
+            folders: Vec::new(),
+            directory: None,
+            text: String::new(),
+            sha256: String::new(),
+        };
+        let dag = Box::new(describe::complete(variables, Vec::new()).dag.unwrap());
+        ToPlan { compute, left_out: BTreeSet::new(), context, dag }
+    }
+
+    fn survey(runs: &[(u32, bool)]) -> Survey {
+        let of = |(run, proc): &(u32, bool)| {
+            ((Proposal(1234), Run(*run)), Availability { raw: true, proc: *proc })
+        };
+        Survey { runs: runs.iter().map(of).collect(), ..Survey::default() }
+    }
+
+    fn calibrated(name: &str) -> VariableSpec {
+        VariableSpec { data: Some(RunData::Proc), ..VariableSpec::new(name) }
+    }
+
+    #[test]
+    fn a_cancelled_run_is_not_planned_and_an_unknown_database_is_told_apart_from_an_empty_request() {
+        let mut asked = to_plan(vec![VariableSpec::new("a")], &[]);
+        asked.left_out = [Run(1), Run(9)].into();
+        let found = Survey { missing: vec![Run(9)], ..survey(&[(1, true)]) };
+        let planned = plan_all(&setup(), None, asked, found).unwrap();
+        assert!(planned.plans.is_empty() && planned.missing.is_empty() && !planned.none_known);
+        let asked = to_plan(vec![VariableSpec::new("a")], &[]);
+        assert!(plan_all(&setup(), None, asked, survey(&[])).unwrap().none_known);
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_refuses_the_request() {
+        let asked = to_plan(vec![VariableSpec::new("energy")], &["enrgy"]);
+        let refusal = plan_all(&setup(), None, asked, survey(&[(1, true)])).unwrap_err();
+        assert!(refusal.message.contains("enrgy") && refusal.hint.is_some(), "{refusal}");
+    }
+
+    #[test]
+    fn one_run_uses_all_processes_and_many_runs_one_each() {
+        let variables = || ["a", "b", "c", "d"].map(VariableSpec::new).to_vec();
+        for (runs, tasks) in [(vec![(1, true)], 4), ((1..=4).map(|run| (run, true)).collect(), 1)] {
+            let planned = plan_all(&setup(), None, to_plan(variables(), &[]), survey(&runs)).unwrap();
+            assert!(planned.plans.iter().all(|(_, plan)| plan.tasks.len() == tasks), "{runs:?}");
+            assert_eq!(planned.variables(), 4 * runs.len());
+        }
+    }
+
+    #[test]
+    fn runs_without_proc_data_are_explained_together() {
+        let plans_of = |names: &[&str], variables: Vec<VariableSpec>| {
+            let found = survey(&[(1, true), (2, false), (3, false)]);
+            plan_all(&setup(), None, to_plan(variables, names), found).unwrap().plans
+        };
+        let plans = plans_of(&[], vec![calibrated("a")]);
+        let nothing = "2 runs, run 2 the first: nothing to compute: a needs proc data, which the run has not";
+        assert_eq!(why_left_out(&plans, false), [nothing]);
+        // Some variables of a file may need more than a run has.
+        let variables = vec![calibrated("a"), VariableSpec::new("b")];
+        assert_eq!(why_left_out(&plans_of(&[], variables.clone()), false), [""; 0]);
+        let asked = "2 runs, run 2 the first: left out: a needs proc data, which the run has not";
+        assert_eq!(why_left_out(&plans_of(&["a", "b"], variables), true), [asked]);
+    }
+
+    #[test]
+    fn what_is_computed_here_for_want_of_slurm_is_counted() {
+        let far = VariableSpec { cluster: true, ..VariableSpec::new("far") };
+        let mut after = VariableSpec::new("after");
+        let annotation = "var#far".to_owned();
+        after.arguments.push(Argument { name: "far".to_owned(), annotation, has_default: false });
+        let asked = to_plan(vec![far, after, VariableSpec::new("near")], &[]);
+        let planned = plan_all(&setup(), None, asked, survey(&[(1, true)])).unwrap();
+        let notes = without_slurm(&planned.plans[0].1, "there is no Slurm here");
+        // `far`, and `after`, which would be computed in its job.
+        assert_eq!(notes.len(), 1);
+        assert!(
+            notes[0].starts_with("2 variables") && notes[0].contains("there is no Slurm here"),
+            "{notes:?}"
+        );
+    }
+}

@@ -311,8 +311,37 @@ impl TaskRecord {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A task without steps that waits for these.
+    pub(crate) fn task(
+        id: &str,
+        request: RequestNo,
+        run: u32,
+        waits_for: impl IntoIterator<Item = TaskNo>,
+    ) -> TaskRecord {
+        let planned = PlannedTask {
+            place: Place::Local,
+            resources: Resources::default(),
+            reason: TaskReason::Local,
+            steps: Vec::new(),
+            job: None,
+            waits_for: Vec::new(),
+            given: Vec::new(),
+            shares: Vec::new(),
+        };
+        let definition = TaskDefinition {
+            id: id.to_owned(),
+            request,
+            key: (Proposal(1234), Run(run)),
+            stamp: PlanStamp { epoch: 1, micros: 1 },
+            planned,
+            data: RunData::All,
+            forget: Vec::new(),
+        };
+        TaskRecord::new(definition, TaskState::new(waits_for))
+    }
 
     #[test]
     fn memory_that_is_refused_is_not_asked_for_again() {

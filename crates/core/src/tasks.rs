@@ -113,3 +113,43 @@ impl Tasks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{request::RequestNo, task::tests::task, task_state::WorkerNo};
+
+    fn start() -> TaskMove {
+        TaskMove::Start { token: "t".to_owned(), worker: WorkerNo(0) }
+    }
+
+    #[test]
+    fn a_task_is_found_by_its_number_its_id_and_its_run_until_it_is_forgotten() {
+        let mut tasks = Tasks::default();
+        let first = tasks.add(task("a", RequestNo(0), 1, []));
+        let second = tasks.add(task("b", RequestNo(0), 1, [first]));
+        let key = (Proposal(1234), Run(1));
+        assert_eq!(tasks.by_id("b"), Some(second));
+        assert_eq!(tasks.of_run(key, TaskState::is_waiting), [second]);
+        assert_eq!(tasks.of_run(key, |_| true), [first, second]);
+        tasks.forget([first]);
+        assert!(tasks.get(first).is_none() && tasks.by_id("a").is_none());
+        assert_eq!((tasks.of_run(key, |_| true), tasks.len()), (vec![second], 1));
+        assert!(tasks.next_number() > second, "numbers are not given twice");
+    }
+
+    #[test]
+    fn the_tasks_of_the_worker_here_are_known() {
+        let mut tasks = Tasks::default();
+        let number = tasks.add(task("a", RequestNo(0), 1, []));
+        assert_eq!(tasks.running(), 0);
+        let before = tasks.advance(number, start()).unwrap();
+        assert_eq!(before, Some(TaskState::Ready { attempt: 1 }));
+        assert_eq!(tasks.running_here(), [number]);
+        assert!(tasks.advance(number, start()).is_err());
+        assert_eq!(tasks.running(), 1, "an illegal move changes nothing");
+        tasks.advance(number, TaskMove::WorkerEnded { problem: None }).unwrap();
+        assert_eq!(tasks.running(), 0);
+        assert_eq!(tasks.advance(TaskNo(99), start()), Ok(None), "it is forgotten, or never was");
+    }
+}
