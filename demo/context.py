@@ -33,7 +33,7 @@ def pulses(run):
     return run[xgm_name, "pulseEnergy.numberOfBunchesActual"].as_single_value()
 
 
-# Plain values: text, numbers with units, a truth value, a complex number, a list.
+# Plain values: text, numbers with units, a boolean, a complex number, a list.
 
 
 @Variable(title="Label")
@@ -56,7 +56,7 @@ def jitter(run, intensity: "var#xgm_intensity"):
 
 @Variable(title="Beam ok", tags=["beam", "quality"])
 def beam_ok(run, percent: "var#jitter"):
-    """A truth value."""
+    """A boolean."""
     return bool(percent < 1.6)
 
 
@@ -83,7 +83,7 @@ def laser_delay(run, number: "meta#run_number"):
 
 @Variable(title="Dark-corrected intensity", units="uJ", summary="max")
 def corrected_intensity(run, intensity: "var#xgm_intensity", number: "meta#run_number"):
-    """Run 1 is a dark run: the variable skips itself, which is no error."""
+    """Run 1 is a dark run: the variable skips itself, which is not an error."""
     if number == 1:
         raise Skip("dark run")
     return intensity.values - 100
@@ -113,13 +113,13 @@ def camera_profile(run):
 
 @Variable(title="Camera frames")
 def camera_frames(run):
-    """Three dimensions: the table says type and shape."""
+    """Three dimensions: the table shows type and shape."""
     return run[camera_name, "data.image.pixels"][:4].ndarray()
 
 
 @Variable(title="Moments", transient=True)
 def moments(run):
-    """Used by the variables below and not stored: a transient variable may return any object."""
+    """Used by the variables below but not stored: a transient variable may return any object."""
     frames = run[camera_name, "data.image.pixels"].ndarray().astype("f8")
     frames = np.clip(frames - 150, 0, None)
     weight = frames.sum(axis=(1, 2))
@@ -140,7 +140,7 @@ def spot(run, found: "var#moments"):
 
 @Variable(title="Spot x", units="px", tags="beam")
 def spot_x(run, found: "var#moments"):
-    """A Cell: its data, what the table shows, and a preview for the double click, chosen one by one."""
+    """A Cell: its data, its summary in the table, and a preview for the double click, set one by one."""
     x = found["x"]
     wandering = float(x.max() - x.min())
     return Cell(
@@ -171,7 +171,7 @@ def spot_figure(run, found: "var#moments", number: "meta#run_number"):
 
 @Group(tags="stage")
 class Stage:
-    """Where a stage is and where it should be."""
+    """The measured and the requested position of a stage."""
 
     device: str
 
@@ -182,12 +182,12 @@ class Stage:
 
     @Variable(title="Target", units="mm")
     def target(self, run):
-        """What was asked for."""
+        """The requested position."""
         return float(run[self.device, "targetPosition"].as_single_value())
 
     @Variable(title="Miss", units="um")
     def miss(self, run, position: "self#position", target: "self#target"):
-        """How far off it is."""
+        """The distance between the two."""
         return 1000 * (position - target)
 
 
@@ -221,12 +221,12 @@ if find_spec("pyarrow"):  # pandas needs it to store tables
         return pd.DataFrame(columns)
 
 
-# What goes wrong is shown in the table, and costs nothing but this one cell and those that need it.
+# An error is shown in the table, and only affects its own cell and those that depend on it.
 
 
 @Variable(title="Wavelength", units="nm")
 def wavelength(run, number: "meta#run_number"):
-    """Fails in run 7, on purpose: see how the table and `amore log 7` tell of it."""
+    """Fails in run 7, on purpose: see the table and `amore log 7`."""
     if number == 7:
         raise ValueError("the monochromator was between two settings (this error belongs to the demo)")
     return float(run.get_run_value(xgm_name, "pulseEnergy.wavelengthUsed"))
@@ -234,19 +234,19 @@ def wavelength(run, number: "meta#run_number"):
 
 @Variable(title="Photon energy", units="keV")
 def photon_energy(run, nm: "var#wavelength"):
-    """Needs the wavelength: in run 7 it says what it is missing."""
+    """Needs the wavelength: in run 7 its error says what is missing."""
     return 1.2398419843320026 / nm
 
 
 @Variable(title="Photon energy or guess", units="keV")
 def photon_energy_or_guess(run, nm: "var#wavelength" = 0.1):
-    """Has a default value for the wavelength, so it goes on without it."""
+    """Has a default value for the wavelength, so it works without it."""
     return 1.2398419843320026 / nm
 
 
 @Variable(title="Beam report", tags="quality")
 def report(run, beam: "var#beam_*"):
-    """Depends on all variables whose names match: they come as a dict."""
+    """Depends on all variables whose names match: they are passed as a dict."""
     verdict = "ok" if beam["beam_ok"] else "unstable"
     return f"{verdict}, phasor {abs(beam['beam_phasor']):.2f} ({len(beam)} values)"
 

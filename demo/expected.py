@@ -1,7 +1,7 @@
-"""The demo's values, computed once more from the raw files with h5py and numpy alone.
+"""The demo's values, computed again from the raw files with h5py and numpy only.
 
-Neither extra_data nor damnit_ctx is used, and nothing of `context.py` is imported: what agrees with this was
-read, computed, stored and summarised rightly.
+Uses neither extra_data nor damnit_ctx, and imports nothing from `context.py`: a value that agrees with
+this was read, computed, stored and summarised correctly.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ ANY_UNITS = "any"
 
 @dataclass(frozen=True)
 class Value:
-    """A variable that returned something.
+    """A variable that returned a value.
 
-    `data` is what its run file holds (a dict for a Dataset or DataFrame: column → array; None where the
-    file's content is not compared, as for figures). `summary` is the cell of the table: a number, a text, or
-    one of the words "<thumbnail>" and "<sparkline>".
+    `data` is the content of its run file (a dict for a Dataset or DataFrame: column → array; None where the
+    content is not compared, as for figures). `summary` is the cell of the table: a number, a text, or
+    one of "<thumbnail>" and "<sparkline>".
     """
 
     data: object
@@ -57,7 +57,7 @@ Expected = Value | Nothing | Failure
 
 
 def proposal_directory(root: Path, proposal: int) -> Path:
-    """Where the demo's proposal lies below the data root."""
+    """Directory of the demo's proposal below the data root."""
     return root / "SPB" / "202601" / f"p{proposal:06}"
 
 
@@ -67,7 +67,7 @@ def runs(directory: Path) -> list[int]:
 
 
 def expected(directory: Path, proposal: int, run: int) -> dict[str, Expected]:
-    """What each variable of the demo's context file gives in a run."""
+    """The expected result of each variable of the demo's context file for a run."""
     result = dict(from_daq(directory, proposal, run))
     result.update(from_detector(directory, run))
     return result

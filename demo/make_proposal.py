@@ -3,11 +3,11 @@
     python make_proposal.py --root DIR [--runs 20] [--proposal 1234] [--small]
 
 writes DIR/SPB/202601/p001234/{raw,proc,usr/Shared}. The files come from extra_data's own writers (format
-1.2), so whatever reads real runs reads these. All numbers follow from the proposal and run numbers: two calls
-on two machines give the same data. Runs that are there already are kept, so calling it again does nothing.
+1.2), so whatever reads real runs reads these. All numbers depend on proposal and run only: two calls
+on two machines give the same data. Existing runs are kept, so calling it again does nothing.
 
 Each run has a DAQ file with a gas monitor (XGM), a camera, a motor, a temperature sensor and a digitizer, and
-AGIPD modules, one of each quadrant; every even run was "calibrated" and has the modules' corrected images.
+AGIPD modules, one of each quadrant; every even run is "calibrated" and has their corrected images.
 """
 
 import argparse
@@ -45,14 +45,14 @@ SAMPLES = ("lysozyme", "water", "silver behenate", "Löß (Kiesgrube)")
 
 
 class BunchCountingXGM(XGM):
-    """An XGM that also says how many bunches it saw, as the real ones do and the mock does not."""
+    """An XGM that also reports the number of bunches, as real ones do and the mock does not."""
 
     control_keys = [*XGM.control_keys, ("pulseEnergy/numberOfBunchesActual", "i4", ())]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured in a run."""
+    """How much data a run has."""
 
     trains: int
     camera: tuple[int, int]
@@ -82,17 +82,17 @@ def number_of_pulses(run: int) -> int:
 
 
 def motor_position(run: int) -> float:
-    """Where the sample stood in a run, in mm."""
+    """Position of the sample in a run, in mm."""
     return round(-2.0 + 0.25 * (run - 1), 3)
 
 
 def has_proc(run: int) -> bool:
-    """Every second run went through calibration."""
+    """Every second run was calibrated."""
     return run % 2 == 0
 
 
 def fill_daq(f: h5py.File, proposal: int, run: int, size: Size) -> None:
-    """Put values into every device of the DAQ file."""
+    """Fill in the values of every device of the DAQ file."""
     rng = np.random.default_rng([proposal, run])
     n = size.trains
     seconds = np.arange(n) / 10
@@ -254,7 +254,7 @@ def make_proposal(root: Path, proposal: int, runs: int, size: Size, progress) ->
     """Write runs 1 to `runs` and return the proposal's directory.
 
     `progress(run, written)` is called after each run. Raises `SystemExit` if the directory holds a demo of
-    another size (mixing the two would give runs that do not fit together) or something else altogether.
+    another size (mixing the two would give inconsistent runs) or anything else.
     """
     directory = root / INSTRUMENT / CYCLE / f"p{proposal:06}"
     marker = directory / "usr" / "made-by-demo.json"

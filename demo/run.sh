@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The demo: a made-up proposal in the EuXFEL format, processed as the manual says.
+# The demo: a made-up proposal in the EuXFEL format, processed as in the manual.
 #
-# Wants: ROOT, the data root to make the proposal in; on PATH a Python with extra_data, and `amore` and
-# `amore-proto`. AMORE_BIN, if set, is the directory of these two and goes to the front of PATH.
+# Needs: ROOT, the data root for the proposal; on PATH a Python with extra_data, and `amore` and
+# `amore-proto`. AMORE_BIN, if set, is the directory of these two and is prepended to PATH.
 # Each command is shown before it runs. Running it again starts from scratch, in the demo's directory only.
 set -euo pipefail
 
@@ -26,21 +26,21 @@ else
     bold='' plain=''
 fi
 
-# Shows a command as one would type it, then runs what follows.
+# Prints a command, then runs it.
 show() {
     printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"
 }
 
 show "export EXTRA_DATA_DATA_ROOT=$ROOT"
 export EXTRA_DATA_DATA_ROOT=$ROOT
-# The demo needs no Slurm, and must not fill the queue of one that is here.
+# The demo needs no Slurm, and must not fill its queue.
 show "export AMORE_NO_SLURM=1"
 export AMORE_NO_SLURM=1
 
 show "python demo/make_proposal.py --root $ROOT --runs 23"
 python "$here/make_proposal.py" --root "$ROOT" --runs 23
 
-# make_proposal.py has refused by now if this is anything but a proposal of its own.
+# By now make_proposal.py has refused anything but a proposal of its own.
 proposal=$ROOT/SPB/202601/p001234
 directory=$proposal/usr/Shared/amore
 if [[ -f $directory/context.py ]] && ! cmp -s "$directory/context.py" "$here/context.py"; then

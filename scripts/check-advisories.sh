@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Compares Cargo.lock with RustSec's database of advisories (cargo deny check advisories).
-# The database is a git repository (RustSec/advisory-db); no package registry has a copy. Where it cannot be fetched, a
-# clone below CARGO_HOME/advisory-dbs is used (made elsewhere by `cargo deny fetch db`, and copied), and this script says
-# of which day it is. Where there is none, the check is skipped, and this script says so.
+# The database is a git repository (RustSec/advisory-db); no package registry has a copy. If it cannot be fetched, a
+# clone below CARGO_HOME/advisory-dbs is used (made elsewhere by `cargo deny fetch db`, and copied), and this script prints
+# its date. If there is none, the check is skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 databases=${CARGO_HOME:-$HOME/.cargo}/advisory-dbs
 say() { printf 'advisories: %s\n' "$*" >&2; }
-# The database was fetched just now, or cannot be; the sources of all crates are needed, too, and are fetched before.
+# The database was fetched above or is not available; the sources of all crates are needed too, and are fetched first.
 check() {
     cargo fetch -q --locked
     cargo deny --locked --offline check advisories

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks who may use whom: crates (on `cargo metadata`), and modules (on the source).
+"""Checks the allowed dependencies between crates (from `cargo metadata`) and between modules (from the source).
 
-The modules of the orchestrator use one another in one direction; files with pure rules do no I/O; other programs are
-started, and the environment is read, in the files that are named here.
+The modules of the orchestrator depend on one another in one direction; files with pure rules do no I/O; only the files
+named here may start programs or read the environment.
 
-Prints one line for each dependency that is not allowed, and for each exception that is no longer needed; the exit code
-is then 1.
+Prints one line for each forbidden dependency and for each exception that is no longer needed; then the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ PURE = {
     "amore-simulation": "crates/simulation",
     "amore-slurm": "crates/slurm",
 }
-# None of these does any I/O. amore-slurm renders a template's text (tera), and reads tables and the site's file, as texts (toml).
+# None of these does any I/O. amore-slurm renders a template (tera) and parses tables and the site's file (toml) from text.
 HARMLESS = {
     "rand_core",
     "rand_pcg",
@@ -161,7 +161,7 @@ ONLY_AT = {
 
 
 def crates() -> Iterator[str]:
-    """Dependencies between crates that are not allowed."""
+    """Forbidden dependencies between crates."""
     answer = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"],
         check=True,
@@ -186,12 +186,12 @@ def crates() -> Iterator[str]:
 
 
 def source(file: Path) -> str:
-    """The text without comments, whose links to other modules are no dependencies."""
+    """The source without comments: links to other modules in them are not dependencies."""
     return re.sub(r"//[^\n]*", "", file.read_text())
 
 
 def without_tests(text: str) -> str:
-    """The source up to the tests at its end, which may do more than what they test."""
+    """The source without the tests at its end, which may use more than the code they test."""
     return text.partition("#[cfg(test)]\nmod ")[0]
 
 
@@ -218,7 +218,7 @@ def module_of(file: Path) -> list[str]:
 
 
 def used(file: Path) -> set[str]:
-    """Modules at the top of the orchestrator, and crates of ours, that a file uses."""
+    """The orchestrator's top modules and our crates that a file uses."""
     text = source(file)
     declarations = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?use\s+([\w:{},*\s]+);", re.MULTILINE)
     paths = [path for tree in declarations.findall(text) for path in expanded(re.sub(r"\s+", " ", tree))]
@@ -228,7 +228,7 @@ def used(file: Path) -> set[str]:
     for path in paths:
         words = [word.strip() for word in path.split("::")]
         if words[0] in ("self", "super"):
-            # A module of tests within the file is one deeper: its `super` is taken for that of the file, which is above it.
+            # A test module within the file is one level deeper: its `super` is treated like that of the file, which is above it.
             here = module_of(file)
             while words and words[0] in ("self", "super"):
                 here = here[:-1] if words[0] == "super" else here
@@ -239,7 +239,7 @@ def used(file: Path) -> set[str]:
 
 
 def modules() -> Iterator[str]:
-    """Dependencies between modules that are not allowed, and exceptions that are not needed."""
+    """Forbidden dependencies between modules, and exceptions that are not needed."""
     needed = set()
     for name, (forbidden, why) in MODULES.items():
         files = [*(ORCHESTRATOR / name).rglob("*.rs"), *ORCHESTRATOR.glob(f"{name}.rs")]
@@ -257,7 +257,7 @@ def modules() -> Iterator[str]:
 
 
 def rules() -> Iterator[str]:
-    """Pure crates without clippy's list of what they must not call, and what pure files of other crates do."""
+    """Pure crates without clippy's list of forbidden calls, and forbidden calls in pure files of other crates."""
     lists = {f"{folder}/clippy.toml": REPOSITORY / folder / "clippy.toml" for folder in sorted(PURE.values())}
     texts = {name: file.read_text() if file.exists() else "" for name, file in lists.items()}
     for name, text in texts.items():
@@ -273,7 +273,7 @@ def rules() -> Iterator[str]:
 
 
 def edges() -> Iterator[str]:
-    """Calls outside of the files that may do them, and files that do not call any more."""
+    """Calls outside of the files that may make them, and files that no longer make them."""
     sources = [
         file
         for folder in ("context/src", "crates", "orchestrator/src", "worker/src")
@@ -289,7 +289,7 @@ def edges() -> Iterator[str]:
 
 
 def main() -> int:
-    """Compares the workspace with the rules."""
+    """Checks the workspace."""
     wrong = [*crates(), *modules(), *rules(), *edges()]
     print("\n".join(wrong) if wrong else "directions between crates and modules: as they should be")
     return 1 if wrong else 0

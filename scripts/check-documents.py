@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Checks that what the documents name exists, and that each invariant of ARCHITECTURE.md is enforced by something.
+"""Checks that names in the documents exist, and that each invariant of ARCHITECTURE.md names what enforces it.
 
-- Relative links lead to files, and to headings in them.
+- Relative links point to existing files and headings.
 - Paths in `code` exist (a folder, a file, or the end of a file's path), as do targets of `make`.
-- Each invariant of ARCHITECTURE.md says what enforces it: `path` or `path::name`, where the file defines or says `name`.
+- Each invariant of ARCHITECTURE.md names what enforces it: `path` or `path::name`, where the file contains `name`.
 
-Prints one line for each that is wrong; the exit code is then 1. (Commands and their options need the programs:
-tests/pipe/test_docs.py.)
+Prints one line for each problem; then the exit code is 1. (Commands and their options are checked by
+tests/pipe/test_docs.py, which needs the programs.)
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ def prose(text: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """What a heading is called in links."""
+    """The anchor of a heading."""
     words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
     return re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", words).strip())
 
 
 def anchors(page: str) -> set[str]:
-    """Of a page's headings."""
+    """The anchors of a page's headings."""
     return {anchor(heading) for heading in re.findall(r"^#+ (.+)$", prose((REPOSITORY / page).read_text()), re.MULTILINE)}
 
 
 def links(page: str) -> Iterator[str]:
-    """Links that lead nowhere."""
+    """Links without a target."""
     for link in re.findall(r"\]\(([^)\s]+)\)", prose((REPOSITORY / page).read_text())):
         if re.match(r"[a-z]+:", link):
             continue
@@ -68,7 +68,7 @@ def links(page: str) -> Iterator[str]:
 
 
 def exists(path: str, page: str) -> bool:
-    """Is it a file or folder, seen from the repository, from the page, or by the end of its path?"""
+    """Whether it is a file or folder, relative to the repository or to the page, or the end of a file's path."""
     path = path.rstrip("/").removeprefix("./")
     if path in FOLDERS or path in FILES:
         return True
@@ -78,7 +78,7 @@ def exists(path: str, page: str) -> bool:
 
 
 def paths(page: str) -> Iterator[str]:
-    """Paths of our sources, in backquotes, that do not exist."""
+    """Paths of source files, in backquotes, that do not exist."""
     heads = {name.split("/")[0] for name in FILES if "/" in name}
     for code in re.findall(r"`([^`\n]+)`", prose((REPOSITORY / page).read_text())):
         path = code.partition("::")[0]
@@ -100,7 +100,7 @@ def make_targets(page: str) -> Iterator[str]:
 
 
 def rooms() -> Iterator[str]:
-    """Names in the table of ARCHITECTURE.md, each of a module in the place that its row is about, which are not there."""
+    """Names of modules in the table of ARCHITECTURE.md that do not exist in the directory of their row."""
     for row in re.findall(r"^\| (`.+) \|$", (REPOSITORY / ARCHITECTURE).read_text(), re.MULTILINE):
         places, _, answer = row.partition(" | ")
         folders = [folder.rstrip("/") for folder in re.findall(r"`([^`]+)`", places)]
@@ -117,7 +117,7 @@ def rooms() -> Iterator[str]:
 
 
 def invariants() -> Iterator[str]:
-    """Invariants that nothing holds, or that are said to be held by what does not exist."""
+    """Invariants that name nothing that enforces them, or something that does not exist."""
     text = (REPOSITORY / ARCHITECTURE).read_text().partition("\n## Invariants\n")[2].partition("\n## ")[0]
     found = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
@@ -135,7 +135,7 @@ def invariants() -> Iterator[str]:
 
 
 def main() -> int:
-    """Reads all documents."""
+    """Checks all documents."""
     checks = (links, paths, make_targets)
     wrong = [problem for page in PAGES for check in checks for problem in check(page)]
     wrong += [*rooms(), *invariants()]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh BIN PREFIX: a tree that can be moved: programs find damnit_ctx relative to themselves.
+# install.sh BIN PREFIX: installs a relocatable tree: programs find damnit_ctx relative to themselves.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
@@ -11,7 +11,7 @@ ln -sf amore "$prefix/bin/damnit"
 rm -rf "$prefix/lib/amore/python/damnit_ctx"
 cp -R context/damnit_ctx "$prefix/lib/amore/python/"
 find "$prefix/lib/amore/python" -name __pycache__ -type d -prune -exec rm -rf {} +
-# Users cannot write there, so that each start would compile it again. A Python that is not here compiles as it did.
+# Users cannot write there, so each start would compile again. A Python that is not installed here compiles at each start.
 for version in 3.9 3.10 3.11 3.12 3.13 3.14; do
     python=$(command -v "python$version" || ls -d "$HOME"/.pyenv/versions/"$version".*/bin/python 2>/dev/null | head -n 1 || true)
     if [ -n "$python" ] && "$python" -c '' 2>/dev/null; then

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what a target of the Makefile needs and this machine lacks, and says what it does.
+# Installs what a target of the Makefile needs and this machine lacks, and prints what it does.
 #   setup.sh build    a C compiler, CMake (from PyPI, into target/venvs/tools), pyflakes (shipped beside damnit_ctx)
 #   setup.sh demo     a Python environment with extra_data, pyyaml, requests
-#   setup.sh postgres a PostgreSQL server's programs: the tests of the ledger start one of their own
+#   setup.sh postgres a PostgreSQL server: the tests of the ledger start one of their own
 #   setup.sh test     the environment of the Python tests
 #   setup.sh peer     DAMNIT 0.4.0 in an environment of its own
 #   setup.sh lint     ruff, mypy and cargo-deny
-# Everything but Debian's packages goes below target/.
+# Everything except Debian packages is installed below target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venvs=target/venvs
@@ -31,12 +31,12 @@ debian() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# venv NAME REQUIREMENT…: an environment with these packages, made once for each list.
+# venv NAME REQUIREMENT…: creates an environment with these packages, once for each list.
 venv() {
     local name=$1
     shift
     local dir=$venvs/$name stamp
-    # What a list of requirements says counts, not only its name.
+    # The content of a list of requirements counts, not only its name.
     stamp=$({ printf '%s\n' "$($python -c 'import sys; print(sys.version)')" "$@"; [ "$1" != -r ] || cat "$2"; } | sha256sum | cut -c1-16)
     [ -f "$dir/.amore-$stamp" ] && return
     if ! $python -c 'import ensurepip, venv' 2>/dev/null; then
@@ -60,12 +60,12 @@ case ${1:-} in
         context/vendor.sh "$venvs/tools/bin/python"
         ;;
     postgres)
-        # Debian keeps them off the PATH.
+        # Debian does not put them on PATH.
         compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian initdb postgresql
         ;;
     demo) venv demo extra_data pyyaml requests ;;
     test)
-        # Access control lists of files: a test sets some.
+        # Access control lists of files, for a test.
         debian setfacl acl
         venv test -r tests/requirements.txt
         ;;

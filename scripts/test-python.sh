@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of the Python package and the end-to-end tests, in the interpreters that are found. They wait more than they
-# compute: several run at a time, and the output of each is shown when it has ended.
+# Runs the tests of the Python package and the end-to-end tests with the interpreters that are found. The tests wait more
+# than they compute, so several run at a time; the output of each is shown when it has ended.
 # CI=true fails without Python 3.9, 3.11 and 3.13.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ declare -A running=()
 failed=()
 trap 'kill "${running[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
-# start NAME COMMAND…: in the background.
+# start NAME COMMAND…: starts it in the background.
 start() {
     local name=$1
     shift
@@ -23,7 +23,7 @@ start() {
     running[$name]=$!
 }
 
-# finish NAME…: waits for each, and shows what it printed.
+# finish NAME…: waits for each, and prints its output.
 finish() {
     local name
     for name in "$@"; do
@@ -38,10 +38,10 @@ pytest=("$venvs/test/bin/python" -m pytest -q)
 start slurm_fake "${pytest[@]}" -n 3 tests/slurm_fake
 start pipe "${pytest[@]}" tests/pipe tests/matrix
 finish pipe slurm_fake
-# After a failure, five more rounds of tests would only bury it.
+# After a failure, the output of five more rounds would only hide it.
 [ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
 
-# The package itself in each interpreter, in environments that hold what users' environments hold, and pytest.
+# The package itself with each interpreter, in environments with the packages of users' environments, and pytest.
 find_python() {
     local python
     python=$(command -v "python$1" || true)
@@ -60,7 +60,7 @@ test_with() {
         touch "$env/.amore-timeout"
     fi
     if [ ! -f "$env/.amore-values" ]; then
-        # What values are made of, and what makes arbitrary ones.
+        # Components of values, and a generator of arbitrary values.
         "$env/bin/pip" install -q --disable-pip-version-check hypothesis dask pyarrow
         touch "$env/.amore-values"
     fi

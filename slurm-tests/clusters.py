@@ -1,4 +1,4 @@
-"""A real Slurm cluster as tests see it: where commands run, what can be broken, and how it is whole again.
+"""A real Slurm cluster for tests: runs commands on it, breaks parts of it, and repairs them.
 
 There are two kinds, with the same users, accounts, partitions and nodes: in containers (compose_site.py), and without
 (host_site.py).
@@ -55,11 +55,11 @@ FINAL = [
 
 
 class CommandFailed(AssertionError):
-    """A command ended with another code than 0, and `check` was set."""
+    """A command ended with an exit code other than 0, and `check` was set."""
 
 
 class Running:
-    """A command that was started and not waited for; what it writes goes to files."""
+    """A command in the background; its output goes to files."""
 
     def __init__(self, argv: Sequence[str], kill: Callable[[str], None], holds_lock: Callable[[], bool]) -> None:
         self.argv = list(argv)
@@ -77,12 +77,12 @@ class Running:
 
     @property
     def stdout(self) -> str:
-        """What it has written so far."""
+        """The standard output so far."""
         return self._text(self._out)
 
     @property
     def stderr(self) -> str:
-        """What it has complained so far."""
+        """The standard error so far."""
         return self._text(self._err)
 
     def poll(self) -> int | None:
@@ -90,22 +90,22 @@ class Running:
         return self._process.poll()
 
     def wait(self, timeout: float = 60) -> int:
-        """Its exit code; `subprocess.TimeoutExpired` if it runs on."""
+        """Its exit code; `subprocess.TimeoutExpired` if it does not end."""
         return self._process.wait(timeout)
 
     def signal(self, name: str = "TERM") -> None:
         """Sends a signal to the command itself and to all in its process group."""
         self._kill(name)
         if name == "CONT":
-            # Whoever started it for another user (runuser) has stopped with it, and would wait for ever.
+            # The process that started it for another user (runuser) has stopped with it, and would wait for ever.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """SIGSTOP, at an instant at which it locks no file.
+        """SIGSTOP, at a moment when it locks no file.
 
-        A stopped process keeps its locks, and SQLite's keep everybody from the run table: what the others say then has
-        tests of its own. It writes about once a second, so that an instant between two writes is found soon.
+        A stopped process keeps its locks, and SQLite's locks keep everybody from the run table: other tests cover what
+        happens then. It writes about once a second, so a moment between two writes is found soon.
         """
         for _ in range(20):
             self.signal("STOP")
@@ -148,13 +148,13 @@ class Site(ABC):
         self._started: list[Running] = []
         self._notes: list[tuple[str, str]] = []
 
-    # What the two kinds of site do in their own way.
+    # The operations that differ between the two kinds of site.
 
     @abstractmethod
     def command(
         self, user: str, argv: Sequence[str], cwd: str | None, env: Mapping[str, str], where: str, stdin: bool
     ) -> list[str]:
-        """What to execute here so that `argv` runs there."""
+        """The command line to run here so that `argv` runs there."""
 
     @abstractmethod
     def kill_group(self, where: str, pid: int, name: str) -> None:
@@ -166,15 +166,15 @@ class Site(ABC):
 
     @abstractmethod
     def postgres_url(self, database: str = "amore") -> str:
-        """How the product reaches a database of PostgreSQL; its role may create databases."""
+        """URL of a PostgreSQL database for Amore; its role may create databases."""
 
     @abstractmethod
     def service_pause(self, name: str) -> None:
-        """Stops a service without ending it: it answers no more, its connections stay."""
+        """Stops a service without ending it: it no longer answers, its connections stay open."""
 
     @abstractmethod
     def service_unpause(self, name: str) -> None:
-        """Lets a paused service go on."""
+        """Lets a paused service continue."""
 
     @abstractmethod
     def service_kill(self, name: str, machine: bool = False) -> None:
@@ -193,11 +193,11 @@ class Site(ABC):
 
     @abstractmethod
     def node_start(self, node: str) -> None:
-        """Switches a killed node on. It is not waited for: see `wait_idle`."""
+        """Switches a killed node on, without waiting: see `wait_idle`."""
 
     @abstractmethod
     def slurmd_kill(self, node: str) -> None:
-        """Only slurmd dies; the jobs of the node go on."""
+        """Only slurmd dies; the node's jobs continue."""
 
     @abstractmethod
     def slurmd_start(self, node: str) -> None:
@@ -205,11 +205,11 @@ class Site(ABC):
 
     @abstractmethod
     def node_cut(self, node: str) -> None:
-        """Takes the node off the network; what runs on it goes on, and sees the shared file system."""
+        """Cuts the node off from the network; its jobs continue, and still see the shared file system."""
 
     @abstractmethod
     def node_join(self, node: str) -> None:
-        """Puts the node back on the network, with the address that it had."""
+        """Reconnects the node, with the address that it had."""
 
     @abstractmethod
     def data_hide(self, node: str) -> None:
@@ -250,10 +250,10 @@ class Site(ABC):
         timeout: float = 60,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command as a user, by default in his home on the login node, and waits for it.
+        """Runs a command as a user, by default in their home on the login node, and waits for it.
 
-        Another exit code than 0 is `CommandFailed` if `check`; taking too long is `subprocess.TimeoutExpired`, and the
-        command is ended.
+        An exit code other than 0 raises `CommandFailed` if `check`; a timeout raises `subprocess.TimeoutExpired`, and
+        the command is killed.
         """
         limited = ["timeout", "--kill-after=5", str(timeout), *argv]
         began = time.monotonic()
@@ -281,7 +281,7 @@ class Site(ABC):
         env: Mapping[str, str] | None = None,
         where: str = "login",
     ) -> Running:
-        """Starts a command and returns at once. What still runs at the end of a test is killed."""
+        """Starts a command in the background. If it still runs at the end of a test, it is killed."""
         note = f"/tmp/amore-test-{uuid.uuid4().hex}"
         script = 'echo $$ > "$0" && exec "$@"'
         command = self._prepared(user, ["setsid", "-w", "sh", "-c", script, note, *argv], cwd, env, where, False)
@@ -306,22 +306,22 @@ class Site(ABC):
         return running
 
     def write_file(self, path: Any, text: str, user: str = "alice", mode: str | None = None) -> None:
-        """Writes a file as a user; makes the directories above it."""
+        """Writes a file as a user; creates parent directories."""
         script = 'mkdir -p "$(dirname "$1")" && cat > "$1"' + (f' && chmod {mode} "$1"' if mode else "")
         self.run(user, ["sh", "-c", script, "sh", path], stdin=text)
 
     def read_file(self, path: Any, user: str = "root") -> str:
-        """What a file holds."""
+        """The content of a file."""
         return self.run(user, ["cat", path]).stdout
 
     def exists(self, path: Any, user: str = "root") -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         return self.run(user, ["test", "-e", path], check=False).returncode == 0
 
     # Slurm.
 
     def scontrol(self, *arguments: str, check: bool = True, timeout: float = 60) -> str:
-        """What scontrol says to root."""
+        """The output of scontrol, run by root."""
         return self.run("root", ["scontrol", *arguments], check=check, timeout=timeout).stdout
 
     def slurm_version(self) -> str:
@@ -329,13 +329,13 @@ class Site(ABC):
         return self.run("root", ["sinfo", "--version"]).stdout.split()[-1]
 
     def squeue(self, *arguments: str) -> list[dict[str, str]]:
-        """What squeue knows of all jobs and array tasks, also of those that ended (for MinJobAge)."""
+        """All jobs and array tasks in squeue, including those that ended (until MinJobAge)."""
         layout = FIELD.join(SQUEUE.values())
         text = self.run("root", ["squeue", "-a", "-h", "-r", "-t", "all", "-o", layout, *arguments]).stdout
         return [dict(zip(SQUEUE, line.split(FIELD), strict=True)) for line in text.splitlines()]
 
     def sacct(self, *arguments: str) -> list[dict[str, str]]:
-        """What accounting knows of all jobs, without steps. It lags behind by a second or two."""
+        """All jobs in accounting, without steps. It lags by a second or two."""
         options = ["-a", "-X", "-n", "-P", f"--delimiter={FIELD}", "-o", ",".join(SACCT)]
         text = self.run("root", ["sacct", *options, *arguments]).stdout
         return [dict(zip(SACCT, line.split(FIELD), strict=True)) for line in text.splitlines()]
@@ -350,7 +350,7 @@ class Site(ABC):
         return done.stdout.strip().split(";")[0]
 
     def job(self, job: str) -> dict[str, str]:
-        """What squeue says of one job; empty if it does not know it."""
+        """One job in squeue; empty if it is not known."""
         known = self.run(
             "root", ["squeue", "-a", "-h", "-r", "-t", "all", "-o", FIELD.join(SQUEUE.values()), "-j", job], check=False
         )
@@ -426,7 +426,7 @@ class Site(ABC):
     # PostgreSQL.
 
     def psql(self, sql: str, database: str = "amore", timeout: float = 30) -> str:
-        """What psql answers: unaligned, without headers."""
+        """The output of psql: unaligned, without headers."""
         options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]
         return self.run("alice", ["psql", self.postgres_url(database), *options], timeout=timeout).stdout.strip()
 
@@ -440,11 +440,11 @@ class Site(ABC):
         finally:
             self.psql(f"drop database {name} with (force)")
 
-    # Breaking, for as long as a block lasts.
+    # Faults that last for a block.
 
     @contextlib.contextmanager
     def paused(self, service: str) -> Iterator[None]:
-        """A service hangs inside this block."""
+        """Inside this block, a service hangs."""
         self.service_pause(service)
         try:
             yield
@@ -453,7 +453,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def killed(self, service: str, machine: bool = False) -> Iterator[None]:
-        """A service (or its whole machine) is dead inside this block."""
+        """Inside this block, a service (or its whole machine) is dead."""
         self.service_kill(service, machine)
         try:
             yield
@@ -462,7 +462,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def hidden(self, node: str) -> Iterator[None]:
-        """A node does not see the proposals inside this block."""
+        """Inside this block, a node does not see the proposals."""
         self.data_hide(node)
         try:
             yield
@@ -471,7 +471,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def partition(self, name: str, **keys: tuple[str, str]) -> Iterator[None]:
-        """A partition has other settings inside this block: `PreemptMode=("CANCEL", "REQUEUE")`, now and afterwards."""
+        """Inside this block, a partition has other settings: `PreemptMode=("CANCEL", "REQUEUE")` (now, afterwards)."""
         what = f"PartitionName={name}"
         self.scontrol("update", what, *(f"{key}={inside}" for key, (inside, _) in keys.items()))
         try:
@@ -481,7 +481,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def drained(self, *nodes: str) -> Iterator[None]:
-        """Nothing new begins on these nodes inside this block."""
+        """Inside this block, no new jobs start on these nodes."""
         what = f"NodeName={','.join(nodes)}"
         self.scontrol("update", what, "State=DRAIN", "Reason=maintenance")
         try:
@@ -491,7 +491,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def limited(self, *what: str, now: str, afterwards: str) -> Iterator[None]:
-        """Another limit inside this block: `limited("user", "bob", now="MaxJobs=1", afterwards="MaxJobs=4")`."""
+        """Inside this block, a limit is changed: `limited("user", "bob", now="MaxJobs=1", afterwards="MaxJobs=4")`."""
         modify = ["sacctmgr", "-i", "modify", *what, "set"]
         self.run("root", [*modify, now])
         try:
@@ -501,7 +501,7 @@ class Site(ABC):
 
     @contextlib.contextmanager
     def cut(self, node: str) -> Iterator[None]:
-        """A node is off the network inside this block."""
+        """Inside this block, a node is cut off from the network."""
         self.node_cut(node)
         try:
             yield
@@ -509,7 +509,7 @@ class Site(ABC):
             self.node_join(node)
 
     def _breaks(self, kind: str, what: str, repair: Callable[[], None]) -> None:
-        """Notes what `restore` has to undo if the test does not."""
+        """Records what `restore` has to undo if the test does not."""
         self._broken[kind, what] = repair
         self._controller_was_killed |= (kind, what) == ("kill", "slurmctld")
 
@@ -517,23 +517,23 @@ class Site(ABC):
         self._broken.pop((kind, what), None)
 
     def controller_saves(self, job: str) -> None:
-        """Waits until slurmctld has on disk what it knows of a job, so that a kill makes it forget nothing.
+        """Waits until slurmctld has saved what it knows about a job, so that a kill makes it forget nothing.
 
-        It writes some seconds after a change.
+        It saves some seconds after a change.
         """
         where, folder = self.controller_state
 
         def saved() -> str:
             return self.run("root", ["stat", "-c", "%y", folder / "job_state"], where=where, check=False).stdout
 
-        # The first time it may be what it was writing before.
+        # The first time, this may be an earlier save.
         for nice in ("1", "2"):
             before = saved()
             self.scontrol("update", f"JobId={job}", f"Nice={nice}")
             wait_until(lambda before=before: saved() != before, 30, "slurmctld to write its state")
 
     def _fresh_numbers(self) -> None:
-        """A slurmctld that was killed gives numbers a second time, of which accounting and nodes know the first job."""
+        """A slurmctld that was killed assigns numbers again, for which accounting and nodes know the first job."""
         used = [int(row["JobID"].split("_")[0].split("+")[0]) for row in self.sacct("-D", "-S", "now-1days")]
         while (number := int(self.submit("alice", "true", "--hold"))) <= max(used, default=0):
             self.run("root", ["scancel", str(number)])
@@ -600,7 +600,7 @@ class Proposal:
     def __init__(self, site: Site, user: str = "alice", runs: int = 3) -> None:
         self.site = site
         self.user = user
-        # The directory is made first: two test sessions never get the same number.
+        # The directory is created first, so that two test sessions never get the same number.
         script = """
             umask 022; mkdir -p "$1" && cd "$1" || exit 1
             number=900001
@@ -618,19 +618,19 @@ class Proposal:
         self.site.run(user, ["mkdir", "-p", self.database])
 
     def add_runs(self, count: int = 1) -> None:
-        """Writes further raw runs (of every second one also calibrated files): each appears complete."""
+        """Writes further raw runs (for every second one also calibrated files); each appears complete."""
         self.runs += count
         maker = [self.site.python, self.site.demo / "make_proposal.py", "--root", self.site.data_root, "--small"]
         self.site.run("root", [*maker, "--proposal", self.number, "--runs", self.runs], timeout=120)
         self.site.run("root", ["chown", "-R", f"{self.user}:", self.path])
 
     def amore(self, *arguments: str, program: str = "amore", **options: Any) -> subprocess.CompletedProcess[str]:
-        """Runs a program of the product as the owner, in the database directory."""
+        """Runs one of Amore's programs as the owner, in the database directory."""
         options.setdefault("cwd", self.database)
         return self.site.run(self.user, [program, *arguments], **options)
 
     def start_amore(self, *arguments: str, program: str = "amore", **options: Any) -> Running:
-        """Starts a program of the product as the owner, in the database directory."""
+        """Starts one of Amore's programs as the owner, in the database directory."""
         options.setdefault("cwd", self.database)
         return self.site.start(self.user, [program, *arguments], **options)
 
@@ -642,7 +642,7 @@ class Proposal:
 def wait_until(
     condition: Callable[[], Any], timeout: float, what: str, seen: Callable[[], Any] | None = None, pause: float = 0.2
 ) -> Any:
-    """The first true value of `condition`; fails after `timeout` seconds and says what was seen instead."""
+    """The first true value of `condition`; fails after `timeout` seconds with what was seen instead."""
     end = time.monotonic() + timeout
     while True:
         value = condition()

@@ -69,7 +69,7 @@ class ComposeSite(Site):
         return f"postgresql://amore:amore@postgres:5432/{database}"
 
     def service_pause(self, name: str) -> None:
-        """`docker pause`: the freezer, nothing in the container notices."""
+        """`docker pause`: uses the freezer, so nothing in the container notices."""
         self._docker("pause", self.container(name))
         self._breaks("pause", name, lambda: self.service_unpause(name))
 
@@ -89,7 +89,7 @@ class ComposeSite(Site):
         self._breaks("kill", name, lambda: self.service_start(name))
 
     def service_start(self, name: str) -> None:
-        """The container starts anew, with what it had on disk."""
+        """The container starts again, with what it had on disk."""
         self._docker("restart", "-t", "0", self.container(name))
         self._mended("kill", name)
         self.wait_service(name)
@@ -117,7 +117,7 @@ class ComposeSite(Site):
         self._mended("slurmd", node)
 
     def node_cut(self, node: str) -> None:
-        """The link is down: what is sent is lost, and the address is kept. `docker exec` still gets in."""
+        """The link is down: packets are lost, the address is kept. `docker exec` still works."""
         self.run("root", ["ip", "link", "set", "eth0", "down"], where=node)
         self._breaks("cut", node, lambda: self.node_join(node))
 
@@ -127,13 +127,13 @@ class ComposeSite(Site):
         self._mended("cut", node)
 
     def data_hide(self, node: str) -> None:
-        """Another file system lies over it."""
-        # As a mount point is that nothing is mounted on: users can make nothing there (Slurm 26.05 would, for a log).
+        """Mounts another file system over it."""
+        # Like a mount point without a mount: users can create nothing there (Slurm 26.05 would, for a log).
         self.run("root", ["mount", "-t", "tmpfs", "-o", "mode=0755", "none", self.data_root], where=node)
         self._breaks("data", node, lambda: self.data_show(node))
 
     def data_show(self, node: str) -> None:
-        """It is taken away."""
+        """Unmounts it."""
         self.run("root", ["umount", "-l", self.data_root], where=node)
         self._mended("data", node)
 

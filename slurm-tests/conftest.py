@@ -14,7 +14,7 @@ from host_site import HostSite
 
 
 def chosen_site() -> Site | None:
-    """The site that AMORE_SLURM_SITE names, None if it names none."""
+    """The site named by AMORE_SLURM_SITE, or None."""
     name = os.environ.get("AMORE_SLURM_SITE", "")
     if not name:
         return None
@@ -29,7 +29,7 @@ def chosen_site() -> Site | None:
 
 @pytest.fixture(scope="session")
 def whole_site() -> Site:
-    """The cluster; tests take `site`, which is whole again after each of them."""
+    """The cluster; tests use `site`, which is repaired after each test."""
     if site := chosen_site():
         site.restore()
         return site
@@ -38,14 +38,14 @@ def whole_site() -> Site:
 
 @pytest.fixture
 def site(whole_site: Site) -> Iterator[Site]:
-    """The cluster with idle nodes and no jobs; afterwards everything that the test broke is mended."""
+    """The cluster with idle nodes and no jobs; afterwards everything that the test broke is repaired."""
     yield whole_site
     whole_site.restore()
 
 
 @pytest.fixture
 def proposal(site: Site) -> Iterator[Callable[..., Proposal]]:
-    """Makes fresh proposals: `proposal(user="alice", runs=3)`."""
+    """Creates proposals: `proposal(user="alice", runs=3)`."""
     made: list[Proposal] = []
 
     def make(user: str = "alice", runs: int = 3) -> Proposal:
@@ -59,7 +59,7 @@ def proposal(site: Site) -> Iterator[Callable[..., Proposal]]:
 
 @pytest.fixture
 def database(proposal: Callable[..., Proposal]) -> Database:
-    """A database directory of alice's, with three runs."""
+    """A database directory of alice, with three runs."""
     return Database(proposal())
 
 

@@ -1,4 +1,4 @@
-"""A proposal's database directory as tests of jobs use it: context file, commands, cells, and what was executed."""
+"""A proposal's database directory for tests of jobs: context file, commands, cells, and what was executed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from clusters import Proposal, Running, wait_until
 
-# Each variable appends to a file: what was executed, and how often, is part of what is tested.
+# Each variable appends to a file, so that tests can check what was executed, and how often.
 HEAD = '''
 import os, time
 from damnit_ctx import Variable
@@ -34,7 +34,7 @@ def wait_for(name):
 '''
 
 
-# The first job of each run ends in the second variable, by what the test does to it.
+# The first job of each run ends in the second variable, because of what the test does to it.
 TWO = '''
 @Variable(cluster=True)
 def first(run, r: "meta#run_number"):
@@ -56,7 +56,7 @@ class Database:
     def __init__(self, proposal: Proposal) -> None:
         self.proposal = proposal
         self.site = proposal.site
-        # The number may have been another test's before.
+        # Another test may have used the number before.
         self.before = max((int(job) for job, _ in self._queue()), default=0)
         proposal.amore("proposal", str(proposal.number), program="amore-proto")
         proposal.amore("db-config", "context_python", str(self.site.python), program="amore-proto")
@@ -68,7 +68,7 @@ class Database:
         self.site.run("root", ["chown", f"{self.proposal.user}:", path])
 
     def amore(self, *arguments: str, code: int = 0, **options: Any) -> str:
-        """Runs a command that must end with `code`; gives what it says, all together."""
+        """Runs a command that must end with `code`; returns its output, standard error included."""
         ended = self.proposal.amore(*arguments, check=False, timeout=240, **options)
         said = f"{ended.stdout}\n{ended.stderr}"
         assert ended.returncode == code, f"amore {' '.join(arguments)} ended with {ended.returncode}\n{said}"
@@ -85,7 +85,7 @@ class Database:
         return Counter(self.site.read_file(path).split()) if self.site.exists(path) else Counter()
 
     def jobs(self) -> list[str]:
-        """Ids of jobs of this proposal since the test began, whatever their state."""
+        """IDs of this proposal's jobs since the test began, in any state."""
         end = f"-p{self.proposal.number}-damnit"
         return [job for job, name in self._queue() if int(job) > self.before and name.endswith(end)]
 
@@ -98,11 +98,11 @@ class Database:
         return sorted(self.site.run("root", ["ls", self.proposal.database / "slurm_logs"]).stdout.split())
 
     def start(self, *arguments: str, **options: Any) -> Command:
-        """Starts a command that is waited for later."""
+        """Starts a command in the background."""
         return Command(self.proposal.start_amore(*arguments, **options))
 
     def job(self, run: int) -> str:
-        """The newest job of a run, once Slurm has one."""
+        """The latest job of a run, once Slurm has one."""
         name = f"r{run}-p{self.proposal.number}-damnit"
 
         def newest() -> str:
@@ -112,11 +112,11 @@ class Database:
         return wait_until(newest, 60, f"a job of run {run}")
 
     def touch(self, name: str) -> None:
-        """Lets a variable go on that waits for this file."""
+        """Creates the file that a variable waits for."""
         self.site.run(self.proposal.user, ["touch", self.proposal.database / name])
 
     def wait_effect(self, *names: str, timeout: float = 60, of: Command | None = None) -> None:
-        """Waits until all of these were executed; if not, says also what the command `of` has said."""
+        """Waits until all of these were executed; on failure, shows also the output of the command `of`."""
 
         def seen() -> str:
             return f"{dict(self.effects())}" + (f"; the command said: {of.said}" if of else "")
@@ -125,24 +125,24 @@ class Database:
 
 
 class Command:
-    """A command under way, and what it says."""
+    """A running command and its output."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
 
     @property
     def said(self) -> str:
-        """All that it has said so far."""
+        """Its output so far."""
         return self.running.stdout + self.running.stderr
 
     def wait_said(self, *words: str, timeout: float = 60) -> None:
-        """Waits until it has said all of these."""
+        """Waits until its output contains all of these."""
         wait_until(
             lambda: all(each in self.said for each in words), timeout, f"the words {words}", lambda: self.said
         )
 
     def ends(self, code: int = 0, timeout: float = 120) -> str:
-        """Waits for its end, which must be with this code; gives what it said."""
+        """Waits until it ends, which must be with this code; returns its output."""
         what = f"the end of {self.running.argv[-3:]}"
         wait_until(lambda: self.running.poll() is not None, timeout, what, lambda: self.said)
         assert self.running.poll() == code, self.said

@@ -153,7 +153,7 @@ def test_a_cluster_that_there_is_not(database: Database) -> None:
     assert "amore-proto db-config slurm_clusters NAME" in said
     assert database.rows()[1]["waits"]["error"]["class"] == "JobRefused"
     found = database.amore("doctor", code=1)
-    assert "there is no cluster nosuch: accounting knows " in found
+    assert "the cluster nosuch does not exist: accounting knows " in found
     assert "slurm_clusters must be names of clusters" in database.amore("db-config", "slurm_clusters", "a b", code=1)
 
 
@@ -169,7 +169,7 @@ def test_two_clusters_that_give_the_same_number(annex: Site, database: Database)
     database.touch("go-later")
     database.wait_effect("far")
     said = command.stdout + command.stderr
-    assert "Slurm chooses the cluster (lab,annex): partition and reservation are not looked at before" in said
+    assert "Slurm chooses the cluster (lab,annex): Amore does not check partition and reservation" in said
     found = {(row["variables"][0], row["cluster"]): row["job"] for row in under_way(database) if row["job"]}
     assert set(found) == {("near", "lab"), ("far", "annex")}
     assert len(set(found.values())) == 1, found

@@ -42,7 +42,7 @@ def test_a_controller_that_is_restarted_while_jobs_run(database: Database) -> No
     with site.killed("slurmctld"):
         database.touch("go-1")
         wait_until(lambda: database.rows().get(1, {}).get("heavy") == 10, 60, "the value of run 1")
-        command.wait_said("Slurm does not answer", "jobs go on, and nothing is lost")
+        command.wait_said("Slurm does not answer", "jobs continue, and nothing is lost")
     command.wait_said("Slurm answers again")
     database.touch("go-2")
     command.ends()

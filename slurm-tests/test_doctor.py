@@ -78,7 +78,7 @@ def test_a_whole_site_has_no_problems(site: Site, ready: Callable[[str], Proposa
 
 def test_why_not_the_other_partitions(site: Site) -> None:
     bob = Answer(site, "bob", 0).of("partition")["found"]
-    assert "grponly: it is for the group lab_a only" in bob
+    assert "grponly: it is restricted to the group lab_a" in bob
     assert "acctonly: account chemistry may not use it\n" in bob
     assert "short: its time limit is 0:01:00" in bob
     assert "down: it is DOWN" in bob
@@ -93,10 +93,10 @@ def test_settings_that_slurm_would_refuse(site: Site, ready: Callable[[str], Pro
         mine.amore("db-config", f"slurm_{key}", value)
     answer = Answer(site, "bob", 1, cwd=mine.database)
     assert answer.problems() == ["account", "partition"]
-    assert answer.of("partition")["found"] == "grponly cannot be used: it is for the group lab_a only"
+    assert answer.of("partition")["found"] == "grponly cannot be used: it is restricted to the group lab_a"
     mine.amore("db-config", "slurm_account", "chemistry")
     limits = Answer(site, "bob", 1, cwd=mine.database).of("limits")
-    assert limits["found"] == "at most 4 jobs run at once, 20 are in the queue, a job takes 2:00:00"
+    assert limits["found"] == "at most 4 running jobs, 20 jobs in the queue, 2:00:00 per job"
     assert Answer(site, "bob", 1, cwd=mine.database).problems() == ["qos", "partition"]
 
 
@@ -110,11 +110,11 @@ def test_how_a_reservation_stands(site: Site, ready: Callable[[str], Proposal]) 
         assert re.fullmatch("beamtime is active, for another (30|29) min", found["found"])
     with site.reservation("beamtime", users="bob"):
         found = Answer(site, "alice", 1, cwd=mine.database).of("reservation")
-        assert found["found"].startswith("beamtime is not for you, but for bob")
+        assert found["found"].startswith("beamtime is restricted to bob")
     with site.reservation("beamtime", users="alice", start="now+2hours"):
         found = Answer(site, "alice", 0, cwd=mine.database).of("reservation")
         assert found["grade"] == "warning"
-        assert re.fullmatch("beamtime begins in (1 h 59|2 h 0) min", found["found"])
+        assert re.fullmatch("beamtime starts in (1 h 59|2 h 0) min", found["found"])
 
 
 def test_the_site_has_defaults(site: Site, ready: Callable[[str], Proposal]) -> None:
@@ -143,7 +143,7 @@ def test_the_site_has_defaults(site: Site, ready: Callable[[str], Proposal]) -> 
 def test_jobs_go_where_the_user_may_run(site: Site, ready: Callable[[str], Proposal], closed_main: None) -> None:
     mine = ready("bob")
     assert "the default partition main" not in Answer(site, "alice", 0).of("partition")["found"]
-    assert "main: it is for the group lab_a only" in Answer(site, "bob", 0).of("partition")["found"]
+    assert "main: it is restricted to the group lab_a" in Answer(site, "bob", 0).of("partition")["found"]
     done = mine.amore("reprocess", "1", timeout=120)
     partitions = [job["partition"] for job in jobs_of(mine)]
     assert partitions in (["high"], ["low"])
@@ -158,7 +158,7 @@ def test_jobs_leave_a_reservation_that_is_not_there(site: Site, ready: Callable[
     with site.reservation("beamtime", users="bob"):
         done = mine.amore("reprocess", "1", timeout=120)
     said = done.stdout + done.stderr
-    assert "the reservation beamtime is not for you, but for bob; jobs go to a partition instead" in said
+    assert "the reservation beamtime is restricted to bob; jobs go to a partition instead" in said
     assert [(job["partition"], job["reservation"]) for job in jobs_of(mine)] == [("main", "(null)")]
 
 

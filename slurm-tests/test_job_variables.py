@@ -272,7 +272,7 @@ def wrong(run):
     return 1
 """)
     said = database.amore("reprocess", "1")
-    assert "account= of the variable" in said
+    assert "set account= for the variable" in said
     row = database.rows()[1]
     assert row["wrong"]["error"]["class"] == "JobRefused"
     charged = {name: accounted(database, row[name], "Account")[0][1] for name in ("hits", "fit", "plain")}

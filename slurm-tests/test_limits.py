@@ -54,14 +54,14 @@ def test_limits_of_a_qos(database: Database) -> None:
     database.amore("db-config", "slurm_qos", "express")
     command = database.start("reprocess", "1")
     job = database.job(1)
-    command.wait_said("QOSMaxWallDurationPerJobLimit", "never begins", f"JobId={job} TimeLimit=")
+    command.wait_said("QOSMaxWallDurationPerJobLimit", "never starts", f"JobId={job} TimeLimit=")
     site.run("alice", ["scontrol", "update", f"JobId={job}", "TimeLimit=0:10:00"])
     command.ends()
     database.amore("db-config", "slurm_time", "0:05:00")
     database.proposal.add_runs(3)
     with site.limited("qos", "express", now="MaxSubmitJobsPerUser=2", afterwards="MaxSubmitJobsPerUser=4"):
         said = database.amore("reprocess", "2-6")
-    assert "Slurm takes no more jobs now" in said and "submitted again when others of yours have ended" in said
+    assert "Slurm takes no more jobs now" in said and "submitted again when other jobs of yours have ended" in said
     rows = database.rows()
     assert [rows[run]["heavy"] for run in range(1, 7)] == [10, 20, 30, 40, 50, 60]
     assert set(database.effects().values()) == {1}
@@ -77,7 +77,7 @@ def test_limits_of_an_account(proposal: Callable[..., Proposal]) -> None:
         site.limited("account", "physics", now="GrpTRESMins=cpu=1", afterwards="GrpTRESMins=cpu=-1"),
     ):
         full, poor = bob.start("reprocess", "1"), alice.start("reprocess", "1")
-        full.wait_said("AssocGrpJobsLimit", "begins when other jobs have ended")
+        full.wait_said("AssocGrpJobsLimit", "starts when other jobs have ended")
         poor.wait_said("AssocGrpCPUMinutesLimit", "budget is used up", f"amore cancel {alice.job(1)}")
         alice.amore("cancel", alice.job(1))
         assert poor.ends(3)

@@ -19,7 +19,7 @@ def test_a_preempted_job_goes_on_where_it_was(database: Database, mode: str) -> 
         node = site.job(database.job(1))["nodes"]
         site.submit("bob", "sleep 2", "-p", "high", "-w", node, "--exclusive", "-t", "1")
         said = command.ends()
-    assert "had to make room for another job (PREEMPTED); 1 variable again" in said
+    assert "was preempted by another job (PREEMPTED); 1 variable again" in said
     assert "memory" not in said
     assert database.rows()[1] == {"first": 1, "second": 10}
     assert database.effects() == {"first-1": 1, "second-1": 2}

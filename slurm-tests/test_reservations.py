@@ -39,7 +39,7 @@ def test_a_reservation_that_ends_under_its_jobs(database: Database) -> None:
         site.scontrol("update", "ReservationName=upex_001234", "EndTime=now+2")
         said = command.ends(timeout=240)
     assert "reached its time limit (TIMEOUT)" in said
-    assert "waited for the reservation upex_001234, which is gone; 2 variables again in a partition" in said
+    assert "waited for the reservation upex_001234, which no longer exists; 2 variables again in a partition" in said
     rows = database.rows()
     assert (rows[1], rows[2]) == ({"first": 1, "second": 10}, {"first": 2, "second": 20})
     effects = database.effects()
@@ -56,7 +56,7 @@ def test_jobs_wait_for_a_reservation_that_has_not_begun_or_is_full(database: Dat
     with site.reservation("upex_001234", users="alice,bob", nodes="n1", start="now+20"):
         command = database.start("reprocess", "1")
         job = database.job(1)
-        command.wait_said(f"job {job} (run 1) waits: Reservation", "has not begun")
+        command.wait_said(f"job {job} (run 1) waits: Reservation", "has not started")
         command.ends()
         assert site.job(job)["reservation"] == "upex_001234"
         other = site.submit("bob", "sleep 300", "--reservation=upex_001234", "--exclusive")
@@ -81,7 +81,7 @@ def test_reservations_that_are_over_or_for_others_are_left(database: Database) -
     with site.reservation("over", nodes="n1"), site.reservation("theirs", users="", Accounts="chemistry", nodes="n2"):
         database.amore("db-config", "slurm_reservation", "theirs")
         said = database.amore("reprocess", "1")
-        assert "the reservation theirs is not for you, but for account chemistry" in said
+        assert "the reservation theirs is restricted to account chemistry" in said
         # Slurm keeps one that is over for some seconds, and would take jobs for it that never begin.
         site.scontrol("update", "ReservationName=over", "EndTime=now+1")
         shows = ("show", "reservation", "over", "-o")

@@ -60,9 +60,9 @@ def test_a_reservation_on_nodes_of_a_partition_for_reservations(database: Databa
             assert "warning" not in said and "refuse" not in said
             assert database.rows()[1]["where"] == "closed shift7 n3"
         said = database.amore("doctor", code=1)
-        assert "otherwise" in said and "main" in said
+        assert "fallback" in said and "main" in said
         said = database.amore("reprocess", "1")
-        assert "the partition closed takes jobs with a reservation only" in said and "error" not in said
+        assert "the partition closed only accepts jobs with a reservation" in said and "error" not in said
         assert database.rows()[1]["where"].split()[0] == "main"
     assert database.effects() == {"where": 2}
 

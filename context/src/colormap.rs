@@ -6,21 +6,21 @@
 /// A colour as red, green, blue and opacity from 0 to 1.
 pub type Rgba = [f32; 4];
 
-/// What is drawn for a value that cannot be: the white of the paper.
+/// The colour of missing values: white.
 pub const MISSING: Rgba = [1.0; 4];
 
 /// The range of values that the colours span.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// What gets the first colour, as does all that is smaller.
+    /// This value and all smaller ones get the first colour.
     pub low: f64,
-    /// What gets the last colour, as does all that is larger.
+    /// This value and all larger ones get the last colour.
     pub high: f64,
 }
 
 impl Limits {
-    /// Limits that are equal, moved apart by 5 % of their value to either side: what is equal to them then has the
-    /// middle colour. Other limits as they are.
+    /// Moves limits that are equal apart by 5 % of their value on each side, so that values equal to them get the middle
+    /// colour. Other limits are returned unchanged.
     pub fn with_room(self) -> Self {
         if self.low != self.high {
             return self;
@@ -29,8 +29,8 @@ impl Limits {
         Self { low: self.low - room, high: self.high + room }
     }
 
-    /// Where a value lies between the limits: 0 to 1, outside of that beyond them. 0 where the limits leave no
-    /// room or are not finite; NaN for values that are not finite, and if the distances overflow.
+    /// The position of a value between the limits, from 0 to 1; outside of the limits it is less than 0 or more than 1.
+    /// 0 if the limits are equal or not finite; NaN for values that are not finite, and if the differences overflow.
     pub fn fraction(self, value: f64) -> f64 {
         if !value.is_finite() {
             f64::NAN
@@ -42,7 +42,7 @@ impl Limits {
     }
 }
 
-/// The colour at a fraction of the way: 256 equal steps, the first and the last beyond them, NaN is missing.
+/// The colour at a position from 0 to 1, in 256 equal steps. Positions beyond get the first or last colour, NaN is missing.
 pub fn colour(fraction: f64) -> Rgba {
     if fraction.is_nan() {
         return MISSING;

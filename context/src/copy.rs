@@ -4,10 +4,10 @@ use std::ptr;
 
 use thiserror::Error;
 
-/// Why a description of an array's memory cannot be right.
+/// Why the description of an array's memory is invalid.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum LayoutError {
-    /// Shape and strides speak of different numbers of dimensions.
+    /// Shape and strides have different numbers of dimensions.
     #[error("shape has {shape} dimensions, strides has {strides}")]
     Dimensions {
         /// Length of the shape.
@@ -23,20 +23,20 @@ pub enum LayoutError {
         /// Its length.
         length: isize,
     },
-    /// Elements without a size cannot be copied.
+    /// Elements of size 0 cannot be copied.
     #[error("itemsize is 0; an element has at least one byte")]
     NoItemSize,
     /// The array would not fit into the address space.
     #[error("the array's size or reach overflows the address space")]
     TooLarge,
-    /// The wanted elements are not all in the array.
-    #[error("elements {start}..{start}+{count} are wanted, the array has {elements}")]
+    /// The requested elements are not all in the array.
+    #[error("elements {start}..{start}+{count} were requested, but the array has {elements}")]
     OutOfRange {
-        /// First element wanted.
+        /// First requested element.
         start: usize,
-        /// Number of elements wanted.
+        /// Number of requested elements.
         count: usize,
-        /// Number of elements there are.
+        /// Number of elements in the array.
         elements: usize,
     },
 }
@@ -101,7 +101,7 @@ impl Layout {
         self.elements
     }
 
-    /// Number of bytes that elements `start..start + count` (counted in C order) occupy once they are copied.
+    /// The size in bytes of elements `start..start + count` (counted in C order) after copying.
     pub fn bytes(&self, start: usize, count: usize) -> Result<usize, LayoutError> {
         if start.checked_add(count).is_none_or(|end| end > self.elements) {
             return Err(LayoutError::OutOfRange { start, count, elements: self.elements });

@@ -1,5 +1,5 @@
-//! The native core of the Python package `damnit_ctx`, loaded as `damnit_ctx._core`: what Python cannot do fast
-//! or at all. `_core.pyi` documents the functions for their callers in Python.
+//! The native core of the Python package `damnit_ctx`, loaded as `damnit_ctx._core`: what Python cannot do, or not fast
+//! enough. `_core.pyi` documents the functions for callers in Python.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ mod _core {
         })
     }
 
-    /// The environment as C code sees it: what `os.putenv` and libraries set is in no `os.environ`.
+    /// The environment as C code sees it: `os.environ` does not contain what `os.putenv` and libraries set.
     #[pyfunction]
     fn environment(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         let found = PyDict::new(py);
@@ -144,9 +144,9 @@ mod _core {
         let points = usize::try_from(n)
             .ok()
             .filter(|&points| points <= isize::MAX as usize / size_of::<f64>())
-            .ok_or_else(|| PyValueError::new_err(format!("n is {n}; that is no number of points")))?;
+            .ok_or_else(|| PyValueError::new_err(format!("n is {n}; it must not be negative")))?;
         let axis = |name: &str, address: usize| match address {
-            // Of an empty array NumPy may give any address; nothing is read there.
+            // For an empty array NumPy may return any address; nothing is read there.
             _ if points == 0 => Ok(NonNull::<f64>::dangling().as_ptr().addr()),
             0 => Err(PyValueError::new_err(format!("{name} must not be 0"))),
             _ if !address.is_multiple_of(align_of::<f64>()) => {

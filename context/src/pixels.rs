@@ -12,10 +12,10 @@ pub enum ImageError {
     /// Not two dimensions.
     #[error("an image has 2 dimensions, this array has {0}")]
     NotTwoDimensional(usize),
-    /// Shape and strides make no sense.
+    /// Shape and strides are invalid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The elements are no real numbers, or not in the byte order of this machine.
+    /// The elements are not real numbers, or not in the byte order of this machine.
     #[error(
         "elements of dtype {0:?} cannot be shown as colours; use bool, integers or real floats in native byte order"
     )]
@@ -25,12 +25,12 @@ pub enum ImageError {
     Empty,
 }
 
-/// What becomes of infinities. NaN becomes 0 in any case.
+/// How infinities are replaced. NaN is always replaced by 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Infinities {
     /// The largest finite number of the element type, with the sign.
     Largest,
-    /// They stay.
+    /// They are kept.
     Kept,
 }
 
@@ -47,7 +47,7 @@ pub trait Pixel: Copy {
     /// `SIZE` bytes are readable at `address`, of any alignment.
     unsafe fn read(address: *const u8) -> Self;
 
-    /// Replaces NaN by 0, and infinities as told.
+    /// Replaces NaN by 0, and infinities as requested.
     fn cleaned(self, infinities: Infinities) -> Self;
 
     /// The value, rounded to `f64` where that is narrower.
@@ -234,7 +234,7 @@ pub struct Pixels<'a, T> {
 }
 
 impl<T: Pixel> Pixels<'_, T> {
-    /// Sees the array at `address`, of this shape and these strides (bytes), as an image.
+    /// Views the array at `address`, with this shape and these strides (bytes), as an image.
     ///
     /// # Safety
     /// Every element that shape and strides reach is readable for the lifetime the caller chooses.

@@ -1,4 +1,4 @@
-//! Scaling of an axis to the size of a thumbnail: which source pixels make up an output pixel.
+//! Scales an axis to the size of a thumbnail: determines which source pixels contribute to an output pixel.
 //!
 //! The rules are those of Anti-Grain Geometry as matplotlib uses it, fixed-point steps included: for strong
 //! reductions the rounding of the step through the filter widens it noticeably.
@@ -8,7 +8,7 @@ const SUBPIXELS: i64 = 256;
 /// Largest reduction the filter is widened for; also limits the product of both axes.
 const SCALE_LIMIT: f64 = 200.0;
 
-/// The source pixels an output pixel is the mean of.
+/// The source pixels whose mean is an output pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taps {
     /// Index of a source pixel (one may occur twice, by reflection at the border) and its weight; the weights sum to 1.

@@ -1,4 +1,4 @@
-//! The small picture of a two-dimensional array that stands for it in the run table.
+//! Thumbnails: small pictures of two-dimensional arrays for the run table.
 
 use crate::colormap::{Limits, MISSING, Rgba, colour};
 use crate::pixels::{Extended, Half, ImageError, Infinities, Pixel, Pixels};
@@ -10,11 +10,11 @@ pub const SIZE: usize = 300;
 /// 300 dots per inch.
 const PIXELS_PER_METRE: u32 = 11811;
 
-/// How an array is drawn.
+/// How to draw an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
-    /// It has coordinates: it is never smoothed, and infinities are left out. A bare array has the largest
-    /// finite number for them, and is smoothed where it is scaled by less than 3 and not by 1 or 2.
+    /// Whether it has coordinates. Labelled arrays are never smoothed, and infinities are left out. In other arrays,
+    /// infinities are replaced by the largest finite number; they are smoothed when scaled by less than 3, except by 1 or 2.
     pub labelled: bool,
     /// The first row is at the bottom, not at the top.
     pub flip_rows: bool,
@@ -158,7 +158,7 @@ fn by_source(taps: &[Taps], length: usize) -> Vec<Vec<(usize, f32)>> {
 }
 
 fn encoded(picture: &[Rgba]) -> Vec<u8> {
-    // A rounding error below a whole number must not cost a step.
+    // A rounding error just below a whole number must not cost a step.
     let bytes: Vec<u8> =
         picture.iter().flatten().map(|channel| (f64::from(*channel) * 255.0 + 1e-3) as u8).collect();
     let mut png = Vec::new();

@@ -6,7 +6,7 @@
 //! If that window surpasses it, but only after its own other extremum, the carried one is kept as well: this
 //! compensates for the feature between the windows that would be lost.
 
-/// Aimed at by the choice of the window: about 1.25 points are kept of each, and about 150 are wanted.
+/// Target number of windows: about 1.25 points are kept per window, and about 150 points are wanted.
 const WINDOWS: f64 = 0.8 * 150.0;
 
 /// The number of points in a window for a line of this many points; 1, which keeps all of them, for short ones.

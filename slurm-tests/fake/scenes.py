@@ -1,4 +1,4 @@
-"""Plays the scenes of slurm-tests/scenes on any Slurm; the README there says what the steps are."""
+"""Plays the scenes of slurm-tests/scenes on any Slurm; the README there describes the steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACCOUNTING = {"state": "State", "nodes": "NodeList", "reason": "Reason", "exit":
 
 
 def scenes() -> dict[str, dict[str, Any]]:
-    """All, by name."""
+    """All scenes by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 
 
@@ -33,7 +33,7 @@ def named() -> list[str]:
 
 
 class Stage(ABC):
-    """A Slurm on which a scene is played by one user."""
+    """A Slurm on which one user plays a scene."""
 
     log: str
 
@@ -43,11 +43,11 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, words: list[str], script: Optional[str] = None) -> subprocess.CompletedProcess[str]:
-        """A command of the user's."""
+        """Runs a command as the user."""
 
     @abstractmethod
     def directory(self) -> str:
-        """Where jobs are executed."""
+        """Working directory of jobs."""
 
     def nowhere(self) -> str:
         """A folder that does not exist."""
@@ -58,15 +58,15 @@ class Stage(ABC):
         """Waits, or fails."""
 
     def do(self, what: str, step: dict[str, Any]) -> None:
-        """What an administrator does; ValueError is what Slurm says instead."""
+        """Performs an action of an administrator; a refusal of Slurm raises ValueError."""
         raise AssertionError(f"nothing that can be done: {what}")
 
     def script(self, name: str) -> str:
-        """What is executed."""
+        """The script of this name."""
         return f"#!/bin/sh\n{SCRIPTS[name]}\n"
 
     def submit(self, step: dict[str, Any]) -> None:
-        """With the options that Amore gives."""
+        """Submits with the options that Amore uses."""
         log = f"{self.nowhere()}/%j.out" if step.get("log") == "nowhere" else self.log
         always = ["--parsable", "--export=ALL", "--open-mode=append", "--no-requeue", "--job-name=scene"]
         place = [f"--chdir={self.directory()}", f"--output={log}", "--time=5", "--nodes=1", "--ntasks=1"]
@@ -80,25 +80,25 @@ class Stage(ABC):
         self.jobs[step["submit"]] = answer.stdout.strip()
 
     def queue(self, name: str) -> dict[str, str]:
-        """How the queue shows a job; empty if it does not."""
+        """The job in the queue; empty if it is not there."""
         layout = "|".join(QUEUE.values())
         answer = self.run(["squeue", "-h", "-a", "-t", "all", "-j", self.jobs[name], "-o", layout])
         return row(list(QUEUE), answer.stdout)
 
     def accounting(self, name: str) -> dict[str, str]:
-        """What accounting has of a job; empty if it does not know it."""
+        """The job in accounting; empty if it is not known."""
         fields = ",".join(ACCOUNTING.values())
         answer = self.run(["sacct", "-X", "-n", "-P", "-j", self.jobs[name], "-o", fields])
         return row(list(ACCOUNTING), answer.stdout)
 
     def filled(self, text: str) -> str:
-        """`{a}` is the number of a job, `{uid}` that of the user."""
+        """Replaces `{a}` by the number of a job, and `{uid}` by that of the user."""
         for name, number in {**self.jobs, "uid": str(self.uid)}.items():
             text = text.replace(f"{{{name}}}", number)
         return text
 
     def unlike(self, expected: dict[str, Any], found: dict[str, str]) -> str:
-        """The first thing that is not as it is expected."""
+        """The first difference from what is expected."""
         for key, wanted in expected.items():
             if key not in found:
                 return f"there is no {key}"
@@ -109,13 +109,13 @@ class Stage(ABC):
 
 
 def play(stage: Stage, scene: dict[str, Any]) -> None:
-    """All steps, in order."""
+    """Plays all steps, in order."""
     for step in scene["steps"]:
         play_step(stage, step)
 
 
 def play_step(stage: Stage, step: dict[str, Any]) -> None:
-    """What is done is done, and what is expected is seen."""
+    """Plays one step: performs its action, or checks what is expected."""
     expected = step.get("expect")
     if "submit" in step:
         stage.submit(step)
@@ -151,7 +151,7 @@ def find(stage: Stage, step: dict[str, Any]) -> bool:
 
 
 def happens(stage: Stage, step: dict[str, Any]) -> None:
-    """What an administrator does, or bad luck."""
+    """An action of an administrator, or a fault."""
     refusal = step.get("expect", {}).get("refusal")
     try:
         stage.do(step["do"], step)
@@ -162,18 +162,18 @@ def happens(stage: Stage, step: dict[str, Any]) -> None:
 
 
 def allows(expected: Any, found: Any) -> bool:
-    """Is it what is expected, or one of the things?"""
+    """Whether it is the expected value, or one of the expected values."""
     return found in expected if isinstance(expected, list) else found == expected
 
 
 def row(names: list[str], text: str) -> dict[str, str]:
-    """The first line, by names; the last field may hold the separator."""
+    """The first line, by names; the last field may contain the separator."""
     lines = text.splitlines()
     return dict(zip(names, lines[0].split("|", len(names) - 1), strict=False)) if lines else {}
 
 
 def count(nodes: str) -> int:
-    """How many nodes a list names."""
+    """Number of nodes in a list."""
     if nodes in ("", "None assigned"):
         return 0
     _, bracket, ranges = nodes.rstrip("]").partition("[")

@@ -124,7 +124,7 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     assert "run 7 could not be processed" in said and "the earlier values stay" in said, said
     for command in (["explain", "7"], ["explain", "7", "trains"], ["log", "7"]):
         told = database.amore(*command).stdout
-        assert "nothing was computed" in told and "earlier values stay of trains" in told, told
+        assert "nothing was computed" in told and "earlier values are kept: trains" in told, told
     # Until they are computed again.
     without_trains(made, 7)
     database.amore("reprocess", "7")

@@ -85,7 +85,7 @@ def test_a_controller_that_is_away_while_jobs_run(database: Database) -> None:
     command = database.begin("reprocess", "1-2")
     database.wait_effects(**{"heavy-1": 1, "heavy-2": 1})
     with database.cluster.controller("dead"):
-        command.wait_said("Slurm does not answer", "jobs go on, and nothing is lost")
+        command.wait_said("Slurm does not answer", "jobs continue, and nothing is lost")
         database.touch("go-1")
         wait_until(lambda: database.rows(1) == {"heavy": 10}, "the value of run 1")
     command.wait_said("Slurm answers again")
@@ -132,13 +132,13 @@ def test_jobs_that_the_controller_has_forgotten(new_database: Callable[[], Datab
         wait_until(lambda: not is_alive(before), "the end of the job before")
         given_away.touch(*ALL_GO)
         for command in given_away.commands:
-            assert "is known to Slurm no more" in command.ends() or command.arguments[1] == "3"
+            assert "is no longer known to Slurm" in command.ends() or command.arguments[1] == "3"
         # By now the one that goes on has been missing for as long as the one that is gone.
-        absent.commands[0].wait_said("is known to Slurm no more")
+        absent.commands[0].wait_said("is no longer known to Slurm")
         absent.touch("go-2")
         assert "run 2" not in absent.commands[0].ends()
         said = for_ever.commands[0].ends()
-        assert forgotten in said and "is known to Slurm no more" in said
+        assert forgotten in said and "is no longer known to Slurm" in said
         asked = ("sacct", "-X", "-n", "-P", "-j", forgotten, "-o", "State")
         assert for_ever.cluster.run(*asked).stdout == "RUNNING\n"
     for database, runs in ((for_ever, (1, 2)), (absent, (1, 2)), (given_away, (1, 2, 3))):

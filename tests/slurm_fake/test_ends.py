@@ -135,7 +135,7 @@ def test_a_job_whose_reservation_is_deleted(database: Database) -> None:
     wait_until(lambda: "waits: Reservation" in first.said + second.said, "the reason", lambda: (first.said, second.said))
     database.cluster.reservation_over("upex_001234")
     said = first.ends() + second.ends()
-    assert "waited for the reservation upex_001234, which is gone" in said and "(TIMEOUT)" in said
+    assert "waited for the reservation upex_001234, which no longer exists" in said and "(TIMEOUT)" in said
     assert [database.rows(run) for run in (1, 2)] == [{"first": run, "second": 10 * run} for run in (1, 2)]
     assert database.executions() == {"first-1": 1, "second-1": 2, "first-2": 1, "second-2": 1}
     # It would linger in the queue.
@@ -150,7 +150,7 @@ def test_without_accounting_the_queue_is_enough(database: Database) -> None:
         database.cluster.end(database.job(2), "PREEMPTED")
         os.kill(worker(database, 3), 9)
         said = command.ends(3)
-    assert "was cancelled (CANCELLED)" in said and "(PREEMPTED)" in said and "was ended by signal 9 (FAILED)" in said
+    assert "was cancelled (CANCELLED)" in said and "(PREEMPTED)" in said and "was killed by signal 9 (FAILED)" in said
     assert database.rows(1) == {"first": 1}
     assert [database.rows(run) for run in (2, 3)] == [{"first": run, "second": 10 * run} for run in (2, 3)]
     assert database.executions() == {**{f"first-{run}": 1 for run in (1, 2, 3)}, "second-1": 1, "second-2": 2, "second-3": 2}

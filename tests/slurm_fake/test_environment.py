@@ -42,10 +42,10 @@ def test_what_is_not_handed_on_is_named_with_what_to_do(database: Database) -> N
     needing(database, "SITE_TOKEN")
     env = {**database.environment, "SITE_TOKEN": "abc"}
     told = slurm_of(database.amore("doctor", env=env, code=1).stdout)
-    assert "sbatch could not be executed (exit code 127)" in told and LOST in told
+    assert "cannot run sbatch (exit code 127)" in told and LOST in told
     assert "SITE_TOKEN" in told and "AMORE_SLURM_ENVIRONMENT" in told and "administrators" not in told
     said = database.begin("reprocess", "1", env=env).ends()
-    assert "error: run 1 was not submitted: sbatch could not be executed (exit code 127)" in said
+    assert "error: run 1 was not submitted: cannot run sbatch (exit code 127)" in said
     assert "refuse" not in said and "memory" not in said
     kind, message = database.rows(1)["quick"]
     assert kind == "JobNotSubmitted" and LOST in message

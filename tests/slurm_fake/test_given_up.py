@@ -69,12 +69,13 @@ def test_what_an_earlier_worker_stored_is_named_again(database: Database, amore_
     database.touch("go")
     database.cluster.next_submission(hold="JobHeldUser")
     command = database.begin("reprocess", "1")
-    wait_until(lambda: list((database.path / ".amore/jobs").glob("*.json")), "the sheet")
+    wait_until(lambda: list((database.path / ".amore/jobs").glob("*.json")), "the manifest")
     wait_until(lambda: database.jobs(1), "the job")
     command.process.kill()
     command.process.wait()
-    (sheet,) = (database.path / ".amore/jobs").glob("*.json")
-    argv = [amore_bin / "amore-worker", "job", "--sheet", sheet, "--events"]
+    (manifest,) = (database.path / ".amore/jobs").glob("*.json")
+    # The option's name in scripts of earlier versions.
+    argv = [amore_bin / "amore-worker", "job", "--sheet", manifest, "--events"]
     words = []
     for events in (database.path / "one.events", database.path / "two.events"):
         subprocess.run([*argv, events], env={**database.environment, "SLURM_JOB_ID": "7"}, check=True, timeout=120)

@@ -110,7 +110,7 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     # Over, or another's: the setting is not changed, and the run is not lost.
     database.cluster.reserve("upex_001234", "n2", accounts=("chemistry",))
     said = database.amore("reprocess", "1").stderr
-    assert "the reservation upex_001234 is not for you, but for account chemistry; jobs go to a partition instead" in said
+    assert "the reservation upex_001234 is restricted to account chemistry; jobs go to a partition instead" in said
     assert database.rows(1)["where"] == "none short"
     database.cluster.reservation_over("upex_001234")
     said = database.amore("reprocess", "1").stderr
@@ -143,8 +143,8 @@ def test_jobs_that_nobody_watches_are_followed_by_the_next_command(database: Dat
     ("text", "words"),
     [
         ("{{ nothere }}", "nothere"),
-        ("#!/bin/sh\ntrue\n", "does not execute the worker"),
-        ("#!/bin/sh\n#SBATCH --array=1-3\nexec {{ worker | shell }} job --sheet {{ sheet | shell }}", "makes an array"),
+        ("#!/bin/sh\ntrue\n", "does not run the worker"),
+        ("#!/bin/sh\n#SBATCH --array=1-3\nexec {{ worker | shell }} job --sheet {{ sheet | shell }}", "makes each job an array"),
     ],
 )
 def test_a_template_that_cannot_work_ends_the_command_and_no_value(database: Database, text: str, words: str) -> None:
@@ -159,7 +159,7 @@ def test_a_template_that_cannot_work_ends_the_command_and_no_value(database: Dat
         assert words in said and str(template) in said, said
     template.unlink()
     environment = {**database.environment, "AMORE_TEMPLATES": str(database.path / "nowhere")}
-    assert "nowhere, which is no directory" in database.amore("reprocess", "1", code=1, env=environment).stderr
+    assert "nowhere, which is not a directory" in database.amore("reprocess", "1", code=1, env=environment).stderr
     assert database.rows(1) == {"local": 1, "heavy": 26, "total": 27}
     assert len(database.cluster.jobs()) == 1 and set(database.executions().values()) == {1}
 
@@ -169,19 +169,19 @@ def test_a_configuration_that_is_not_there_is_told_at_once(database: Database) -
     database.context(THREE)
     environment = {**database.environment, "SLURM_CONF": "/nonsense/slurm.conf"}
     said = database.amore("doctor", code=1, env=environment).stdout
-    assert "SLURM_CONF names /nonsense/slurm.conf, which is no file" in said and "unset SLURM_CONF" in said
+    assert "SLURM_CONF names /nonsense/slurm.conf, which is not a file" in said and "unset SLURM_CONF" in said
     assert database.cluster.calls("sbatch") == []
 
 
-def test_a_sheet_is_worked_on_by_one_job(database: Database, amore_bin: Path) -> None:
+def test_a_manifest_is_executed_by_one_job(database: Database, amore_bin: Path) -> None:
     database.context(THREE.replace("    return 10", "    wait_for('go')\n    return 10"))
     command = database.begin("reprocess", "1")
     database.wait_effects(**{"heavy-1": 1})
-    (sheet,) = (database.path / ".amore" / "jobs").glob("*.json")
-    argv = [amore_bin / "amore-worker", "job", "--sheet", sheet, "--events", sheet.with_suffix(".events")]
+    (manifest,) = (database.path / ".amore" / "jobs").glob("*.json")
+    argv = [amore_bin / "amore-worker", "job", "--manifest", manifest, "--events", manifest.with_suffix(".events")]
     another = {**os.environ, "SLURM_JOB_ID": "99"}
     ended = subprocess.run(argv, env=another, capture_output=True, text=True, timeout=60, check=True)
-    assert f"job {database.job(1)} is already working on this job's sheet: nothing to do" in ended.stderr
+    assert f"job {database.job(1)} is already working on this job's manifest: nothing to do" in ended.stderr
     database.touch("go")
     command.ends()
     assert database.executions() == {"local-1": 1, "heavy-1": 1, "total-1": 1}

@@ -107,11 +107,11 @@ def test_a_reservation_and_the_partition_of_its_nodes(database: Database) -> Non
     database.cluster.reservation_over("shift7")
     planned = json.loads(database.amore("plan", "1", "--json").stdout)["jobs"][0]
     assert "reservation" not in planned and planned["partition"] == "main"
-    assert any("takes jobs with a reservation only" in remark for remark in planned["remarks"])
+    assert any("only accepts jobs with a reservation" in remark for remark in planned["remarks"])
     told = slurm_of(database.amore("doctor", code=1).stdout)
-    assert "shift7 does not exist" in told and "otherwise" in told and "main" in told
+    assert "shift7 does not exist" in told and "fallback" in told and "main" in told
     said = database.begin("reprocess", "1").ends()
-    assert "the partition closed takes jobs with a reservation only" in said and "error" not in said
+    assert "the partition closed only accepts jobs with a reservation" in said and "error" not in said
     assert database.jobs(1)[-1]["partition"] == "main"
 
 
@@ -155,9 +155,9 @@ def test_options_that_a_site_does_not_take_can_be_left_out(database: Database) -
     database.front("sbatch", refuses)
     database.amore("db-config", "noncluster", "slurm")
     said = database.begin("reprocess", "1", "--var", "light").ends()
-    assert "that cannot be asked for here" in said and "`none` as noncluster_mem" in said
+    assert "that cannot be asked for here" in said and "to `none` to leave the option out" in said
     told = slurm_of(database.amore("doctor", code=1).stdout)
-    assert "noncluster" in told and "its nodes have 4000 MiB of memory at most" in told
+    assert "noncluster" in told and "its nodes have at most 4000 MiB of memory" in told
     database.amore("db-config", "noncluster_mem", "none")
     database.amore("db-config", "noncluster_cpus", "none")
     assert "neither CPUs nor memory" in slurm_of(database.amore("doctor").stdout)

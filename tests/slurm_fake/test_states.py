@@ -35,8 +35,8 @@ def shown_as(database: Database, line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("PENDING||JobHoldMaxRequeue", ("waits: JobHoldMaxRequeue", "never begins by itself", "scontrol release 4201")),
-        ("PENDING||QOSNotAllowed", ("waits: QOSNotAllowed", "never begins with this QOS", "slurm_qos")),
+        ("PENDING||JobHoldMaxRequeue", ("waits: JobHoldMaxRequeue", "does not start by itself", "scontrol release 4201")),
+        ("PENDING||QOSNotAllowed", ("waits: QOSNotAllowed", "never starts with this QOS", "slurm_qos")),
         ("REQUEUE_HOLD||None", ("is held (REQUEUE_HOLD)", "scontrol release 4201")),
         ("SUSPENDED|n1|None", ("is SUSPENDED", "scontrol resume 4201")),
         ("HIBERNATING|n1|None", ("a state that Amore does not know", "scontrol show job 4201")),

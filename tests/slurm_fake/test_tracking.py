@@ -60,7 +60,7 @@ def test_a_comment_that_is_not_as_it_was_given(database: Database, comment: str)
     said = command.ends()
     assert database.rows(1) == {"long": 10}
     assert database.executions() == {"begin-1": 1, "end-1": 1} and calls(database, "sbatch") == 1
-    assert "known to Slurm no more" not in said and "does not answer" not in said
+    assert "no longer known to Slurm" not in said and "does not answer" not in said
 
 
 @pytest.mark.parametrize("other", ["&0", "&-2", "amore:1a2b-3c-4"])
@@ -75,7 +75,7 @@ def test_a_longer_token_is_a_foreign_one(database: Database, other: str) -> None
     wait_until(lambda: len(database.jobs(1)) == 2, "another job", lambda: command.said)
     database.cluster.unwrap("squeue")
     database.touch("go-1")
-    assert f"job {number} is known to Slurm no more" in command.ends()
+    assert f"job {number} is no longer known to Slurm" in command.ends()
     assert database.rows(1) == {"long": 10} and calls(database, "scancel") == 0
 
 
@@ -174,7 +174,7 @@ def test_a_job_that_speaks_says_its_number(database: Database) -> None:
     said = command.ends()
     assert database.rows(1) == {"long": 10}
     assert database.executions() == {"begin-1": 1, "end-1": 1} and calls(database, "sbatch") == 1
-    assert "known to Slurm no more" not in said
+    assert "no longer known to Slurm" not in said
 
 
 def test_a_job_of_which_nothing_can_be_found_out(database: Database) -> None:
@@ -210,7 +210,7 @@ cat $c""",
     said = first.ends()
     assert [database.rows(run) for run in (1, 2, 3)] == [{"long": 10}, {"long": 20}, {"long": 30}]
     assert set(database.executions().values()) == {1} and calls(database, "sbatch") == 3
-    assert "known to Slurm no more" not in said
+    assert "no longer known to Slurm" not in said
 
 
 def test_an_accounting_that_keeps_no_command_lines(database: Database) -> None:
@@ -337,7 +337,7 @@ def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Databas
     # The same where scancel says nothing, and does nothing.
     database.cluster.wrap("scancel", "exit 0")
     said = database.amore("cancel", "2", code=1).stderr
-    assert "Slurm was told, and shows it as PENDING" in said
+    assert "Slurm accepted the request, but still shows the job as PENDING" in said
     database.cluster.unwrap("scancel")
     database.amore("follow", code=None)
     assert database.cluster.job(number)["state"] == "CANCELLED"

@@ -47,7 +47,8 @@ def normalised(text: str, database: Database) -> str:
         (r"(?m)^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d (CET )?", "<time>   "),
         (r"\b\d+(\.\d+)? s\b", "<seconds> s"),
         (rf"process \d+ of {user} on {host}", "process <pid> of <user> on <host>"),
-        (rf" {user} (?=asked|on cluster)", " <user> "),
+        (rf" {user} (?=on cluster)", " <user> "),
+        (rf"requested by {user}\b", "requested by <user>"),
         (rf"began on {host}", "began on <host>"),
         (r"(?m)^<time> +state +job \d+ is (RUNNING .*|PENDING \(None\))\n", ""),
         (r"(?m)^.* INFO extra_data.*\n", ""),
@@ -83,7 +84,7 @@ def test_commands_while_jobs_wait(database: Database) -> None:
         commands.append(database.begin("reprocess", str(run)))
         known = functools.partial(taken, database, run)
         wait_until(known, f"the job of run {run} to be known")
-    state = {"JobHeldUser": "it is held", "QOSMaxWallDurationPerJobLimit": "never begins"}
+    state = {"JobHeldUser": "it is held", "QOSMaxWallDurationPerJobLimit": "never starts"}
     for reason, words in state.items():
         wait_until(
             lambda words=words: any(words in command.said for command in commands),
@@ -182,7 +183,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     command = database.begin("reprocess", "1")
     wait_until(lambda: taken(database, 1), "job 1 to be taken")
     assert "now        late waits for heavy\n" in database.amore("explain", "1", "late").stdout
-    assert ", for heavy\n" in database.amore("explain", "1").stdout
+    assert " for heavy\n" in database.amore("explain", "1").stdout
     assert "nothing of a run or job 77 is under way" in database.amore("cancel", "77", code=1).stderr
     # One who asks what is under way, and then goes on, has waited for it.
     follower = database.begin("follow")

@@ -131,4 +131,4 @@ def on_fresh(run, x: "var#fresh"): return 1
     assert "the earlier values stay" in ended.stdout + ended.stderr, ended
     for command in (["explain", "1"], ["explain", "1", "a"]):
         told = database.amore(*command).stdout
-        assert "nothing was computed" in told and "earlier values stay of a" in told, told
+        assert "nothing was computed" in told and "earlier values are kept: a" in told, told

@@ -1,4 +1,4 @@
-//! A worker in a Slurm job: runs the tasks of its sheet, then exits.
+//! A worker in a Slurm job: runs the tasks of its manifest, then exits.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use std::{
 
 use amore_wire::{
     VERSION, is_understood,
-    sheet::{self, JobSheet},
+    manifest::{self, JobManifest},
     task::{FromWorker, Task},
 };
 use nix::sys::signal::{SigSet, Signal};
@@ -27,24 +27,24 @@ use crate::{
     run_task::run_task,
 };
 
-/// How often a running job checks whether its sheet still exists.
+/// How often a running job checks whether its manifest still exists.
 const SHEET_POLL: Duration = Duration::from_secs(2);
 
 /// How often a job reports that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Why a sheet cannot be executed.
+/// Why a manifest cannot be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// Missing or unreadable.
-    #[error("the job sheet {0} cannot be read: {1}")]
+    #[error("the job manifest {0} cannot be read: {1}")]
     Read(PathBuf, #[source] io::Error),
-    /// Not a sheet.
-    #[error("the job sheet {0} is invalid: {1}")]
-    Sheet(PathBuf, #[source] serde_json::Error),
+    /// Not a manifest.
+    #[error("the job manifest {0} is invalid: {1}")]
+    Manifest(PathBuf, #[source] serde_json::Error),
     /// The coordinator is of a version that this worker does not understand.
     #[error(
-        "the job's sheet is of version {0}, and this worker knows version {VERSION}: install amore and amore-worker from \
+        "the job's manifest is of version {0}, and this worker knows version {VERSION}: install amore and amore-worker from \
          one build, on the nodes too"
     )]
     Version(u32),
@@ -53,37 +53,37 @@ pub enum JobError {
     Events(PathBuf, #[source] io::Error),
 }
 
-/// Executes a sheet until its tasks have ended, the job is told to end, or the sheet is removed. Finished results are in
+/// Executes a manifest until its tasks have ended, the job is told to end, or the manifest is removed. Finished results are in
 /// fragments in any case. Returns the exit code for the job.
 ///
 /// # Errors
-/// The sheet cannot be executed. A missing sheet is not an error: the coordinator no longer needs the job.
-pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
+/// The manifest cannot be executed. A missing manifest is not an error: the coordinator no longer needs the job.
+pub fn work(path: &Path, events: &Path) -> Result<u8, JobError> {
     // Blocked before any thread starts, so that only the thread below receives it.
     let mut term = SigSet::empty();
     term.add(Signal::SIGTERM);
     let _ = term.thread_block();
 
-    let text = match fs::read(sheet_path) {
+    let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("the coordinator has removed this job's sheet: nothing to do");
+            eprintln!("the coordinator has removed this job's manifest: nothing to do");
             return Ok(0);
         }
-        Err(error) => return Err(JobError::Read(sheet_path.to_owned(), error)),
+        Err(error) => return Err(JobError::Read(path.to_owned(), error)),
     };
-    let sheet: JobSheet =
-        serde_json::from_slice(&text).map_err(|error| JobError::Sheet(sheet_path.to_owned(), error))?;
-    if !is_understood(sheet.version) {
-        return Err(JobError::Version(sheet.version));
+    let manifest: JobManifest =
+        serde_json::from_slice(&text).map_err(|error| JobError::Manifest(path.to_owned(), error))?;
+    if !is_understood(manifest.version) {
+        return Err(JobError::Version(manifest.version));
     }
-    if let Some(other) = claimed_by_another(sheet_path)? {
-        eprintln!("job {other} is already working on this job's sheet: nothing to do");
+    if let Some(other) = claimed_by_another(path)? {
+        eprintln!("job {other} is already working on this job's manifest: nothing to do");
         return Ok(0);
     }
     let report =
         Arc::new(Report::to_file(events).map_err(|error| JobError::Events(events.to_owned(), error))?);
-    report.say(&FromWorker::Hello { version: VERSION, processes: sheet.processes });
+    report.say(&FromWorker::Hello { version: VERSION, processes: manifest.processes });
     report.say(&FromWorker::Placed {
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         job: env::var("SLURM_JOB_ID").ok(),
@@ -94,10 +94,10 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
 
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_told(term, Arc::clone(&stop));
-    stop_without_sheet(sheet_path.to_owned(), Arc::clone(&stop));
+    stop_without_manifest(path.to_owned(), Arc::clone(&stop));
     let log = own_output();
-    let purpose = if sheet.tasks.len() == 1 { Purpose::OneTask } else { Purpose::ManyTasks };
-    let tasks: VecDeque<Task> = sheet
+    let purpose = if manifest.tasks.len() == 1 { Purpose::OneTask } else { Purpose::ManyTasks };
+    let tasks: VecDeque<Task> = manifest
         .tasks
         .into_iter()
         .map(|mut task| {
@@ -107,14 +107,14 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
             task
         })
         .collect();
-    let hosts = Arc::new(Hosts::in_job(purpose, sheet.environment.clone()));
+    let hosts = Arc::new(Hosts::in_job(purpose, manifest.environment.clone()));
     let job = Arc::new(InJob {
         memory: JobMemory::of_this_process(),
         exit_code: AtomicU8::new(0),
-        environment: sheet.environment,
+        environment: manifest.environment,
     });
     let tasks = Arc::new(Mutex::new(tasks));
-    let workers: Vec<_> = (0..sheet.processes.max(1))
+    let workers: Vec<_> = (0..manifest.processes.max(1))
         .map(|_| {
             let (tasks, hosts, report) = (Arc::clone(&tasks), Arc::clone(&hosts), Arc::clone(&report));
             let (stop, job) = (Arc::clone(&stop), Arc::clone(&job));
@@ -133,11 +133,11 @@ pub fn work(sheet_path: &Path, events: &Path) -> Result<u8, JobError> {
     Ok(job.exit_code.load(Ordering::Relaxed))
 }
 
-/// Claims the sheet for this job: only one job executes it, even if several jobs have it (an array, a copy of the
+/// Claims the manifest for this job: only one job executes it, even if several jobs have it (an array, a copy of the
 /// script submitted by a user). A job that Slurm requeues keeps its number, and so its claim.
-fn claimed_by_another(sheet: &Path) -> Result<Option<String>, JobError> {
+fn claimed_by_another(manifest: &Path) -> Result<Option<String>, JobError> {
     let Ok(job) = env::var("SLURM_JOB_ID") else { return Ok(None) };
-    let path = sheet::claim(sheet);
+    let path = manifest::claim(manifest);
     // A dangling symbolic link: created atomically with its content, on every file system.
     match std::os::unix::fs::symlink(&job, &path) {
         Ok(()) => Ok(None),
@@ -168,13 +168,13 @@ fn say_alive(report: Arc<Report>) {
     });
 }
 
-/// A coordinator that no longer needs this job (it was cancelled, or retried elsewhere) removes the sheet.
-fn stop_without_sheet(sheet: PathBuf, stop: Arc<AtomicBool>) {
+/// A coordinator that no longer needs this job (it was cancelled, or retried elsewhere) removes the manifest.
+fn stop_without_manifest(manifest: PathBuf, stop: Arc<AtomicBool>) {
     thread::spawn(move || {
         loop {
             thread::sleep(SHEET_POLL);
-            if fs::metadata(&sheet).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-                eprintln!("the coordinator has removed this job's sheet: the job ends");
+            if fs::metadata(&manifest).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                eprintln!("the coordinator has removed this job's manifest: the job ends");
                 stop.store(true, Ordering::Relaxed);
                 return;
             }

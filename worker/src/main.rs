@@ -1,6 +1,6 @@
 //! `amore-worker`: runs tasks on a node.
 //!
-//! In a Slurm job it executes a job sheet (`job`). Elsewhere it reads tasks as JSON lines from standard input and reports to
+//! In a Slurm job it executes a job manifest (`job`). Elsewhere it reads tasks as JSON lines from standard input and reports to
 //! standard output (`amore_wire::task`). Results are written to fragments in the proposal's `extracted_data/`. The worker never
 //! opens a database. If the coordinator is lost, no computed result is: fragments are on the file system.
 
@@ -42,11 +42,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Execute the sheet of a Slurm job, then exit.
+    /// Execute the manifest of a Slurm job, then exit.
     Job {
-        /// Job sheet.
-        #[arg(long)]
-        sheet: PathBuf,
+        /// Job manifest. `--sheet` is its name in templates of earlier versions.
+        #[arg(long, alias = "sheet")]
+        manifest: PathBuf,
         /// File to which events are appended.
         #[arg(long)]
         events: PathBuf,
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended: Result<u8, Box<dyn std::error::Error>> = match arguments.command {
         None => serve::serve(arguments.processes).map(|()| 0).map_err(Into::into),
-        Some(Command::Job { sheet, events }) => job::work(&sheet, &events).map_err(Into::into),
+        Some(Command::Job { manifest, events }) => job::work(&manifest, &events).map_err(Into::into),
         Some(Command::Exec { parent, words }) => return command::execute(parent, &words),
     };
     match ended {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amore_slurm::refused::About;
+use amore_slurm::refused::RefusalKind;
 
 /// From one submission to the next while it is not known whether that helps; after the last it is given up.
 const UNKNOWN: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
@@ -24,18 +24,18 @@ pub struct Refusals {
 }
 
 /// After which time the job is submitted again; `None`: it is not.
-pub fn again(about: About, refusals: &mut Refusals) -> Option<Duration> {
+pub fn again(about: RefusalKind, refusals: &mut Refusals) -> Option<Duration> {
     let before = refusals.all as usize;
     refusals.all += 1;
     match about {
-        About::Passes => Some(*PASSES.get(before).unwrap_or(&PASSES[PASSES.len() - 1])),
-        About::Limit => Some(LIMIT),
-        About::Unknown => {
+        RefusalKind::Passes => Some(*PASSES.get(before).unwrap_or(&PASSES[PASSES.len() - 1])),
+        RefusalKind::Limit => Some(LIMIT),
+        RefusalKind::Unknown => {
             let delay = UNKNOWN.get(refusals.unknown as usize).copied();
             refusals.unknown += 1;
             delay
         }
-        About::Reservation | About::Rule | About::NotExecuted => None,
+        RefusalKind::Reservation | RefusalKind::Rule | RefusalKind::NotExecuted => None,
     }
 }
 
@@ -57,19 +57,19 @@ mod tests {
     #[test]
     fn what_is_not_known_is_tried_some_times_and_what_passes_until_it_has() {
         let mut refusals = Refusals::default();
-        let delays: Vec<_> = std::iter::from_fn(|| again(About::Unknown, &mut refusals)).collect();
+        let delays: Vec<_> = std::iter::from_fn(|| again(RefusalKind::Unknown, &mut refusals)).collect();
         assert_eq!(delays, UNKNOWN);
         assert!(delays.iter().sum::<Duration>() < Duration::from_secs(60));
         let mut refusals = Refusals::default();
-        let delays: Vec<_> = (0..100).map(|_| again(About::Passes, &mut refusals).unwrap()).collect();
+        let delays: Vec<_> = (0..100).map(|_| again(RefusalKind::Passes, &mut refusals).unwrap()).collect();
         assert!(delays.is_sorted() && delays[99] == Duration::from_secs(30));
-        for about in [About::Rule, About::Reservation, About::NotExecuted] {
+        for about in [RefusalKind::Rule, RefusalKind::Reservation, RefusalKind::NotExecuted] {
             assert_eq!(again(about, &mut Refusals::default()), None);
         }
         // Shortages between them do not make it unbounded.
         let mut refusals = Refusals::default();
         let given_up = (0..20).any(|at| {
-            let about = if at % 2 == 0 { About::Passes } else { About::Unknown };
+            let about = if at % 2 == 0 { RefusalKind::Passes } else { RefusalKind::Unknown };
             again(about, &mut refusals).is_none()
         });
         assert!(given_up);

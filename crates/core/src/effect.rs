@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use amore_model::{JobId, Urgency, VariableSpec};
-use amore_slurm::{clusters::Clusters, submission::JobAsked};
-use amore_wire::{sheet::JobSheet, task::ToWorker};
+use amore_slurm::{clusters::Clusters, submission::JobOptions};
+use amore_wire::{manifest::JobManifest, task::ToWorker};
 
 use crate::{
     command::CommandSpec,
@@ -32,9 +32,9 @@ pub struct NewJob {
     /// The attempt's.
     pub token: String,
     /// What its worker is to compute.
-    pub sheet: JobSheet,
+    pub manifest: JobManifest,
     /// What Slurm is asked for.
-    pub asked: JobAsked,
+    pub asked: JobOptions,
     /// The more urgent is submitted first.
     pub urgency: Urgency,
 }

@@ -5,9 +5,9 @@ use amore_slurm::{
     amounts::minutes,
     script::JobScript,
     settings::{DEFAULT_TIME_MINUTES, SlurmSettings},
-    submission::{JobAsked, log_pattern},
+    submission::{JobOptions, log_pattern},
 };
-use amore_wire::sheet;
+use amore_wire::manifest;
 
 use crate::{task::RetryState, tasks::RunKey};
 
@@ -31,7 +31,7 @@ const BULK_NICE: u32 = 1000;
 /// What the name of a job's log contains beside its number. Several clusters may give a number twice, and the name is
 /// chosen before it is known which of them accepts the job.
 pub fn log_mark<'a>(settings: &SlurmSettings, token: &'a str) -> Option<&'a str> {
-    settings.on().leave_it_to_slurm().then_some(token)
+    settings.on().chosen_by_slurm().then_some(token)
 }
 
 /// The name of a run's jobs, and the pattern of their logs.
@@ -62,7 +62,7 @@ pub fn job_asked(
     environment: &JobEnvironment,
     settings: &SlurmSettings,
     job: &Wanted<'_>,
-) -> JobAsked {
+) -> JobOptions {
     let Wanted { key, resources: wanted, urgency, retry, token } = *job;
     let (name, log) = name_and_log(dir, key, log_mark(settings, token));
     let time = wanted.time_minutes.or_else(|| settings.time.as_deref().and_then(minutes));
@@ -73,7 +73,7 @@ pub fn job_asked(
         (keep(&settings.reservation), settings.partition.clone())
     };
     let partition = partition.filter(|_| reservation.is_none() || !retry.reservation_alone);
-    JobAsked {
+    JobOptions {
         name: name.clone(),
         directory: dir.path().to_owned(),
         log,
@@ -95,8 +95,8 @@ pub fn job_asked(
         script: JobScript {
             name,
             worker: environment.worker.clone(),
-            sheet: sheet::sheet(dir.path(), token).display().to_string(),
-            events: sheet::events(dir.path(), token).display().to_string(),
+            manifest: manifest::path(dir.path(), token).display().to_string(),
+            events: manifest::events(dir.path(), token).display().to_string(),
             umask: environment.umask,
             environment: environment.variables.clone(),
             without: environment.without.clone(),
@@ -115,7 +115,7 @@ mod tests {
         Some(text.to_owned())
     }
 
-    fn asked(resources: &Resources, settings: &SlurmSettings, retry: &RetryState) -> JobAsked {
+    fn asked(resources: &Resources, settings: &SlurmSettings, retry: &RetryState) -> JobOptions {
         let dir = DatabaseDir::at("/db".into());
         let key = (Proposal(1234), Run(42));
         let job = Wanted { key, resources, urgency: Urgency::Asked, retry, token: "t-1" };

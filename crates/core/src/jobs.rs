@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amore_model::JobId;
-use amore_slurm::{job_end::JobEnd, seen::Seen};
+use amore_slurm::{job_end::JobEnd, job_status::JobStatus};
 
 use crate::task::TaskNo;
 
@@ -30,7 +30,7 @@ pub(crate) struct JobCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     tasks: BTreeMap<String, TaskNo>,
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, JobStatus>,
     /// Their tasks are judged when everything of the run is collected.
     ended: Vec<EndedJob>,
     /// What was last shown.
@@ -65,12 +65,12 @@ impl Jobs {
     }
 
     /// A job is seen in another state.
-    pub(crate) fn set_seen(&mut self, token: &str, seen: Seen) {
+    pub(crate) fn set_seen(&mut self, token: &str, seen: JobStatus) {
         self.seen.insert(token.to_owned(), seen);
     }
 
     /// What was last seen of a job.
-    pub(crate) fn seen(&self, token: &str) -> Option<&Seen> {
+    pub(crate) fn seen(&self, token: &str) -> Option<&JobStatus> {
         self.seen.get(token)
     }
 
@@ -108,8 +108,8 @@ mod tests {
 
     use super::*;
 
-    fn seen(state: JobState, reason: &str) -> Seen {
-        Seen {
+    fn seen(state: JobState, reason: &str) -> JobStatus {
+        JobStatus {
             state,
             reason: reason.to_owned(),
             nodes: String::new(),

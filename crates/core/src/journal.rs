@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use amore_model::{JobId, PlanStamp, RunData, Urgency};
 use amore_plan::{Place, PlannedTask};
-use amore_slurm::submission::JobAsked;
+use amore_slurm::submission::JobOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,7 +45,7 @@ pub struct AttemptAsked {
 }
 
 impl AttemptAsked {
-    fn of(asked: &JobAsked) -> Self {
+    fn of(asked: &JobOptions) -> Self {
         AttemptAsked {
             time_minutes: asked.time_minutes,
             cpus: asked.cpus,
@@ -283,7 +283,7 @@ impl Journal {
     }
 
     /// Notes the intent to submit a job. It may be submitted when the write with the number that this gives is done.
-    pub fn intent(&mut self, task: &TaskRecord, token: &str, asked: &JobAsked, now: f64) -> WriteNo {
+    pub fn intent(&mut self, task: &TaskRecord, token: &str, asked: &JobOptions, now: f64) -> WriteNo {
         let record = AttemptRecord {
             task: task.id.clone(),
             number: task.retry.submissions,

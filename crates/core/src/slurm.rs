@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amore_slurm::{
     settings::{DEFAULT_CONCURRENT_JOBS, SlurmSettings},
     site_facts::SiteFacts,
-    submission::JobAsked,
+    submission::JobOptions,
 };
 
 /// How often the settings are read while there are jobs.
@@ -54,7 +54,7 @@ impl Slurm {
     }
 
     /// The most memory that such a job can have on one node, if that is known.
-    pub(crate) fn most_memory(&self, asked: &JobAsked) -> Option<u64> {
+    pub(crate) fn most_memory(&self, asked: &JobOptions) -> Option<u64> {
         self.site.as_ref()?.most_memory(asked)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use amore_slurm::refused::{About, Refused};
+use amore_slurm::refused::{RefusalKind, Refused};
 
 use crate::{
     after_refusal::{Refusals, again, told},
@@ -54,7 +54,7 @@ impl Submissions {
     }
 
     /// Slurm has not accepted the job of a task.
-    pub(crate) fn refused(&mut self, task: TaskNo, about: About, now: Duration) -> AfterRefusal {
+    pub(crate) fn refused(&mut self, task: TaskNo, about: RefusalKind, now: Duration) -> AfterRefusal {
         let (first, refusals) = self.refusals.entry(task).or_insert((now, Refusals::default()));
         let since = now.saturating_sub(*first);
         let retry_in = again(about, refusals);
@@ -102,7 +102,7 @@ mod tests {
         let reports: Vec<(u64, u32)> = [0, 180, 359, 360]
             .into_iter()
             .map(|at| {
-                let after = submissions.refused(TASK, About::Limit, seconds(100 + at));
+                let after = submissions.refused(TASK, RefusalKind::Limit, seconds(100 + at));
                 assert_eq!(after.retry_in, Some(seconds(10)));
                 (after.since.as_secs(), after.reports)
             })
@@ -114,18 +114,18 @@ mod tests {
     fn an_accepted_job_ends_the_row_of_refusals() {
         let mut submissions = Submissions::default();
         for _ in 0..3 {
-            assert!(submissions.refused(TASK, About::Unknown, seconds(1)).retry_in.is_some());
+            assert!(submissions.refused(TASK, RefusalKind::Unknown, seconds(1)).retry_in.is_some());
         }
         submissions.accepted(TASK);
-        let after = submissions.refused(TASK, About::Unknown, seconds(9));
+        let after = submissions.refused(TASK, RefusalKind::Unknown, seconds(9));
         assert_eq!((after.retry_in, after.since), (Some(seconds(3)), Duration::ZERO));
     }
 
     #[test]
     fn a_rule_refuses_for_good() {
         let mut submissions = Submissions::default();
-        assert_eq!(submissions.refused(TASK, About::Rule, seconds(1)).retry_in, None);
-        let why = Refused { words: "no".to_owned(), about: About::Rule, hint: String::new() };
+        assert_eq!(submissions.refused(TASK, RefusalKind::Rule, seconds(1)).retry_in, None);
+        let why = Refused { words: "no".to_owned(), kind: RefusalKind::Rule, hint: String::new() };
         submissions.wait_for_earlier_values(TASK, why.clone());
         assert_eq!(submissions.take_refused(TASK), Some(why.clone()));
         assert_eq!(submissions.take_refused(TASK), None);

@@ -1,6 +1,6 @@
-//! Addresses of ledgers, as they may be shown.
+//! Addresses of ledgers, for display.
 
-/// The place of a ledger without password and options: `postgres://user@host/database`, or the path of a file.
+/// The address of a ledger without password and options: `postgres://user@host/database`, or the path of a file.
 pub fn without_secret(place: &str) -> String {
     let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
     let rest = rest.split('?').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Attempts: each try of a task, and the Slurm job that carries it.
+//! Attempts: each try of a task, and its Slurm job.
 
 use std::collections::HashMap;
 
@@ -17,18 +17,18 @@ pub struct AttemptRow {
     pub task: String,
     /// 1 for the first.
     pub number: u32,
-    /// Finds its job again: text that no other attempt has (time, process and a counter); never changes.
+    /// Identifies its job. No other attempt has the same token (it contains time, process and a counter); never changes.
     pub token: String,
-    /// Slurm's name of the cluster; job ids mean nothing without it. Empty where none was
-    /// named: then it is the one that Slurm's commands ask by themselves.
+    /// Slurm's name of the cluster; job IDs mean nothing without it. Empty if no cluster was named: then it is the default
+    /// cluster of Slurm's commands.
     pub cluster: String,
     /// The Slurm job, once it has one.
     pub job_id: Option<u64>,
-    /// Which task of a job array.
+    /// Index in a job array.
     pub array_task: Option<u32>,
-    /// Slurm's word for the job's state, as last seen.
+    /// The job's state as last seen, in Slurm's notation.
     pub slurm_state: Option<String>,
-    /// Slurm's reason for it.
+    /// Slurm's reason for the state.
     pub slurm_reason: Option<String>,
     /// The partition.
     pub partition: Option<String>,
@@ -36,7 +36,7 @@ pub struct AttemptRow {
     pub reservation: Option<String>,
     /// The nodes.
     pub nodes: Option<String>,
-    /// The resources that were asked for.
+    /// The requested resources.
     pub asked: Value,
     /// When it was submitted, in seconds since 1970.
     pub submitted: Option<f64>,
@@ -46,7 +46,7 @@ pub struct AttemptRow {
     pub ended: Option<f64>,
     /// The exit code.
     pub exit_code: Option<i32>,
-    /// How it ended, in our words.
+    /// How it ended, as Amore names it.
     pub outcome: Option<String>,
 }
 
@@ -60,7 +60,7 @@ macro_rules! columns {
     };
 }
 
-// The token is what the job was submitted with: a row with another one is another attempt and is not overwritten.
+// A job carries the token that it was submitted with: a row with another token is another attempt and is not overwritten.
 const UPSERT: &str = "\
 INSERT INTO attempt (task, number, scope, token, cluster, job_id, array_task, slurm_state, slurm_reason, partition,
     reservation, nodes, asked, submitted, started, ended, exit_code, outcome)
@@ -82,16 +82,16 @@ const OPEN: &str = columns!("WHERE scope = $1 AND ended IS NULL ORDER BY task, n
 const BY_TOKEN: &str = columns!("WHERE token = $1");
 
 impl Ledger {
-    /// Writes attempts, new ones and what became of old ones. Of two rows for one attempt the last counts.
+    /// Writes new attempts and updates known ones. If an attempt is given twice, the last row counts.
     ///
     /// # Errors
-    /// [`LedgerError::Conflict`] if the scope has no such task; [`LedgerError::Misuse`] if an attempt is there under
+    /// [`LedgerError::Conflict`] if the scope has no such task; [`LedgerError::Misuse`] if the attempt exists with
     /// another token; [`LedgerError::Deposed`].
     pub async fn upsert_attempts(&self, lease: &Lease, attempts: &[AttemptRow]) -> Result<(), LedgerError> {
         self.apply(lease, 0.0, &Changes { attempts: attempts.to_vec(), ..Changes::default() }).await
     }
 
-    /// All tries of a task, in order.
+    /// All attempts of a task, in order.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -99,7 +99,7 @@ impl Ledger {
         self.attempts(Statement::new(OF_TASK).text(scope).text(task)).await
     }
 
-    /// The attempts that a Slurm job carries or carried, of any scope.
+    /// All attempts of a Slurm job, of any scope.
     ///
     /// # Errors
     /// The ledger cannot be read.

@@ -1,4 +1,4 @@
-//! The one way in which tasks move: compare and set, with what belongs to the move in the same transaction.
+//! The only way to move tasks: compare and set, in one transaction with whatever belongs to the move.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,31 +11,31 @@ use crate::{
     statement::{Rows, Statement},
 };
 
-/// A task's step from one phase to another, or new facts in the same phase.
+/// A move of a task from one phase to another, or new facts in the same phase.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskMove {
     /// The task.
     pub id: String,
-    /// The phase that it must be in.
+    /// The phase that the task must be in.
     pub from: Phase,
     /// The phase that it is in afterwards.
     pub to: Phase,
-    /// Its new facts; `None` leaves them.
+    /// Its new facts; `None` leaves them unchanged.
     pub facts: Option<Value>,
-    /// The number of its new attempt; `None` leaves it.
+    /// The number of its new attempt; `None` leaves it unchanged.
     pub attempt: Option<u32>,
-    /// A line for the run's story.
+    /// An entry for the run's history.
     pub event: Option<NewEvent>,
 }
 
-/// What is written in one transaction: the intent to submit, say, is a move together with an attempt's token.
+/// Changes that are written in one transaction: for example, the intent to submit is a move and the token of an attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Moves, at most one for each task.
     pub moves: Vec<TaskMove>,
-    /// Attempts, new or known.
+    /// New or known attempts.
     pub attempts: Vec<AttemptRow>,
-    /// Lines for the story, after those of the moves.
+    /// Entries for the history, after those of the moves.
     pub events: Vec<NewEvent>,
 }
 
@@ -49,23 +49,23 @@ const PHASES: &str =
     "SELECT task.id, task.phase FROM given JOIN task ON task.id = given.which AND task.scope = $1";
 
 impl Ledger {
-    /// Makes the moves at `now` (seconds since 1970): all of them or none.
+    /// Makes all of the moves or none, at time `now` (seconds since 1970).
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] names the tasks that were not in the phase that their move starts from;
-    /// [`LedgerError::IllegalMove`] and [`LedgerError::Misuse`] (a task moves twice) are faults of the caller;
+    /// [`LedgerError::IllegalMove`] and [`LedgerError::Misuse`] (a task moves twice) are bugs of the caller;
     /// [`LedgerError::Deposed`].
     pub async fn move_tasks(&self, lease: &Lease, now: f64, moves: &[TaskMove]) -> Result<(), LedgerError> {
         self.apply(lease, now, &Changes { moves: moves.to_vec(), ..Changes::default() }).await
     }
 
-    /// Makes moves, writes attempts and adds events: all of it or nothing.
+    /// Makes moves, writes attempts and adds events: all of them or nothing.
     ///
     /// # Errors
     /// Those of [`Ledger::move_tasks`], [`Ledger::upsert_attempts`] and [`Ledger::add_events`].
     pub async fn apply(&self, lease: &Lease, now: f64, changes: &Changes) -> Result<(), LedgerError> {
         check(&changes.moves)?;
-        let mut work = self.write(lease, "write what happened").await?;
+        let mut work = self.write(lease, "write changes").await?;
         match write(&mut *work, lease, now, changes).await {
             Ok(()) => work.commit().await,
             Err(error) => {
@@ -77,7 +77,7 @@ impl Ledger {
     }
 }
 
-/// What can be told without looking at the ledger.
+/// Checks that need no access to the ledger.
 fn check(moves: &[TaskMove]) -> Result<(), LedgerError> {
     let mut seen = HashSet::new();
     for step in moves {
@@ -85,7 +85,9 @@ fn check(moves: &[TaskMove]) -> Result<(), LedgerError> {
             return Err(LedgerError::IllegalMove { task: step.id.clone(), from: step.from, to: step.to });
         }
         if !seen.insert(step.id.as_str()) {
-            return Err(LedgerError::Misuse { what: format!("task {} moves twice at once", step.id) });
+            return Err(LedgerError::Misuse {
+                what: format!("task {} moves twice in one transaction", step.id),
+            });
         }
     }
     Ok(())

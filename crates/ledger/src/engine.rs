@@ -1,4 +1,4 @@
-//! What the ledger asks of a database engine.
+//! What the ledger requires from a database engine.
 
 use std::{fmt, future::Future, pin::Pin};
 
@@ -7,38 +7,38 @@ use crate::{
     statement::{Row, Statement},
 };
 
-/// A future that can be sent and stored, since the engine is chosen when the program runs.
+/// A boxed future: the engine is chosen at run time.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
 
-/// What a transaction is for.
+/// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Everything read in it is of one moment.
+    /// Everything is read from one snapshot.
     Read,
-    /// What is read in it still holds when it commits, as far as rows are locked.
+    /// Rows that are read and locked stay the same until the commit.
     Write,
 }
 
-/// A database that is open.
+/// An open database.
 pub(crate) trait Engine: fmt::Debug + Send + Sync {
-    /// Begins a transaction. `doing` says what for, in errors: "add a request".
+    /// Begins a transaction. `doing` is its purpose, for errors: "add a request".
     fn begin(&self, mode: Mode, doing: &'static str) -> Pending<'_, Box<dyn Work>>;
-    /// Where it is, without secrets.
+    /// Its address without secrets.
     fn place(&self) -> String;
     /// Closes all connections.
     fn close(&self) -> Pending<'_, ()>;
 }
 
-/// A transaction. Dropped without [`Work::commit`], it leaves no trace.
+/// A transaction. It is rolled back if it is dropped without [`Work::commit`].
 pub(crate) trait Work: Send {
-    /// Runs a statement and reads its answer.
+    /// Runs a statement and returns its rows.
     fn fetch<'a>(&'a mut self, statement: &'a Statement) -> Pending<'a, Vec<Row>>;
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     fn execute<'a>(&'a mut self, statement: &'a Statement) -> Pending<'a, u64>;
-    /// Runs a text of several statements.
+    /// Runs a script of several statements.
     fn script<'a>(&'a mut self, text: &'static str) -> Pending<'a, ()>;
-    /// Ends it; what it wrote is on disk then.
+    /// Commits; afterwards everything is on disk.
     fn commit(self: Box<Self>) -> Pending<'static, ()>;
-    /// Ends it without a trace, at once.
+    /// Rolls back at once.
     fn rollback(self: Box<Self>) -> Pending<'static, ()>;
 }

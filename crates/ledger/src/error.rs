@@ -1,4 +1,4 @@
-//! What can go wrong with a ledger, by what the caller can do about it.
+//! Errors of a ledger, by what the caller can do about them.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -6,14 +6,14 @@ use thiserror::Error;
 
 use crate::{Holder, Phase, SCHEMA_VERSION};
 
-/// A task that was not in the phase from which it was to move.
+/// A task that was not in the phase that a move starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The task.
     pub task: String,
-    /// The phase that the caller took it to be in; `None` where it only had to exist.
+    /// The phase that the caller expected; `None` if it only had to exist.
     pub expected: Option<Phase>,
-    /// The phase it is in; `None` if the scope has no such task.
+    /// Its actual phase; `None` if the scope has no such task.
     pub found: Option<Phase>,
 }
 
@@ -27,11 +27,11 @@ impl std::fmt::Display for Mismatch {
     }
 }
 
-/// Why the ledger could not be opened, read or written. Nothing was changed, except as [`LedgerError::Unreachable`]
-/// says.
+/// Why the ledger could not be opened, read or written. Nothing was changed, except as described for
+/// [`LedgerError::Unreachable`].
 #[derive(Debug, Error)]
 pub enum LedgerError {
-    /// The writer does not, or no longer, hold the lease. Stop coordinating.
+    /// The writer does not hold the lease, or no longer. Stop coordinating.
     #[error("this process may no longer write the ledger of {scope}: {}", deposed_words(.by.as_deref(), *.epoch))]
     Deposed {
         /// The scope.
@@ -41,53 +41,53 @@ pub enum LedgerError {
         /// The epoch that the lease has now.
         epoch: u64,
     },
-    /// Tasks are not as the caller took them to be. Read them again.
+    /// Tasks are not in the state that the caller expected. Read them again.
     #[error("{}", conflict_words(.tasks))]
     Conflict {
         /// Those that did not match.
         tasks: Vec<Mismatch>,
     },
-    /// A request with this id is there already: an earlier try got through.
-    #[error("the ledger has a request {id} already")]
+    /// A request with this id exists: an earlier attempt to add it succeeded.
+    #[error("the ledger already has a request {id}")]
     AlreadyThere {
         /// Its id.
         id: String,
     },
-    /// A move that no task may make. A fault of the program.
+    /// A move that the state machine does not allow. A bug.
     #[error("task {task} cannot move from {from} to {to}")]
     IllegalMove {
         /// The task.
         task: String,
-        /// From.
+        /// Its phase.
         from: Phase,
-        /// To.
+        /// The phase that it should move to.
         to: Phase,
     },
-    /// What was asked makes no sense. A fault of the program.
+    /// An invalid call. A bug.
     #[error("{what}")]
     Misuse {
         /// What is wrong with it.
         what: String,
     },
-    /// The server is away, or the connection broke. Try again later; if this happened at the end of a write, whether
-    /// that took effect shows when the ledger is read again.
+    /// The server is down, or the connection broke. Try again later. If it broke at the end of a write, read the ledger
+    /// again to see whether the write took effect.
     #[error("the ledger {place} cannot be reached to {doing}: {source}")]
     Unreachable {
         /// Where it is.
         place: String,
-        /// What was tried: "add a request".
+        /// The purpose: "add a request".
         doing: &'static str,
         /// Why not.
         source: sqlx::Error,
     },
-    /// Another process held a lock all the time. Try again.
+    /// Another process held a lock for too long. Try again.
     #[error("could not {doing}: the ledger {place} has been locked by another process for {waited:.0?}")]
     Busy {
         /// Where it is.
         place: String,
-        /// What was tried.
+        /// The purpose.
         doing: &'static str,
-        /// How long we waited.
+        /// How long it was waited for.
         waited: Duration,
     },
     /// Another host has this file open.
@@ -97,10 +97,10 @@ pub enum LedgerError {
         path: PathBuf,
         /// The host.
         host: String,
-        /// How long its leases run still; `None` if it has taken the file over from this host.
+        /// How long its leases are still valid; `None` if it took the file over from this host.
         left: Option<Duration>,
     },
-    /// A schema from the future.
+    /// The schema is of a newer version.
     #[error("the ledger {place} has schema {found}; this program knows schemas up to {SCHEMA_VERSION}")]
     NewerSchema {
         /// Where it is.
@@ -108,45 +108,45 @@ pub enum LedgerError {
         /// Its schema.
         found: i64,
     },
-    /// A migration was applied with another text than this program has for it.
-    #[error("the ledger {place} was made by another program: its migration {number} is not ours")]
+    /// A migration was applied whose text differs from this program's.
+    #[error("the ledger {place} was created by another program: its migration {number} differs")]
     AlteredSchema {
         /// Where it is.
         place: String,
         /// The migration.
         number: i64,
     },
-    /// Something stands there that is no ledger.
+    /// The file or database is not a ledger.
     #[error("{place} is {what}, not a ledger")]
     Foreign {
         /// Where.
         place: String,
-        /// What it is: "a directory", "a SQLite database of something else".
+        /// What it is: "a directory", "another SQLite database".
         what: &'static str,
     },
-    /// SQLite finds the file damaged.
+    /// SQLite reports that the file is damaged.
     #[error("the ledger {} is damaged: {detail}", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's message.
         detail: String,
     },
-    /// A value in the ledger is not what this program writes.
-    #[error("the ledger holds {found} where a {wanted} should be")]
+    /// A value in the ledger that this program does not write.
+    #[error("the ledger contains {found} instead of a {wanted}")]
     BadRow {
         /// What was expected.
         wanted: &'static str,
         /// What is there.
         found: String,
     },
-    /// There is no directory for the file.
-    #[error("there is no directory {}", .dir.display())]
+    /// The directory of the file does not exist.
+    #[error("the directory {} does not exist", .dir.display())]
     NoDirectory {
         /// The directory.
         dir: PathBuf,
     },
-    /// The file or its directory may not be written.
+    /// No permission to write the file or its directory.
     #[error("{} cannot be written", .path.display())]
     NotWritable {
         /// The file or directory.
@@ -164,7 +164,7 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
-    /// Neither a path nor a database address.
+    /// Neither a path nor the address of a database.
     #[error("{given:?} is neither a path nor the address of a database: {why}")]
     BadPlace {
         /// What was given, without secrets.
@@ -172,30 +172,30 @@ pub enum LedgerError {
         /// What is wrong.
         why: String,
     },
-    /// The server does not let us in.
+    /// The server denies access.
     #[error("the server refuses the ledger {place}: {source}")]
     Refused {
         /// Where it is.
         place: String,
-        /// Its words.
+        /// Its message.
         source: sqlx::Error,
     },
-    /// The file system refused something.
+    /// An operation on a file failed.
     #[error("could not {doing} {}: {source}", .path.display())]
     Io {
-        /// What was tried: "create".
+        /// The operation: "create".
         doing: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// The database refused something else.
+    /// Any other error of the database.
     #[error("could not {doing} in the ledger {place}: {source}")]
     Other {
         /// Where it is.
         place: String,
-        /// What was tried.
+        /// The purpose.
         doing: &'static str,
         /// Why not.
         source: sqlx::Error,
@@ -205,7 +205,7 @@ pub enum LedgerError {
 fn deposed_words(by: Option<&Holder>, epoch: u64) -> String {
     match by {
         Some(holder) => format!("{holder} took over (epoch {epoch})"),
-        None => format!("the lease was given up (epoch {epoch})"),
+        None => format!("the lease was released (epoch {epoch})"),
     }
 }
 
@@ -219,53 +219,53 @@ fn conflict_words(tasks: &[Mismatch]) -> String {
 }
 
 impl LedgerError {
-    /// Is it worth trying the same again after a while?
+    /// Whether it is worth trying again later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, LedgerError::Unreachable { .. } | LedgerError::Busy { .. })
     }
 
-    /// What a user can do about it, where that is known.
+    /// What a user can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         use LedgerError::*;
         let hint = match self {
             Deposed { by: Some(holder), .. } => match &holder.address {
-                Some(address) => format!("hand the request to {address}"),
+                Some(address) => format!("send the request to {address}"),
                 None => "let that process finish".into(),
             },
             Deposed { by: None, .. } => "acquire the lease again".into(),
             Unreachable { .. } => {
-                "see that the server is up and can be reached from this host; the program tries again by itself"
+                "check that the server is running and can be reached from this host; Amore tries again by itself"
                     .into()
             }
-            Busy { .. } => "close whatever else has it open, or try again".into(),
+            Busy { .. } => "close other programs that use it, or try again".into(),
             OtherHost { host, left: Some(_), .. } => format!(
                 "a SQLite ledger is used from one host at a time: work on {host}, stop the coordinator there, or wait \
                  until its lease has run out; for several hosts use PostgreSQL"
             ),
             OtherHost { host, left: None, .. } => {
-                format!("{host} took it over from here: hand the request to the coordinator there")
+                format!("{host} took it over: send the request to the coordinator there")
             }
-            NewerSchema { .. } => "use a newer release of this program".into(),
+            NewerSchema { .. } => "upgrade Amore".into(),
             AlteredSchema { .. } => {
-                "use the release that made it; a ledger can be moved away, the results do not depend on it".into()
+                "use the version that created it, or move the ledger away: results do not depend on it".into()
             }
-            Foreign { .. } => "it was left as it is; move it away, or name another place for the ledger".into(),
+            Foreign { .. } => "it was not changed; move it away, or choose another path for the ledger".into(),
             Corrupt { path, .. } => format!(
                 "stop what writes it and move {} away: a new ledger starts empty, and the results themselves are in \
                  extracted_data/ and runs.sqlite",
                 path.display()
             ),
-            NoDirectory { .. } => "check the path, or make the directory first".into(),
+            NoDirectory { .. } => "check the path, or create the directory".into(),
             NotWritable { .. } => {
                 "SQLite writes both the file and its directory: ask their owner for group write permission \
-                 (chmod g+w), and see that the file system is not mounted read-only"
+                 (chmod g+w), and check that the file system is not mounted read-only"
                     .into()
             }
             Full { .. } => "free some space or ask for more quota; nothing was half-written".into(),
-            Replaced { .. } => "run the command again: it works with what is there now".into(),
-            BadPlace { .. } => "write a path, or postgres://user@host/database".into(),
+            Replaced { .. } => "run the command again: it uses the new file".into(),
+            BadPlace { .. } => "use a path, or postgres://user@host/database".into(),
             Refused { .. } => {
-                "check user, password (PGPASSWORD or ~/.pgpass) and database name, and that the user may create in it"
+                "check user, password (PGPASSWORD or ~/.pgpass) and database name, and that the user may create tables in it"
                     .into()
             }
             Conflict { .. }

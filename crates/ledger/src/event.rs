@@ -1,4 +1,4 @@
-//! What happened to a run, told in order.
+//! The history of a run.
 
 use amore_model::{Proposal, Run};
 use serde_json::Value;
@@ -9,29 +9,29 @@ use crate::{
     statement::{Rows, Statement},
 };
 
-/// Something that happened.
+/// An event in the history of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
     /// The proposal.
     pub proposal: Proposal,
     /// The run.
     pub run: Run,
-    /// The task, if it happened to one.
+    /// The task, if the event concerns one.
     pub task: Option<String>,
     /// When, in seconds since 1970.
     pub at: f64,
-    /// One word for programs: "submitted".
+    /// The kind of event, for programs: "submitted".
     pub kind: String,
-    /// A sentence for people.
+    /// A message for people.
     pub message: String,
-    /// Whatever else is worth keeping.
+    /// Further details.
     pub detail: Value,
 }
 
-/// A line of a run's story.
+/// An event as the ledger has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRow {
-    /// Rises with time.
+    /// Increases with time.
     pub id: i64,
     /// What happened.
     pub event: NewEvent,
@@ -43,7 +43,7 @@ const OF_RUN: &str = "SELECT id, proposal, run, task, at, kind, message, CAST(de
                       WHERE scope = $1 AND proposal = $2 AND run = $3 ORDER BY id";
 
 impl Ledger {
-    /// Adds lines to the story.
+    /// Adds events to the history.
     ///
     /// # Errors
     /// [`LedgerError::Deposed`], or the ledger cannot be written.
@@ -51,7 +51,7 @@ impl Ledger {
         self.apply(lease, 0.0, &Changes { events: events.to_vec(), ..Changes::default() }).await
     }
 
-    /// The story of a run from its beginning.
+    /// The complete history of a run, in order.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -61,7 +61,7 @@ impl Ledger {
         proposal: Proposal,
         run: Run,
     ) -> Result<Vec<EventRow>, LedgerError> {
-        let mut work = self.engine.begin(Mode::Read, "read the story of a run").await?;
+        let mut work = self.engine.begin(Mode::Read, "read the history of a run").await?;
         let statement = Statement::new(OF_RUN).text(scope).int(proposal.0.into()).int(run.0.into());
         let rows = work.fetch(&statement).await?;
         work.commit().await?;

@@ -1,4 +1,4 @@
-//! Small things to remember about a scope.
+//! Small facts about a scope.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ const WRITE: &str = "INSERT INTO fact (scope, key, value) SELECT $1, key, value 
                      ON CONFLICT (scope, key) DO UPDATE SET value = excluded.value";
 
 impl Ledger {
-    /// What is remembered under `key`.
+    /// The value stored under `key`.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -24,12 +24,12 @@ impl Ledger {
         rows.into_iter().next().map(|mut row| row.json()).transpose()
     }
 
-    /// Remembers `value` under `key`, in place of what was there.
+    /// Stores `value` under `key`, replacing an earlier value.
     ///
     /// # Errors
     /// [`LedgerError::Deposed`], or the ledger cannot be written.
     pub async fn set_fact(&self, lease: &Lease, key: &str, value: &Value) -> Result<(), LedgerError> {
-        let mut work = self.write(lease, "remember a fact").await?;
+        let mut work = self.write(lease, "store a fact").await?;
         let rows = [(key, value)];
         let given = Rows::of(&rows).text("key", |row| row.0).json("value", |row| row.1).end();
         work.execute(&Statement::new(WRITE).text(&lease.scope).given(given)).await?;

@@ -1,24 +1,24 @@
-//! Forgetting: what speaks of results that are gone, and what ended long ago.
+//! Removes rows about results that no longer exist, and rows that ended long ago.
 
 use crate::{
     Lease, Ledger, LedgerError,
     statement::{Rows, Statement},
 };
 
-/// How much was forgotten.
+/// How many rows were removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Requests.
     pub requests: u64,
     /// Their tasks.
     pub tasks: u64,
-    /// Lines of the story.
+    /// Events of the history.
     pub events: u64,
 }
 
 const REQUESTS_PER_TRANSACTION: i64 = 200;
 
-// Tasks, attempts and waits go with their requests.
+// Tasks, attempts and waits are deleted with their requests.
 const FORGET: [&str; 3] = [
     "DELETE FROM event WHERE scope = $1",
     "DELETE FROM fact WHERE scope = $1",
@@ -37,7 +37,7 @@ const DROP_EVENTS: &str = "DELETE FROM event WHERE scope = $1 AND at < $2 \
                            AND NOT EXISTS (SELECT 1 FROM task WHERE task.id = event.task)";
 
 impl Ledger {
-    /// Forgets everything about the scope but its lease: after the user has started from scratch.
+    /// Removes everything about the scope except its lease, after the user started from scratch.
     ///
     /// # Errors
     /// [`LedgerError::Deposed`], or the ledger cannot be written.
@@ -49,13 +49,13 @@ impl Ledger {
         work.commit().await
     }
 
-    /// Forgets requests that were finished before `older_than` (seconds since 1970) and whose tasks have all ended
-    /// before it, with their attempts; then the events before it, except those of tasks that are still there.
+    /// Removes requests that were finished before `older_than` (seconds since 1970) and whose tasks all ended before it, with
+    /// their attempts; then events before it, except those of tasks that are kept.
     ///
-    /// Tasks for which an open task waits are kept. Several short transactions, so that others get their turn.
+    /// Tasks that an open task waits for are kept. Uses several short transactions, so that other writers get their turn.
     ///
     /// # Errors
-    /// [`LedgerError::Deposed`], or the ledger cannot be written; what was forgotten before stays so.
+    /// [`LedgerError::Deposed`], or the ledger cannot be written; what was removed before stays removed.
     pub async fn prune(&self, lease: &Lease, older_than: f64) -> Result<Pruned, LedgerError> {
         let mut pruned = Pruned::default();
         loop {

@@ -1,4 +1,4 @@
-//! Who may write: the lease of a scope, and the check that is part of every write. Its rule: [`amore_model::lease`].
+//! The lease of a scope: who may write. Part of every write transaction. The rules are in [`amore_model::lease`].
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::{
     statement::{RowLock, Statement},
 };
 
-/// The right to write in a scope, good as long as nobody has taken it over.
+/// The right to write to a scope, valid until another process takes it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The path of the proposal's database directory.
     pub scope: String,
     /// The term.
     pub epoch: u64,
-    /// This process. A changed address is written at the next [`Ledger::renew`].
+    /// This process. A changed address is written by the next [`Ledger::renew`].
     pub holder: Holder,
 }
 
-/// Answer to one who wants the lease.
+/// Result of [`Ledger::acquire`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Acquired {
-    /// It is yours.
+    /// The caller holds the lease.
     Mine(Lease),
-    /// Somebody holds it.
+    /// Another process holds it.
     HeldBy(Claim),
 }
 
@@ -39,11 +39,11 @@ const RELEASE: &str = "UPDATE lease SET holder = NULL, until = NULL WHERE scope 
 impl Ledger {
     /// Takes the lease of `scope` for `term` from `now` (seconds since 1970), if the rule ([`decide`]) allows it.
     ///
-    /// `over`: the holder that the caller knows to be dead, for example because there is no such process on this host.
-    /// The epoch is the last one plus one; none is ever given twice.
+    /// `over`: a holder that the caller knows to be dead, for example because it has no process on this host.
+    /// The new epoch is the last one plus one; no epoch is given twice.
     ///
     /// # Errors
-    /// The ledger cannot be written. That somebody holds the lease is not an error.
+    /// The ledger cannot be written. It is not an error if another process holds the lease.
     pub async fn acquire(
         &self,
         scope: &str,
@@ -68,29 +68,29 @@ impl Ledger {
         Ok(Acquired::Mine(lease))
     }
 
-    /// Prolongs the lease to `term` from `now`.
+    /// Extends the lease until `term` after `now`.
     ///
     /// # Errors
-    /// [`LedgerError::Deposed`] if somebody else took it.
+    /// [`LedgerError::Deposed`] if another process took it.
     pub async fn renew(&self, lease: &Lease, now: f64, term: Duration) -> Result<(), LedgerError> {
-        let mut work = self.engine.begin(Mode::Write, "keep the lease").await?;
+        let mut work = self.engine.begin(Mode::Write, "renew the lease").await?;
         check(&mut *work, lease, RowLock::Change).await?;
         write(&mut *work, lease, now + term.as_secs_f64()).await?;
         work.commit().await
     }
 
-    /// Gives the lease up, so that others need not wait for the end of its term. The epoch is kept.
+    /// Releases the lease, so that others need not wait until it expires. The epoch is kept.
     ///
     /// # Errors
-    /// [`LedgerError::Deposed`] if somebody else took it; nothing is changed then.
+    /// [`LedgerError::Deposed`] if another process took it; then nothing is changed.
     pub async fn release(&self, lease: Lease) -> Result<(), LedgerError> {
-        let mut work = self.engine.begin(Mode::Write, "give up the lease").await?;
+        let mut work = self.engine.begin(Mode::Write, "release the lease").await?;
         check(&mut *work, &lease, RowLock::Change).await?;
         work.execute(&Statement::new(RELEASE).text(&lease.scope)).await?;
         work.commit().await
     }
 
-    /// The lease of a scope as it is.
+    /// The current state of a scope's lease.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -101,7 +101,7 @@ impl Ledger {
         Ok(row)
     }
 
-    /// Begins a transaction of the lease's holder: until it ends, nobody can take the lease.
+    /// Begins a transaction of the lease's holder. Until it ends, no other process can take the lease.
     pub(crate) async fn write(
         &self,
         lease: &Lease,

@@ -1,18 +1,18 @@
-//! The ledger: the coordinator's memory of requests, tasks, attempts and what happened, on SQLite or PostgreSQL.
+//! The ledger: the coordinator's persistent record of requests, tasks, attempts and events, in SQLite or PostgreSQL.
 //!
-//! Promises of this crate, on both engines:
+//! Guarantees of this crate, for both engines:
 //!
-//! * What a writing function has returned is on disk.
-//! * Each writing function is one transaction ([`Ledger::prune`]: a few); a crash leaves all of it or nothing.
-//! * Every write names a [`Lease`] and is refused with [`LedgerError::Deposed`] in its own transaction if another
-//!   coordinator has taken over, so that a process that slept past its term cannot write. The database checks the
-//!   epoch of every task once more by itself.
-//! * A task only makes the moves of [`Phase::may_become`]; the database knows the same table and refuses any other.
-//! * A move costs the same however many tasks there are.
-//! * A SQLite ledger is used from one host at a time; nothing that is not a ledger is ever changed.
+//! * When a writing function returns, its changes are on disk.
+//! * Each writing function is one transaction ([`Ledger::prune`]: a few); after a crash all of it is there or nothing.
+//! * Every write names a [`Lease`], and is refused with [`LedgerError::Deposed`] in its own transaction if another
+//!   coordinator has taken over: a process that slept past its term cannot write. The database itself also checks the
+//!   epoch of every task.
+//! * A task only makes the moves of [`Phase::may_become`]; the database has the same table and refuses all others.
+//! * The cost of a move does not depend on the number of tasks.
+//! * A SQLite ledger is used from one host at a time; a file that is not a ledger is never changed.
 //!
-//! A *scope* is the path of a proposal's database directory: one PostgreSQL serves many of them.
-//! Time and randomness come in as arguments.
+//! A *scope* is the path of a proposal's database directory; one PostgreSQL database serves many scopes.
+//! Time and randomness are arguments.
 
 mod address;
 mod attempt;

@@ -1,13 +1,13 @@
-//! The schema's steps: each is noted with the checksum of its text, all missing ones are taken in one transaction.
+//! Migrations of the schema: each is recorded with the checksum of its text; all missing ones run in one transaction.
 
 use sha2::{Digest, Sha256};
 
 use crate::{LedgerError, engine::Work, statement::Statement};
 
-/// The newest schema that this program knows.
+/// The latest schema version that this program knows.
 pub const SCHEMA_VERSION: i64 = 2;
 
-/// One step of the schema.
+/// One migration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) number: i64,
@@ -31,7 +31,7 @@ const MAKE: &str = "CREATE TABLE migration (number bigint PRIMARY KEY, name text
 const APPLIED: &str = "SELECT number, checksum FROM migration ORDER BY number";
 const NOTE: &str = "INSERT INTO migration (number, name, checksum, applied) VALUES ($1, $2, $3, $4)";
 
-/// Brings the schema up to the last of `steps`. `fresh`: there is no table at all yet.
+/// Applies the missing migrations. `fresh`: the database has no tables yet.
 pub(crate) async fn migrate(
     work: &mut dyn Work,
     place: &str,
@@ -51,7 +51,7 @@ pub(crate) async fn migrate(
     Ok(())
 }
 
-/// The last of `steps` that was taken; 0 if none was.
+/// The number of the last migration that was applied; 0 if none was.
 pub(crate) async fn applied(work: &mut dyn Work, place: &str, steps: &[Step]) -> Result<i64, LedgerError> {
     let mut applied = 0;
     for mut row in work.fetch(&Statement::new(APPLIED)).await? {

@@ -1,25 +1,25 @@
-//! From a place to a ledger: the one file that chooses a database engine.
+//! Opens a ledger; the only file that chooses a database engine.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{LedgerError, engine::Engine, postgres, sqlite};
 
-/// The name of a ledger's file where only a directory is given.
+/// The file name of a ledger if only a directory is given.
 pub const FILE_NAME: &str = "ledger.sqlite";
 
-/// Who opens a ledger, and how patiently.
+/// Options for opening a ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
     /// The name of this host: a SQLite ledger is used from one host at a time.
     pub host: String,
     /// The time, in seconds since 1970.
     pub now: f64,
-    /// How long to wait for a lock that another process holds, or for a server that does not answer.
+    /// How long to wait for a lock of another process, or for a server that does not answer.
     pub patience: Duration,
 }
 
 impl OpenOptions {
-    /// Opens from `host` at `now` (seconds since 1970), waiting up to 30 seconds for others.
+    /// Opens from `host` at `now` (seconds since 1970), and waits up to 30 seconds for locks.
     pub fn new(host: impl Into<String>, now: f64) -> Self {
         OpenOptions { host: host.into(), now, patience: Duration::from_secs(30) }
     }
@@ -27,20 +27,20 @@ impl OpenOptions {
 
 /// An open ledger. Clones share it.
 ///
-/// No transaction outlives the call that began it: dropping a call's future undoes what it wrote.
+/// No transaction outlives the call that began it: dropping the future of a call rolls it back.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(crate) engine: Arc<dyn Engine>,
 }
 
 impl Ledger {
-    /// Opens a ledger, brings its schema up to date, and makes a new one where there is none.
+    /// Opens a ledger and brings its schema up to date; creates one if there is none.
     ///
-    /// `place` is an address (`postgres://user@host/database`, `sqlite:/path/to/file`), a file, or a directory,
-    /// which means [`FILE_NAME`] in it.
+    /// `place` is an address (`postgres://user@host/database`, `sqlite:/path/to/file`), a file, or a directory, which
+    /// stands for [`FILE_NAME`] in it.
     ///
     /// # Errors
-    /// See [`LedgerError`]; what stands there is left as it is.
+    /// See [`LedgerError`]; an existing file is not changed then.
     pub async fn open(place: &str, options: &OpenOptions) -> Result<Ledger, LedgerError> {
         let engine: Arc<dyn Engine> = match place.split_once(':') {
             Some(("postgres" | "postgresql", _)) => Arc::new(postgres::open(place, options).await?),
@@ -48,7 +48,7 @@ impl Ledger {
                 Arc::new(open_file(path.strip_prefix("//").unwrap_or(path), options).await?)
             }
             Some((scheme, rest)) if rest.starts_with("//") => {
-                let why = format!("{scheme} is not an engine that this program knows");
+                let why = format!("{scheme} is not a supported database engine");
                 return Err(LedgerError::BadPlace { given: format!("{scheme}://…"), why });
             }
             _ => Arc::new(open_file(place, options).await?),
@@ -56,9 +56,9 @@ impl Ledger {
         Ok(Ledger { engine })
     }
 
-    /// Opens a ledger that is there, to look at it. A file is neither written nor taken from another host, and the
-    /// right to read it is enough; only what has to be mended first (an older schema, a write that was cut short) takes
-    /// what [`Ledger::open`] does.
+    /// Opens an existing ledger for reading. A file is neither written nor taken over from another host, and read permission
+    /// is enough. Only if it has to be repaired first (an older schema, an interrupted write), this needs the same as
+    /// [`Ledger::open`].
     ///
     /// # Errors
     /// See [`LedgerError`]. Writing to it is an error too.
@@ -77,12 +77,12 @@ impl Ledger {
         }
     }
 
-    /// Where it is, for messages: without passwords.
+    /// Its address without passwords, for messages.
     pub fn place(&self) -> String {
         self.engine.place()
     }
 
-    /// Closes it, for all clones; without it, that happens in the background when the last one is dropped.
+    /// Closes it, for all clones. Otherwise it is closed in the background when the last clone is dropped.
     ///
     /// # Errors
     /// It could not be closed.

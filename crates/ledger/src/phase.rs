@@ -1,17 +1,17 @@
-//! Where a task stands, and which move follows which. No I/O.
+//! Phases of a task, and the allowed moves between them. No I/O.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A word that is not one of those that were expected.
+/// An unknown word in the ledger.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{word:?} is not a {what}")]
 pub struct UnknownWord {
     /// What was expected: "phase", "place".
     pub what: &'static str,
-    /// What stood there.
+    /// The word that was found.
     pub word: String,
 }
 
@@ -19,22 +19,22 @@ pub struct UnknownWord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Something else must end first.
+    /// It waits for other tasks.
     Waiting,
-    /// It can be started.
+    /// It can start.
     Ready,
-    /// The intent to submit it is on disk; whether Slurm knows of it is not.
+    /// The intent to submit it is on disk; whether Slurm has it is not known.
     Submitting,
-    /// Slurm has it.
+    /// Slurm has its job.
     Submitted,
-    /// A worker runs it.
+    /// A worker executes it.
     Running,
-    /// Over, for good or ill. Nothing about it changes any more.
+    /// It is over, successfully or not. It never changes again.
     Ended,
 }
 
 impl Phase {
-    /// All of them, in the order of a life without trouble.
+    /// All phases, in the order of a life without failures.
     pub const ALL: [Phase; 6] =
         [Phase::Waiting, Phase::Ready, Phase::Submitting, Phase::Submitted, Phase::Running, Phase::Ended];
 
@@ -50,9 +50,9 @@ impl Phase {
         }
     }
 
-    /// May a task move from this phase to `to`? To the same phase means that its facts alone change.
+    /// Whether a task may move from this phase to `to`. A move to the same phase only changes its facts.
     ///
-    /// The schema's table `task_move` says the same.
+    /// The schema's table `task_move` has the same moves.
     pub fn may_become(self, to: Phase) -> bool {
         use Phase::*;
         match self {

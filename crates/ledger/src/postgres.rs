@@ -1,4 +1,4 @@
-//! The ledger in a PostgreSQL database, in a schema of its own.
+//! The ledger in a PostgreSQL database, in its own schema.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) const STEPS: &[Step] = steps!("postgres": 1 "tasks", 2 "waits_and_story");
 
 const CONNECTIONS: u32 = 4;
-/// Two programs that open a new database at once: the second waits for the first.
+/// If two programs open a new database at once, the second waits for the first.
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(4707205438206)";
 const COUNT_TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE tablename = 'migration') \
                             FROM pg_catalog.pg_tables WHERE schemaname = 'amore_ledger'";
@@ -36,18 +36,18 @@ struct Server {
     patience: Duration,
 }
 
-/// Opens a ledger, or makes one in a database that has none.
+/// Opens a ledger; creates one if the database has none.
 pub(crate) async fn open(url: &str, options: &OpenOptions) -> Result<PostgresEngine, LedgerError> {
     let connect: PgConnectOptions = url
         .parse()
         .map_err(|e: sqlx::Error| LedgerError::BadPlace { given: without_secret(url), why: e.to_string() })?;
     let place = without_secret(url);
-    // A coordinator that is stopped in the middle of a transaction must not keep its successor waiting: the server
-    // ends such a session, sooner than a waiting one gives up.
+    // A coordinator that is stopped in the middle of a transaction must not hold up its successor: the server ends such a
+    // session sooner than a waiting one gives up.
     let idle = (options.patience.as_millis() / 2).max(1);
-    // A ledger grows from nothing faster than the server gathers statistics; a plan made for the small tables of its
-    // first minute would scan the large ones of the next. Every statement of ours has an index to go by, from few rows to few; and a plain
-    // index scan, unlike a bitmap scan, marks the entries of tasks that have ended, so that the next one skips them.
+    // A ledger grows faster than the server gathers statistics: a plan made for the small tables of the first minute would scan
+    // large ones later. Every statement can use an index, from few rows to few rows. A plain index scan, unlike a bitmap scan,
+    // marks the entries of tasks that have ended, so that the next scan skips them.
     let settings = format!(
         "SET search_path TO amore_ledger, pg_catalog; SET idle_in_transaction_session_timeout = {idle}; \
          SET lock_timeout = {}; SET client_min_messages = warning; SET plan_cache_mode = force_custom_plan; \
@@ -88,7 +88,7 @@ async fn prepare(work: &mut PostgresWork, now: f64) -> Result<(), LedgerError> {
     } else if migrations == 0 {
         return Err(LedgerError::Foreign {
             place,
-            what: "a database whose schema amore_ledger is something else",
+            what: "a database with another schema named amore_ledger",
         });
     }
     migrate::migrate(work, &place, STEPS, fresh, now).await
@@ -149,7 +149,7 @@ impl Server {
             "57P01" | "57P02" | "57P03" | "25P03" | "25006" | "40001" | "40P01" => {
                 LedgerError::Unreachable { place, doing, source }
             }
-            // No such database; no right to create or to write.
+            // No such database; no permission to create or write.
             "3D000" | "42501" => LedgerError::Refused { place, source },
             code if code.starts_with("08") || code.starts_with("53") => {
                 LedgerError::Unreachable { place, doing, source }
@@ -160,8 +160,8 @@ impl Server {
     }
 }
 
-/// A transaction on a connection of the pool. If it is dropped half-way, the connection is closed with it, and the
-/// server undoes everything.
+/// A transaction on a pooled connection. If it is dropped before the end, the connection is closed too, and the server
+/// rolls it back.
 struct PostgresWork {
     connection: Option<PoolConnection<Postgres>>,
     server: Arc<Server>,
@@ -228,7 +228,7 @@ impl Work for PostgresWork {
     }
 }
 
-/// The text to send; `None` if there is nothing to do.
+/// The text to send; `None` if there are no rows to work on.
 fn text(statement: &Statement) -> Option<String> {
     let mut text = String::new();
     if let Some(given) = &statement.given {

@@ -1,4 +1,4 @@
-//! Requests: why tasks are there.
+//! Requests: the reason why tasks exist.
 
 use std::collections::HashSet;
 
@@ -10,27 +10,27 @@ use crate::{
     statement::{Rows, Statement},
 };
 
-/// A request to process something.
+/// A new request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRequest {
-    /// Unique among all ledgers; the same when the call is tried again.
+    /// Unique among all ledgers; stays the same when the call is repeated.
     pub id: String,
-    /// When it came in, in seconds since 1970.
+    /// When it was made, in seconds since 1970.
     pub created: f64,
-    /// Who asked.
+    /// Who made it.
     pub by_user: String,
-    /// Why: "user", "raw" or "proc" data arrived, ….
+    /// Why: "user", or the arrival of "raw" or "proc" data.
     pub origin: String,
-    /// Whatever else is worth keeping.
+    /// Further details.
     pub detail: Value,
 }
 
 /// A request as the ledger has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRow {
-    /// What was asked.
+    /// The request.
     pub request: NewRequest,
-    /// When it was done with, in seconds since 1970.
+    /// When it was finished, in seconds since 1970.
     pub finished: Option<f64>,
 }
 
@@ -52,11 +52,11 @@ const OPEN: &str = "SELECT id, created, by_user, origin, CAST(detail AS TEXT), f
                     WHERE scope = $1 AND finished IS NULL ORDER BY created, id";
 
 impl Ledger {
-    /// Brings in a request with its tasks: all or nothing.
+    /// Adds a request with its tasks: all or nothing.
     ///
     /// # Errors
-    /// [`LedgerError::AlreadyThere`] if the ledger has a request with this id, so that a call can be tried again;
-    /// [`LedgerError::Misuse`] for tasks that are there already or wait for unknown ones; [`LedgerError::Deposed`].
+    /// [`LedgerError::AlreadyThere`] if the ledger already has a request with this id, so that calls can be repeated;
+    /// [`LedgerError::Misuse`] for tasks that already exist or wait for unknown ones; [`LedgerError::Deposed`].
     pub async fn add_request(
         &self,
         lease: &Lease,
@@ -90,7 +90,7 @@ impl Ledger {
         let statement = statement.real(request.created).int(lease.epoch as i64).given(given);
         if work.execute(&statement).await? != tasks.len() as u64 {
             work.rollback().await?;
-            let what = format!("request {} brings in a task that the ledger has already", request.id);
+            let what = format!("request {} has a task that the ledger already has", request.id);
             return Err(LedgerError::Misuse { what });
         }
         let given = Rows::of(&waits).text("task", |wait| wait.0).text("on_task", |wait| wait.1).end();
@@ -104,7 +104,7 @@ impl Ledger {
         work.commit().await
     }
 
-    /// Notes that a request is done with. `false` if that was noted before, or there is no such request.
+    /// Marks a request as finished. Returns `false` if it already was, or does not exist.
     ///
     /// # Errors
     /// [`LedgerError::Deposed`], or the ledger cannot be written.
@@ -144,13 +144,13 @@ fn first_phase(task: &NewTask) -> Phase {
     if task.waits_for.is_empty() { Phase::Ready } else { Phase::Waiting }
 }
 
-/// Who waits for whom, each pair once.
+/// Pairs of waiting task and the task it waits for, without duplicates.
 fn waits(tasks: &[NewTask]) -> Result<Vec<(&str, &str)>, LedgerError> {
     let mut ids = HashSet::new();
     let mut pairs = Vec::new();
     for task in tasks {
         if !ids.insert(task.id.as_str()) {
-            return Err(LedgerError::Misuse { what: format!("task {} is brought in twice", task.id) });
+            return Err(LedgerError::Misuse { what: format!("task {} is given twice", task.id) });
         }
         let mut seen = HashSet::new();
         for on in &task.waits_for {

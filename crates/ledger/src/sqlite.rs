@@ -1,7 +1,7 @@
-//! The ledger in a file of its own.
+//! The ledger in a SQLite file.
 //!
-//! A rollback journal and not a write-ahead log: the latter needs memory shared by all readers, which network file
-//! systems do not give. One connection, used by one caller after the other.
+//! It uses a rollback journal instead of a write-ahead log, which needs memory shared by all readers; network file systems
+//! do not provide that. There is one connection, used by one caller at a time.
 
 use std::{
     fs,
@@ -34,10 +34,10 @@ use crate::{
 
 pub(crate) const STEPS: &[Step] = steps!("sqlite": 1 "tasks", 2 "waits_and_story");
 
-/// "AMLE", in the file's header: what tells a ledger from other SQLite databases.
+/// "AMLE" in the file's header distinguishes a ledger from other SQLite databases.
 const APPLICATION_ID: i64 = 0x414d_4c45;
 const MARK: &str = "PRAGMA application_id = 1095584837";
-/// Rows of `given` that go into one statement.
+/// Number of rows of `given` in one statement.
 const ROWS: usize = 100;
 
 /// An open file.
@@ -53,7 +53,7 @@ struct File {
     options: OpenOptions,
 }
 
-/// Opens a ledger, or makes one where there is no file.
+/// Opens a ledger; creates one if there is no file.
 pub(crate) async fn open(path: &Path, options: &OpenOptions) -> Result<SqliteEngine, LedgerError> {
     let path = std::path::absolute(path).map_err(io_error("find", path))?;
     make_or_look_at(&path)?;
@@ -72,7 +72,7 @@ pub(crate) async fn open(path: &Path, options: &OpenOptions) -> Result<SqliteEng
     Ok(engine)
 }
 
-/// Opens a ledger that is there without writing. `None`: it has to be written first, or is none.
+/// Opens an existing ledger without writing. `None`: it has to be written first, or is not a ledger.
 pub(crate) async fn open_to_read(
     path: &Path,
     options: &OpenOptions,
@@ -84,7 +84,7 @@ pub(crate) async fn open_to_read(
     let engine = engine(path, options, |connect| connect.read_only(true))?;
     match is_current(&engine).await {
         Ok(true) => Ok(Some(engine)),
-        // Whoever may write finds out what is wrong, and mends what can be mended.
+        // Opening it for writing reports what is wrong, and repairs what can be repaired.
         Ok(false) => {
             engine.0.pool.close().await;
             Ok(None)
@@ -97,7 +97,7 @@ pub(crate) async fn open_to_read(
     }
 }
 
-/// Is it a ledger with the schema of this program?
+/// Whether it is a ledger with the current schema.
 async fn is_current(engine: &SqliteEngine) -> Result<bool, LedgerError> {
     let mut work = engine.begin_anyhow(Mode::Read, "open it").await?;
     let id = number(&mut work, &Statement::new("PRAGMA application_id")).await?;
@@ -112,7 +112,7 @@ fn engine(
     options: &OpenOptions,
     how: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions,
 ) -> Result<SqliteEngine, LedgerError> {
-    let meta = fs::metadata(&path).map_err(io_error("look at", &path))?;
+    let meta = fs::metadata(&path).map_err(io_error("inspect", &path))?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(false)
@@ -131,7 +131,7 @@ fn engine(
     Ok(SqliteEngine(Arc::new(file)))
 }
 
-/// Makes an empty file, or refuses what cannot be a ledger.
+/// Creates an empty file, or refuses a file that cannot be a ledger.
 fn make_or_look_at(path: &Path) -> Result<(), LedgerError> {
     let dir = path.parent().unwrap_or(path);
     let dir_meta = match fs::metadata(dir) {
@@ -144,7 +144,9 @@ fn make_or_look_at(path: &Path) -> Result<(), LedgerError> {
         return Err(not_writable(dir));
     }
     match fs::metadata(path) {
-        Ok(meta) if !meta.is_file() => return foreign(if meta.is_dir() { "a directory" } else { "no file" }),
+        Ok(meta) if !meta.is_file() => {
+            return foreign(if meta.is_dir() { "a directory" } else { "not a regular file" });
+        }
         Ok(meta) => {
             if !accessible(path, AccessFlags::R_OK | AccessFlags::W_OK) {
                 return Err(not_writable(path));
@@ -153,14 +155,14 @@ fn make_or_look_at(path: &Path) -> Result<(), LedgerError> {
             let opened = fs::File::open(path).map_err(io_error("open", path))?;
             opened.take(16).read_to_end(&mut start).map_err(io_error("read", path))?;
             if meta.len() > 0 && start != b"SQLite format 3\0" {
-                return foreign("a file of something else");
+                return foreign("a file of another kind");
             }
             return Ok(());
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io_error("look at", path)(e)),
+        Err(e) => return Err(io_error("inspect", path)(e)),
     }
-    // A file that was removed after a crash leaves its journal: SQLite would roll the new one back to its pages.
+    // A file that was removed after a crash leaves its journal: SQLite would roll the new file back with it.
     for suffix in ["-journal", "-wal", "-shm"] {
         let mut left = path.as_os_str().to_owned();
         left.push(suffix);
@@ -171,13 +173,13 @@ fn make_or_look_at(path: &Path) -> Result<(), LedgerError> {
             _ => {}
         }
     }
-    // Made by us and not by SQLite, which would leave out the group's right to write. An empty file is a new ledger.
+    // Created here and not by SQLite, which would not grant write permission to the group. An empty file is a new ledger.
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o660).open(path) {
         Ok(file) => {
             let share = fs::Permissions::from_mode(0o660);
             file.set_permissions(share).map_err(io_error("share with the group", path))?;
-            if file.metadata().map_err(io_error("look at", path))?.gid() != dir_meta.gid() {
-                // Only a member of the group may give it away; without, the file stays with the user's own group.
+            if file.metadata().map_err(io_error("inspect", path))?.gid() != dir_meta.gid() {
+                // Only a member of the group may change the group; otherwise the file keeps the user's own group.
                 let _ = nix::unistd::chown(path, None, Some(Gid::from_raw(dir_meta.gid())));
             }
             file.sync_all().map_err(io_error("sync", path))?;
@@ -188,7 +190,7 @@ fn make_or_look_at(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Asked of the kernel with the rights in effect; SQLite itself would quietly fall back to reading.
+/// Checks access with the effective user ID; SQLite itself would silently fall back to reading.
 fn accessible(path: &Path, rights: AccessFlags) -> bool {
     faccessat(AT_FDCWD, path, rights, AtFlags::AT_EACCESS).is_ok()
 }
@@ -203,7 +205,7 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Ledge
     }
 }
 
-/// Within the opening transaction: is it ours, is it of our time, is it of our host?
+/// In the opening transaction: checks that the file is a ledger, has a known schema and belongs to this host.
 async fn prepare(work: &mut SqliteWork, file: &File) -> Result<(), LedgerError> {
     let place = file.path.display().to_string();
     let tables = Statement::new("SELECT count(*) FROM sqlite_master");
@@ -211,15 +213,15 @@ async fn prepare(work: &mut SqliteWork, file: &File) -> Result<(), LedgerError> 
     if fresh {
         work.script(MARK).await?;
     } else if number(work, &Statement::new("PRAGMA application_id")).await? != APPLICATION_ID {
-        return Err(LedgerError::Foreign { place, what: "a SQLite database of something else" });
+        return Err(LedgerError::Foreign { place, what: "another SQLite database" });
     }
     migrate::migrate(work, &place, STEPS, fresh, file.options.now).await?;
 
     let OpenOptions { host, now, .. } = &file.options;
     match work.fetch(&Statement::new(HOME)).await?.pop() {
         None => {
-            let settle = "INSERT INTO home (id, host, since) VALUES (1, $1, $2)";
-            work.execute(&Statement::new(settle).text(host).real(*now)).await?;
+            let insert = "INSERT INTO home (id, host, since) VALUES (1, $1, $2)";
+            work.execute(&Statement::new(insert).text(host).real(*now)).await?;
         }
         Some(mut row) => {
             let home = row.text()?;
@@ -234,8 +236,8 @@ async fn prepare(work: &mut SqliteWork, file: &File) -> Result<(), LedgerError> 
                         left: Some(left),
                     });
                 }
-                let move_in = "UPDATE home SET host = $1, since = $2";
-                work.execute(&Statement::new(move_in).text(host).real(*now)).await?;
+                let update = "UPDATE home SET host = $1, since = $2";
+                work.execute(&Statement::new(update).text(host).real(*now)).await?;
             }
         }
     }
@@ -251,14 +253,14 @@ async fn number(work: &mut SqliteWork, statement: &Statement) -> Result<i64, Led
 impl SqliteEngine {
     async fn begin_anyhow(&self, mode: Mode, doing: &'static str) -> Result<SqliteWork, LedgerError> {
         let file = self.0.clone();
-        // A file that was deleted would take our writes and keep them from everybody.
+        // Writes to a deleted file would be lost.
         match fs::metadata(&file.path) {
             Ok(meta) if meta.dev() == file.device && meta.ino() == file.inode => {}
             Ok(_) => return Err(LedgerError::Replaced { path: file.path.clone() }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(LedgerError::Replaced { path: file.path.clone() });
             }
-            Err(e) => return Err(io_error("look at", &file.path)(e)),
+            Err(e) => return Err(io_error("inspect", &file.path)(e)),
         }
         let connection = file.pool.acquire().await.map_err(|e| file.explain(doing, e))?;
         let mut work = SqliteWork { connection: Some(connection), file, doing };
@@ -313,20 +315,20 @@ impl File {
             }
             _ => (0, String::new()),
         };
-        // SQLite's result codes: the low byte is the kind.
+        // SQLite's result codes: the low byte is the category.
         match code & 0xff {
             5 | 6 => busy(),
             8 | 14 => LedgerError::NotWritable { path: self.path.clone() },
             11 => LedgerError::Corrupt { path: self.path.clone(), detail: words },
             13 => LedgerError::Full { place },
-            26 => LedgerError::Foreign { place, what: "a file of something else" },
+            26 => LedgerError::Foreign { place, what: "a file of another kind" },
             _ => LedgerError::Other { place, doing, source: error },
         }
     }
 }
 
-/// A transaction on a connection of the pool. If it is dropped half-way, the connection is closed with it: that undoes
-/// everything, whatever state the driver thinks it is in.
+/// A transaction on a pooled connection. If it is dropped before the end, the connection is closed too, which rolls it
+/// back, whatever state the driver assumes.
 struct SqliteWork {
     connection: Option<PoolConnection<Sqlite>>,
     file: Arc<File>,
@@ -405,7 +407,7 @@ impl Work for SqliteWork {
     }
 }
 
-/// The texts to send with their values: a statement on many rows is sent in several parts.
+/// The texts to send, with their values. A statement on many rows is split into several.
 fn parts(statement: &Statement) -> Vec<(String, bool, Vec<Cell>)> {
     let parts = cut(statement);
     #[cfg(test)]
@@ -425,7 +427,7 @@ fn part(statement: &Statement, given: &Given, rows: std::ops::Range<usize>) -> (
     let names: Vec<&str> = given.columns.iter().map(|(name, _)| *name).collect();
     let mut cells = statement.values.clone();
     let mut tuples = Vec::with_capacity(rows.len());
-    // Other numbers of rows are too many different texts to keep.
+    // Other numbers of rows would give too many different texts to cache.
     let cached = rows.len() == 1 || rows.len() == ROWS;
     for row in rows {
         let mut tuple = Vec::with_capacity(names.len());

@@ -1,4 +1,4 @@
-//! A statement and its values, and the rows that answer it: the same for every engine.
+//! A statement with its values, and the rows of its result, for every engine.
 
 use amore_model::{Proposal, Run};
 use serde_json::Value;
@@ -23,14 +23,14 @@ pub(crate) enum Column {
     Json(Vec<Option<String>>),
 }
 
-/// Rows that a statement works on at once; it sees them as a table named `given`.
+/// Rows that a statement works on; it sees them as a table named `given`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Given {
     pub(crate) rows: usize,
     pub(crate) columns: Vec<(&'static str, Column)>,
 }
 
-/// Puts a [`Given`] together, a column at a time.
+/// Builds a [`Given`], one column at a time.
 pub(crate) struct Rows<'a, T> {
     rows: &'a [T],
     columns: Vec<(&'static str, Column)>,
@@ -83,16 +83,16 @@ fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A lock on the rows that a query reads, where the engine locks rows.
+/// A lock on the rows that a query reads, for engines that lock rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowLock {
-    /// They stay as they are until the transaction ends.
+    /// They must not change until the transaction ends.
     Stay,
-    /// We are going to change them.
+    /// This transaction is going to change them.
     Change,
 }
 
-/// A statement with its values. `$1`, `$2`, … are the single values.
+/// A statement with its values. `$1`, `$2`, … are single values.
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
@@ -132,7 +132,7 @@ impl Statement {
     }
 }
 
-/// A row of an answer, read from left to right.
+/// A row of a result, read from left to right.
 #[derive(Debug)]
 pub(crate) struct Row(std::vec::IntoIter<Cell>);
 
@@ -169,7 +169,7 @@ impl Row {
         self.maybe_int()?.ok_or_else(|| unexpected("whole number", &Cell::Null))
     }
 
-    /// A number of ours that is never negative.
+    /// A number that is never negative.
     pub(crate) fn number<N: TryFrom<i64>>(&mut self) -> Result<N, LedgerError> {
         let number = self.int()?;
         N::try_from(number).map_err(|_| unexpected("number in range", &Cell::Int(number)))
@@ -197,7 +197,7 @@ impl Row {
         serde_json::from_str(&text).map_err(|_| unexpected("JSON value", &Cell::Text(text)))
     }
 
-    /// Something that is written as a word.
+    /// A value that is stored as a word.
     pub(crate) fn word<W: std::str::FromStr>(&mut self, what: &'static str) -> Result<W, LedgerError> {
         let word = self.text()?;
         word.parse().map_err(|_| unexpected(what, &Cell::Text(word)))

@@ -1,4 +1,4 @@
-//! Tasks: how they come in, and how they are read.
+//! Adding and reading tasks.
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
@@ -49,7 +49,7 @@ impl FromStr for Place {
     }
 }
 
-/// A task that a request brings in: [`Phase::Waiting`] if it waits for others, else [`Phase::Ready`].
+/// A new task: [`Phase::Waiting`] if it waits for others, else [`Phase::Ready`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
     /// Unique among all ledgers.
@@ -58,15 +58,15 @@ pub struct NewTask {
     pub proposal: Proposal,
     /// The run.
     pub run: Run,
-    /// The higher, the sooner.
+    /// A higher number is more urgent.
     pub priority: i32,
     /// Where it runs.
     pub place: Place,
-    /// What is known about where it stands, for the state machine.
+    /// Facts about its state, for the state machine.
     pub facts: Value,
-    /// What is to be done; never changes.
+    /// What to compute; never changes.
     pub spec: Value,
-    /// Tasks that must end first: of the same request, or there already.
+    /// Tasks that must end first: of the same request, or already in the ledger.
     pub waits_for: Vec<String>,
 }
 
@@ -75,45 +75,45 @@ pub struct NewTask {
 pub struct TaskRow {
     /// Its id.
     pub id: String,
-    /// The request that brought it in.
+    /// The request that it belongs to.
     pub request: String,
     /// The proposal.
     pub proposal: Proposal,
     /// The run.
     pub run: Run,
-    /// The higher, the sooner.
+    /// A higher number is more urgent.
     pub priority: i32,
     /// Where it runs.
     pub place: Place,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
-    /// What is known about that.
+    /// Facts about its state.
     pub facts: Value,
-    /// What is to be done.
+    /// What to compute.
     pub spec: Value,
-    /// Tasks that it waits for, or waited for, in order of their ids.
+    /// The tasks that it waits or waited for, ordered by id.
     pub waits_for: Vec<String>,
     /// The number of its last attempt; 0 before the first.
     pub attempt: u32,
-    /// When it came in, in seconds since 1970.
+    /// When it was added, in seconds since 1970.
     pub created: f64,
     /// When it last moved or its facts changed.
     pub changed: f64,
-    /// The epoch of the coordinator that wrote that.
+    /// The epoch of the coordinator that made this change.
     pub epoch: u64,
 }
 
-/// How many tasks there are in each phase.
+/// Number of tasks in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([u64; Phase::ALL.len()]);
 
 impl Counts {
-    /// In this phase.
+    /// The number of tasks in this phase.
     pub fn of(&self, phase: Phase) -> u64 {
         self.0[phase as usize]
     }
 
-    /// In any phase but [`Phase::Ended`].
+    /// The number of tasks that have not ended.
     pub fn open(&self) -> u64 {
         self.0.iter().sum::<u64>() - self.of(Phase::Ended)
     }
@@ -173,7 +173,7 @@ impl Ledger {
         self.tasks(select(OF_RUN).int(limit.into()), select(OF_RUN_WAITS)).await
     }
 
-    /// One task, if the scope has it.
+    /// One task; `None` if the scope does not have it.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -182,7 +182,7 @@ impl Ledger {
         Ok(self.tasks(select(ONE), select(ONE_WAITS)).await?.pop())
     }
 
-    /// How many tasks of the scope are in each phase. The cost grows with their number: ask now and then.
+    /// The number of tasks of the scope in each phase. The cost grows with their number, so do not call it often.
     ///
     /// # Errors
     /// The ledger cannot be read.

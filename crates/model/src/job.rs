@@ -156,7 +156,7 @@ impl fmt::Display for JobOutcome {
             (JobState::TimedOut, ..) => f.write_str("reached its time limit (TIMEOUT)")?,
             (JobState::OutOfMemory, ..) => f.write_str("ran out of memory (OUT_OF_MEMORY)")?,
             (JobState::Cancelled, ..) => f.write_str("was cancelled (CANCELLED)")?,
-            (state, _, Some(signal)) => write!(f, "was ended by signal {signal} ({state})")?,
+            (state, _, Some(signal)) => write!(f, "was killed by signal {signal} ({state})")?,
             (state, Some(code), _) => write!(f, "failed with exit code {code} ({state})")?,
             (state, ..) => write!(f, "ended as {state}")?,
         }

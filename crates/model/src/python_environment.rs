@@ -6,7 +6,7 @@ use std::path::Path;
 pub const PYTHONPATH: &str = "PYTHONPATH";
 
 /// Variables of the submitting command's environment that are passed to Python in a job. Never add one that may contain a
-/// secret: the proposal's group can read the job sheet.
+/// secret: the proposal's group can read the job manifest.
 pub const HANDED_ON: [&str; 20] = [
     PYTHONPATH,
     "PYTHONUSERBASE",

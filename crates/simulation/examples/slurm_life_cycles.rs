@@ -1,4 +1,4 @@
-//! How long the simulated Slurm takes for the life of a job, with the commands that Amore gives for it.
+//! Measures how long the simulated Slurm takes for the whole life of a job, with the commands that Amore uses.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 

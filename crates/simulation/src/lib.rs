@@ -1,4 +1,4 @@
-//! A simulated world for tests: it has its own time and one seeded generator, and no clock, thread, file or process.
+//! A simulated world for tests. It has its own time and one seeded generator, but no clock, thread, file or process.
 //!
 //! The same seed and the same calls give the same answers and the same events, in the same order. So far the world is
 //! [`slurm`]: one or more Slurm clusters with their accounting. A world owns one [`slurm::SimulatedSlurm`], calls

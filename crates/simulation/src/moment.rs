@@ -11,7 +11,7 @@ use std::{
 pub struct Moment(u64);
 
 impl Moment {
-    /// So many seconds after the beginning of 1970.
+    /// Seconds since the beginning of 1970.
     pub const fn from_seconds(seconds: u64) -> Self {
         Moment(seconds * 1000)
     }

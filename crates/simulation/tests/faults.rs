@@ -1,4 +1,4 @@
-//! What goes wrong in a Slurm, and what users see of it.
+//! Faults of Slurm, and how users see them.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn a_controller_that_hung_does_what_it_was_told_when_it_goes_on() {
     assert!(try_to_submit(&mut world, &["--comment=amore:2b"], SLEEP).is_err());
     assert!(try_to_submit(&mut world, &["--comment=amore:2b"], SLEEP).is_err());
     assert_eq!(world.run("alice", &["scancel", &running.to_string()], "").code, 140);
-    assert!(world.running.len() < 2, "jobs go on and end while it hangs");
+    assert!(world.running.len() < 2, "jobs continue and end while it hangs");
     world.inject(Fault::ControllerGoesOn).unwrap();
     world.pass(s(5));
     // Both that seemed to fail.
@@ -89,10 +89,10 @@ fn a_controller_that_is_killed_forgets_and_gives_numbers_again() {
     world.pass(s(3));
     is(&mut world, old, "RUNNING", "None");
     assert_eq!(seen(&mut world, forgotten), (String::new(), String::new()));
-    assert_eq!(world.running.len(), 2, "what the controller has forgotten goes on");
+    assert_eq!(world.running.len(), 2, "what the controller has forgotten continues");
     let again = submit(&mut world, &["--comment=amore:other"], SLEEP);
     assert_eq!(again, forgotten);
-    // Its end is of no interest to anybody.
+    // Its end matters to nobody.
     let orphan = *world.running.iter().find(|(_, start)| start.job == forgotten).unwrap().0;
     world.slurm.script_ended(world.now, orphan, Exit::Code(0));
     world.pass(s(3));
@@ -110,7 +110,7 @@ fn a_job_that_began_as_the_controller_was_killed_is_held() {
     world.pass(s(3));
     is(&mut world, job, "PENDING", "launch failed requeued held");
     assert_eq!(world.slurm.nodes("lab")[0].word(), "drained");
-    assert_eq!(world.running.len(), 1, "it goes on all the same");
+    assert_eq!(world.running.len(), 1, "it continues anyway");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_node_that_is_cut_off_has_its_job_run_twice() {
     assert_eq!(world.slurm.nodes("lab")[0].word(), "down*");
     is(&mut world, job, "PENDING", "BeginTime");
     is(&mut world, kept, "NODE_FAIL", "NodeDown");
-    assert_eq!(world.running.len(), 2, "both go on behind the cut");
+    assert_eq!(world.running.len(), 2, "both continue behind the cut");
     world.pass(s(122));
     is(&mut world, job, "RUNNING", "None");
     assert_eq!(world.begun[&job], 2);
@@ -230,7 +230,7 @@ fn a_time_limit_kills_what_does_not_end() {
     while seen(&mut world, job).0 != "COMPLETING" {
         world.pass(s(1));
     }
-    // Slurm looks for such jobs every now and then.
+    // Slurm checks for such jobs from time to time.
     assert!((61..=92).contains(&(world.now - before).as_secs()), "{:?}", world.now - before);
     world.pass(s(3));
     is(&mut world, job, "TIMEOUT", "TimeLimit");

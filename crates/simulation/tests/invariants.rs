@@ -1,4 +1,4 @@
-//! Whatever happens to it, the model does not contradict itself, and tells the same story each time.
+//! Whatever happens, the model stays consistent and deterministic.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -120,7 +120,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Everything that was said, and everything that was executed.
+/// Every answer and every execution, in order.
 fn story(acts: &[Act], seed: u64) -> Vec<String> {
     let mut world = World::new(Site::of_tests(), seed);
     let mut story = Vec::new();
@@ -171,7 +171,7 @@ fn story(acts: &[Act], seed: u64) -> Vec<String> {
         story.push(format!("{} {act:?} {line} {:?}", world.now, world.running.keys()));
         assert_eq!(world.slurm.contradiction(), None, "after {act:?}");
         assert_eq!(world.slurm.not_known(), [] as [String; 0]);
-        // A job that has ended stays so, unless it was put back into the queue.
+        // A job that has ended stays ended, unless it was requeued.
         for job in world.slurm.jobs("lab") {
             let now = (job.state.clone(), job.restarts);
             if let Some(before) = over.insert(job.key, now.clone())
@@ -193,7 +193,7 @@ proptest! {
         prop_assert_eq!(first, story(&acts, seed));
     }
 
-    /// When everything is mended, jobs begin again.
+    /// After all faults are repaired, jobs start again.
     #[test]
     fn a_cluster_that_is_mended_executes_jobs(acts in proptest::collection::vec(act(), 1..40), seed in any::<u64>()) {
         let mut world = World::new(Site::of_tests(), seed);

@@ -1,4 +1,4 @@
-//! What the simulated Slurm says is read by Amore's own readers.
+//! Amore's own parsers read the output of the simulated Slurm.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use amore_simulation::slurm::{Fault, Hold, NextSubmission, Preempt, Reservation,
 use amore_slurm::{
     JobEnd,
     clusters::Clusters,
+    job_status::JobStatus,
     partition_facts::{parse_nodes, parse_partitions},
-    person::parse_associations,
-    refused::{self, About, Reading},
+    refused::{self, RefusalKind, SbatchFailure},
     reservation::parse_reservations,
     sacct::{ACCOUNTED, parse_accounting},
     sbatch::{Number, parse_submitted},
     scontrol::parse_shown,
-    seen::Seen,
+    slurm_user::parse_associations,
     squeue::parse_queue,
 };
 
@@ -31,13 +31,13 @@ fn submit(world: &mut World, more: &[&str], script: &str) -> u64 {
     let argv = [&["sbatch", "--parsable", "--no-requeue"], more].concat();
     let answer = world.run("alice", &argv, script);
     match parse_submitted(&answer.stdout, &answer.stderr, &Clusters::Ours) {
-        Number::Said(JobId { number, .. }) => number,
+        Number::Certain(JobId { number, .. }) => number,
         other => panic!("{other:?}: {answer:?}"),
     }
 }
 
-/// How the queue, accounting and the controller itself show a job.
-fn seen(world: &mut World, job: u64) -> [Seen; 3] {
+/// The status of a job in the queue, in accounting and in the controller.
+fn seen(world: &mut World, job: u64) -> [JobStatus; 3] {
     let number = job.to_string();
     let queue = ["squeue", "-h", "-a", "-r", "-t", "all", "-j", &number, "-o", "%i|%T|%N|%P|%v|%k|%r"];
     let kept = ["sacct", "-X", "-n", "-P", "-j", &number, "-o", &ACCOUNTED.join(",")];
@@ -138,15 +138,15 @@ fn what_waits_is_read_as_waiting() {
 fn refusals_are_read_as_what_they_are() {
     let mut world = World::new(Site::of_tests(), 1);
     for (options, about) in [
-        (["--partition=nosuch"], About::Rule),
-        (["--account=nosuch"], About::Rule),
-        (["--reservation=nosuch"], About::Reservation),
+        (["--partition=nosuch"], RefusalKind::Rule),
+        (["--account=nosuch"], RefusalKind::Rule),
+        (["--reservation=nosuch"], RefusalKind::Reservation),
     ] {
         let argv = [&["sbatch", "--parsable"], &options[..]].concat();
         let answer = world.run("alice", &argv, SLEEP);
         match refused::read(&answer.stderr, options[0].contains("reservation"), &[]) {
-            Reading::Refused(refused) => assert_eq!(refused.about, about, "{options:?}"),
-            other @ Reading::Silence { .. } => panic!("{options:?}: {other:?}"),
+            SbatchFailure::Refused(refused) => assert_eq!(refused.kind, about, "{options:?}"),
+            other @ SbatchFailure::Unknown { .. } => panic!("{options:?}: {other:?}"),
         }
     }
     for _ in 0..20 {
@@ -154,12 +154,15 @@ fn refusals_are_read_as_what_they_are() {
     }
     let answer = world.run("bob", &["sbatch", "-p", "down"], SLEEP);
     let reading = refused::read(&answer.stderr, false, &[]);
-    assert!(matches!(&reading, Reading::Refused(refused) if refused.about == About::Limit), "{reading:?}");
+    assert!(
+        matches!(&reading, SbatchFailure::Refused(refused) if refused.kind == RefusalKind::Limit),
+        "{reading:?}"
+    );
     for fault in [Fault::ControllerHangs, Fault::ControllerStops] {
         world.inject(fault).unwrap();
         let answer = world.run("alice", &["sbatch"], SLEEP);
         let reading = refused::read(&answer.stderr, false, &[]);
-        assert!(matches!(reading, Reading::Silence { .. }), "{reading:?}");
+        assert!(matches!(reading, SbatchFailure::Unknown { .. }), "{reading:?}");
     }
 }
 

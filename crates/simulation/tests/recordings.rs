@@ -1,4 +1,4 @@
-//! The simulated Slurm answers as a real one has answered (`slurm-tests/recorded/22.05-compose`).
+//! The simulated Slurm gives the answers of a real one (`slurm-tests/recorded/22.05-compose`).
 
 #![expect(clippy::disallowed_methods, reason = "a test reads recordings")]
 
@@ -9,7 +9,7 @@ use amore_simulation::slurm::{AccountingFault, Fault, Hold, Preempt, Reservation
 mod world;
 use world::World;
 
-/// A command that was executed on a real cluster, and its answer.
+/// A command that was run on a real cluster, and its answer.
 struct Recording {
     user: String,
     argv: Vec<String>,
@@ -53,7 +53,7 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Numbers are another each time.
+/// Numbers differ each time.
 fn shape(text: &str) -> String {
     let mut shape = String::new();
     for sign in text.chars() {
@@ -78,7 +78,7 @@ fn reservation(name: &str, node: &str, users: &[&str], accounts: &[&str], from: 
     })
 }
 
-/// Commands that Amore never gives: arrays are refused here and not taken, times are not estimated, scripts are no files.
+/// Commands that Amore never uses: arrays are refused here, start times are not estimated, scripts are not files.
 const NOT_PLAYED: [&str; 4] =
     ["test-only", "test-only-refused", "create-reservation-as-user", "script-directive"];
 
@@ -231,7 +231,7 @@ fn accounting_that_does_not_answer_says_so_word_for_word() {
     }
 }
 
-/// Each of these ends in its own way.
+/// Each of these jobs ends in a different way.
 fn busy() -> World {
     let mut world = as_then();
     let sleep = "#!/bin/sh\nsleep 300";
@@ -253,7 +253,7 @@ fn busy() -> World {
     world
 }
 
-/// `Key=Value` words in order; a value may hold spaces.
+/// The `Key=Value` pairs in order; a value may contain spaces.
 fn keys(line: &str) -> Vec<(String, String)> {
     line.split_whitespace()
         .filter_map(|word| word.split_once('='))
@@ -283,7 +283,7 @@ fn jobs_stand_in_the_queue_as_jobs_of_a_real_one() {
     for line in answer.stdout.lines() {
         let fields: Vec<&str> = line.splitn(7, '|').collect();
         let kind = (fields[2].is_empty(), fields[6].to_owned());
-        // This was recorded of a job that was cancelled while it waited.
+        // This job was cancelled while it waited.
         if !(fields[1] == "CANCELLED" && fields[2].is_empty()) {
             assert!(real[fields[1]].contains(&kind), "{line}");
         }

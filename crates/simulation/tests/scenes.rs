@@ -1,4 +1,4 @@
-//! The scenes of `slurm-tests/scenes`, played on the simulated Slurm; its README says what the steps are.
+//! Plays the scenes of `slurm-tests/scenes` on the simulated Slurm. Their README describes the steps.
 
 #![expect(clippy::disallowed_methods, reason = "a test reads scenes")]
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 mod world;
 use world::World;
 
-/// As Amore submits.
+/// The arguments of each submission by Amore.
 const ALWAYS: [&str; 11] = [
     "sbatch",
     "--parsable",
@@ -24,7 +24,7 @@ const ALWAYS: [&str; 11] = [
     "--nodes=1",
     "--ntasks=1",
 ];
-/// What a scene waits for happens within this, or not at all.
+/// A scene waits at most this long for something to happen.
 const PATIENCE: Duration = Duration::from_secs(180);
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -130,7 +130,7 @@ impl Scene {
         self.jobs.insert(job.to_owned(), answer.stdout.trim().parse().unwrap());
     }
 
-    /// How the queue shows a job; nothing if it does not.
+    /// The job in the queue; empty if it is not there.
     fn queue(&mut self, job: &str) -> BTreeMap<&'static str, String> {
         let number = self.jobs[job].to_string();
         let argv = ["squeue", "-h", "-a", "-t", "all", "-j", &number, "-o", "%T|%N|%P|%v|%k|%r"];
@@ -138,7 +138,7 @@ impl Scene {
         row(&["state", "nodes", "partition", "reservation", "comment", "reason"], answer.stdout.trim_end())
     }
 
-    /// What accounting keeps of a job; nothing if it does not know it.
+    /// The job in accounting; empty if it is not known.
     fn accounting(&mut self, job: &str) -> BTreeMap<&'static str, String> {
         let number = self.jobs[job].to_string();
         let argv = ["sacct", "-X", "-n", "-P", "-j", &number, "-o", "State,NodeList,Reason,ExitCode"];
@@ -196,7 +196,7 @@ impl Scene {
             }
             "end reservation" => Fault::ReservationEnds(name(), self.world.now),
             "delete reservation" => Fault::DeleteReservation(name()),
-            // Slurm does it by itself.
+            // Slurm does this by itself.
             "reservation is removed" => return Ok(()),
             "drain" | "resume" => {
                 for node in NODES {
@@ -232,7 +232,7 @@ impl Scene {
             .collect()
     }
 
-    /// The first thing that is not as it is expected.
+    /// The first difference from what is expected.
     fn unlike(&self, expected: &Value, row: &BTreeMap<&str, String>) -> Option<String> {
         expected.as_object().unwrap().iter().find_map(|(key, wanted)| {
             let Some(found) = row.get(key.as_str()) else { return Some(format!("there is no {key}")) };
@@ -260,7 +260,7 @@ impl Scene {
         }
     }
 
-    /// `{a}` is the number of a job, `{uid}` that of the user.
+    /// Replaces `{a}` by the number of a job, and `{uid}` by that of the user.
     fn filled(&self, text: &str) -> String {
         let mut filled = text.replace("{uid}", "2001");
         for (name, number) in &self.jobs {
@@ -270,7 +270,7 @@ impl Scene {
     }
 }
 
-/// Is it what is expected, or one of the things?
+/// Whether it is the expected value, or one of the expected values.
 fn allows(expected: &Value, found: &Value) -> bool {
     match expected {
         Value::Array(any) => any.contains(found),
@@ -285,7 +285,7 @@ fn row(names: &[&'static str], line: &str) -> BTreeMap<&'static str, String> {
     names.iter().copied().zip(line.splitn(names.len(), '|').map(str::to_owned)).collect()
 }
 
-/// How many nodes a list names.
+/// The number of nodes in a list.
 fn count(list: &str) -> u64 {
     let Some((_, ranges)) = list.split_once('[') else {
         return if list.is_empty() || list == "None assigned" { 0 } else { list.split(',').count() as u64 };

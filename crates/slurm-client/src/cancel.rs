@@ -1,4 +1,4 @@
-//! Ending a job.
+//! Cancels a job.
 
 use std::{process::Output, time::Duration};
 
@@ -7,18 +7,18 @@ use amore_slurm::{
     command_failure::is_unknown_job,
     printed::{plain, words_of},
     states::is_ending,
-    submission::{Cancelled, SlurmSilent},
+    submission::{Cancelled, SlurmUnavailable},
     token::tokens_in,
 };
 
 use crate::{Slurm, command::on_cluster};
 
-/// How often it is looked whether a job that Slurm was told to end has ended, and how long it is waited between.
+/// How often to check whether a cancelled job has ended, and the pause between two checks.
 const LOOKS: u32 = 6;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 impl Slurm {
-    /// Ends a job, if it still is the one of this token (a number may be another's by now), and looks whether it has.
+    /// Cancels a job if it still belongs to this token (its number may have been reused), and checks whether it has ended.
     pub async fn cancel(&self, job: &JobId, token: &str) -> Cancelled {
         let said = |output: &Output| words_of(&String::from_utf8_lossy(&output.stderr));
         let number = job.number.to_string();
@@ -33,14 +33,14 @@ impl Slurm {
             }
             Ok(output) if is_unknown_job(&said(&output)) => return Cancelled::Over,
             Ok(output) => return Cancelled::Failed { words: said(&output) },
-            Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
+            Err(no_answer) => return Cancelled::Failed { words: SlurmUnavailable::from(no_answer).0 },
         }
         match self.run("scancel", &on_cluster(cluster, &[&number]), None).await {
             Ok(output) if output.status.success() => {}
-            // One that has ended meanwhile is shown as such.
+            // If it has ended in the meantime, the next query shows it.
             Ok(output) if is_unknown_job(&said(&output)) => {}
             Ok(output) => return Cancelled::Failed { words: said(&output) },
-            Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
+            Err(no_answer) => return Cancelled::Failed { words: SlurmUnavailable::from(no_answer).0 },
         }
         let mut state = String::new();
         for look in 0..LOOKS {
@@ -62,7 +62,7 @@ impl Slurm {
                 }
                 Ok(output) if is_unknown_job(&said(&output)) => return Cancelled::Over,
                 Ok(output) => return Cancelled::Failed { words: said(&output) },
-                Err(no_answer) => return Cancelled::Failed { words: SlurmSilent::from(no_answer).0 },
+                Err(no_answer) => return Cancelled::Failed { words: SlurmUnavailable::from(no_answer).0 },
             }
         }
         Cancelled::NotYet { state }

@@ -1,4 +1,4 @@
-//! Running one command of Slurm's: in machine form, with a clean environment.
+//! Runs one Slurm command, with machine-readable output and a clean environment.
 
 use std::{
     env,
@@ -8,20 +8,20 @@ use std::{
     time::Duration,
 };
 
-use amore_slurm::{command_failure::did_not_start, printed, submission::SlurmSilent};
+use amore_slurm::{command_failure::did_not_start, printed, submission::SlurmUnavailable};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use crate::{Slurm, environment};
 
-/// How long a command may take. Slurm's own limit (MessageTimeout, 10 s if not set) ends it earlier.
+/// Time limit of a command. Slurm's own limit (MessageTimeout, by default 10 s) usually ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// With `AMORE_NO_SLURM` in the environment everything is computed here.
+/// Whether `AMORE_NO_SLURM` is set: then everything is computed locally.
 pub fn switched_off() -> bool {
     env::var_os("AMORE_NO_SLURM").is_some_and(|value| !value.is_empty())
 }
 
-/// Are Slurm's commands there, and wanted?
+/// Whether Slurm's commands are installed, and Slurm is not switched off.
 pub fn installed() -> bool {
     if switched_off() {
         return false;
@@ -30,32 +30,32 @@ pub fn installed() -> bool {
     env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
 }
 
-/// Is the configuration there that is named? Without it Slurm's commands try again for a minute, and say nothing.
+/// Checks that the configuration file exists if one is named. Without it Slurm's commands retry silently for a minute.
 ///
 /// # Errors
-/// It is not.
-pub fn has_configuration() -> Result<(), SlurmSilent> {
+/// The file does not exist.
+pub fn has_configuration() -> Result<(), SlurmUnavailable> {
     match env::var_os("SLURM_CONF") {
         Some(path) if !path.is_empty() && !Path::new(&path).is_file() => {
-            Err(SlurmSilent(format!("SLURM_CONF names {}, which is no file", path.display())))
+            Err(SlurmUnavailable(format!("SLURM_CONF names {}, which is not a file", path.display())))
         }
         _ => Ok(()),
     }
 }
 
-/// Why there is no answer of a command.
+/// Why a command gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// It began, and what it did is not known.
-    Silent(String),
-    /// It did not begin: nothing was asked of Slurm.
+    /// It started, and what it did is not known.
+    Unknown(String),
+    /// It did not start, so nothing was requested from Slurm.
     NotExecuted(String),
 }
 
-impl From<NoAnswer> for SlurmSilent {
+impl From<NoAnswer> for SlurmUnavailable {
     fn from(no_answer: NoAnswer) -> Self {
         match no_answer {
-            NoAnswer::Silent(words) | NoAnswer::NotExecuted(words) => SlurmSilent(words),
+            NoAnswer::Unknown(words) | NoAnswer::NotExecuted(words) => SlurmUnavailable(words),
         }
     }
 }
@@ -66,7 +66,7 @@ async fn execute(
     input: Option<&str>,
     given: &[(String, OsString)],
 ) -> Result<Output, NoAnswer> {
-    let silent = |error: std::io::Error| NoAnswer::Silent(format!("{program}: {error}"));
+    let silent = |error: std::io::Error| NoAnswer::Unknown(format!("{program}: {error}"));
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -79,21 +79,20 @@ async fn execute(
         .process_group(0)
         .kill_on_drop(true);
     if input.is_none() {
-        // Times that it prints are seconds since 1970, or at least the same everywhere. A job must not inherit this.
+        // Times are printed as seconds since 1970, or at least in UTC. A job must not inherit this.
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
     }
-    let mut process = command
-        .spawn()
-        .map_err(|error| NoAnswer::NotExecuted(format!("{program} could not be executed: {error}")))?;
+    let mut process =
+        command.spawn().map_err(|error| NoAnswer::NotExecuted(format!("cannot run {program}: {error}")))?;
     if let (Some(text), Some(mut stdin)) = (input, process.stdin.take()) {
-        // A command that ends before it has read everything says why.
+        // If the command ends before it has read everything, its output says why.
         let _ = stdin.write_all(text.as_bytes()).await;
     }
     let output = match timeout(PATIENCE, process.wait_with_output()).await {
         Ok(output) => output.map_err(silent)?,
         Err(_) => {
-            let words = format!("{program} has not answered after {} s", PATIENCE.as_secs());
-            return Err(NoAnswer::Silent(words));
+            let words = format!("{program} did not answer within {} s", PATIENCE.as_secs());
+            return Err(NoAnswer::Unknown(words));
         }
     };
     let words = String::from_utf8_lossy(&output.stderr);
@@ -101,7 +100,7 @@ async fn execute(
         Some(code) => {
             let words = printed::words_of(&words);
             let words = if words.is_empty() { String::new() } else { format!(": {words}") };
-            Err(NoAnswer::NotExecuted(format!("{program} could not be executed (exit code {code}){words}")))
+            Err(NoAnswer::NotExecuted(format!("cannot run {program} (exit code {code}){words}")))
         }
         None => Ok(output),
     }
@@ -114,30 +113,30 @@ impl Slurm {
         arguments: &[String],
         input: Option<&str>,
     ) -> Result<Output, NoAnswer> {
-        has_configuration().map_err(|SlurmSilent(words)| NoAnswer::NotExecuted(words))?;
+        has_configuration().map_err(|SlurmUnavailable(words)| NoAnswer::NotExecuted(words))?;
         execute(program, arguments, input, &self.environment()).await
     }
 
-    /// What a command of Slurm's prints, or why it does not; asked as everything is asked.
+    /// The output of a Slurm command, run in the same way as all others.
     ///
     /// # Errors
-    /// It did not begin, does not answer, or says no.
-    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Result<String, SlurmSilent> {
+    /// It did not start, does not answer, or fails.
+    pub async fn ask(&self, program: &str, arguments: &[&str]) -> Result<String, SlurmUnavailable> {
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
         let output = self.run(program, &arguments, None).await?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        // `scontrol ping` complains on standard output.
+        // `scontrol ping` prints its error on standard output.
         let last = [&output.stderr, &output.stdout].into_iter().find_map(|text| {
             let text = String::from_utf8_lossy(text);
             text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
         });
-        Err(SlurmSilent(last.unwrap_or_else(|| output.status.to_string())))
+        Err(SlurmUnavailable(last.unwrap_or_else(|| output.status.to_string())))
     }
 
-    /// Variables of the shell that a command needs to begin, if it does not with what it is given: those without which it
-    /// does not begin. Empty where it begins anyway, or not even with all of them.
+    /// Environment variables of the shell without which a command does not start. Empty if it starts without them, or does not
+    /// start even with all of them.
     pub async fn what_it_needs(&self, program: &str) -> Vec<String> {
         let version = ["--version".to_owned()];
         let begins = async |given: &[(String, OsString)]| {
@@ -150,7 +149,7 @@ impl Slurm {
         if begins(&known).await || !begins(&with(&more)).await {
             return Vec::new();
         }
-        // Halves first: most of a shell's variables are not needed.
+        // Remove halves first: most variables of a shell are not needed.
         let mut size = more.len().div_ceil(2);
         while size > 0 {
             let mut at = 0;
@@ -168,27 +167,27 @@ impl Slurm {
         more.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// The lines that a command of Slurm's prints about a cluster. One cluster for each question: of several some versions
-    /// print whose lines follow, some do not, and one that does not answer would cost the answers of the others.
+    /// The lines that a Slurm command prints about a cluster. Each query is for one cluster: with several, only some versions
+    /// print which lines belong to which, and one that does not answer would cost the answers of the others.
     ///
     /// # Errors
-    /// It is not there, does not answer, or says no.
+    /// It is not installed, does not answer, or fails.
     pub(crate) async fn lines(
         &self,
         program: &str,
         cluster: Option<&str>,
         arguments: &[&str],
-    ) -> Result<Vec<String>, SlurmSilent> {
+    ) -> Result<Vec<String>, SlurmUnavailable> {
         let arguments = on_cluster(cluster, arguments);
         let output = self.run(program, &arguments, None).await?;
         if !output.status.success() {
-            return Err(SlurmSilent(printed::words_of(&String::from_utf8_lossy(&output.stderr))));
+            return Err(SlurmUnavailable(printed::words_of(&String::from_utf8_lossy(&output.stderr))));
         }
         Ok(printed::plain(&String::from_utf8_lossy(&output.stdout)).lines().map(str::to_owned).collect())
     }
 }
 
-/// Arguments that ask a cluster. None is named where none is set: with `-M` every command needs slurmdbd.
+/// Arguments that select a cluster. By default none is named, because with `-M` every command needs slurmdbd.
 pub(crate) fn on_cluster(cluster: Option<&str>, arguments: &[&str]) -> Vec<String> {
     let cluster = cluster.map(|name| ["-M", name]).into_iter().flatten();
     cluster.chain(arguments.iter().copied()).map(str::to_owned).collect()

@@ -1,23 +1,23 @@
-//! What Slurm's commands are given of our environment, by the rule of [`amore_slurm::handed_on`].
+//! The environment of Slurm's commands, by the rule in [`amore_slurm::environment`].
 //!
-//! Who the user is says the user database, as a login would.
+//! The user's identity comes from the user database, as in a login.
 
 use std::{env, ffi::OsString};
 
-use amore_slurm::handed_on::{FOR_COMMANDS, FOR_JOBS_TOO, may_be_handed_on};
+use amore_slurm::environment::{FOR_COMMANDS, FOR_JOBS_TOO, may_be_passed_on};
 
 use crate::Slurm;
 
-/// More names, with commas, for who cannot write the site's file.
+/// Names further variables, separated by commas, for users who cannot change the site's file.
 pub const MORE: &str = "AMORE_SLURM_ENVIRONMENT";
 
-/// Names in [`MORE`] that are not handed on, and why.
+/// What is wrong with names in [`MORE`] that are not passed on.
 pub fn wrong_names() -> Vec<String> {
     let named = env::var(MORE).unwrap_or_default();
     named
         .split([',', ' '])
         .filter(|name| !name.is_empty())
-        .filter_map(|name| may_be_handed_on(name).err())
+        .filter_map(|name| may_be_passed_on(name).err())
         .collect()
 }
 
@@ -25,11 +25,11 @@ impl Slurm {
     fn more(&self) -> Vec<String> {
         let named = env::var(MORE).unwrap_or_default();
         let named = named.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned);
-        let all = self.0.of_site.environment.iter().cloned().chain(named);
-        all.filter(|name| may_be_handed_on(name).is_ok()).collect()
+        let all = self.0.site.environment.iter().cloned().chain(named);
+        all.filter(|name| may_be_passed_on(name).is_ok()).collect()
     }
 
-    /// The environment of a command of Slurm's.
+    /// The environment of a Slurm command.
     pub(crate) fn environment(&self) -> Vec<(String, OsString)> {
         let more = self.more();
         let names = FOR_JOBS_TOO.iter().chain(&FOR_COMMANDS).copied().chain(more.iter().map(String::as_str));
@@ -39,7 +39,7 @@ impl Slurm {
         given
     }
 
-    /// Those of them that a job is not to see: `sbatch --export=ALL` hands on what `sbatch` is given.
+    /// Those variables that a job must not see: `sbatch --export=ALL` passes on its own environment.
     pub fn not_for_jobs(&self) -> Vec<String> {
         let more = self.more();
         FOR_COMMANDS
@@ -51,13 +51,13 @@ impl Slurm {
     }
 }
 
-/// All that the shell has and that could be handed on: what `amore doctor` tries where a command does not start.
+/// All variables of the shell that may be passed on: `amore doctor` tries them if a command does not start.
 pub fn of_the_shell() -> Vec<(String, OsString)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
-    env::vars_os().filter_map(text).filter(|(name, _)| may_be_handed_on(name).is_ok()).collect()
+    env::vars_os().filter_map(text).filter(|(name, _)| may_be_passed_on(name).is_ok()).collect()
 }
 
-/// Who the user is, as a login would tell: a service may have been started without.
+/// The user's identity as a login would set it: a service may have been started without it.
 fn identity() -> Vec<(String, OsString)> {
     let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::geteuid()) else {
         let kept = ["HOME", "USER", "LOGNAME", "SHELL"];

@@ -1,23 +1,23 @@
-//! What the worker in a job says: new lines at the end of a file on the shared file system.
+//! Messages of the worker in a job: new lines in a file on the shared file system.
 
 use std::path::Path;
 
-use amore_slurm::worker::WorkerSaid;
+use amore_slurm::worker::WorkerReport;
 use amore_wire::task::{CutShort, FromWorker};
 
 use crate::growing_lines::GrowingLines;
 
-/// Reads a file of events as it grows.
+/// Reads a file of messages while it grows.
 #[derive(Debug)]
 pub struct EventTail(GrowingLines);
 
 impl EventTail {
-    /// From the beginning.
+    /// Starts at the beginning of the file.
     pub fn of(path: &Path) -> Self {
         EventTail(GrowingLines::of(path))
     }
 
-    /// Complete lines that are new. A line that is none of ours is left out: the file is only the doorbell.
+    /// New complete messages. Lines that are not valid messages are skipped: results do not depend on them.
     pub fn read(&mut self) -> Vec<FromWorker> {
         let lines = self.0.read();
         let message = |line: Vec<u8>| match serde_json::from_slice(&line) {
@@ -31,17 +31,17 @@ impl EventTail {
     }
 }
 
-/// What a message says of the job.
-pub fn about_job(message: &FromWorker) -> WorkerSaid {
+/// What a message says about the job.
+pub fn about_job(message: &FromWorker) -> WorkerReport {
     match message {
-        FromWorker::Alive => WorkerSaid::Alive,
-        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerSaid::ToldToEnd,
-        FromWorker::TaskEnded { .. } => WorkerSaid::Done,
+        FromWorker::Alive => WorkerReport::Alive,
+        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerReport::ToldToEnd,
+        FromWorker::TaskEnded { .. } => WorkerReport::Done,
         FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
-            Ok(number) => WorkerSaid::InJob { number, cluster: cluster.clone() },
-            Err(_) => WorkerSaid::OfItsWork,
+            Ok(number) => WorkerReport::InJob { number, cluster: cluster.clone() },
+            Err(_) => WorkerReport::Work,
         },
-        _ => WorkerSaid::OfItsWork,
+        _ => WorkerReport::Work,
     }
 }
 
@@ -84,15 +84,15 @@ mod tests {
             restarts: 0,
             cluster: Some("lab".to_owned()),
         };
-        let in_job = WorkerSaid::InJob { number: 17, cluster: Some("lab".to_owned()) };
+        let in_job = WorkerReport::InJob { number: 17, cluster: Some("lab".to_owned()) };
         for (message, said) in [
-            (FromWorker::Alive, WorkerSaid::Alive),
-            (ended(None), WorkerSaid::Done),
-            (ended(Some(CutShort::ToldToEnd)), WorkerSaid::ToldToEnd),
+            (FromWorker::Alive, WorkerReport::Alive),
+            (ended(None), WorkerReport::Done),
+            (ended(Some(CutShort::ToldToEnd)), WorkerReport::ToldToEnd),
             (placed(Some("17")), in_job),
-            (placed(Some("17_3")), WorkerSaid::OfItsWork),
-            (placed(None), WorkerSaid::OfItsWork),
-            (started("a"), WorkerSaid::OfItsWork),
+            (placed(Some("17_3")), WorkerReport::Work),
+            (placed(None), WorkerReport::Work),
+            (started("a"), WorkerReport::Work),
         ] {
             assert_eq!(about_job(&message), said, "{message:?}");
         }

@@ -19,7 +19,7 @@ impl GrowingLines {
         GrowingLines { path: path.to_owned(), offset: 0 }
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

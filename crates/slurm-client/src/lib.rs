@@ -1,10 +1,9 @@
-//! The side of Slurm that does I/O: runs its commands, remembers what it says of the site, reads and writes the files of
-//! jobs, and drives [`amore_slurm::poller::Poller`], which decides what is done.
+//! The I/O side of Slurm: runs its commands, caches what it says about the site, reads and writes the files of jobs, and
+//! drives [`amore_slurm::poller::Poller`], which makes the decisions.
 //!
-//! - [`Slurm`] is the handle that everything needs: [`command`] runs one command, in the [`environment`] that it needs;
-//!   `submit`, `queue`, `accounting`, `look_up` and `cancel` are what is asked by them; [`site_facts`] is what the site
-//!   offers to this user.
-//! - [`tracker`] is the loop that drives the poller, with [`manifest`], [`event_tail`] and [`log_tail`] as files of jobs.
+//! - [`Slurm`] is the handle that everything needs: [`command`] runs one command, in its [`environment`]; `submit`, `queue`,
+//!   `accounting`, `look_up` and `cancel` are the operations; [`site_facts`] has what the site offers to this user.
+//! - [`tracker`] is the loop that drives the poller; [`manifest`], [`event_tail`] and [`log_tail`] are the files of jobs.
 //! - [`template`] and [`site_file`] find the files of the site.
 
 mod accounting;

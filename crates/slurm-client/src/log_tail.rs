@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-/// As much of a log is looked through for Slurm's own words.
+/// How much of the end of a log is searched for Slurm's messages.
 const TAIL: u64 = 16 * 1024;
 
-/// The end of a log; `None`: it is not there, or cannot be read.
+/// The end of a log; `None` if it does not exist or cannot be read.
 pub fn read(path: &Path) -> Option<String> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();

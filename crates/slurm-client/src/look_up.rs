@@ -1,23 +1,28 @@
-//! Looking for the job of a token.
+//! Looks up the job of a token.
 
 use amore_model::JobId;
 use amore_slurm::{
     clusters::Clusters,
-    submission::{Found, SlurmSilent},
+    submission::{Found, SlurmUnavailable},
     token::tokens_in,
 };
 
 use crate::{Slurm, users};
 
-/// Scripts that are looked into for one token.
+/// How many scripts are searched for one token.
 const SCRIPTS: usize = 20;
 
 impl Slurm {
-    /// Looks a token up on each of the clusters that it may have gone to.
+    /// Looks up a token on each of the clusters that the job may have been submitted to.
     ///
     /// # Errors
-    /// The controller of one of them does not answer, and no other has it.
-    pub async fn find(&self, token: &str, name: &str, clusters: &Clusters) -> Result<Found, SlurmSilent> {
+    /// The controller of one cluster does not answer, and no other has the job.
+    pub async fn find(
+        &self,
+        token: &str,
+        name: &str,
+        clusters: &Clusters,
+    ) -> Result<Found, SlurmUnavailable> {
         let mut answer = Ok(Found::Nothing);
         for cluster in self.names(clusters).await? {
             match self.find_on(token, name, cluster.as_deref()).await {
@@ -29,9 +34,14 @@ impl Slurm {
         answer
     }
 
-    /// Looks a token up: in the queue, in what accounting keeps, and where comments are not kept as they were given in the
-    /// scripts of jobs of that name.
-    async fn find_on(&self, token: &str, name: &str, cluster: Option<&str>) -> Result<Found, SlurmSilent> {
+    /// Looks up a token in the queue, in accounting and, where comments are not kept as given, in the scripts of jobs with
+    /// that name.
+    async fn find_on(
+        &self,
+        token: &str,
+        name: &str,
+        cluster: Option<&str>,
+    ) -> Result<Found, SlurmUnavailable> {
         let me = users::uid();
         let is_it = |tokens: &[String]| tokens.iter().any(|other| other == token);
         for line in
@@ -44,7 +54,7 @@ impl Slurm {
                 return Ok(Found::Job(JobId::on(cluster, number)));
             }
         }
-        // Without accounting the queue has to be enough.
+        // Without accounting, the queue has to be enough.
         for (number, tokens) in self.kept_tokens(cluster).await.unwrap_or_default() {
             if is_it(&tokens) {
                 return Ok(Found::Job(JobId::on(cluster, number)));
@@ -61,9 +71,9 @@ impl Slurm {
         for number in candidates.take(SCRIPTS) {
             let script =
                 self.lines("scontrol", cluster, &["write", "batch_script", &number.to_string(), "-"]).await;
-            // The name of the sheet is in it.
-            let sheet = format!("/{token}.json");
-            if script.is_ok_and(|script| script.iter().any(|line| line.contains(&sheet))) {
+            // The script contains the name of the manifest.
+            let manifest = format!("/{token}.json");
+            if script.is_ok_and(|script| script.iter().any(|line| line.contains(&manifest))) {
                 return Ok(Found::Job(JobId::on(cluster, number)));
             }
         }

@@ -1,18 +1,18 @@
-//! The files of an attempt in the database directory: its manifest (`JobSheet`), and what its worker writes.
+//! The files of an attempt in the database directory: its manifest (`JobManifest`), and what its worker writes.
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
-use amore_wire::sheet;
+use amore_wire::manifest;
 
-/// Writes a manifest durably: a job that finds none has nothing to do. Makes the folder of logs too: Slurm accepts a job
-/// whose log's folder is not there, and cannot start it (0:53).
+/// Writes a manifest durably; a job without one has nothing to do. Also creates the folder of logs: Slurm accepts a job
+/// whose log folder does not exist, but cannot start it (0:53).
 ///
 /// # Errors
-/// It cannot be written.
+/// The manifest cannot be written.
 pub fn write(directory: &Path, token: &str, manifest: &str) -> std::io::Result<()> {
     fs::create_dir_all(directory.join("slurm_logs"))?;
-    let path = sheet::sheet(directory, token);
-    let folder = sheet::folder(directory);
+    let path = manifest::path(directory, token);
+    let folder = manifest::folder(directory);
     fs::create_dir_all(&folder)?;
     let beside = path.with_extension("writing");
     let mut file =
@@ -23,15 +23,15 @@ pub fn write(directory: &Path, token: &str, manifest: &str) -> std::io::Result<(
     fs::File::open(&folder)?.sync_all()
 }
 
-/// Removes a manifest. Gone already is as good.
+/// Removes a manifest. It is no error if it does not exist.
 pub fn remove(directory: &Path, token: &str) {
-    let _ = fs::remove_file(sheet::sheet(directory, token));
+    let _ = fs::remove_file(manifest::path(directory, token));
 }
 
-/// Removes all files of an attempt. Gone already is as good.
+/// Removes all files of an attempt. It is no error if they do not exist.
 pub fn remove_all(directory: &Path, token: &str) {
-    let manifest = sheet::sheet(directory, token);
-    for path in [&manifest, &sheet::events(directory, token), &sheet::claim(&manifest)] {
+    let manifest = manifest::path(directory, token);
+    for path in [&manifest, &manifest::events(directory, token), &manifest::claim(&manifest)] {
         let _ = fs::remove_file(path);
     }
 }

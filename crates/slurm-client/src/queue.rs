@@ -1,4 +1,4 @@
-//! What controllers say of jobs.
+//! Queries of controllers about jobs.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use amore_model::JobId;
 use amore_slurm::{
     clusters::Clusters,
     command_failure::is_unknown_job,
+    job_status::JobStatus,
     scontrol::parse_shown,
-    seen::Seen,
     squeue::{parse_exit_code, parse_queue},
-    submission::SlurmSilent,
+    submission::SlurmUnavailable,
 };
 
 use crate::{Slurm, users};
 
 impl Slurm {
-    /// The names of the clusters that are meant; `None`: the one that is asked by itself.
+    /// The names of the clusters; `None`: the default one.
     ///
     /// # Errors
-    /// All are meant, and accounting does not say which there are.
-    pub async fn names(&self, clusters: &Clusters) -> Result<Vec<Option<String>>, SlurmSilent> {
+    /// All clusters are meant, and accounting does not answer which there are.
+    pub async fn names(&self, clusters: &Clusters) -> Result<Vec<Option<String>>, SlurmUnavailable> {
         Ok(match clusters {
             Clusters::Ours => vec![None],
             Clusters::One(name) => vec![Some(name.clone())],
@@ -31,19 +31,19 @@ impl Slurm {
     /// The clusters that accounting knows.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn known_clusters(&self) -> Result<Vec<String>, SlurmSilent> {
+    /// Accounting does not answer.
+    pub async fn known_clusters(&self) -> Result<Vec<String>, SlurmUnavailable> {
         self.lines("sacctmgr", None, &["-nP", "show", "cluster", "format=cluster"]).await
     }
 
     /// All jobs of this user that the controller of a cluster knows, by id.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn queue(&self, cluster: Option<&str>) -> Result<BTreeMap<JobId, Seen>, SlurmSilent> {
+    /// The controller does not answer.
+    pub async fn queue(&self, cluster: Option<&str>) -> Result<BTreeMap<JobId, JobStatus>, SlurmUnavailable> {
         let me = users::uid();
-        // -a: the owner of a job in a partition that he may not use would not see it (24.11). The reason comes last: it may
-        // hold the separator.
+        // -a: otherwise the owner of a job in a partition that they may not use would not see it (24.11). The reason comes last,
+        // because it may contain the separator.
         let arguments = ["-h", "-a", "-r", "-t", "all", "-u", &me, "-o", "%i|%T|%N|%P|%v|%k|%r"];
         let lines = self.lines("squeue", cluster, &arguments).await?;
         Ok(by_job(cluster, lines.iter().filter_map(|line| parse_queue(line))))
@@ -52,11 +52,11 @@ impl Slurm {
     /// Exit code and signal of each job of this user that the controller of a cluster still knows.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The controller does not answer.
     pub async fn exit_codes(
         &self,
         cluster: Option<&str>,
-    ) -> Result<BTreeMap<JobId, (i32, i32)>, SlurmSilent> {
+    ) -> Result<BTreeMap<JobId, (i32, i32)>, SlurmUnavailable> {
         let me = users::uid();
         let fields = "JobArrayID:|,exit_code:|";
         let lines =
@@ -64,27 +64,27 @@ impl Slurm {
         Ok(by_job(cluster, lines.iter().filter_map(|line| parse_exit_code(line))))
     }
 
-    /// How the controller itself says that a job stands; `None`: it knows no such job.
+    /// The status of a job according to the controller; `None` if the controller does not know it.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn show(&self, job: &JobId) -> Result<Option<Seen>, SlurmSilent> {
+    /// The controller does not answer.
+    pub async fn show(&self, job: &JobId) -> Result<Option<JobStatus>, SlurmUnavailable> {
         let number = job.number.to_string();
         match self.lines("scontrol", job.cluster.as_deref(), &["-o", "show", "job", &number]).await {
             Ok(lines) => {
                 match lines.iter().filter_map(|line| parse_shown(line)).find(|(id, _)| *id == number) {
                     Some((_, seen)) => Ok(Some(seen)),
-                    None => Err(SlurmSilent(format!("scontrol shows nothing of job {job}"))),
+                    None => Err(SlurmUnavailable(format!("scontrol shows nothing about job {job}"))),
                 }
             }
-            Err(SlurmSilent(words)) if is_unknown_job(&words) => Ok(None),
+            Err(SlurmUnavailable(words)) if is_unknown_job(&words) => Ok(None),
             Err(silent) => Err(silent),
         }
     }
 }
 
-/// Lines of a cluster by the jobs that they are about. Those about elements of job arrays are none of ours, and what a
-/// site's wrapper prints is no line about a job.
+/// Groups a cluster's lines by job. Lines about elements of job arrays are not about Amore's jobs, and a site's wrapper may
+/// print lines that are about no job at all.
 pub(crate) fn by_job<T>(
     cluster: Option<&str>,
     lines: impl Iterator<Item = (String, T)>,
@@ -93,7 +93,7 @@ pub(crate) fn by_job<T>(
         .filter_map(|(job, what)| match job.parse() {
             Ok(number) => Some((JobId::on(cluster, number), what)),
             Err(_) => {
-                tracing::debug!(job, "a line of Slurm's that is about none of our jobs");
+                tracing::debug!(job, "ignored a line that is about none of our jobs");
                 None
             }
         })
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(all[&JobId::on(Some("lab"), 7)].state.word(), "RUNNING");
         assert_eq!(all[&JobId::on(Some("maxwell"), 7)].state.word(), "PENDING");
         assert_eq!(all.len(), 2);
-        // A heading, an element of an array.
+        // A heading, and an element of an array.
         assert!(of("lab", "CLUSTER: lab").is_empty());
         assert!(of("lab", "7_3|RUNNING|n1|main|(null)||None").is_empty());
     }

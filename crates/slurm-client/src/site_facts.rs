@@ -1,4 +1,4 @@
-//! What Slurm says of the site and of this user, remembered for a while.
+//! What Slurm says about the site and the user, cached for a while.
 
 use std::{
     collections::BTreeMap,
@@ -7,13 +7,13 @@ use std::{
 };
 
 use amore_slurm::{
+    adjust::{Remark, adjust},
     clusters::Clusters,
     partition_facts::{parse_nodes, parse_partitions},
-    person::{ASSOCIATIONS, Person, parse_associations, parse_parents},
     reservation::{Reservation, parse_reservations},
-    settle::{Remark, settle},
     site_facts::{SiteFacts, of_config},
-    submission::{JobAsked, SlurmSilent},
+    slurm_user::{ASSOCIATIONS, SlurmUser, parse_associations, parse_parents},
+    submission::{JobOptions, SlurmUnavailable},
 };
 use tokio::{
     sync::Mutex,
@@ -22,27 +22,27 @@ use tokio::{
 
 use crate::{Slurm, users};
 
-/// How long partitions, accounts and idle nodes are remembered.
+/// How long partitions, accounts and idle nodes are cached.
 const FRESH: Duration = Duration::from_secs(300);
-/// How long reservations are: they come and go, and a burst of jobs asks once.
+/// How long reservations are cached: they change more often, and a burst of jobs should cause one query.
 const RESERVATIONS_FRESH: Duration = Duration::from_secs(20);
-/// How long accounting may take. Jobs wait for the answer, and can do without: a slurmdbd that hangs is silent for 45 s.
+/// Time limit for accounting. Jobs wait for the answer but do not depend on it: a hanging slurmdbd takes 45 s to fail.
 const ACCOUNTING_PATIENCE: Duration = Duration::from_secs(6);
-/// How long it is remembered that Slurm did not answer.
+/// How long a failed query is cached.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// An answer, and when it was given.
-type Answer<T> = (Instant, Result<Arc<T>, SlurmSilent>);
-/// By cluster; `None`: the one that is asked by itself.
+/// An answer, and when it was received.
+type Answer<T> = (Instant, Result<Arc<T>, SlurmUnavailable>);
+/// By cluster; `None`: the default one.
 pub(crate) type Remembered<T> = Mutex<BTreeMap<Option<String>, Arc<Mutex<Option<Answer<T>>>>>>;
 
-/// What was heard of a cluster is held while it is asked: others wait for the same answer.
+/// Returns a cached answer, or asks. The cluster's entry is locked meanwhile, so that others wait for the same answer.
 async fn remembered<T>(
     all: &Remembered<T>,
     cluster: Option<&str>,
     fresh: Duration,
-    ask: impl Future<Output = Result<T, SlurmSilent>>,
-) -> Result<Arc<T>, SlurmSilent> {
+    ask: impl Future<Output = Result<T, SlurmUnavailable>>,
+) -> Result<Arc<T>, SlurmUnavailable> {
     let place = Arc::clone(all.lock().await.entry(cluster.map(str::to_owned)).or_default());
     let mut place = place.lock().await;
     if let Some((since, answer)) = &*place {
@@ -57,41 +57,43 @@ async fn remembered<T>(
 }
 
 impl Slurm {
-    /// Partitions of a cluster and this user, at most five minutes old.
+    /// Facts about a cluster's partitions and the user, at most five minutes old.
     ///
     /// # Errors
-    /// The controller does not answer. That accounting does not is a fact.
-    pub async fn facts(&self, cluster: Option<&str>) -> Result<Arc<SiteFacts>, SlurmSilent> {
+    /// The controller does not answer. It is no error if accounting does not answer.
+    pub async fn facts(&self, cluster: Option<&str>) -> Result<Arc<SiteFacts>, SlurmUnavailable> {
         remembered(&self.0.facts, cluster, FRESH, self.ask_facts(cluster)).await
     }
 
-    /// What was heard of a cluster last, without asking it.
+    /// The last known facts about a cluster, without a query.
     pub fn known(&self, cluster: Option<&str>) -> Option<Arc<SiteFacts>> {
         let place = Arc::clone(self.0.facts.try_lock().ok()?.get(&cluster.map(str::to_owned))?);
         let place = place.try_lock().ok()?;
         place.as_ref().and_then(|(_, answer)| answer.clone().ok())
     }
 
-    /// How much memory a job can have on one node, in MiB, as far as is known by now.
-    pub fn most_memory(&self, asked: &JobAsked) -> Option<u64> {
+    /// The most memory that a job can have on one node, in MiB, as far as is known without a query.
+    pub fn most_memory(&self, asked: &JobOptions) -> Option<u64> {
         let clusters = Clusters::of(asked.clusters.as_deref());
-        if clusters.leave_it_to_slurm() { None } else { self.known(clusters.only())?.most_memory(asked) }
+        if clusters.chosen_by_slurm() { None } else { self.known(clusters.only())?.most_memory(asked) }
     }
 
-    /// Asks for what the first job will need, while the caller does something else: accounting takes as long as a Python to
-    /// start.
+    /// Starts a query for what the first job will need, in the background: accounting takes as long as starting Python.
     pub fn ask_ahead(&self, clusters: Clusters) {
-        if !clusters.leave_it_to_slurm() {
+        if !clusters.chosen_by_slurm() {
             let slurm = self.clone();
             tokio::spawn(async move { slurm.facts(clusters.only()).await });
         }
     }
 
-    /// All reservations that a cluster shows, some seconds old at most.
+    /// All reservations that a cluster shows, at most a few seconds old.
     ///
     /// # Errors
     /// The controller does not answer.
-    pub async fn reservations(&self, cluster: Option<&str>) -> Result<Arc<Vec<Reservation>>, SlurmSilent> {
+    pub async fn reservations(
+        &self,
+        cluster: Option<&str>,
+    ) -> Result<Arc<Vec<Reservation>>, SlurmUnavailable> {
         let ask = async {
             let text = self.text("scontrol", cluster, &["show", "reservation", "-o"]).await?;
             Ok(parse_reservations(&text))
@@ -104,24 +106,24 @@ impl Slurm {
         program: &str,
         cluster: Option<&str>,
         arguments: &[&str],
-    ) -> Result<String, SlurmSilent> {
+    ) -> Result<String, SlurmUnavailable> {
         Ok(self.lines(program, cluster, arguments).await?.join("\n"))
     }
 
-    async fn ask_sacctmgr(&self, arguments: &[&str]) -> Result<String, SlurmSilent> {
+    async fn ask_sacctmgr(&self, arguments: &[&str]) -> Result<String, SlurmUnavailable> {
         match timeout(ACCOUNTING_PATIENCE, self.text("sacctmgr", None, arguments)).await {
             Ok(answer) => answer,
-            Err(_) => Err(SlurmSilent(format!("no answer after {} s", ACCOUNTING_PATIENCE.as_secs()))),
+            Err(_) => Err(SlurmUnavailable(format!("no answer after {} s", ACCOUNTING_PATIENCE.as_secs()))),
         }
     }
 
-    async fn ask_facts(&self, cluster: Option<&str>) -> Result<SiteFacts, SlurmSilent> {
+    async fn ask_facts(&self, cluster: Option<&str>) -> Result<SiteFacts, SlurmUnavailable> {
         let user = users::own_name();
         let mine = format!("user={user}");
         let associations = ["-nP", "show", "assoc", &mine, ASSOCIATIONS];
         let default = ["-nP", "show", "user", &user, "format=user,defaultaccount"];
         let (partitions, nodes, config, associations, default, parents) = tokio::join!(
-            // -a: with those of other groups, to say why they are not it.
+            // -a: includes partitions of other groups, to explain why they cannot be used.
             self.text("scontrol", cluster, &["-a", "show", "partition", "-o"]),
             self.text("sinfo", cluster, &["-h", "-a", "-o", "%P|%a|%l|%D|%T|%c|%m|%G"]),
             self.text("scontrol", cluster, &["show", "config"]),
@@ -134,18 +136,18 @@ impl Slurm {
         let accounting_silent = associations.as_ref().err().map(|silent| silent.0.clone());
         let default = default.unwrap_or_default();
         let default_account = default.lines().next().and_then(|line| line.split('|').nth(1)).map(str::trim);
-        // Nobody at all is known where accounting is there, but not used.
+        // If accounting exists but is not used, it knows nobody.
         let associations = associations.ok().map(|text| parse_associations(&text, &cluster, &user));
         Ok(SiteFacts {
             partitions: parse_partitions(&partitions?),
             nodes: parse_nodes(&nodes.unwrap_or_default()),
-            person: Person {
+            user: SlurmUser {
                 root: nix::unistd::geteuid().is_root(),
                 groups: users::groups(),
                 associations,
                 default_account: default_account.filter(|name| !name.is_empty()).map(str::to_owned),
                 parents: parse_parents(&parents.unwrap_or_default(), &cluster),
-                user,
+                name: user,
             },
             version: of_config(&config, "SLURM_VERSION"),
             cluster,
@@ -153,21 +155,21 @@ impl Slurm {
         })
     }
 
-    /// Makes of what a job asks for what Slurm can do; see [`settle`].
-    pub async fn settle(&self, asked: JobAsked) -> (JobAsked, Vec<Remark>) {
+    /// Adjusts the options of a job to what Slurm can do; see [`adjust`].
+    pub async fn adjust(&self, asked: JobOptions) -> (JobOptions, Vec<Remark>) {
         let clusters = Clusters::of(asked.clusters.as_deref());
-        if clusters.leave_it_to_slurm() {
-            return settle(asked, None, None, now());
+        if clusters.chosen_by_slurm() {
+            return adjust(asked, None, None, now());
         }
         let facts = self.facts(clusters.only()).await;
-        if let Err(SlurmSilent(words)) = &facts {
+        if let Err(SlurmUnavailable(words)) = &facts {
             tracing::debug!(words, "partitions are not known");
         }
         let reservations = match asked.reservation {
             Some(_) => self.reservations(clusters.only()).await.ok(),
             None => None,
         };
-        settle(asked, facts.ok().as_deref(), reservations.as_ref().map(|all| all.as_slice()), now())
+        adjust(asked, facts.ok().as_deref(), reservations.as_ref().map(|all| all.as_slice()), now())
     }
 }
 

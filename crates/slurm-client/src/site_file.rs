@@ -1,14 +1,14 @@
-//! Finding and reading the site's file.
+//! Finds and reads the site's file.
 
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
 };
 
-use amore_slurm::site_file::{SiteFile, WrongInSiteFile};
+use amore_slurm::site_file::{InvalidSiteFile, SiteFile};
 
-/// Where the site's file would be: `AMORE_SITE_CONFIG`, `etc/amore.toml` of the installed tree, or
-/// `/etc/amore/amore.toml`; the first that exists. One that is named must exist.
+/// The path of the site's file: `AMORE_SITE_CONFIG`, or the first that exists of `etc/amore.toml` in the installation and
+/// `/etc/amore/amore.toml`. A file named by `AMORE_SITE_CONFIG` must exist.
 pub fn find() -> Option<PathBuf> {
     if let Some(named) = env::var_os("AMORE_SITE_CONFIG").filter(|named| !named.is_empty()) {
         return Some(PathBuf::from(named));
@@ -24,7 +24,7 @@ pub fn find() -> Option<PathBuf> {
 /// The site's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteFileError {
-    /// It is there, or was named, and cannot be read.
+    /// It exists or was named, but cannot be read.
     #[error("the site's file {path} cannot be read: {source}")]
     Unreadable {
         /// The file.
@@ -32,15 +32,15 @@ pub enum SiteFileError {
         /// Why.
         source: io::Error,
     },
-    /// It says something that cannot be meant.
+    /// Its content is invalid.
     #[error(transparent)]
-    Wrong(#[from] WrongInSiteFile),
+    Invalid(#[from] InvalidSiteFile),
 }
 
 /// Reads the site's file, if there is one.
 ///
 /// # Errors
-/// It cannot be read, or says something that cannot be meant.
+/// The file cannot be read, or its content is invalid.
 pub fn load() -> Result<Option<SiteFile>, SiteFileError> {
     let Some(path) = find() else { return Ok(None) };
     match fs::read_to_string(&path) {

@@ -1,4 +1,4 @@
-//! Finding the template of job scripts.
+//! Finds the template of job scripts.
 
 use std::{
     env, fs, io,
@@ -10,22 +10,22 @@ use amore_slurm::script::{self, JobScript, NAME, Template};
 /// No template can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// It is there, and cannot be read.
+    /// It exists, but cannot be read.
     #[error("the template {0} cannot be read: {1}")]
     Read(PathBuf, #[source] io::Error),
-    /// Templates are not where they are said to be.
-    #[error("AMORE_TEMPLATES names {0}, which is no directory")]
+    /// The folder of templates does not exist.
+    #[error("AMORE_TEMPLATES names {0}, which is not a directory")]
     NoFolder(PathBuf),
-    /// What it says is wrong.
+    /// Its content is invalid.
     #[error(transparent)]
-    Unfit(#[from] script::TemplateError),
+    Invalid(#[from] script::TemplateError),
 }
 
-/// The template for jobs of a database directory: `.amore/templates/slurm-job.sh.tera` there, the one in the folder that
-/// `AMORE_TEMPLATES` names, or the one that is built in.
+/// The template for jobs of a database directory: `.amore/templates/slurm-job.sh.tera` there, the one in the folder named
+/// by `AMORE_TEMPLATES`, or the built-in one.
 ///
 /// # Errors
-/// One is there, or said to be there, and cannot be read.
+/// A template cannot be read, or the folder of templates does not exist.
 pub fn find(directory: &Path) -> Result<Template, TemplateError> {
     let own = directory.join(".amore/templates").join(NAME);
     let site = env::var_os("AMORE_TEMPLATES").filter(|folder| !folder.is_empty()).map(PathBuf::from);
@@ -46,15 +46,15 @@ pub fn find(directory: &Path) -> Result<Template, TemplateError> {
 /// Renders the script for a job of this database directory.
 ///
 /// # Errors
-/// Which template is wrong, and where.
+/// Which template is invalid, and why.
 pub fn render(directory: &Path, script: &JobScript) -> Result<String, TemplateError> {
     Ok(script::render(&find(directory)?, script)?)
 }
 
-/// Says which template jobs of this database directory are made of, having tried it.
+/// Checks the template for jobs of this database directory, and returns its name.
 ///
 /// # Errors
-/// It cannot be used.
+/// The template cannot be used.
 pub fn check(directory: &Path) -> Result<String, TemplateError> {
     let template = find(directory)?;
     script::check(&template)?;

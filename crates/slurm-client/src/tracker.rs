@@ -1,4 +1,4 @@
-//! The loop that drives the [`Poller`]: it runs what the poller wants run, and hands in what comes of it.
+//! The loop that drives the [`Poller`]: carries out its actions and passes the results back to it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,10 +13,10 @@ use amore_slurm::{
     poll::{Question, Reply},
     poller::Poller,
     refused::Refused,
-    submission::JobAsked,
+    submission::JobOptions,
 };
 use amore_wire::{
-    sheet::{self, JobSheet},
+    manifest::{JobManifest, events},
     task::FromWorker,
 };
 use tokio::{
@@ -34,31 +34,31 @@ use crate::{
 /// A job to submit.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Names this attempt: in the job's comment, and of its files.
+    /// Identifies this attempt: part of the job's comment and of the names of its files.
     pub token: String,
     /// The database directory.
     pub directory: PathBuf,
     /// What to compute.
-    pub sheet: JobSheet,
-    /// What Slurm is asked for.
-    pub asked: JobAsked,
-    /// The more urgent is submitted first.
+    pub manifest: JobManifest,
+    /// The options of the job.
+    pub asked: JobOptions,
+    /// More urgent orders are submitted first.
     pub urgency: Urgency,
 }
 
-/// What becomes of jobs.
+/// An event about a job.
 pub type TrackerEvent = JobEvent<FromWorker>;
 
-/// What the loop is told.
-enum Told {
+/// A message to the loop.
+enum Message {
     Submit(Box<Order>),
     Input(Box<Input<FromWorker>>),
 }
 
-/// The way to Slurm: submits jobs, and follows them to their ends.
+/// Submits jobs, and tracks them until they end.
 #[derive(Debug)]
 pub struct Tracker {
-    inbox: UnboundedSender<Told>,
+    inbox: UnboundedSender<Message>,
     events: UnboundedReceiver<TrackerEvent>,
     task: JoinHandle<()>,
 }
@@ -81,15 +81,15 @@ impl Tracker {
     }
 
     fn input(&self, input: Input<FromWorker>) {
-        let _ = self.inbox.send(Told::Input(Box::new(input)));
+        let _ = self.inbox.send(Message::Input(Box::new(input)));
     }
 
-    /// Submits a job. Its manifest is written first.
+    /// Submits a job, after writing its manifest.
     pub fn submit(&self, order: Order) {
-        let _ = self.inbox.send(Told::Submit(Box::new(order)));
+        let _ = self.inbox.send(Message::Submit(Box::new(order)));
     }
 
-    /// Follows a job of an earlier owner; `None`: it is not known whether there is one, on any of `clusters`.
+    /// Tracks a job of an earlier owner. `job` is `None` if it is not known whether it exists, on any of `clusters`.
     pub fn adopt(
         &self,
         token: String,
@@ -101,22 +101,22 @@ impl Tracker {
         self.input(Input::Adopt(Adoption { token, directory, job, name, log, clusters }));
     }
 
-    /// Nothing more is wanted of this job: it finds its manifest gone, should it still run.
+    /// Stops tracking a job and removes its manifest, so that it ends if it still runs.
     pub fn forget(&self, token: String) {
         self.input(Input::Forget { token });
     }
 
-    /// Ends a job; [`JobEvent::Cancelled`] says when Slurm shows that it has.
+    /// Cancels a job; [`JobEvent::Cancelled`] follows when Slurm shows that it has ended.
     pub fn cancel(&self, token: String) {
         self.input(Input::Cancel { token });
     }
 
-    /// The next event. Can be cancelled without losing any.
+    /// The next event. Cancel-safe: no event is lost.
     pub async fn next(&mut self) -> Option<TrackerEvent> {
         self.events.recv().await
     }
 
-    /// Ends the loop; what it was told before is done first. Jobs go on.
+    /// Stops the loop, after it has finished what was requested before. Jobs continue.
     pub async fn stop(self) {
         let Tracker { inbox, events, task } = self;
         drop((inbox, events));
@@ -130,21 +130,21 @@ struct Driver {
     work: JoinSet<Answer>,
     /// What workers write, by token.
     tails: HashMap<String, EventTail>,
-    /// When the poller wants to be woken.
+    /// When the poller's timer fires.
     wake: Option<Instant>,
-    /// What came of actions that take no time.
+    /// Results of actions that complete at once.
     inputs: VecDeque<Input<FromWorker>>,
 }
 
 impl Driver {
-    async fn run(mut self, mut inbox: UnboundedReceiver<Told>) {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Message>) {
         let mut poller = Poller::default();
         let mut open = true;
         loop {
             tokio::select! {
                 told = inbox.recv(), if open => match told {
-                    Some(Told::Input(input)) => self.inputs.push_back(*input),
-                    Some(Told::Submit(order)) => self.take(*order),
+                    Some(Message::Input(input)) => self.inputs.push_back(*input),
+                    Some(Message::Submit(order)) => self.take(*order),
                     None => open = false,
                 },
                 Some(answer) = self.work.join_next() => {
@@ -162,7 +162,7 @@ impl Driver {
                     self.perform(action);
                 }
             }
-            // Submissions and cancellations under way are waited for: their answer is worth more than a moment.
+            // Wait for submissions and cancellations under way: their results are worth the delay.
             if !open && !poller.is_busy() {
                 return;
             }
@@ -170,14 +170,14 @@ impl Driver {
     }
 
     fn take(&mut self, order: Order) {
-        let Order { token, directory, sheet, asked, urgency } = order;
-        match serde_json::to_string(&sheet) {
+        let Order { token, directory, manifest, asked, urgency } = order;
+        match serde_json::to_string(&manifest) {
             Ok(manifest) => {
                 let submission = Submission { token, directory, manifest, asked, urgency };
                 self.inputs.push_back(Input::Submit(Box::new(submission)));
             }
             Err(error) => {
-                let why = Refused::for_now(format!("the job's sheet cannot be written: {error}"));
+                let why = Refused::temporary(format!("cannot write the job's manifest: {error}"));
                 let _ = self.outbox.send(JobEvent::Refused { token, why });
             }
         }
@@ -204,10 +204,10 @@ impl Driver {
                     let tail = self
                         .tails
                         .entry(token.clone())
-                        .or_insert_with(|| EventTail::of(&sheet::events(&directory, &token)));
+                        .or_insert_with(|| EventTail::of(&events(&directory, &token)));
                     let messages = tail.read().into_iter();
                     let messages =
-                        messages.map(|message| WorkerMessage { said: about_job(&message), message });
+                        messages.map(|message| WorkerMessage { report: about_job(&message), message });
                     (token, messages.collect())
                 });
                 let heard = heard.collect();
@@ -217,7 +217,7 @@ impl Driver {
                 let tail = log_tail::read(&path);
                 self.inputs.push_back(Input::LogRead { token, tail });
             }
-            Action::Tell(event) => {
+            Action::Emit(event) => {
                 let _ = self.outbox.send(event);
             }
             Action::WakeAt(time) => self.wake = Some(time),
@@ -234,7 +234,7 @@ async fn at(time: Option<Instant>) {
 async fn run(slurm: &Slurm, command: Command) -> Answer {
     match command {
         Command::Submit { token, asked } => {
-            let (asked, remarks) = slurm.settle(*asked).await;
+            let (asked, remarks) = slurm.adjust(*asked).await;
             let result = slurm.submit(&asked, &token).await;
             Answer::Submitted { token, result, remarks }
         }
@@ -244,7 +244,7 @@ async fn run(slurm: &Slurm, command: Command) -> Answer {
         }
         Command::Ask { cluster, question } => {
             let reply = ask(slurm, cluster.as_deref(), question).await;
-            Answer::Said { cluster, reply }
+            Answer::Replied { cluster, reply }
         }
         Command::Cancel { job, token } => {
             let answer = slurm.cancel(&job, &token).await;
@@ -272,6 +272,6 @@ async fn ask(slurm: &Slurm, cluster: Option<&str>, question: Question) -> Reply 
             return reply;
         }
     };
-    tracing::debug!(cluster, %silent, "Slurm does not say");
+    tracing::debug!(cluster, %silent, "Slurm does not answer");
     reply
 }

@@ -1,25 +1,25 @@
-//! Who the user is, to the user database.
+//! The user's identity in the user database.
 
 use std::collections::BTreeSet;
 
-/// The name of a user, where there is one of this number.
+/// The name of the user with this UID, if it exists.
 pub(crate) fn name_of(uid: u32) -> Option<String> {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
     Some(user.name)
 }
 
-/// The number that Slurm's commands are given.
+/// The UID in the arguments of Slurm's commands.
 pub(crate) fn uid() -> String {
     nix::unistd::getuid().to_string()
 }
 
-/// Our name.
+/// The name of the current user, or the UID if it has none.
 pub(crate) fn own_name() -> String {
     let uid = nix::unistd::geteuid();
     name_of(uid.as_raw()).unwrap_or_else(|| uid.to_string())
 }
 
-/// The names of our groups.
+/// The names of the current user's groups.
 pub(crate) fn groups() -> BTreeSet<String> {
     let mut ids = nix::unistd::getgroups().unwrap_or_default();
     ids.push(nix::unistd::getegid());

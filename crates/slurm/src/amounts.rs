@@ -1,6 +1,6 @@
-//! Times and amounts of memory, as Slurm writes them.
+//! Times and amounts of memory in Slurm's notation.
 
-/// `512M`, `32G`, `1.5T`, as Slurm writes memory, in bytes; a bare number is megabytes there, and here.
+/// Parses an amount of memory such as `512M`, `32G` or `1.5T`, in bytes. As in Slurm, a plain number is in megabytes.
 pub fn memory_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let (digits, unit) = match text.char_indices().last()? {
@@ -18,13 +18,13 @@ pub fn memory_bytes(text: &str) -> Option<u64> {
     (number > 0.0).then_some((number * factor as f64) as u64)
 }
 
-/// The same, rounded up to MiB.
+/// Like [`memory_bytes`], rounded up to MiB.
 pub fn memory_mib(text: &str) -> Option<u64> {
     memory_bytes(text).map(|bytes| bytes.div_ceil(1 << 20))
 }
 
-/// Slurm's ways to write a time: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours`,
-/// `days-hours:minutes`, `days-hours:minutes:seconds` (sbatch(1)); rounded up to minutes.
+/// Parses a time in any of Slurm's forms, rounded up to minutes: `minutes`, `minutes:seconds`, `hours:minutes:seconds`,
+/// `days-hours`, `days-hours:minutes`, `days-hours:minutes:seconds` (sbatch(1)).
 pub fn minutes(text: &str) -> Option<u32> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u32>().ok()?), rest),

@@ -1,33 +1,33 @@
-//! Ending a job, until Slurm shows that it has ended: pure, time is an argument.
+//! Cancels a job until Slurm shows that it has ended. Pure: time is an argument.
 
 use std::time::{Duration, Instant};
 
 use crate::submission::Cancelled;
 
-/// How soon it is looked again whether a job has ended that Slurm was told to end.
+/// Pause between two attempts to cancel a job.
 const AGAIN: Duration = Duration::from_secs(3);
-/// How long may pass without an end before the user is told so, each time.
+/// After how long without an end the user is notified, each time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the last words of its worker may take once it is over: what it has finished is collected.
-const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long to wait for the worker's last messages once the job is over, so that its results are collected.
+const LAST_MESSAGES: Duration = Duration::from_millis(1500);
 
-/// A job whose end is wanted.
+/// A job that is being cancelled.
 #[derive(Debug)]
 pub struct Cancelling {
     next: Instant,
     asking: bool,
-    told_at: Instant,
+    notified_at: Instant,
     words: String,
     over: Option<Instant>,
 }
 
-/// What is to be done about it now.
+/// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Slurm is told, or asked.
-    Ask,
-    /// The user is told why it has not ended yet.
-    Tell(String),
+    /// Cancel the job, or check whether it has ended.
+    Cancel,
+    /// Tell the user why the job has not ended yet.
+    Notify(String),
     /// It has ended.
     Over,
     /// Nothing.
@@ -35,45 +35,51 @@ pub enum Step {
 }
 
 impl Cancelling {
-    /// It is to end.
+    /// Starts to cancel a job.
     pub fn new(now: Instant) -> Self {
         Cancelling {
             next: now,
             asking: false,
-            told_at: now,
-            words: "its number is not known yet".to_owned(),
+            notified_at: now,
+            words: "its job ID is not known yet".to_owned(),
             over: None,
         }
     }
 
-    /// What comes next. Is its number known, and has its worker said its last words, if it has one?
-    pub fn step(&mut self, known: bool, last_words: bool, now: Instant) -> Step {
+    /// Returns what to do next. `known`: the job's ID is known. `last_messages`: no more messages of its worker are expected.
+    pub fn step(&mut self, known: bool, last_messages: bool, now: Instant) -> Step {
         if let Some(over) = self.over {
-            return if last_words || now.duration_since(over) > LAST_WORDS { Step::Over } else { Step::Wait };
+            return if last_messages || now.duration_since(over) > LAST_MESSAGES {
+                Step::Over
+            } else {
+                Step::Wait
+            };
         }
-        if now.duration_since(self.told_at) > PATIENCE {
-            self.told_at = now;
-            return Step::Tell(self.words.clone());
+        if now.duration_since(self.notified_at) > PATIENCE {
+            self.notified_at = now;
+            return Step::Notify(self.words.clone());
         }
         if known && !self.asking && now >= self.next {
             self.asking = true;
-            return Step::Ask;
+            return Step::Cancel;
         }
         Step::Wait
     }
 
-    /// What came of it.
+    /// Takes the result of an attempt to cancel the job.
     pub fn on_answer(&mut self, answer: Cancelled, now: Instant) {
         self.asking = false;
         self.next = now + AGAIN;
         match answer {
             Cancelled::Over => self.over = Some(now),
-            Cancelled::NotYet { state } => self.words = format!("Slurm was told, and shows it as {state}"),
+            Cancelled::NotYet { state } => {
+                self.words = format!("Slurm accepted the request, but still shows the job as {state}")
+            }
             Cancelled::Failed { words } => self.words = words,
         }
     }
 
-    /// Its worker, or what Slurm shows of it, says that it is over.
+    /// Its worker or Slurm reports that the job is over.
     pub fn on_over(&mut self, now: Instant) {
         self.over.get_or_insert(now);
     }
@@ -92,8 +98,8 @@ mod tests {
         let t = Instant::now();
         let mut job = Cancelling::new(t);
         assert_eq!(job.step(false, false, t + s(9)), Step::Wait);
-        assert_eq!(job.step(true, false, t + s(10)), Step::Ask);
-        assert_eq!(job.step(true, false, t + s(10)), Step::Wait, "it is being asked");
+        assert_eq!(job.step(true, false, t + s(10)), Step::Cancel);
+        assert_eq!(job.step(true, false, t + s(10)), Step::Wait, "a request is under way");
         job.on_answer(Cancelled::Over, t + s(11));
         assert_eq!(job.step(true, false, t + s(11)), Step::Wait, "its worker may say more");
         assert_eq!(job.step(true, true, t + s(11)), Step::Over);
@@ -108,21 +114,21 @@ mod tests {
         let mut told = Vec::new();
         for at in 0..100 {
             match job.step(true, false, t + s(at)) {
-                Step::Ask => {
+                Step::Cancel => {
                     asked += 1;
                     let state = "RUNNING".to_owned();
                     job.on_answer(Cancelled::NotYet { state }, t + s(at));
                 }
-                Step::Tell(words) => told.push(words),
+                Step::Notify(words) => told.push(words),
                 Step::Over | Step::Wait => {}
             }
         }
-        assert_eq!(told, ["Slurm was told, and shows it as RUNNING"; 3]);
+        assert_eq!(told, ["Slurm accepted the request, but still shows the job as RUNNING"; 3]);
         assert!((25..=34).contains(&asked), "{asked}");
         let mut unknown = Cancelling::new(t);
         assert_eq!(
             unknown.step(false, false, t + s(31)),
-            Step::Tell("its number is not known yet".to_owned())
+            Step::Notify("its job ID is not known yet".to_owned())
         );
     }
 }

@@ -1,23 +1,23 @@
-//! On which clusters jobs are: the setting `slurm_clusters`, read.
+//! The setting `slurm_clusters`: the clusters that jobs are submitted to.
 
 use amore_model::is_cluster_name;
 
-/// Where jobs are submitted to.
+/// The clusters that a job may be submitted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Clusters {
-    /// To the cluster that Slurm's commands ask by themselves. None is named to them: that would need slurmdbd.
+    /// The cluster that Slurm's commands use by default. It is not named on command lines, which would need slurmdbd.
     #[default]
     Ours,
-    /// To this one.
+    /// This cluster.
     One(String),
-    /// To the one of these where Slurm lets it begin first.
+    /// One of these clusters: Slurm chooses the one where the job starts first.
     Several(Vec<String>),
-    /// The same, of all that accounting knows.
+    /// Like `Several`, with all clusters that accounting knows.
     All,
 }
 
 impl Clusters {
-    /// From the setting: names with commas, or `all`.
+    /// Parses the setting: names separated by commas, or `all`.
     pub fn of(setting: Option<&str>) -> Self {
         let mut names: Vec<&str> =
             setting.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -31,12 +31,12 @@ impl Clusters {
         }
     }
 
-    /// Is it for Slurm to choose among several? Then nothing can be asked of *the* cluster beforehand.
-    pub fn leave_it_to_slurm(&self) -> bool {
+    /// Whether Slurm chooses among several clusters, so that facts about "the" cluster cannot be queried beforehand.
+    pub fn chosen_by_slurm(&self) -> bool {
         matches!(self, Clusters::Several(_) | Clusters::All)
     }
 
-    /// The one that is named, if it is one.
+    /// The cluster, if exactly one is named.
     pub fn only(&self) -> Option<&str> {
         match self {
             Clusters::One(name) => Some(name),
@@ -45,8 +45,8 @@ impl Clusters {
     }
 }
 
-/// A name in the setting that no cluster can have.
-pub fn unfit_name(setting: &str) -> Option<&str> {
+/// Returns a name in the setting that is not a valid cluster name.
+pub fn invalid_name(setting: &str) -> Option<&str> {
     setting.split(',').map(str::trim).find(|name| !is_cluster_name(name))
 }
 
@@ -68,11 +68,11 @@ mod tests {
         ] {
             let found = Clusters::of(setting);
             assert_eq!(found, clusters, "{setting:?}");
-            assert_eq!(found.leave_it_to_slurm(), matches!(found, Clusters::Several(_) | Clusters::All));
+            assert_eq!(found.chosen_by_slurm(), matches!(found, Clusters::Several(_) | Clusters::All));
         }
-        assert_eq!(unfit_name("lab,maxwell-2"), None);
-        assert_eq!(unfit_name("lab,-v"), Some("-v"));
-        assert_eq!(unfit_name("lab;rm"), Some("lab;rm"));
-        assert_eq!(unfit_name("lab,,x"), Some(""));
+        assert_eq!(invalid_name("lab,maxwell-2"), None);
+        assert_eq!(invalid_name("lab,-v"), Some("-v"));
+        assert_eq!(invalid_name("lab;rm"), Some("lab;rm"));
+        assert_eq!(invalid_name("lab,,x"), Some(""));
     }
 }

@@ -1,17 +1,17 @@
-//! What a command of Slurm's means by failing, where that is not about a submission ([`refused`](crate::refused)).
+//! What the failure of a Slurm command means, except for submissions (see [`refused`](crate::refused)).
 
-/// Was the controller not even reached, so that it cannot have taken anything?
+/// Whether the controller was not even reached, so that it cannot have accepted anything.
 pub fn is_not_reached(words: &str) -> bool {
     ["connect failure", "Connection refused"].iter().any(|text| words.contains(text))
 }
 
-/// The field that this version of sacct does not have, if that is what it says.
+/// The field that this version of sacct does not support, if that is the error.
 pub fn unknown_field(words: &str) -> Option<&str> {
     let (_, rest) = words.split_once("Invalid field requested: \"")?;
     Some(rest.split_once('"')?.0)
 }
 
-/// Does this say that a command did not even begin? So a shell says it (126, 127), or the loader of its libraries.
+/// Whether the command did not start at all, as reported by a shell (126, 127) or by the dynamic loader.
 pub fn did_not_start(code: i32, words: &str) -> bool {
     let loader = [
         "error while loading shared libraries",
@@ -26,7 +26,7 @@ pub fn did_not_start(code: i32, words: &str) -> bool {
                 || words.lines().any(|line| line.contains("version `") && line.contains("not found"))))
 }
 
-/// Does the controller not know a job of this number (any more)?
+/// Whether the controller does not know the job (any more).
 pub fn is_unknown_job(words: &str) -> bool {
     words.contains("Invalid job id")
 }

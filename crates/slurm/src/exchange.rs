@@ -1,210 +1,210 @@
-//! What goes into the [`Poller`](crate::poller::Poller), and what it wants done.
+//! Inputs and actions of the [`Poller`](crate::poller::Poller).
 
 use std::{path::PathBuf, time::Instant};
 
 use amore_model::{JobId, Notice, Urgency};
 
 use crate::{
+    adjust::Remark,
     clusters::Clusters,
     job_end::JobEnd,
+    job_status::JobStatus,
     poll::{Question, Reply},
     refused::Refused,
-    seen::Seen,
-    settle::Remark,
-    submission::{Cancelled, Doubt, Found, JobAsked, SlurmSilent, Submitted},
-    worker::WorkerSaid,
+    submission::{Cancelled, Doubt, Found, JobOptions, SlurmUnavailable, Submitted},
+    worker::WorkerReport,
 };
 
 /// A job to submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// Names this attempt: in the job's comment, and of its files.
+    /// Identifies this attempt: part of the job's comment and of the names of its files.
     pub token: String,
     /// The database directory.
     pub directory: PathBuf,
-    /// The text that tells its worker what to do.
+    /// The manifest: tells the worker what to do.
     pub manifest: String,
-    /// What Slurm is asked for.
-    pub asked: JobAsked,
-    /// The more urgent is submitted first.
+    /// The options of the job.
+    pub asked: JobOptions,
+    /// More urgent submissions go first.
     pub urgency: Urgency,
 }
 
-/// A job that an earlier owner submitted, or wanted to.
+/// A job that an earlier owner submitted, or intended to submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
-    /// Names the attempt.
+    /// Token of the attempt.
     pub token: String,
     /// The database directory.
     pub directory: PathBuf,
-    /// `None`: it is not known whether there is one.
+    /// `None` if it is not known whether the job exists.
     pub job: Option<JobId>,
     /// Its name.
     pub name: String,
-    /// The pattern of its log.
+    /// The pattern of its log's path.
     pub log: String,
-    /// Where it was submitted to.
+    /// The clusters that it was submitted to.
     pub clusters: Clusters,
 }
 
-/// A message of the worker in a job.
+/// A message from the worker in a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerMessage<M> {
-    /// What it says of the job.
-    pub said: WorkerSaid,
-    /// All of it, which is handed on.
+    /// What it reports about the job.
+    pub report: WorkerReport,
+    /// The whole message, which is passed on.
     pub message: M,
 }
 
-/// What happens.
+/// An event for the poller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<M> {
-    /// A job is to be submitted.
+    /// Submit a job.
     Submit(Box<Submission>),
-    /// A job of an earlier owner is to be tracked.
+    /// Track a job of an earlier owner.
     Adopt(Adoption),
-    /// Nothing more is wanted of this job.
+    /// Stop tracking this job.
     Forget {
-        /// Which.
+        /// Token of the attempt.
         token: String,
     },
-    /// This job is to end: it is tracked until Slurm shows that it has.
+    /// Cancel this job, and track it until Slurm shows that it has ended.
     Cancel {
-        /// Which.
+        /// Token of the attempt.
         token: String,
     },
-    /// What came of [`Action::WriteManifest`].
+    /// Result of [`Action::WriteManifest`].
     ManifestWritten {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
         /// `Err`: why it could not be written.
         result: Result<(), String>,
     },
-    /// What came of [`Action::ReadWorkers`]: the new messages of each, by token.
+    /// Result of [`Action::ReadWorkers`]: the new messages of each worker, by token.
     WorkersHeard(Vec<(String, Vec<WorkerMessage<M>>)>),
-    /// What came of [`Action::ReadLog`].
+    /// Result of [`Action::ReadLog`].
     LogRead {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
-        /// The end of the log; `None`: it cannot be read.
+        /// The end of the log; `None` if it cannot be read.
         tail: Option<String>,
     },
-    /// What a command said.
+    /// Result of a command.
     Answered(Answer),
     /// The time of [`Action::WakeAt`] has come.
     Timer,
 }
 
-/// What is to be done, in this order.
+/// What the driver has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<M> {
-    /// Run a command of Slurm's; [`Input::Answered`] says what came of it.
+    /// Run a Slurm command; answered by [`Input::Answered`].
     Run(Command),
-    /// Make the folder of logs, and write the manifest durably; [`Input::ManifestWritten`] follows.
+    /// Create the folder of logs and write the manifest durably; answered by [`Input::ManifestWritten`].
     WriteManifest {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
         /// The database directory.
         directory: PathBuf,
         /// Its text.
         manifest: String,
     },
-    /// Remove the manifest: a job that begins finds nothing to do.
+    /// Remove the manifest: a job that starts afterwards finds nothing to do.
     RemoveManifest {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
         /// The database directory.
         directory: PathBuf,
     },
     /// Remove all files of the attempt.
     RemoveFiles {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
         /// The database directory.
         directory: PathBuf,
     },
-    /// Read what the workers of these attempts have written since; [`Input::WorkersHeard`] follows.
+    /// Read the new messages of the workers of these attempts; answered by [`Input::WorkersHeard`].
     ReadWorkers {
         /// Token and database directory of each.
         attempts: Vec<(String, PathBuf)>,
     },
-    /// Read the end of a job's log; [`Input::LogRead`] follows.
+    /// Read the end of a job's log; answered by [`Input::LogRead`].
     ReadLog {
-        /// Whose.
+        /// Token of the attempt.
         token: String,
-        /// The log.
+        /// Path of the log.
         path: PathBuf,
     },
-    /// Tell the coordinator.
-    Tell(JobEvent<M>),
-    /// Give [`Input::Timer`] at this time. There is one timer: it is set again only when it has come.
+    /// Pass this on to the coordinator.
+    Emit(JobEvent<M>),
+    /// Send [`Input::Timer`] at this time. There is one timer; it is set again only after it has fired.
     WakeAt(Instant),
 }
 
-/// A command of Slurm's, or a few that belong together.
+/// A Slurm command, or a few that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Settle what the job asks for by what the site has, and submit it.
+    /// Adjust the options to what the site has, and submit the job.
     Submit {
-        /// Names the attempt.
+        /// Token of the attempt.
         token: String,
-        /// What it asks for.
-        asked: Box<JobAsked>,
+        /// The options of the job.
+        asked: Box<JobOptions>,
     },
-    /// Look for the job of a token.
+    /// Look up the job of a token.
     LookUp {
-        /// The token.
+        /// Token of the attempt.
         token: String,
-        /// The name of the job.
+        /// Name of the job.
         name: String,
-        /// Where it may be.
+        /// The clusters where it may be.
         clusters: Clusters,
     },
-    /// Ask a cluster.
+    /// Query a cluster.
     Ask {
-        /// `None`: the one that is asked by itself.
+        /// `None`: the default cluster.
         cluster: Option<String>,
-        /// What.
+        /// What to ask.
         question: Question,
     },
-    /// End a job, if it still is the one of this token.
+    /// Cancel a job, if it still belongs to this token.
     Cancel {
         /// The job.
         job: JobId,
-        /// The token.
+        /// Token of the attempt.
         token: String,
     },
 }
 
-/// What came of a [`Command`].
+/// Result of a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Of a submission.
+    /// Of [`Command::Submit`].
     Submitted {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// What became of it.
+        /// What became of the submission.
         result: Submitted,
-        /// What is to be said of partitions and reservations.
+        /// Remarks about partitions and reservations.
         remarks: Vec<Remark>,
     },
-    /// Of looking for a job.
+    /// Of [`Command::LookUp`].
     LookedUp {
-        /// Its token.
+        /// Token of the attempt.
         token: String,
-        /// `Err`: nothing is known.
-        result: Result<Found, SlurmSilent>,
+        /// `Err`: Slurm did not answer.
+        result: Result<Found, SlurmUnavailable>,
     },
-    /// Of a question to a cluster.
-    Said {
-        /// Which.
+    /// Of [`Command::Ask`].
+    Replied {
+        /// The cluster; `None`: the default one.
         cluster: Option<String>,
-        /// What it says.
+        /// Its reply.
         reply: Reply,
     },
-    /// Of ending a job.
+    /// Of [`Command::Cancel`].
     Cancelled {
-        /// Its token.
+        /// Token of the attempt.
         token: String,
         /// The job.
         job: JobId,
@@ -213,69 +213,69 @@ pub enum Answer {
     },
 }
 
-/// What the coordinator is told.
+/// An event for the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobEvent<M> {
-    /// Slurm has taken the job.
+    /// Slurm accepted the job.
     Accepted {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// Its id.
+        /// ID of the job.
         job: JobId,
     },
-    /// Slurm has refused it.
+    /// Slurm refused the job.
     Refused {
-        /// Which.
+        /// Token of the attempt.
         token: String,
         /// Why.
         why: Refused,
     },
-    /// It was never taken, or cannot be found: the answer had been lost, and by now it is known that there is no such job.
-    NotThere {
-        /// Which.
+    /// The answer to the submission was lost, and by now it is certain that there is no such job, or it cannot be found.
+    NotFound {
+        /// Token of the attempt.
         token: String,
-        /// What was not known of its submission.
+        /// What was unknown about the submission.
         doubt: Doubt,
     },
-    /// It was to be cancelled, and Slurm shows that it is.
+    /// The job was cancelled, as Slurm shows.
     Cancelled {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// Its id, if it had one.
+        /// Its ID, if it had one.
         job: Option<JobId>,
     },
-    /// It was to be cancelled, and is not yet: it is tried again.
+    /// The job is not cancelled yet; the poller keeps trying.
     NotCancelled {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// Its id, if it is known.
+        /// Its ID, if it is known.
         job: Option<JobId>,
         /// Why not.
         words: String,
     },
-    /// The worker in the job says something.
+    /// A message from the worker in the job.
     Worker {
-        /// Which job's.
+        /// Token of the attempt.
         token: String,
-        /// What.
+        /// The message.
         message: M,
     },
-    /// The queue shows it in another state.
+    /// The job's state in the queue changed.
     Changed {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// How it stands.
-        seen: Seen,
+        /// Its status.
+        seen: JobStatus,
     },
-    /// The job is over, and its worker has not said that the work is done.
+    /// The job is over, and its worker did not report that the work is done.
     Ended {
-        /// Which.
+        /// Token of the attempt.
         token: String,
-        /// How.
+        /// How it ended.
         end: JobEnd,
-        /// Its id, if it got one.
+        /// Its ID, if it had one.
         job: Option<JobId>,
     },
-    /// For the user.
+    /// A message for the user.
     Notice(Notice),
 }

@@ -1,9 +1,9 @@
-//! What Slurm writes into the log of a job.
+//! What Slurm writes to the log of a job.
 
 use crate::job_end::JobEnd;
 
-/// How a job ended, from what Slurm itself writes into its log: `*** JOB 17 ON n1 CANCELLED AT 2026-11-28T14:00:00 DUE TO TIME
-/// LIMIT ***`. The last word counts: a job that was requeued has several.
+/// Determines how a job ended from Slurm's line in its log: `*** JOB 17 ON n1 CANCELLED AT 2026-11-28T14:00:00 DUE TO TIME
+/// LIMIT ***`. The last such line counts: the log of a requeued job has several.
 pub fn end_in_log(log: &str) -> Option<JobEnd> {
     let line = log.lines().rev().find(|line| line.contains("*** JOB ") && line.contains(" CANCELLED AT "))?;
     let upper = line.to_uppercase();

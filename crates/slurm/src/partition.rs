@@ -1,94 +1,94 @@
-//! Which partition may this user use, and which is best? Pure.
+//! Which partitions a user may use for a job, and which one is best. Pure.
 //!
-//! What is not known is not held against a partition: Slurm itself has the last word.
+//! Unknown facts never exclude a partition: Slurm makes the final decision.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    partition_facts::{NodesOf, Only, Partition},
-    person::Person,
+    partition_facts::{AllowList, Partition, PartitionNodes},
+    slurm_user::SlurmUser,
 };
 
-/// What a job asks for, as far as partitions have a say.
+/// What a job needs from a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Time limit.
+pub struct JobNeeds {
+    /// Time limit in minutes.
     pub minutes: u32,
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: Option<u32>,
-    /// CPUs of one node.
+    /// CPUs on one node.
     pub cpus: Option<u32>,
-    /// MiB of one node.
+    /// Memory on one node in MiB.
     pub mem_mib: Option<u64>,
-    /// GPUs are needed.
+    /// Whether it needs GPUs.
     pub gpus: bool,
-    /// Account, if one is named.
+    /// Account, if one is set.
     pub account: Option<String>,
-    /// QOS, if one is named.
+    /// QOS, if one is set.
     pub qos: Option<String>,
-    /// It goes into a reservation.
+    /// Whether it uses a reservation.
     pub reserved: bool,
-    /// Somebody has named the partition: it need not be one that may be chosen unasked.
+    /// Whether the user named the partition; hidden partitions are only allowed then.
     pub named: bool,
 }
 
-/// May it be used?
+/// Whether a partition can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// As far as is known.
+pub enum Usability {
+    /// It can, as far as is known.
     Usable {
         /// Idle nodes.
         idle: u32,
     },
-    /// No.
-    No(WhyNot),
+    /// It cannot.
+    Unusable(WhyNot),
 }
 
 /// Why a partition cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhyNot {
-    /// It takes no jobs, or starts none.
+    /// It accepts no jobs, or starts none.
     State(String),
-    /// The site keeps it out of sight.
+    /// The site hides it.
     Hidden,
-    /// Only with a reservation.
+    /// It requires a reservation.
     NeedsReservation,
-    /// Only root.
+    /// It accepts jobs of root only.
     RootOnly,
     /// The user is in none of these groups.
     Groups(Vec<String>),
     /// The job's account may not use it.
     Account {
-        /// The job's.
+        /// The job's account.
         account: Option<String>,
-        /// One of the user's that may.
+        /// Another account of the user that may use it.
         instead: Option<String>,
     },
-    /// The job's QOS may not use it.
+    /// The job's QOS may not be used in it.
     Qos {
-        /// The job's.
+        /// The job's QOS.
         qos: Option<String>,
-        /// One of the user's that may.
+        /// Another QOS of the user that may be used.
         instead: Option<String>,
     },
-    /// Its longest time is shorter.
+    /// Its time limit is shorter.
     Time {
-        /// Minutes.
+        /// Its limit in minutes.
         longest: u32,
     },
-    /// It has fewer nodes, or gives fewer to a job.
+    /// It has fewer nodes, or allows fewer per job.
     Nodes {
-        /// How many.
+        /// How many it allows.
         most: u32,
     },
     /// Its nodes have fewer CPUs.
     Cpus {
-        /// How many.
+        /// How many they have.
         most: u32,
     },
     /// Its nodes have less memory.
     Memory {
-        /// MiB.
+        /// In MiB.
         most: u64,
     },
     /// Its nodes have no GPUs.
@@ -109,105 +109,110 @@ impl fmt::Display for WhyNot {
         };
         match self {
             WhyNot::State(state) => write!(f, "it is {state}"),
-            WhyNot::Hidden => f.write_str("it is hidden by the site"),
-            WhyNot::NeedsReservation => f.write_str("it takes jobs with a reservation only"),
-            WhyNot::RootOnly => f.write_str("it takes jobs of root only"),
-            WhyNot::Groups(groups) => write!(f, "it is for the group {} only", groups.join(", ")),
+            WhyNot::Hidden => f.write_str("the site hides it"),
+            WhyNot::NeedsReservation => f.write_str("it only accepts jobs with a reservation"),
+            WhyNot::RootOnly => f.write_str("it only accepts jobs of root"),
+            WhyNot::Groups(groups) => write!(f, "it is restricted to the group {}", groups.join(", ")),
             WhyNot::Account { account, instead } => of(f, "account", account, instead),
             WhyNot::Qos { qos, instead } => of(f, "QOS", qos, instead),
-            WhyNot::Time { longest } => write!(f, "its time limit is {}", in_words(*longest)),
-            WhyNot::Nodes { most } => write!(f, "a job has {most} node(s) there at most"),
-            WhyNot::Cpus { most } => write!(f, "its nodes have {most} CPUs at most"),
-            WhyNot::Memory { most } => write!(f, "its nodes have {most} MiB of memory at most"),
+            WhyNot::Time { longest } => write!(f, "its time limit is {}", format_minutes(*longest)),
+            WhyNot::Nodes { most } => write!(f, "jobs there may use at most {most} node(s)"),
+            WhyNot::Cpus { most } => write!(f, "its nodes have at most {most} CPUs"),
+            WhyNot::Memory { most } => write!(f, "its nodes have at most {most} MiB of memory"),
             WhyNot::Gpus => f.write_str("its nodes have no GPUs"),
         }
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Usability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Usable { idle } => {
+            Usability::Usable { idle } => {
                 write!(f, "usable, {idle} idle node{}", if *idle == 1 { "" } else { "s" })
             }
-            Verdict::No(why) => why.fmt(f),
+            Usability::Unusable(why) => why.fmt(f),
         }
     }
 }
 
-/// `1:30:00`, as Slurm writes it.
-pub fn in_words(minutes: u32) -> String {
+/// Formats minutes as Slurm does, like `1:30:00`.
+pub fn format_minutes(minutes: u32) -> String {
     let (days, hours, minutes) = (minutes / 1440, minutes % 1440 / 60, minutes % 60);
     if days > 0 { format!("{days}-{hours:02}:{minutes:02}:00") } else { format!("{hours}:{minutes:02}:00") }
 }
 
-/// The partition for a job.
+/// The partition that was chosen for a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Its name.
     pub name: String,
-    /// Slurm would have taken it without being told.
+    /// Whether it is Slurm's default partition.
     pub default: bool,
-    /// Why this one.
+    /// Why it was chosen.
     pub because: String,
 }
 
-/// What was chosen, and what is to be said of each.
+/// The result of [`choose`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionChoice {
-    /// The best one, if any can be used.
+    /// The best partition, if any can be used.
     pub chosen: Option<Chosen>,
-    /// All, in Slurm's order.
-    pub considered: Vec<(String, Verdict)>,
-    /// The default partition.
+    /// All partitions, in Slurm's order.
+    pub considered: Vec<(String, Usability)>,
+    /// Slurm's default partition.
     pub default: Option<String>,
 }
 
 impl PartitionChoice {
-    /// The partition that has to be named, since the one that Slurm would take cannot be used; why that one cannot.
+    /// The chosen partition and the reason, if it has to be named because Slurm's default partition cannot be used.
     pub fn instead_of_default(&self) -> Option<(&Chosen, String)> {
         let chosen = self.chosen.as_ref().filter(|chosen| !chosen.default)?;
         let why = match &self.default {
             None => "Slurm has no default partition".to_owned(),
             Some(name) => match self.considered.iter().find(|(other, _)| other == name) {
                 Some((_, verdict)) => format!("the default partition {name} cannot be used: {verdict}"),
-                None => format!("the default partition {name} is not shown"),
+                None => format!("the default partition {name} is not listed"),
             },
         };
         Some((chosen, why))
     }
 }
 
-/// May this person use this partition for this job?
-pub fn judge(partition: &Partition, nodes: Option<&NodesOf>, person: &Person, wanted: &Wanted) -> Verdict {
-    let no = |why| Some(Verdict::No(why));
+/// Judges whether this user may use this partition for this job.
+pub fn judge(
+    partition: &Partition,
+    nodes: Option<&PartitionNodes>,
+    user: &SlurmUser,
+    needs: &JobNeeds,
+) -> Usability {
+    let no = |why| Some(Usability::Unusable(why));
     let found = if let Some(state) = &partition.closed {
         no(WhyNot::State(state.clone()))
-    } else if partition.root_only && !person.root {
+    } else if partition.root_only && !user.root {
         no(WhyNot::RootOnly)
-    } else if partition.reserved_only && !wanted.reserved {
+    } else if partition.reserved_only && !needs.reserved {
         no(WhyNot::NeedsReservation)
     } else if let Some(groups) =
-        partition.groups.shuts_out(person.groups.iter().map(String::as_str)).filter(|_| !person.root)
+        partition.groups.excluding(user.groups.iter().map(String::as_str)).filter(|_| !user.root)
     {
         no(WhyNot::Groups(groups.to_vec()))
-    } else if partition.hidden && !wanted.named {
+    } else if partition.hidden && !needs.named {
         no(WhyNot::Hidden)
     } else {
-        let why = account_or_qos(partition, person, wanted);
-        why.or_else(|| too_large(partition, nodes, wanted)).map(Verdict::No)
+        let why = account_or_qos(partition, user, needs);
+        why.or_else(|| too_large(partition, nodes, needs)).map(Usability::Unusable)
     };
-    found.unwrap_or(Verdict::Usable { idle: nodes.map_or(0, |nodes| nodes.idle) })
+    found.unwrap_or(Usability::Usable { idle: nodes.map_or(0, |nodes| nodes.idle) })
 }
 
-fn account_or_qos(partition: &Partition, person: &Person, wanted: &Wanted) -> Option<WhyNot> {
+fn account_or_qos(partition: &Partition, user: &SlurmUser, needs: &JobNeeds) -> Option<WhyNot> {
     let may = |account: &str| {
-        // Denials count only where nobody is listed (slurm.conf(5)).
+        // Denials only apply where no allowed accounts are listed (slurm.conf(5)).
         let listed = match &partition.accounts {
-            Only::Everyone => !partition.denied_accounts.iter().any(|denied| denied == account),
-            Only::These(list) => person.is_listed(account, list),
+            AllowList::Everyone => !partition.denied_accounts.iter().any(|denied| denied == account),
+            AllowList::These(list) => user.is_listed(account, list),
         };
-        let bound = person.associations.as_ref().is_none_or(|associations| {
+        let bound = user.associations.as_ref().is_none_or(|associations| {
             let pair = (partition.name.clone(), account.to_owned());
             !associations.accounts.contains_key(account)
                 || associations.free.contains(account)
@@ -215,22 +220,22 @@ fn account_or_qos(partition: &Partition, person: &Person, wanted: &Wanted) -> Op
         });
         listed && bound
     };
-    let account = person.account(wanted.account.as_deref());
+    let account = user.account(needs.account.as_deref());
     if let Some(account) = account
         && !may(account)
     {
-        let mine = person.associations.iter().flat_map(|associations| associations.accounts.keys());
+        let mine = user.associations.iter().flat_map(|associations| associations.accounts.keys());
         let instead = mine.into_iter().find(|other| may(other)).cloned();
         return Some(WhyNot::Account { account: Some(account.to_owned()), instead });
     }
     let may = |qos: &str| match &partition.qos {
-        Only::Everyone => !partition.denied_qos.iter().any(|denied| denied == qos),
-        Only::These(list) => list.iter().any(|allowed| allowed == qos),
+        AllowList::Everyone => !partition.denied_qos.iter().any(|denied| denied == qos),
+        AllowList::These(list) => list.iter().any(|allowed| allowed == qos),
     };
-    if let Some(qos) = wanted.qos.as_deref().or_else(|| person.default_qos(account?))
+    if let Some(qos) = needs.qos.as_deref().or_else(|| user.default_qos(account?))
         && !may(qos)
     {
-        let mine = person.associations.as_ref().zip(account);
+        let mine = user.associations.as_ref().zip(account);
         let mine = mine.and_then(|(associations, account)| associations.accounts.get(account));
         let instead = mine.into_iter().flatten().find(|other| may(other)).cloned();
         return Some(WhyNot::Qos { qos: Some(qos.to_owned()), instead });
@@ -238,41 +243,41 @@ fn account_or_qos(partition: &Partition, person: &Person, wanted: &Wanted) -> Op
     None
 }
 
-fn too_large(partition: &Partition, nodes: Option<&NodesOf>, wanted: &Wanted) -> Option<WhyNot> {
-    if let Some(longest) = partition.max_minutes.filter(|longest| wanted.minutes > *longest) {
+fn too_large(partition: &Partition, nodes: Option<&PartitionNodes>, needs: &JobNeeds) -> Option<WhyNot> {
+    if let Some(longest) = partition.max_minutes.filter(|longest| needs.minutes > *longest) {
         return Some(WhyNot::Time { longest });
     }
     let most = [partition.max_nodes, partition.nodes].into_iter().flatten().min();
-    if let Some(most) = most.filter(|most| wanted.nodes.unwrap_or(1) > *most) {
+    if let Some(most) = most.filter(|most| needs.nodes.unwrap_or(1) > *most) {
         return Some(WhyNot::Nodes { most });
     }
-    if let (Some(wanted), Some(most)) = (wanted.cpus, nodes.and_then(|nodes| nodes.cpus))
-        && wanted > most
+    if let (Some(needs), Some(most)) = (needs.cpus, nodes.and_then(|nodes| nodes.cpus))
+        && needs > most
     {
         return Some(WhyNot::Cpus { most });
     }
-    if let (Some(wanted), Some(most)) = (wanted.mem_mib, nodes.and_then(|nodes| nodes.mem_mib))
-        && wanted > most
+    if let (Some(needs), Some(most)) = (needs.mem_mib, nodes.and_then(|nodes| nodes.mem_mib))
+        && needs > most
     {
         return Some(WhyNot::Memory { most });
     }
-    (wanted.gpus && nodes.is_some_and(|nodes| !nodes.gpus)).then_some(WhyNot::Gpus)
+    (needs.gpus && nodes.is_some_and(|nodes| !nodes.gpus)).then_some(WhyNot::Gpus)
 }
 
-/// Chooses: the default partition if it can be used, else the one with most idle nodes, else the first by name.
+/// Chooses the default partition if it can be used, else the one with the most idle nodes, else the first by name.
 pub fn choose(
     partitions: &[Partition],
-    nodes: &BTreeMap<String, NodesOf>,
-    person: &Person,
-    wanted: &Wanted,
+    nodes: &BTreeMap<String, PartitionNodes>,
+    user: &SlurmUser,
+    needs: &JobNeeds,
 ) -> PartitionChoice {
-    let considered: Vec<(&Partition, Verdict)> = partitions
+    let considered: Vec<(&Partition, Usability)> = partitions
         .iter()
-        .map(|partition| (partition, judge(partition, nodes.get(&partition.name), person, wanted)))
+        .map(|partition| (partition, judge(partition, nodes.get(&partition.name), user, needs)))
         .collect();
-    let idle = |verdict: &Verdict| match verdict {
-        Verdict::Usable { idle } => Some(*idle),
-        Verdict::No(_) => None,
+    let idle = |verdict: &Usability| match verdict {
+        Usability::Usable { idle } => Some(*idle),
+        Usability::Unusable(_) => None,
     };
     let usable: Vec<(&Partition, u32)> =
         considered.iter().filter_map(|(partition, verdict)| Some((*partition, idle(verdict)?))).collect();
@@ -286,12 +291,12 @@ pub fn choose(
         name: partition.name.clone(),
         default: partition.default,
         because: match (partition.default, usable.len()) {
-            (true, _) => "it is Slurm's default, and you may use it".to_owned(),
-            (false, 1) => "it is the only one that you may use for this".to_owned(),
+            (true, _) => "it is Slurm's default partition".to_owned(),
+            (false, 1) => "it is the only one that you may use for this job".to_owned(),
             (false, some) => {
                 let also = usable.iter().filter(|(_, other)| *other == idle).count();
                 let rank = if also > 1 { "as many as any" } else { "the most" };
-                format!("of {some} that you may use it has {rank} idle nodes ({idle})")
+                format!("of the {some} that you may use, it has {rank} idle nodes ({idle})")
             }
         },
     });

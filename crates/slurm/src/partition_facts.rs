@@ -1,87 +1,89 @@
-//! What partitions there are, and of what nodes: pure readers of Slurm's words.
+//! Parsers for partitions and their nodes.
 
 use std::collections::BTreeMap;
 
 use crate::amounts::minutes;
 
-/// A list of names in a partition or reservation: everyone's, or some people's only.
+/// Who may use a partition: everyone, or the listed names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Only {
-    /// `ALL`, or not said.
+pub enum AllowList {
+    /// `ALL`, or not given.
     #[default]
     Everyone,
-    /// These.
+    /// Only these.
     These(Vec<String>),
 }
 
-impl Only {
+impl AllowList {
     fn of(text: &str) -> Self {
         match text {
-            "" | "ALL" | "(null)" | "N/A" => Only::Everyone,
-            list => Only::These(list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+            "" | "ALL" | "(null)" | "N/A" => AllowList::Everyone,
+            list => {
+                AllowList::These(list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+            }
         }
     }
 
-    /// The list, if none of the names is in it.
-    pub fn shuts_out<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<&[String]> {
+    /// Returns the list if it contains none of the names.
+    pub fn excluding<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<&[String]> {
         match self {
-            Only::Everyone => None,
-            Only::These(list) if names.any(|name| list.iter().any(|listed| listed == name)) => None,
-            Only::These(list) => Some(list),
+            AllowList::Everyone => None,
+            AllowList::These(list) if names.any(|name| list.iter().any(|listed| listed == name)) => None,
+            AllowList::These(list) => Some(list),
         }
     }
 }
 
-/// A partition, as `scontrol -a show partition -o` tells it.
+/// A partition, as printed by `scontrol -a show partition -o`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// Its name.
     pub name: String,
-    /// Slurm takes it where a job says nothing.
+    /// Whether it is used for jobs that name none.
     pub default: bool,
     /// Its state if it is not up: `DOWN`, `DRAIN` or `INACTIVE`.
     pub closed: Option<String>,
-    /// Not shown to users by Slurm's own commands.
+    /// Whether Slurm's own commands hide it from users.
     pub hidden: bool,
-    /// Jobs need a reservation.
+    /// Whether jobs need a reservation.
     pub reserved_only: bool,
-    /// Only root submits here.
+    /// Whether only root may submit to it.
     pub root_only: bool,
-    /// Unix groups.
-    pub groups: Only,
-    /// Accounts.
-    pub accounts: Only,
-    /// Accounts that may not, where accounts are not listed.
+    /// Allowed Unix groups.
+    pub groups: AllowList,
+    /// Allowed accounts.
+    pub accounts: AllowList,
+    /// Denied accounts, where no allowed ones are listed.
     pub denied_accounts: Vec<String>,
-    /// QOS.
-    pub qos: Only,
-    /// QOS that may not, where QOS are not listed.
+    /// Allowed QOS.
+    pub qos: AllowList,
+    /// Denied QOS, where no allowed ones are listed.
     pub denied_qos: Vec<String>,
-    /// Longest time of a job; `None`: no limit.
+    /// Time limit of a job; `None`: no limit.
     pub max_minutes: Option<u32>,
-    /// Most nodes of a job; `None`: no limit.
+    /// Largest number of nodes of a job; `None`: no limit.
     pub max_nodes: Option<u32>,
-    /// Nodes it has.
+    /// Number of nodes.
     pub nodes: Option<u32>,
-    /// Most memory of a job on a node, in MiB; `None`: no limit.
+    /// Most memory of a job on one node, in MiB; `None`: no limit.
     pub max_mem_mib: Option<u64>,
 }
 
-/// `Key=Value` words of one line of `scontrol -o`. A value that holds spaces loses what follows the first.
+/// The `Key=Value` pairs in one line of `scontrol -o`. A value that contains spaces is cut off at the first one.
 pub fn words(line: &str) -> BTreeMap<&str, &str> {
     line.split_whitespace().filter_map(|word| word.split_once('=')).collect()
 }
 
-/// Reads `scontrol -a show partition -o`.
+/// Parses `scontrol -a show partition -o`.
 pub fn parse_partitions(text: &str) -> Vec<Partition> {
     text.lines()
         .filter_map(|line| {
             let words = words(line);
             let get = |key: &str| words.get(key).copied().unwrap_or_default();
             let yes = |key: &str| get(key) == "YES";
-            let list = |key: &str| match Only::of(get(key)) {
-                Only::Everyone => Vec::new(),
-                Only::These(list) => list,
+            let list = |key: &str| match AllowList::of(get(key)) {
+                AllowList::Everyone => Vec::new(),
+                AllowList::These(list) => list,
             };
             let name = get("PartitionName");
             (!name.is_empty()).then(|| Partition {
@@ -91,10 +93,10 @@ pub fn parse_partitions(text: &str) -> Vec<Partition> {
                 hidden: yes("Hidden"),
                 reserved_only: yes("ReqResv"),
                 root_only: yes("RootOnly"),
-                groups: Only::of(get("AllowGroups")),
-                accounts: Only::of(get("AllowAccounts")),
+                groups: AllowList::of(get("AllowGroups")),
+                accounts: AllowList::of(get("AllowAccounts")),
                 denied_accounts: list("DenyAccounts"),
-                qos: Only::of(get("AllowQos")),
+                qos: AllowList::of(get("AllowQos")),
                 denied_qos: list("DenyQos"),
                 max_minutes: minutes(get("MaxTime")),
                 max_nodes: get("MaxNodes").parse().ok(),
@@ -105,26 +107,26 @@ pub fn parse_partitions(text: &str) -> Vec<Partition> {
         .collect()
 }
 
-/// What nodes of a partition are like.
+/// The nodes of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodesOf {
-    /// Idle ones.
+pub struct PartitionNodes {
+    /// Number of idle nodes.
     pub idle: u32,
-    /// All that may take jobs, busy ones too.
+    /// Number of nodes that accept jobs, including busy ones.
     pub in_service: u32,
-    /// CPUs of the largest.
+    /// CPUs of the largest node.
     pub cpus: Option<u32>,
-    /// MiB of the largest.
+    /// Memory of the largest node, in MiB.
     pub mem_mib: Option<u64>,
-    /// MiB of the largest of those that may take jobs.
+    /// Memory of the largest node that accepts jobs, in MiB.
     pub mem_in_service: Option<u64>,
-    /// Some have GPUs.
+    /// Whether some nodes have GPUs.
     pub gpus: bool,
 }
 
-/// Reads `sinfo -h -a -o '%P|%a|%l|%D|%T|%c|%m|%G'`, by partition.
-pub fn parse_nodes(text: &str) -> BTreeMap<String, NodesOf> {
-    let mut found: BTreeMap<String, NodesOf> = BTreeMap::new();
+/// Parses `sinfo -h -a -o '%P|%a|%l|%D|%T|%c|%m|%G'`, by partition.
+pub fn parse_nodes(text: &str) -> BTreeMap<String, PartitionNodes> {
+    let mut found: BTreeMap<String, PartitionNodes> = BTreeMap::new();
     for line in text.lines() {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
         let &[name, _, _, nodes, state, cpus, mem, gres, ..] = parts.as_slice() else { continue };
@@ -133,7 +135,7 @@ pub fn parse_nodes(text: &str) -> BTreeMap<String, NodesOf> {
             continue;
         }
         let of = found.entry(name.to_owned()).or_default();
-        // `idle~` is switched off to save power, and comes; `idle*` does not answer.
+        // `idle~` is powered down and will be powered up; `idle*` does not respond.
         if matches!(state, "idle" | "idle~" | "idle#" | "planned") {
             of.idle = of.idle.saturating_add(nodes.parse().unwrap_or(0));
         }
@@ -143,7 +145,7 @@ pub fn parse_nodes(text: &str) -> BTreeMap<String, NodesOf> {
             of.mem_in_service = of.mem_in_service.max(mem.trim_end_matches('+').parse().ok());
         }
         of.gpus |= gres.split(',').any(|one| one.split(':').next() == Some("gpu"));
-        // `4+`: some have more.
+        // `4+`: some nodes have more.
         of.cpus = of.cpus.max(cpus.trim_end_matches('+').parse().ok());
         of.mem_mib = of.mem_mib.max(mem.trim_end_matches('+').parse().ok());
     }

@@ -1,4 +1,4 @@
-//! One look at the jobs of a cluster: which questions it takes, one after the other, and what they come to.
+//! One query of the jobs on a cluster: the sequence of questions, and the result.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,20 +9,20 @@ use amore_model::JobId;
 
 use crate::{
     job_end::JobEnd,
-    seen::Seen,
+    job_status::JobStatus,
     states::{Ended, Meaning},
-    submission::SlurmSilent,
+    submission::SlurmUnavailable,
 };
 
-/// What a look at a cluster shows.
+/// The result of querying a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// The user's jobs that the controller knows.
-    pub queue: BTreeMap<JobId, Seen>,
-    /// Of those that it does not, or not well enough, what accounting says.
-    pub accounting: BTreeMap<JobId, Seen>,
-    /// Those that the controller says not to know when it is asked for them by number. What `squeue` shows may come from a
-    /// site's cache, or through its filter.
+    pub queue: BTreeMap<JobId, JobStatus>,
+    /// What accounting knows about the jobs for which the queue is not enough.
+    pub accounting: BTreeMap<JobId, JobStatus>,
+    /// Jobs that the controller does not know when it is asked for them by number. The output of `squeue` may come from a
+    /// site's cache or pass through its filter.
     pub unknown: BTreeSet<JobId>,
 }
 
@@ -31,62 +31,62 @@ pub struct View {
 pub enum Question {
     /// All jobs of this user that the controller knows.
     Queue,
-    /// What accounting knows of these.
+    /// What accounting knows about these jobs.
     Accounting(Vec<JobId>),
     /// Exit code and signal of each job of this user that the controller still knows.
     ExitCodes,
-    /// How the controller says that one job stands.
+    /// The status of one job according to the controller.
     Job(JobId),
 }
 
-/// What Slurm says to a [`Question`].
+/// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// By job.
-    Queue(Result<BTreeMap<JobId, Seen>, SlurmSilent>),
-    /// By job. A site may have no accounting, or it is down for a while.
-    Accounting(Result<BTreeMap<JobId, Seen>, SlurmSilent>),
+    Queue(Result<BTreeMap<JobId, JobStatus>, SlurmUnavailable>),
+    /// By job. A site may have no accounting, or it may be down.
+    Accounting(Result<BTreeMap<JobId, JobStatus>, SlurmUnavailable>),
     /// By job.
-    ExitCodes(Result<BTreeMap<JobId, (i32, i32)>, SlurmSilent>),
-    /// Of this job; `None`: the controller knows no such job.
-    Job(JobId, Result<Option<Seen>, SlurmSilent>),
+    ExitCodes(Result<BTreeMap<JobId, (i32, i32)>, SlurmUnavailable>),
+    /// The status of this job; `None` if the controller does not know it.
+    Job(JobId, Result<Option<JobStatus>, SlurmUnavailable>),
 }
 
-/// How a look goes on.
+/// The next step of a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// With this question.
+    /// Ask this question.
     Ask(Question),
-    /// It is over. `Err`: the controller does not answer; accounting may be silent.
-    Over(Result<View, SlurmSilent>),
+    /// The query is finished. `Err`: the controller does not answer. Accounting may be unavailable.
+    Over(Result<View, SlurmUnavailable>),
 }
 
-/// Jobs that are asked for one by one in a look; the others have their turn in the next.
+/// How many jobs are asked for one by one in each query; the others have to wait for the next.
 const ONE_BY_ONE: usize = 20;
 
-/// A look that is under way.
+/// A query that is under way.
 #[derive(Debug)]
-pub struct Look {
+pub struct ClusterQuery {
     jobs: Vec<JobId>,
     doubtful: Vec<JobId>,
     since: Instant,
     view: View,
-    /// To be asked for by their numbers.
+    /// Jobs still to be asked for by number.
     left: VecDeque<JobId>,
 }
 
-impl Look {
-    /// Looks at `jobs`; the queue did not show the `doubtful` ones for a while. The first question is [`Question::Queue`].
+impl ClusterQuery {
+    /// Queries `jobs`; the queue has not shown the `doubtful` ones for a while. The first question is [`Question::Queue`].
     pub fn new(jobs: Vec<JobId>, doubtful: Vec<JobId>, now: Instant) -> Self {
-        Look { jobs, doubtful, since: now, view: View::default(), left: VecDeque::new() }
+        ClusterQuery { jobs, doubtful, since: now, view: View::default(), left: VecDeque::new() }
     }
 
-    /// When it began.
+    /// When the query started.
     pub fn since(&self) -> Instant {
         self.since
     }
 
-    /// Goes on with what Slurm says.
+    /// Continues with Slurm's reply.
     pub fn on_reply(&mut self, reply: Reply) -> Progress {
         match reply {
             Reply::Queue(Err(silent)) | Reply::ExitCodes(Err(silent)) => Progress::Over(Err(silent)),
@@ -101,7 +101,7 @@ impl Look {
                 }
             }
             Reply::Accounting(answer) => {
-                // The queue is enough for most.
+                // For most jobs the queue is enough.
                 self.view.accounting = answer.unwrap_or_default();
                 self.ask_for_codes()
             }
@@ -123,15 +123,15 @@ impl Look {
                     Ok(None) => {
                         self.view.unknown.insert(job);
                     }
-                    // Not found and could not ask are different answers.
-                    Err(SlurmSilent(_)) => {}
+                    // Being unable to ask does not mean that the job was not found.
+                    Err(SlurmUnavailable(_)) => {}
                 }
                 self.ask_for_next()
             }
         }
     }
 
-    /// Is the queue not enough for this job?
+    /// Whether the queue does not say enough about this job.
     fn wants_more(&self, job: &JobId) -> bool {
         match self.view.queue.get(job) {
             None => true,
@@ -143,7 +143,7 @@ impl Look {
         self.view.accounting.get(job).is_some_and(|seen| seen.end.is_some())
     }
 
-    /// The queue's reason for a failed job is the same for a script that was killed and for one that never began.
+    /// The queue gives the same reason for a failed job whether its script was killed or never started.
     fn ask_for_codes(&mut self) -> Progress {
         let without_code =
             |job: &JobId| self.view.queue.get(job).is_some_and(failed) && !self.accounting_tells_end(job);
@@ -168,11 +168,11 @@ impl Look {
     }
 }
 
-/// Who knows more of a job: accounting, once it knows the end (it tells who cancelled, and the exit code); else the queue.
+/// The better source about a job: accounting, once it knows the end (it has the exit code and who cancelled); else the queue.
 ///
-/// A job that the queue does not have does not wait or run, whatever accounting says: a controller that was killed forgets
+/// A job that the queue does not have neither waits nor runs, whatever accounting says: a controller that is killed forgets
 /// jobs, and accounting then shows them as running for ever (`sacctmgr show runawayjobs`).
-pub fn best<'a>(queue: Option<&'a Seen>, accounting: Option<&'a Seen>) -> Option<&'a Seen> {
+pub fn best<'a>(queue: Option<&'a JobStatus>, accounting: Option<&'a JobStatus>) -> Option<&'a JobStatus> {
     let over = accounting.filter(|seen| seen.end.is_some());
     match (queue, over) {
         (Some(queue), Some(over)) if queue.end.is_some() => Some(over),
@@ -181,8 +181,8 @@ pub fn best<'a>(queue: Option<&'a Seen>, accounting: Option<&'a Seen>) -> Option
     }
 }
 
-/// Did its script fail? What the queue says of a job that never began (`LAUNCH_FAILED`) is enough.
-fn failed(seen: &Seen) -> bool {
+/// Whether its script failed. For a job that never started (`LAUNCH_FAILED`) the queue says enough.
+fn failed(seen: &JobStatus) -> bool {
     Meaning::of(&seen.state) == Meaning::Over(Ended::Failed)
         && matches!(seen.end, Some(JobEnd::Failed { .. }))
 }
@@ -223,18 +223,19 @@ mod tests {
         let job = |number| JobId::on(None, number);
         let queue = |lines: &[&str]| {
             let lines = lines.iter().filter_map(|line| parse_queue(line));
-            lines.map(|(job, seen)| (job.parse().unwrap(), seen)).collect::<BTreeMap<JobId, Seen>>()
+            lines.map(|(job, seen)| (job.parse().unwrap(), seen)).collect::<BTreeMap<JobId, JobStatus>>()
         };
-        let mut look = Look::new(vec![job(1), job(2), job(3), job(4)], vec![job(3), job(4)], Instant::now());
+        let mut look =
+            ClusterQuery::new(vec![job(1), job(2), job(3), job(4)], vec![job(3), job(4)], Instant::now());
         let shown = queue(&["1|RUNNING|n1|main|||None", "2|FAILED|n1|main|||JobLaunchFailure"]);
         let missing = Question::Accounting(vec![job(2), job(3), job(4)]);
         assert_eq!(look.on_reply(Reply::Queue(Ok(shown))), Progress::Ask(missing));
-        let silent = Err(SlurmSilent("slurmdbd is down".to_owned()));
+        let silent = Err(SlurmUnavailable("slurmdbd is down".to_owned()));
         assert_eq!(look.on_reply(Reply::Accounting(silent)), Progress::Ask(Question::ExitCodes));
         let codes = BTreeMap::from([(job(1), (0, 0)), (job(2), (0, 9))]);
         assert_eq!(look.on_reply(Reply::ExitCodes(Ok(codes))), Progress::Ask(Question::Job(job(3))));
         assert_eq!(look.on_reply(Reply::Job(job(3), Ok(None))), Progress::Ask(Question::Job(job(4))));
-        let unreached = Err(SlurmSilent("connection refused".to_owned()));
+        let unreached = Err(SlurmUnavailable("connection refused".to_owned()));
         let Progress::Over(Ok(view)) = look.on_reply(Reply::Job(job(4), unreached)) else { panic!("over") };
         assert_eq!(view.queue[&job(2)].end, Some(JobEnd::Failed { code: (0, 9), launch: false }));
         assert_eq!(view.queue[&job(1)].end, None);
@@ -245,7 +246,7 @@ mod tests {
     fn a_queue_that_tells_everything_takes_one_question() {
         let job = JobId::on(Some("lab"), 1);
         let (_, seen) = parse_queue("1|RUNNING|n1|main|||None").unwrap();
-        let mut look = Look::new(vec![job.clone()], Vec::new(), Instant::now());
+        let mut look = ClusterQuery::new(vec![job.clone()], Vec::new(), Instant::now());
         let queue = BTreeMap::from([(job, seen)]);
         let over = look.on_reply(Reply::Queue(Ok(queue.clone())));
         assert_eq!(over, Progress::Over(Ok(View { queue, ..View::default() })));

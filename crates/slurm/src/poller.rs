@@ -1,7 +1,7 @@
-//! The state machine that submits jobs, hears what their workers say, and asks Slurm in bulk how they are.
+//! The state machine that submits jobs, receives messages from their workers, and queries Slurm about all of them at once.
 //!
-//! Slurm is asked seldom: what a job computes, and that it is done, its worker says in a file. The queue is looked at for
-//! what a worker cannot say: that its job waits, and why; that it was killed.
+//! Slurm is queried rarely: the worker reports its results and the end of its work in a file. The queue is queried for what
+//! a worker cannot report: that its job waits, and why; that it was killed.
 //!
 //! The same inputs at the same times give the same actions.
 
@@ -18,44 +18,44 @@ use std::{
 use amore_model::{JobId, Notice};
 
 use crate::{
+    adjust::Remark,
     cancelling::Cancelling,
     clusters::Clusters,
     exchange::{Action, Adoption, Answer, Command, Input, JobEvent, Submission},
-    poll::Look,
+    poll::ClusterQuery,
     refused::Refused,
-    settle::Remark,
-    submission::{Doubt, Found, JobAsked, SlurmSilent, Submitted},
+    submission::{Doubt, Found, JobOptions, SlurmUnavailable, Submitted},
     tracked::Tracked,
 };
 
-/// How often the files of the workers are read, while there are few.
+/// How often the workers' files are read while there are few.
 const FEW_WORKERS_EVERY: Duration = Duration::from_millis(40);
-/// How often while there are more: reading each costs the file system something.
+/// How often they are read while there are many: each read has a cost for the file system.
 const MANY_WORKERS_EVERY: Duration = Duration::from_millis(120);
-/// With more than this many there are many.
+/// The largest number of workers that counts as few.
 const FEW: usize = 4;
-/// How soon Slurm is asked about a job that it has just taken.
+/// How soon Slurm is queried about a job that it has just accepted.
 const SOON: Duration = Duration::from_secs(2);
-/// Submissions side by side.
+/// Number of concurrent submissions.
 const SUBMISSIONS: usize = 3;
-/// How much longer the wait becomes from one look for a lost submission to the next, and how often it does.
+/// How much the pause between two look-ups of a lost submission grows each time, and how many times it grows.
 const LOOK_UP: (Duration, u32) = (Duration::from_secs(3), 10);
 
-/// A job that is tracked, and its files.
+/// A tracked job and its files.
 #[derive(Debug)]
 struct Job {
     tracked: Tracked,
     directory: PathBuf,
-    /// Its name, and the pattern of its log.
+    /// Name of the job, and the pattern of its log's path.
     name: String,
     log: String,
-    /// What Slurm is asked for once its manifest is written.
-    to_submit: Option<Box<JobAsked>>,
-    /// Its end is wanted.
+    /// The options to submit it with once its manifest is written.
+    to_submit: Option<Box<JobOptions>>,
+    /// Set while it is being cancelled.
     cancelling: Option<Cancelling>,
-    /// It is looked for.
+    /// Set while it is being looked up.
     look_up: Option<LookUp>,
-    /// Its log is being read.
+    /// Whether its log is being read.
     reads_log: bool,
 }
 
@@ -63,41 +63,41 @@ struct Job {
 #[derive(Clone, Copy, Debug)]
 struct LookUp {
     round: u32,
-    /// When Slurm is asked; `None`: it is being asked.
+    /// When Slurm is queried; `None` while a query is under way.
     due: Option<Instant>,
 }
 
-/// When a cluster is asked. Each has its own time: one that does not answer holds up no other.
+/// When a cluster is queried. Each has its own schedule, so that one that does not answer does not hold up others.
 #[derive(Debug)]
 struct Cluster {
-    look: Option<Look>,
+    query: Option<ClusterQuery>,
     next: Instant,
 }
 
-/// Why a job is being ended.
+/// Why a job is being cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Its end is wanted.
-    Wanted,
-    /// It was given up, and would stay in the queue.
+    /// The coordinator requested it.
+    Requested,
+    /// It was given up, and would otherwise stay in the queue.
     Lingers,
 }
 
-/// The state machine. `M` is a message of a worker's, which is only handed on.
+/// The state machine. `M` is a message from a worker, which is only passed on.
 #[derive(Debug)]
 pub struct Poller<M> {
     /// By token.
     jobs: BTreeMap<String, Job>,
-    /// To be submitted, in this order.
+    /// Submissions that wait, in this order.
     waiting: VecDeque<Submission>,
     /// Tokens of submissions under way.
     submitting: BTreeSet<String>,
-    /// Jobs that Slurm is being told to end.
+    /// Jobs that Slurm is being asked to cancel.
     ending: BTreeMap<JobId, Purpose>,
     clusters: BTreeMap<Option<String>, Cluster>,
-    /// Slurm does not answer there, and the user was told.
-    silent: BTreeSet<Clusters>,
-    /// What was said of partitions and reservations.
+    /// Clusters that do not answer, as the user was told.
+    unreachable: BTreeSet<Clusters>,
+    /// Remarks that were already made.
     remarked: BTreeSet<String>,
     timer_is_set: bool,
     actions: Vec<Action<M>>,
@@ -111,7 +111,7 @@ impl<M> Default for Poller<M> {
             submitting: BTreeSet::new(),
             ending: BTreeMap::new(),
             clusters: BTreeMap::new(),
-            silent: BTreeSet::new(),
+            unreachable: BTreeSet::new(),
             remarked: BTreeSet::new(),
             timer_is_set: false,
             actions: Vec::new(),
@@ -120,7 +120,7 @@ impl<M> Default for Poller<M> {
 }
 
 impl<M> Poller<M> {
-    /// What is to be done about what happens, in this order.
+    /// Handles an input, and returns what to do about it, in this order.
     pub fn on(&mut self, now: Instant, input: Input<M>) -> Vec<Action<M>> {
         match input {
             Input::Submit(submission) => {
@@ -134,16 +134,16 @@ impl<M> Poller<M> {
             Input::WorkersHeard(heard) => {
                 self.on_workers(heard, now);
                 self.report_ended(now);
-                self.cancel_what_is_due(now);
-                self.look_up_what_is_due(now);
-                self.look_at_clusters_that_are_due(now);
+                self.cancel_due_jobs(now);
+                self.look_up_due_jobs(now);
+                self.query_due_clusters(now);
             }
             Input::LogRead { token, tail } => self.on_log(&token, tail.as_deref(), now),
             Input::Answered(Answer::Submitted { token, result, remarks }) => {
                 self.on_submitted(token, result, remarks, now);
             }
             Input::Answered(Answer::LookedUp { token, result }) => self.on_looked_up(token, result, now),
-            Input::Answered(Answer::Said { cluster, reply }) => self.on_reply(cluster, reply, now),
+            Input::Answered(Answer::Replied { cluster, reply }) => self.on_reply(cluster, reply, now),
             Input::Answered(Answer::Cancelled { token, job, answer }) => {
                 self.on_cancelled(&token, &job, answer, now);
             }
@@ -156,7 +156,7 @@ impl<M> Poller<M> {
                 }
             }
         }
-        self.submit_what_fits(now);
+        self.submit_waiting(now);
         if !self.timer_is_set && !self.jobs.is_empty() {
             self.timer_is_set = true;
             let pause = if self.jobs.len() > FEW { MANY_WORKERS_EVERY } else { FEW_WORKERS_EVERY };
@@ -165,7 +165,7 @@ impl<M> Poller<M> {
         std::mem::take(&mut self.actions)
     }
 
-    /// Is a submission or a cancellation under way, whose answer is worth waiting for before the program ends?
+    /// Whether submissions or cancellations are under way whose results are worth waiting for before the program ends.
     pub fn is_busy(&self) -> bool {
         !self.submitting.is_empty() || !self.ending.is_empty() || !self.waiting.is_empty()
     }
@@ -178,12 +178,12 @@ impl<M> Poller<M> {
         self.act(Action::Run(command));
     }
 
-    fn tell(&mut self, event: JobEvent<M>) {
-        self.act(Action::Tell(event));
+    fn emit(&mut self, event: JobEvent<M>) {
+        self.act(Action::Emit(event));
     }
 
     fn notice(&mut self, notice: Notice) {
-        self.tell(JobEvent::Notice(notice));
+        self.emit(JobEvent::Notice(notice));
     }
 
     fn track(
@@ -219,7 +219,7 @@ impl<M> Poller<M> {
         self.track(&token, &directory, (name, log), clusters, now);
         match job {
             Some(job) => {
-                self.look_soon(job.cluster.clone(), now);
+                self.query_soon(job.cluster.clone(), now);
                 if let Some(of) = self.jobs.get_mut(&token) {
                     of.tracked.on_job(job, now);
                 }
@@ -232,25 +232,25 @@ impl<M> Poller<M> {
         match self.jobs.get_mut(&token) {
             Some(job) => {
                 job.cancelling.get_or_insert_with(|| Cancelling::new(now));
-                // A job that begins before its number is known finds nothing to do.
+                // A job that starts before its ID is known finds nothing to do.
                 if job.tracked.job().is_none() {
                     let directory = job.directory.clone();
                     self.act(Action::RemoveManifest { token, directory });
                 }
-                self.cancel_what_is_due(now);
+                self.cancel_due_jobs(now);
             }
-            // It was not submitted yet, or is over.
+            // It is not submitted yet, or is over.
             None => {
                 self.forget(&token);
-                self.tell(JobEvent::Cancelled { token, job: None });
+                self.emit(JobEvent::Cancelled { token, job: None });
             }
         }
     }
 }
 
-/// Submissions, and the search for those whose answer was lost.
+/// Submissions, and the look-up of those whose answer was lost.
 impl<M> Poller<M> {
-    fn submit_what_fits(&mut self, now: Instant) {
+    fn submit_waiting(&mut self, now: Instant) {
         while self.submitting.len() < SUBMISSIONS {
             let Some(submission) = self.waiting.pop_front() else { return };
             let Submission { token, directory, manifest, asked, .. } = submission;
@@ -268,15 +268,15 @@ impl<M> Poller<M> {
         let asked = self.jobs.get_mut(&token).and_then(|job| job.to_submit.take());
         match (result, asked) {
             (Ok(()), Some(asked)) => self.run(Command::Submit { token, asked }),
-            // Nothing more is wanted of it.
+            // It is no longer tracked.
             (_, None) => {
                 self.submitting.remove(&token);
             }
             (Err(error), Some(_)) => {
                 self.submitting.remove(&token);
                 self.forget(&token);
-                let why = Refused::for_now(format!("the job's sheet cannot be written: {error}"));
-                self.tell(JobEvent::Refused { token, why });
+                let why = Refused::temporary(format!("cannot write the job's manifest: {error}"));
+                self.emit(JobEvent::Refused { token, why });
             }
         }
     }
@@ -292,20 +292,20 @@ impl<M> Poller<M> {
             Submitted::Accepted { job } => self.accepted(token, job, now),
             Submitted::Refused(why) => {
                 self.forget(&token);
-                self.tell(JobEvent::Refused { token, why });
+                self.emit(JobEvent::Refused { token, why });
             }
             Submitted::Unsure { words, doubt } => {
                 if let Some(of) = self.jobs.get_mut(&token) {
                     of.tracked.on_doubt(doubt);
                     if of.tracked.job().is_some() {
-                        // Its worker has said it meanwhile.
+                        // Its worker reported the ID in the meantime.
                         return;
                     }
                 }
                 if doubt == Doubt::Unnumbered {
                     self.look_up(&token, 0, now);
                 } else {
-                    self.on_silence_about(&token, &words);
+                    self.on_no_answer_about(&token, &words);
                     self.look_up(&token, 1, now);
                 }
             }
@@ -316,10 +316,10 @@ impl<M> Poller<M> {
         let Some(job) = self.jobs.get_mut(token) else { return };
         let (longer, often) = LOOK_UP;
         job.look_up = Some(LookUp { round, due: Some(now + longer * round.min(often)) });
-        self.look_up_what_is_due(now);
+        self.look_up_due_jobs(now);
     }
 
-    fn look_up_what_is_due(&mut self, now: Instant) {
+    fn look_up_due_jobs(&mut self, now: Instant) {
         let mut commands = Vec::new();
         for (token, job) in &mut self.jobs {
             if let Some(look_up) = &mut job.look_up
@@ -334,11 +334,11 @@ impl<M> Poller<M> {
         }
     }
 
-    fn on_looked_up(&mut self, token: String, result: Result<Found, SlurmSilent>, now: Instant) {
+    fn on_looked_up(&mut self, token: String, result: Result<Found, SlurmUnavailable>, now: Instant) {
         let Some(of) = self.jobs.get_mut(&token) else { return };
         let Some(LookUp { round, .. }) = of.look_up.take() else { return };
         if of.tracked.job().is_some() {
-            // Its worker has said it meanwhile.
+            // Its worker reported the ID in the meantime.
             return;
         }
         match result {
@@ -346,12 +346,12 @@ impl<M> Poller<M> {
             Ok(Found::Nothing) if of.tracked.on_not_found(now) => {
                 let doubt = of.tracked.doubt();
                 self.forget(&token);
-                self.tell(JobEvent::NotThere { token, doubt });
+                self.emit(JobEvent::NotFound { token, doubt });
             }
             Ok(Found::Nothing) => self.look_up(&token, round + 1, now),
-            Err(SlurmSilent(words)) => {
-                of.tracked.on_silence();
-                self.on_silence_about(&token, &words);
+            Err(SlurmUnavailable(words)) => {
+                of.tracked.on_no_answer();
+                self.on_no_answer_about(&token, &words);
                 self.look_up(&token, round + 1, now);
             }
         }
@@ -360,18 +360,18 @@ impl<M> Poller<M> {
     fn accepted(&mut self, token: String, job: JobId, now: Instant) {
         if let Some(Job { tracked, .. }) = self.jobs.get_mut(&token) {
             if tracked.job().is_some() {
-                // Its worker was faster, and knows better than words that a site's wrapper may have written.
+                // Its worker was faster, and is more reliable than output that a site's wrapper may have changed.
                 return;
             }
             tracked.on_job(job.clone(), now);
             let clusters = tracked.clusters().clone();
-            // Of one cluster the next look at its queue says it as well.
-            if clusters.leave_it_to_slurm() {
-                self.on_speech(&clusters);
+            // With one cluster, the next query of its queue shows the same.
+            if clusters.chosen_by_slurm() {
+                self.on_answer_from(&clusters);
             }
         }
-        // Why it waits, if it does, is wanted soon.
-        self.look_soon(job.cluster.clone(), now + SOON);
-        self.tell(JobEvent::Accepted { token, job });
+        // If the job waits, the reason is wanted soon.
+        self.query_soon(job.cluster.clone(), now + SOON);
+        self.emit(JobEvent::Accepted { token, job });
     }
 }

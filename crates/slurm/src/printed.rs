@@ -1,9 +1,9 @@
-//! The text that Slurm's commands print, without what is meant for a terminal and without their formulas.
+//! The output of Slurm's commands without control characters and standard prefixes.
 
 use crate::refused::CODE;
 
-/// A line without the formula before it: `sbatch: error: `, `sbatch: fatal: `, `slurm_load_jobs error: `, `sbatch: `. A
-/// wrapper may write its name or the time before the formula of sbatch.
+/// A line without its prefix: `sbatch: error: `, `sbatch: fatal: `, `slurm_load_jobs error: `, `sbatch: `. A wrapper may
+/// print its name or the time before that prefix.
 pub fn bare(line: &str) -> &str {
     let line = line.trim();
     for formula in ["sbatch: error: ", "sbatch: fatal: "] {
@@ -21,13 +21,13 @@ pub fn bare(line: &str) -> &str {
     line.strip_prefix("sbatch: ").unwrap_or(line).trim()
 }
 
-/// A text without what is meant for a terminal: colours, and other control characters. Lines stay.
+/// Removes colours and other control characters. Line breaks are kept.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut signs = text.chars().peekable();
     while let Some(sign) = signs.next() {
         match sign {
-            // A control sequence ends with a letter or one of a few signs (ECMA-48, 5.4).
+            // A control sequence ends with a letter or one of a few other characters (ECMA-48, 5.4).
             '\u{1b}' if signs.next_if_eq(&'[').is_some() => {
                 for sign in signs.by_ref() {
                     if ('@'..='~').contains(&sign) {
@@ -43,7 +43,7 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// What Slurm says on standard error, without its formulas.
+/// The messages on standard error, without prefixes, joined with `; `.
 pub fn words_of(text: &str) -> String {
     let text = plain(text);
     let lines: Vec<&str> = text

@@ -1,26 +1,26 @@
-//! What each reason means for which a job waits (Slurm's page "Job Reason Codes"), and what to do about it.
+//! What each reason for which a job waits means (Slurm's page "Job Reason Codes"), and what the user can do about it.
 
 use amore_model::JobId;
 
-/// What becomes of a job that waits for a reason.
+/// What happens to a job that waits for a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// It begins by itself, as any job in a queue.
+    /// It starts by itself, like any job in a queue.
     Passes,
-    /// It begins by itself, but that may take long.
+    /// It starts by itself, but that may take long.
     MayLast,
-    /// It begins when a person has done something.
+    /// It starts after a person has done something.
     NeedsPerson,
-    /// As it is it never begins.
+    /// It never starts unless it is changed.
     Never,
-    /// Said of jobs that have ended, and for a while of those that were requeued.
+    /// Given for jobs that have ended, and for a while for those that were requeued.
     OfAnEnd,
-    /// None of the reasons that are known here.
+    /// A reason that Amore does not know.
     Unknown,
 }
 
 impl Meaning {
-    /// As `amore jobs --json` has it.
+    /// The word in the output of `amore jobs --json`.
     pub fn word(self) -> &'static str {
         match self {
             Meaning::Passes => "passes",
@@ -33,9 +33,9 @@ impl Meaning {
     }
 }
 
-/// What reasons are about: all of one kind are told in the same words.
+/// Reasons of one kind have the same meaning and advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
+enum Kind {
     Queue,
     End,
     Account,
@@ -62,130 +62,130 @@ enum About {
     TooMuch,
 }
 
-impl About {
+impl Kind {
     fn meaning(self) -> Meaning {
         match self {
-            About::Queue => Meaning::Passes,
-            About::End => Meaning::OfAnEnd,
-            About::BeginTime
-            | About::Dependency
-            | About::Licenses
-            | About::NodesAway
-            | About::OtherJobs
-            | About::Reservation
-            | About::Threshold => Meaning::MayLast,
-            About::AdminHolds
-            | About::Budget
-            | About::BurstBuffer
-            | About::Held
-            | About::HeldAfterRequeue
-            | About::PartitionClosed
-            | About::System => Meaning::NeedsPerson,
-            About::Account
-            | About::Deadline
-            | About::DependencyNever
-            | About::PartitionLacks
-            | About::Qos
-            | About::ReservationGone
-            | About::TimeLimit
-            | About::TooMuch => Meaning::Never,
+            Kind::Queue => Meaning::Passes,
+            Kind::End => Meaning::OfAnEnd,
+            Kind::BeginTime
+            | Kind::Dependency
+            | Kind::Licenses
+            | Kind::NodesAway
+            | Kind::OtherJobs
+            | Kind::Reservation
+            | Kind::Threshold => Meaning::MayLast,
+            Kind::AdminHolds
+            | Kind::Budget
+            | Kind::BurstBuffer
+            | Kind::Held
+            | Kind::HeldAfterRequeue
+            | Kind::PartitionClosed
+            | Kind::System => Meaning::NeedsPerson,
+            Kind::Account
+            | Kind::Deadline
+            | Kind::DependencyNever
+            | Kind::PartitionLacks
+            | Kind::Qos
+            | Kind::ReservationGone
+            | Kind::TimeLimit
+            | Kind::TooMuch => Meaning::Never,
         }
     }
 }
 
-/// Each reason, or how it begins (`…*`). The first that fits counts.
-const REASONS: [(&str, About); 88] = [
-    ("None", About::Queue),
-    ("Priority", About::Queue),
-    ("Resources", About::Queue),
-    ("Prolog", About::Queue),
-    ("Cleaning", About::Queue),
-    ("WaitingForScheduling", About::Queue),
-    ("SchedDefer", About::Queue),
-    ("JobArrayTaskLimit", About::Queue),
-    ("FedJobLock", About::Queue),
-    ("BurstBufferResources", About::Queue),
-    ("BurstBufferStageIn", About::Queue),
-    ("Licenses", About::Licenses),
-    ("Dependency", About::Dependency),
-    ("DependencyNeverSatisfied", About::DependencyNever),
-    ("BeginTime", About::BeginTime),
-    ("DeadLine", About::Deadline),
-    ("Reservation", About::Reservation),
-    ("ReservationDeleted", About::ReservationGone),
-    ("ReservationInvalid", About::ReservationGone),
+/// Each reason, or a pattern with one `*`. The first match counts.
+const REASONS: [(&str, Kind); 88] = [
+    ("None", Kind::Queue),
+    ("Priority", Kind::Queue),
+    ("Resources", Kind::Queue),
+    ("Prolog", Kind::Queue),
+    ("Cleaning", Kind::Queue),
+    ("WaitingForScheduling", Kind::Queue),
+    ("SchedDefer", Kind::Queue),
+    ("JobArrayTaskLimit", Kind::Queue),
+    ("FedJobLock", Kind::Queue),
+    ("BurstBufferResources", Kind::Queue),
+    ("BurstBufferStageIn", Kind::Queue),
+    ("Licenses", Kind::Licenses),
+    ("Dependency", Kind::Dependency),
+    ("DependencyNeverSatisfied", Kind::DependencyNever),
+    ("BeginTime", Kind::BeginTime),
+    ("DeadLine", Kind::Deadline),
+    ("Reservation", Kind::Reservation),
+    ("ReservationDeleted", Kind::ReservationGone),
+    ("ReservationInvalid", Kind::ReservationGone),
     // `Reservation upex_001234 was deleted`.
-    ("Reservation *", About::ReservationGone),
-    ("ReqNodeNotAvail*", About::NodesAway),
-    ("Nodes required for job are DOWN*", About::NodesAway),
-    ("NodeDown", About::NodesAway),
-    ("FrontEndDown", About::NodesAway),
-    ("PowerNotAvail", About::NodesAway),
-    ("PowerReserved", About::NodesAway),
-    ("Constraints", About::NodesAway),
-    ("PartitionDown", About::PartitionClosed),
-    ("PartitionInactive", About::PartitionClosed),
-    ("PartitionNodeLimit", About::PartitionLacks),
-    ("PartitionConfig", About::PartitionLacks),
-    ("BadConstraints", About::PartitionLacks),
-    ("MaxMemPerLimit", About::PartitionLacks),
-    ("PartitionTimeLimit", About::TimeLimit),
-    ("AccountNotAllowed", About::Account),
-    ("InvalidAccount", About::Account),
-    ("Job's account not permitted*", About::Account),
-    ("QOSNotAllowed", About::Qos),
-    ("InvalidQOS", About::Qos),
-    ("Job's QOS not permitted*", About::Qos),
-    ("JobHeldAdmin", About::AdminHolds),
-    ("JobHeldUser", About::Held),
-    ("JobHoldMaxRequeue", About::HeldAfterRequeue),
-    ("job requeued in held state*", About::HeldAfterRequeue),
-    ("launch failed requeued held*", About::HeldAfterRequeue),
-    ("BurstBufferOperation", About::BurstBuffer),
-    ("burst_buffer/*", About::BurstBuffer),
-    ("SystemFailure", About::System),
-    ("JobLaunchFailure", About::End),
-    ("NonZeroExitCode", About::End),
-    ("RaisedSignal*", About::End),
-    ("TimeLimit", About::End),
-    ("InactiveLimit", About::End),
-    ("OutOfMemory", About::End),
-    ("AccountingPolicy", About::OtherJobs),
-    ("QOSUsageThreshold", About::Threshold),
-    // What one job may have never changes while it waits. These go before the limits of many jobs.
-    ("AssocMaxWallDurationPerJobLimit", About::TimeLimit),
-    ("QOSMaxWallDurationPerJobLimit", About::TimeLimit),
-    ("AssocMax*PerJob", About::TooMuch),
-    ("AssocMax*PerJobLimit", About::TooMuch),
-    ("AssocMax*PerNode", About::TooMuch),
-    ("AssocMax*PerNodeLimit", About::TooMuch),
-    ("QOSMax*PerJob", About::TooMuch),
-    ("QOSMax*PerJobLimit", About::TooMuch),
-    ("QOSMax*PerNode", About::TooMuch),
-    ("QOSMax*PerNodeLimit", About::TooMuch),
-    ("QOSMin*", About::TooMuch),
-    // Minutes of running jobs come back when these end; others are used up.
-    ("AssocGrp*RunMinutes", About::OtherJobs),
-    ("AssocGrp*RunMinutesLimit", About::OtherJobs),
-    ("QOSGrp*RunMinutes", About::OtherJobs),
-    ("QOSGrp*RunMinutesLimit", About::OtherJobs),
-    ("AssocGrp*Minutes", About::Budget),
-    ("AssocGrp*MinutesLimit", About::Budget),
-    ("QOSGrp*Minutes", About::Budget),
-    ("QOSGrp*MinutesLimit", About::Budget),
-    ("AssocGrpWallLimit", About::Budget),
-    ("QOSGrpWallLimit", About::Budget),
-    ("AssociationTimeLimit", About::Budget),
-    ("QOSTimeLimit", About::Budget),
-    ("AssocGrp*", About::OtherJobs),
-    ("QOSGrp*", About::OtherJobs),
-    ("AssocMax*", About::OtherJobs),
-    ("QOSMax*", About::OtherJobs),
-    ("Max*PerAccount", About::OtherJobs),
-    ("AssociationJobLimit", About::OtherJobs),
-    ("AssociationResourceLimit", About::OtherJobs),
-    ("QOSJobLimit", About::OtherJobs),
-    ("QOSResourceLimit", About::OtherJobs),
+    ("Reservation *", Kind::ReservationGone),
+    ("ReqNodeNotAvail*", Kind::NodesAway),
+    ("Nodes required for job are DOWN*", Kind::NodesAway),
+    ("NodeDown", Kind::NodesAway),
+    ("FrontEndDown", Kind::NodesAway),
+    ("PowerNotAvail", Kind::NodesAway),
+    ("PowerReserved", Kind::NodesAway),
+    ("Constraints", Kind::NodesAway),
+    ("PartitionDown", Kind::PartitionClosed),
+    ("PartitionInactive", Kind::PartitionClosed),
+    ("PartitionNodeLimit", Kind::PartitionLacks),
+    ("PartitionConfig", Kind::PartitionLacks),
+    ("BadConstraints", Kind::PartitionLacks),
+    ("MaxMemPerLimit", Kind::PartitionLacks),
+    ("PartitionTimeLimit", Kind::TimeLimit),
+    ("AccountNotAllowed", Kind::Account),
+    ("InvalidAccount", Kind::Account),
+    ("Job's account not permitted*", Kind::Account),
+    ("QOSNotAllowed", Kind::Qos),
+    ("InvalidQOS", Kind::Qos),
+    ("Job's QOS not permitted*", Kind::Qos),
+    ("JobHeldAdmin", Kind::AdminHolds),
+    ("JobHeldUser", Kind::Held),
+    ("JobHoldMaxRequeue", Kind::HeldAfterRequeue),
+    ("job requeued in held state*", Kind::HeldAfterRequeue),
+    ("launch failed requeued held*", Kind::HeldAfterRequeue),
+    ("BurstBufferOperation", Kind::BurstBuffer),
+    ("burst_buffer/*", Kind::BurstBuffer),
+    ("SystemFailure", Kind::System),
+    ("JobLaunchFailure", Kind::End),
+    ("NonZeroExitCode", Kind::End),
+    ("RaisedSignal*", Kind::End),
+    ("TimeLimit", Kind::End),
+    ("InactiveLimit", Kind::End),
+    ("OutOfMemory", Kind::End),
+    ("AccountingPolicy", Kind::OtherJobs),
+    ("QOSUsageThreshold", Kind::Threshold),
+    // Limits of one job do not change while it waits. They come before the limits of many jobs.
+    ("AssocMaxWallDurationPerJobLimit", Kind::TimeLimit),
+    ("QOSMaxWallDurationPerJobLimit", Kind::TimeLimit),
+    ("AssocMax*PerJob", Kind::TooMuch),
+    ("AssocMax*PerJobLimit", Kind::TooMuch),
+    ("AssocMax*PerNode", Kind::TooMuch),
+    ("AssocMax*PerNodeLimit", Kind::TooMuch),
+    ("QOSMax*PerJob", Kind::TooMuch),
+    ("QOSMax*PerJobLimit", Kind::TooMuch),
+    ("QOSMax*PerNode", Kind::TooMuch),
+    ("QOSMax*PerNodeLimit", Kind::TooMuch),
+    ("QOSMin*", Kind::TooMuch),
+    // Minutes of running jobs are returned when these end; others are used up.
+    ("AssocGrp*RunMinutes", Kind::OtherJobs),
+    ("AssocGrp*RunMinutesLimit", Kind::OtherJobs),
+    ("QOSGrp*RunMinutes", Kind::OtherJobs),
+    ("QOSGrp*RunMinutesLimit", Kind::OtherJobs),
+    ("AssocGrp*Minutes", Kind::Budget),
+    ("AssocGrp*MinutesLimit", Kind::Budget),
+    ("QOSGrp*Minutes", Kind::Budget),
+    ("QOSGrp*MinutesLimit", Kind::Budget),
+    ("AssocGrpWallLimit", Kind::Budget),
+    ("QOSGrpWallLimit", Kind::Budget),
+    ("AssociationTimeLimit", Kind::Budget),
+    ("QOSTimeLimit", Kind::Budget),
+    ("AssocGrp*", Kind::OtherJobs),
+    ("QOSGrp*", Kind::OtherJobs),
+    ("AssocMax*", Kind::OtherJobs),
+    ("QOSMax*", Kind::OtherJobs),
+    ("Max*PerAccount", Kind::OtherJobs),
+    ("AssociationJobLimit", Kind::OtherJobs),
+    ("AssociationResourceLimit", Kind::OtherJobs),
+    ("QOSJobLimit", Kind::OtherJobs),
+    ("QOSResourceLimit", Kind::OtherJobs),
 ];
 
 fn fits(pattern: &str, reason: &str) -> bool {
@@ -197,111 +197,111 @@ fn fits(pattern: &str, reason: &str) -> bool {
     }
 }
 
-fn about(reason: &str) -> Option<About> {
-    // Where nothing is said.
+fn about(reason: &str) -> Option<Kind> {
+    // No reason is given.
     if matches!(reason, "" | "(null)" | "N/A") {
-        return Some(About::Queue);
+        return Some(Kind::Queue);
     }
     REASONS.iter().find(|(pattern, _)| fits(pattern, reason)).map(|(_, about)| *about)
 }
 
-/// What becomes of a job that waits for this reason.
+/// What happens to a job that waits for this reason.
 pub fn meaning(reason: &str) -> Meaning {
-    about(reason).map_or(Meaning::Unknown, About::meaning)
+    about(reason).map_or(Meaning::Unknown, Kind::meaning)
 }
 
-/// Is the reservation gone that it waited for?
+/// Whether the reservation that the job waited for is gone.
 pub fn is_reservation_gone(reason: &str) -> bool {
-    about(reason) == Some(About::ReservationGone)
+    about(reason) == Some(Kind::ReservationGone)
 }
 
-/// Is it about the time that is asked for?
+/// Whether the reason is about the job's time limit.
 pub fn is_time_limit(reason: &str) -> bool {
-    about(reason) == Some(About::TimeLimit)
+    about(reason) == Some(Kind::TimeLimit)
 }
 
-/// What to do about a reason for which a job may wait for long, or for ever. A setting is for the jobs to come; the one
-/// that waits is changed, or ended, by its number.
+/// What to do about a reason for which a job may wait for long, or for ever. Settings apply to later jobs; the one
+/// that waits is changed or cancelled by its ID.
 pub fn advice(reason: &str, job: &JobId) -> Option<String> {
     let (number, on) = (job.number, job.cluster_option());
-    let give_up = format!("`amore cancel {job}` gives it up");
+    let give_up = format!("`amore cancel {job}` cancels it");
     let Some(about) = about(reason) else {
         return Some(format!(
-            "Amore does not know this reason, and the job is left in the queue: `scontrol{on} show job {number}` shows it; {give_up}"
+            "Amore does not know this reason and leaves the job in the queue: `scontrol{on} show job {number}` shows details; {give_up}"
         ));
     };
     let shorter = format!(
-        "`scontrol{on} update JobId={number} TimeLimit=1:00:00` lets it begin, if that is allowed (`sinfo{on} -o '%P %l'` shows what is); for later ones: amore-proto db-config slurm_time 1:00:00, or time= of the variable"
+        "`scontrol{on} update JobId={number} TimeLimit=1:00:00` lets it start, if that is within the limit (`sinfo{on} -o '%P %l'` lists limits); for later jobs: amore-proto db-config slurm_time 1:00:00, or set time= for the variable"
     );
     let elsewhere = format!(
-        "`scontrol{on} update JobId={number} Partition=NAME` moves it (`sinfo{on} -s` lists them); for later ones: amore-proto db-config slurm_partition NAME"
+        "`scontrol{on} update JobId={number} Partition=NAME` moves it to another partition (`sinfo{on} -s` lists them); for later jobs: amore-proto db-config slurm_partition NAME"
     );
     let without_reservation = format!(
-        "`scontrol{on} update JobId={number} ReservationName=` lets it go without; for later ones: amore-proto db-config slurm_reservation --delete"
+        "`scontrol{on} update JobId={number} ReservationName=` lets it start without it; for later jobs: amore-proto db-config slurm_reservation --delete"
     );
     Some(match about {
-        About::Queue | About::End => return None,
-        About::TimeLimit if reason.starts_with("Partition") => {
-            format!("its time limit is longer than the partition allows, it never begins: {shorter}")
+        Kind::Queue | Kind::End => return None,
+        Kind::TimeLimit if reason.starts_with("Partition") => {
+            format!("its time limit is longer than the partition allows, so it never starts: {shorter}")
         }
-        About::TimeLimit => {
-            format!("its time limit is longer than the account or QOS allows, it never begins: {shorter}")
+        Kind::TimeLimit => {
+            format!("its time limit is longer than the account or QOS allows, so it never starts: {shorter}")
         }
-        About::PartitionLacks => format!(
-            "the partition has no node for what it asks (cpus, mem, nodes, time): see `sinfo{on} -Nel` and the variable; {elsewhere}"
+        Kind::PartitionLacks => format!(
+            "no node in the partition has what it requests (cpus, mem, nodes, time): compare `sinfo{on} -Nel` with the variable's settings; {elsewhere}"
         ),
-        About::PartitionClosed => format!("the partition is down: wait, or {elsewhere}"),
-        About::Account => format!(
-            "the account may not use this partition, it never begins there: {elsewhere}, or another account: amore-proto db-config slurm_account NAME"
+        Kind::PartitionClosed => format!("the partition is down: wait, or {elsewhere}"),
+        Kind::Account => format!(
+            "the account may not use this partition, so it never starts there: {elsewhere}; or use another account: amore-proto db-config slurm_account NAME"
         ),
-        About::Qos => format!(
-            "it never begins with this QOS, which its account or partition does not allow: `scontrol{on} update JobId={number} QOS=NAME` gives it another (`sacctmgr show assoc user=$USER format=account,qos` lists yours); for later ones: amore-proto db-config slurm_qos NAME; {give_up}"
+        Kind::Qos => format!(
+            "it never starts with this QOS, which its account or partition does not allow: `scontrol{on} update JobId={number} QOS=NAME` changes it (`sacctmgr show assoc user=$USER format=account,qos` lists yours); for later jobs: amore-proto db-config slurm_qos NAME; {give_up}"
         ),
-        About::TooMuch => format!(
-            "the account or QOS does not allow what it asks, it never begins: see `sacctmgr show qos` and the variable; {give_up}"
+        Kind::TooMuch => format!(
+            "it requests more than the account or QOS allows, so it never starts: compare `sacctmgr show qos` with the variable's settings; {give_up}"
         ),
-        About::Budget => format!(
-            "the account's budget is used up: ask for more, or take another account: amore-proto db-config slurm_account NAME; {give_up}"
+        Kind::Budget => format!(
+            "the account's budget is used up: ask for more, or use another account: amore-proto db-config slurm_account NAME; {give_up}"
         ),
-        About::Threshold => format!(
-            "the account has used more than its share, and waits until that is less; another account may be faster: amore-proto db-config slurm_account NAME; {give_up}"
+        Kind::Threshold => format!(
+            "the account has used more than its share, so the job waits until its usage has decayed; another account may be faster: amore-proto db-config slurm_account NAME; {give_up}"
         ),
-        About::OtherJobs => {
-            "a limit of the account or QOS; it begins when other jobs have ended (`sacctmgr show assoc user=$USER`)"
+        Kind::OtherJobs => {
+            "it waits for a limit of the account or QOS and starts when other jobs have ended (`sacctmgr show assoc user=$USER`)"
                 .to_owned()
         }
-        About::AdminHolds => format!("an administrator holds it: ask for its release; {give_up}"),
-        About::Held => format!("it is held: scontrol{on} release {number}"),
-        About::HeldAfterRequeue => format!(
-            "Slurm has requeued it and holds it, it never begins by itself: `scontrol{on} release {number}` lets it try again; {give_up}"
+        Kind::AdminHolds => format!("an administrator holds it: ask them to release it; {give_up}"),
+        Kind::Held => format!("it is held: `scontrol{on} release {number}` releases it"),
+        Kind::HeldAfterRequeue => format!(
+            "Slurm has requeued and held it, so it does not start by itself: `scontrol{on} release {number}` lets it try again; {give_up}"
         ),
-        About::Reservation => {
-            format!("the reservation has not begun, or is over: wait, or {without_reservation}")
+        Kind::Reservation => {
+            format!("the reservation has not started, or is over: wait, or {without_reservation}")
         }
-        About::ReservationGone => {
-            format!("the reservation is gone, it never begins in it: {without_reservation}")
+        Kind::ReservationGone => {
+            format!("the reservation no longer exists, so it never starts in it: {without_reservation}")
         }
-        About::NodesAway => format!(
-            "nodes that it could use are down, drained or reserved (`sinfo{on} -R`); it begins when they are back"
+        Kind::NodesAway => format!(
+            "nodes that it could use are down, drained or reserved (`sinfo{on} -R`); it starts when they are back"
         ),
-        About::BeginTime => format!(
-            "it was requeued, and Slurm lets it wait for two minutes: `scontrol{on} update JobId={number} StartTime=now` is faster"
+        Kind::BeginTime => format!(
+            "it was requeued, and Slurm delays it for two minutes: `scontrol{on} update JobId={number} StartTime=now` starts it earlier"
         ),
-        About::Licenses => {
-            format!("all licenses that it asks for are in use (`scontrol{on} show licenses`); it begins when some are free")
+        Kind::Licenses => {
+            format!("all licenses that it requests are in use (`scontrol{on} show licenses`); it starts when some are free")
         }
-        About::Dependency => format!(
-            "the site, or somebody, has made it wait for other jobs (`scontrol{on} show job {number}`); it begins after them"
+        Kind::Dependency => format!(
+            "it depends on other jobs (`scontrol{on} show job {number}`) and starts after them"
         ),
-        About::DependencyNever => format!(
-            "it was made to wait for a job that will never end so, it never begins: `scontrol{on} update JobId={number} Dependency=` lets it go; {give_up}"
+        Kind::DependencyNever => format!(
+            "it depends on a job that can no longer end as required, so it never starts: `scontrol{on} update JobId={number} Dependency=` removes the dependency; {give_up}"
         ),
-        About::Deadline => format!("its deadline cannot be met, it never begins; {give_up}"),
-        About::BurstBuffer => {
-            format!("its burst buffer failed: Slurm's administrators find the cause; {give_up}")
+        Kind::Deadline => format!("its deadline cannot be met, so it never starts; {give_up}"),
+        Kind::BurstBuffer => {
+            format!("its burst buffer failed: ask Slurm's administrators for the cause; {give_up}")
         }
-        About::System => format!(
-            "Slurm had a failure of its own: Slurm's administrators find the cause, `scontrol{on} release {number}` may let it try again; {give_up}"
+        Kind::System => format!(
+            "Slurm had an internal failure: ask Slurm's administrators for the cause; `scontrol{on} release {number}` may let it try again; {give_up}"
         ),
     })
 }
@@ -317,7 +317,7 @@ mod tests {
             let names = manual(&format!("reasons-{version}.txt"));
             assert!(names.len() > 30, "{version}");
             for name in names {
-                // The manuals write families with a star.
+                // The manuals write families of reasons with a star.
                 let name = name.replace('*', "Cpu");
                 assert_ne!(meaning(&name), Meaning::Unknown, "{version}: {name}");
             }
@@ -363,9 +363,9 @@ mod tests {
             ("QOSMaxWallDurationPerJobLimit", "TimeLimit=1:00:00"),
             ("AssocMaxWallDurationPerJobLimit", "TimeLimit=1:00:00"),
             ("PartitionTimeLimit", "TimeLimit=1:00:00"),
-            ("QOSMaxCpuPerJobLimit", "never begins"),
-            ("QOSMinCpuNotSatisfied", "never begins"),
-            ("QOSMinMemory", "never begins"),
+            ("QOSMaxCpuPerJobLimit", "never starts"),
+            ("QOSMinCpuNotSatisfied", "never starts"),
+            ("QOSMinMemory", "never starts"),
             ("AssocGrpCPUMinutesLimit", "budget"),
             ("AssocGrpWallLimit", "budget"),
             ("AssocGrpCPURunMinutesLimit", "when other jobs have ended"),
@@ -375,7 +375,7 @@ mod tests {
             ("JobHeldUser", "scontrol release 12"),
             ("JobHoldMaxRequeue", "scontrol release 12"),
             ("job requeued in held state", "scontrol release 12"),
-            ("QOSNotAllowed", "never begins with this QOS"),
+            ("QOSNotAllowed", "never starts with this QOS"),
             ("JobHeldAdmin", "amore cancel 12"),
             ("PartitionDown", "JobId=12 Partition=NAME"),
             ("PhaseOfTheMoon", "scontrol show job 12"),

@@ -1,8 +1,8 @@
-//! What real Slurms have printed, for tests.
+//! Recorded output of real Slurms, for tests.
 
 use std::{fs, path::PathBuf};
 
-/// A file of the recordings, in each version.
+/// Reads a recorded file of each version, as pairs of version and text.
 pub fn recorded(file: &str) -> Vec<(String, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../slurm-tests/recorded");
     ["22.05", "24.11", "26.05"]
@@ -16,7 +16,7 @@ pub fn recorded(file: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The names in a list of Slurm's manual.
+/// The names in a list from Slurm's manual.
 pub fn manual(file: &str) -> Vec<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../slurm-tests/manual").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -1,4 +1,4 @@
-//! Why Slurm did not take a job, and what the user can do: from its words, by a table ([`TABLE`]) that a site can add to.
+//! Why Slurm did not accept a job, and what the user can do: looked up by its messages in [`TABLE`], which a site can extend.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -9,43 +9,43 @@ use crate::{printed::bare, reasons};
 /// What Slurm's own messages mean.
 const TABLE: &str = include_str!("refusals.toml");
 
-/// Why Slurm did not take a job.
+/// Why Slurm did not accept a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Its words, the site's too.
+    /// The messages of Slurm and of the site.
     pub words: String,
-    /// What they are about.
-    pub about: About,
+    /// What kind of refusal it is.
+    pub kind: RefusalKind,
     /// What the user can do.
     pub hint: String,
 }
 
-/// What a refusal is about.
+/// What kind of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
-    /// The reservation: without it the job may be taken.
+pub enum RefusalKind {
+    /// Because of the reservation: the job may be accepted without it.
     Reservation,
-    /// A limit on jobs in the queue: later it may be taken.
+    /// Because of a limit on jobs in the queue: it may be accepted later.
     Limit,
-    /// A shortage of the moment, of Slurm's or on this side.
+    /// Because of a temporary shortage, in Slurm or on this machine.
     Passes,
-    /// It is not known whether it stays: tried again some times.
+    /// It is not known whether the refusal is permanent: the job is submitted again a few times.
     Unknown,
-    /// A rule of the site, or something that it does not have.
+    /// Because of a rule of the site, or something that it does not have.
     Rule,
-    /// Nobody has refused anything: the command did not start.
+    /// Nothing was refused: the command did not start.
     NotExecuted,
 }
 
-/// What an answer of sbatch's means that is not a job.
+/// What an output of sbatch means that does not announce a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
-    /// Nothing is known: the job may have been taken.
-    Silence {
-        /// Slurm's words.
+pub enum SbatchFailure {
+    /// The outcome is unknown: the job may have been accepted.
+    Unknown {
+        /// Slurm's messages.
         words: String,
     },
-    /// It was not taken.
+    /// The job was not accepted.
     Refused(Refused),
 }
 
@@ -60,19 +60,19 @@ enum Means {
     Rule,
 }
 
-/// What a site may say of its own messages. Whether a job was taken is Slurm's to say.
+/// What a site may say about its own messages. Only Slurm itself can say whether a job was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiteMeans {
-    /// Over in a while.
+    /// Temporary.
     Passes,
     /// Until other jobs have ended.
     Limit,
-    /// It stays so.
+    /// Permanent.
     Rule,
 }
 
 impl SiteMeans {
-    /// From its word in the site's file.
+    /// Parses the word in the site's file.
     pub fn of(word: &str) -> Option<Self> {
         Some(match word {
             "passes" => SiteMeans::Passes,
@@ -83,10 +83,10 @@ impl SiteMeans {
     }
 }
 
-/// A message of the site's own, from its file.
+/// One of the site's own messages, from its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteRefusal {
-    /// A part of one of the lines.
+    /// Text that one of the lines contains.
     pub text: String,
     /// What it means.
     pub means: SiteMeans,
@@ -117,7 +117,7 @@ impl Table {
         &TABLE_READ
     }
 
-    /// What a message of Slurm's means, and the key of its hint.
+    /// What one of Slurm's messages means, and the key of its hint.
     fn find(&self, message: &str) -> Option<(Means, Option<&str>)> {
         let entry = self.refusal.iter().find(|entry| {
             entry.text.iter().any(|text| {
@@ -134,29 +134,29 @@ impl Table {
     }
 }
 
-const LATER: &str = "it is submitted again in a while";
-const AFTER_OTHERS: &str = "the job is submitted again when others of yours have ended";
-/// Before what Slurm itself says.
+const LATER: &str = "Amore submits it again in a while";
+const AFTER_OTHERS: &str = "Amore submits it again when other jobs of yours have ended";
+/// The prefix of Slurm's own message.
 pub const CODE: &str = "Batch job submission failed: ";
 
 impl Refused {
-    /// A refusal that may be over soon.
-    pub fn for_now(words: String) -> Self {
-        Refused { words, about: About::Passes, hint: "it is tried again".to_owned() }
+    /// A temporary refusal.
+    pub fn temporary(words: String) -> Self {
+        Refused { words, kind: RefusalKind::Passes, hint: "Amore tries again".to_owned() }
     }
 
-    /// The command could not be executed.
+    /// The command could not be started.
     pub fn not_executed(words: String) -> Self {
         Refused {
             words,
-            about: About::NotExecuted,
-            hint: "if it works in your shell, it needs a variable of it that Slurm's commands are not given: export \
-                   AMORE_SLURM_ENVIRONMENT=NAME, or environment = [\"NAME\"] in the site's file; `amore doctor` looks for it"
+            kind: RefusalKind::NotExecuted,
+            hint: "if it works in your shell, it needs an environment variable that Amore does not pass on: export \
+                   AMORE_SLURM_ENVIRONMENT=NAME, or set environment = [\"NAME\"] in the site's file; `amore doctor` looks for it"
                 .to_owned(),
         }
     }
 
-    /// Is it about what nodes have, or about how much memory may be asked for?
+    /// Whether it is about what nodes have, or about the amount of memory.
     pub fn is_about_resources(&self) -> bool {
         self.words.contains("node configuration")
             || self.words.contains("emory")
@@ -164,33 +164,33 @@ impl Refused {
             || self.hint == Table::built_in().hint("resources")
     }
 
-    /// Something of ours that sbatch was not even asked about.
-    pub fn of_ours(words: String) -> Self {
-        Refused { words, about: About::Rule, hint: Table::built_in().hint("script") }
+    /// A problem on our side, found before sbatch was run.
+    pub fn invalid_script(words: String) -> Self {
+        Refused { words, kind: RefusalKind::Rule, hint: Table::built_in().hint("script") }
     }
 }
 
-/// Reads what sbatch said on standard error. `reservation`: the job asked for one.
-pub fn read(text: &str, reservation: bool, site: &[SiteRefusal]) -> Reading {
+/// Interprets what sbatch printed on standard error. `reservation`: the job requested one.
+pub fn read(text: &str, reservation: bool, site: &[SiteRefusal]) -> SbatchFailure {
     let table = Table::built_in();
     let lines: Vec<&str> = text.lines().map(bare).filter(|line| !line.is_empty()).collect();
     let code = lines.iter().rev().find_map(|line| line.strip_prefix(CODE));
     let words: Vec<&str> = lines.iter().map(|line| line.strip_prefix(CODE).unwrap_or(line)).collect();
     let words = words.join("; ");
-    let refused = |about, hint: String| Reading::Refused(Refused { words: words.clone(), about, hint });
+    let refused = |kind, hint: String| SbatchFailure::Refused(Refused { words: words.clone(), kind, hint });
     // The site knows its own messages.
     for SiteRefusal { text, means, hint } in site {
         if words.contains(text.as_str()) {
-            let (about, otherwise) = match means {
-                SiteMeans::Passes => (About::Passes, LATER.to_owned()),
-                SiteMeans::Limit => (About::Limit, AFTER_OTHERS.to_owned()),
-                SiteMeans::Rule => (About::Rule, table.hint("site")),
+            let (kind, otherwise) = match means {
+                SiteMeans::Passes => (RefusalKind::Passes, LATER.to_owned()),
+                SiteMeans::Limit => (RefusalKind::Limit, AFTER_OTHERS.to_owned()),
+                SiteMeans::Rule => (RefusalKind::Rule, table.hint("site")),
             };
-            return refused(about, hint.clone().unwrap_or(otherwise));
+            return refused(kind, hint.clone().unwrap_or(otherwise));
         }
     }
-    // Lines before the code are Slurm's where they are the name of a limit, or stand in the table for a rule that the code
-    // only knows in general; anything else is the site's, and decides nothing.
+    // Lines before the code are Slurm's if they are the name of a limit, or if the table has them for a rule that the code
+    // only states in general; all others are the site's, and decide nothing.
     let before: Vec<&str> = match code {
         Some(_) => lines.iter().copied().filter(|line| !line.starts_with(CODE)).collect(),
         None => Vec::new(),
@@ -200,41 +200,41 @@ pub fn read(text: &str, reservation: bool, site: &[SiteRefusal]) -> Reading {
         None => lines.iter().rev().find_map(|line| table.find(line)),
     };
     if code.is_none() && words.contains("can't be reached now") && !words.contains("known by database") {
-        // Who names a cluster needs slurmdbd for its address.
-        return Reading::Silence { words };
+        // Naming a cluster requires slurmdbd, which knows its address.
+        return SbatchFailure::Unknown { words };
     }
     let (means, hint) = match found {
         Some(found) => found,
-        // Slurm says nothing by it; a site that says something has a rule.
+        // Slurm's message says nothing; if the site printed something, it has a rule.
         None if code.is_some_and(|code| code.starts_with("Unspecified error"))
-            && before.iter().any(|line| !is_gossip(line)) =>
+            && before.iter().any(|line| !is_about_retries(line)) =>
         {
-            return refused(About::Rule, table.hint("site"));
+            return refused(RefusalKind::Rule, table.hint("site"));
         }
         None => {
-            let hint = "Amore does not know these words; a site's file can say what they mean (docs/slurm.md, Refusals)";
-            return refused(About::Unknown, hint.to_owned());
+            let hint = "Amore does not know this message; the site's file can say what it means (docs/slurm.md, Refusals)";
+            return refused(RefusalKind::Unknown, hint.to_owned());
         }
     };
     match means {
-        Means::Silence => Reading::Silence { words },
-        Means::Passes => refused(About::Passes, LATER.to_owned()),
-        Means::Limit => refused(About::Limit, AFTER_OTHERS.to_owned()),
-        Means::Reservation => refused(About::Reservation, table.hint("reservation")),
+        Means::Silence => SbatchFailure::Unknown { words },
+        Means::Passes => refused(RefusalKind::Passes, LATER.to_owned()),
+        Means::Limit => refused(RefusalKind::Limit, AFTER_OTHERS.to_owned()),
+        Means::Reservation => refused(RefusalKind::Reservation, table.hint("reservation")),
         Means::Rule if hint == Some("limits") => {
             let named = before.iter().find(|line| is_limit(line));
             match named {
-                Some(name) if name.contains("Submit") => refused(About::Limit, AFTER_OTHERS.to_owned()),
-                Some(name) if reasons::is_time_limit(name) => refused(About::Rule, table.hint("time")),
-                Some(_) => refused(About::Rule, table.hint("limits")),
-                None if before.iter().any(|line| !is_gossip(line)) => {
-                    refused(About::Rule, table.hint("policy"))
+                Some(name) if name.contains("Submit") => refused(RefusalKind::Limit, AFTER_OTHERS.to_owned()),
+                Some(name) if reasons::is_time_limit(name) => refused(RefusalKind::Rule, table.hint("time")),
+                Some(_) => refused(RefusalKind::Rule, table.hint("limits")),
+                None if before.iter().any(|line| !is_about_retries(line)) => {
+                    refused(RefusalKind::Rule, table.hint("policy"))
                 }
-                // The general text speaks of submissions and of sizes; without a name it is not known which it is.
-                None => refused(About::Unknown, table.hint("policy")),
+                // The general text covers both the number of submissions and the size of jobs; without a name either is possible.
+                None => refused(RefusalKind::Unknown, table.hint("policy")),
             }
         }
-        // The text for a reservation in its last seconds, and for nodes that it does not have.
+        // This text is used for a reservation in its last seconds, and for nodes that it does not have.
         Means::Rule
             if reservation
                 && code.is_some_and(|code| {
@@ -242,22 +242,22 @@ pub fn read(text: &str, reservation: bool, site: &[SiteRefusal]) -> Reading {
                 })
                 && !words.contains("can not be satisfied") =>
         {
-            refused(About::Reservation, table.hint("reservation"))
+            refused(RefusalKind::Reservation, table.hint("reservation"))
         }
         Means::Rule => {
             let more = hint.map(|key| table.hint(key)).unwrap_or_default();
-            let site_says = before.iter().any(|line| !is_gossip(line) && table.find(line).is_none());
-            // What is wrong with the request the site's own lines may say better.
+            let site_says = before.iter().any(|line| !is_about_retries(line) && table.find(line).is_none());
+            // The site's own lines may describe the problem better.
             if site_says && hint != Some("site") && hint != Some("resources") {
-                refused(About::Rule, format!("{}; {more}", table.hint("site")))
+                refused(RefusalKind::Rule, format!("{}; {more}", table.hint("site")))
             } else {
-                refused(About::Rule, more)
+                refused(RefusalKind::Rule, more)
             }
         }
     }
 }
 
-/// Is the line the name of a limit, like `QOSMaxWallDurationPerJobLimit` or `QOSMinNode`?
+/// Whether the line is the name of a limit, like `QOSMaxWallDurationPerJobLimit` or `QOSMinNode`.
 fn is_limit(line: &str) -> bool {
     let one_word = line.chars().all(|c| c.is_ascii_alphanumeric());
     one_word
@@ -266,8 +266,8 @@ fn is_limit(line: &str) -> bool {
             || (line.starts_with("Max") && line.ends_with("PerAccount")))
 }
 
-/// What sbatch says of its own attempts before it gives up.
-fn is_gossip(line: &str) -> bool {
+/// Whether the line is about sbatch's own retries before it gave up.
+fn is_about_retries(line: &str) -> bool {
     line.contains("sleeping and retrying")
         || line.contains("disabled, retrying")
         || line.starts_with("slurm_")
@@ -282,8 +282,8 @@ mod tests {
 
     fn of(text: &str, reservation: bool) -> Refused {
         match read(text, reservation, &[]) {
-            Reading::Refused(refused) => refused,
-            Reading::Silence { words } => panic!("silence: {words}"),
+            SbatchFailure::Refused(refused) => refused,
+            SbatchFailure::Unknown { words } => panic!("silence: {words}"),
         }
     }
 
@@ -291,7 +291,7 @@ mod tests {
         format!("sbatch: error: Batch job submission failed: {words}")
     }
 
-    /// What sbatch said on standard error, in each version.
+    /// What sbatch printed on standard error, in each version.
     fn refusals(name: &str) -> Vec<String> {
         let texts = recorded(&format!("sbatch/{name}.txt"));
         texts.iter().map(|(_, text)| text.split_once("# stderr\n").unwrap().1.to_owned()).collect()
@@ -299,32 +299,32 @@ mod tests {
 
     #[test]
     fn recorded_refusals_are_about_what_they_are_about_in_each_version() {
-        for (name, reservation, about, hint) in [
-            ("reservation-unknown", true, About::Reservation, "slurm_reservation"),
-            ("reservation-not-permitted", true, About::Reservation, "slurm_reservation"),
-            ("reservation-too-small", true, About::Reservation, "slurm_reservation"),
-            ("limit-of-submitted-jobs", false, About::Limit, "when others of yours have ended"),
-            ("qos-limit", false, About::Limit, "when others of yours have ended"),
-            ("partition-unknown", false, About::Rule, "slurm_partition"),
-            ("partition-of-a-group", false, About::Rule, "slurm_partition"),
-            ("account-unknown", false, About::Rule, "slurm_account"),
-            ("account-of-others", false, About::Rule, "slurm_account"),
-            ("qos-unknown", false, About::Rule, "slurm_qos"),
-            ("qos-not-permitted", false, About::Rule, "slurm_qos"),
-            ("memory-too-much", false, About::Rule, "noncluster_mem"),
-            ("gres-unknown", false, About::Rule, "gpus"),
-            ("feature-unknown", false, About::Rule, "constraint"),
-            ("node-unknown", false, About::Rule, "sinfo"),
-            ("option-unknown", false, About::Rule, "template"),
-            ("script-empty", false, About::Rule, "template"),
-            ("script-without-interpreter", false, About::Rule, "template"),
-            ("script-crlf", false, About::Rule, "template"),
-            ("time-malformed", false, About::Rule, "slurm_time"),
+        for (name, reservation, kind, hint) in [
+            ("reservation-unknown", true, RefusalKind::Reservation, "slurm_reservation"),
+            ("reservation-not-permitted", true, RefusalKind::Reservation, "slurm_reservation"),
+            ("reservation-too-small", true, RefusalKind::Reservation, "slurm_reservation"),
+            ("limit-of-submitted-jobs", false, RefusalKind::Limit, "when other jobs of yours have ended"),
+            ("qos-limit", false, RefusalKind::Limit, "when other jobs of yours have ended"),
+            ("partition-unknown", false, RefusalKind::Rule, "slurm_partition"),
+            ("partition-of-a-group", false, RefusalKind::Rule, "slurm_partition"),
+            ("account-unknown", false, RefusalKind::Rule, "slurm_account"),
+            ("account-of-others", false, RefusalKind::Rule, "slurm_account"),
+            ("qos-unknown", false, RefusalKind::Rule, "slurm_qos"),
+            ("qos-not-permitted", false, RefusalKind::Rule, "slurm_qos"),
+            ("memory-too-much", false, RefusalKind::Rule, "noncluster_mem"),
+            ("gres-unknown", false, RefusalKind::Rule, "gpus"),
+            ("feature-unknown", false, RefusalKind::Rule, "constraint"),
+            ("node-unknown", false, RefusalKind::Rule, "sinfo"),
+            ("option-unknown", false, RefusalKind::Rule, "template"),
+            ("script-empty", false, RefusalKind::Rule, "template"),
+            ("script-without-interpreter", false, RefusalKind::Rule, "template"),
+            ("script-crlf", false, RefusalKind::Rule, "template"),
+            ("time-malformed", false, RefusalKind::Rule, "slurm_time"),
         ] {
-            // What one version refuses another may take.
+            // A newer version may accept what an older one refuses.
             for text in refusals(name).into_iter().filter(|text| !text.trim().is_empty()) {
                 let refused = of(&text, reservation);
-                assert_eq!(refused.about, about, "{name}: {text}");
+                assert_eq!(refused.kind, kind, "{name}: {text}");
                 assert!(refused.hint.contains(hint), "{name}: {} of {text}", refused.hint);
                 assert!(!refused.words.contains("sbatch: error"), "{text}");
             }
@@ -341,14 +341,14 @@ mod tests {
             "Message receive failure",
             "Protocol authentication error",
         ] {
-            assert!(matches!(read(&code(words), false, &[]), Reading::Silence { .. }), "{words}");
+            assert!(matches!(read(&code(words), false, &[]), SbatchFailure::Unknown { .. }), "{words}");
         }
         for text in [
             "sbatch: error: Munge encode failed: Failed to access \"/run/munge/munge.socket.2\"",
             "sbatch: error: 'lab2' can't be reached now, or it is an invalid entry for --cluster.",
             "sbatch: error: There is a problem talking to the database: Connection refused.  Only local cluster",
         ] {
-            assert!(matches!(read(text, false, &[]), Reading::Silence { .. }), "{text}");
+            assert!(matches!(read(text, false, &[]), SbatchFailure::Unknown { .. }), "{text}");
         }
     }
 
@@ -365,9 +365,9 @@ mod tests {
             "sbatch: fatal: Unable to process configuration file".to_owned(),
             "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source".to_owned(),
         ] {
-            assert_eq!(of(&text, false).about, About::Passes, "{text}");
+            assert_eq!(of(&text, false).kind, RefusalKind::Passes, "{text}");
         }
-        assert_eq!(of(&code("MaxJobCount limit reached"), false).about, About::Limit);
+        assert_eq!(of(&code("MaxJobCount limit reached"), false).kind, RefusalKind::Limit);
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
             "please try again: Socket timed out",
         ] {
             let refused = of(&format!("sbatch: error: {line}\n{POLICY}"), false);
-            assert_eq!(refused.about, About::Rule, "{line}");
+            assert_eq!(refused.kind, RefusalKind::Rule, "{line}");
             assert!(refused.words.contains(line), "{}", refused.words);
             assert!(
                 refused.hint.contains("slurm_account") && !refused.hint.contains("cpus"),
@@ -386,23 +386,26 @@ mod tests {
                 refused.hint
             );
             let other = format!("sbatch: error: {line}\n{}", code("Unspecified error"));
-            assert_eq!(of(&other, false).about, About::Rule, "{line}");
+            assert_eq!(of(&other, false).kind, RefusalKind::Rule, "{line}");
             let passes = format!("sbatch: error: {line}\n{}", code("Resource temporarily unavailable"));
-            assert_eq!(of(&passes, false).about, About::Passes, "{line}");
+            assert_eq!(of(&passes, false).kind, RefusalKind::Passes, "{line}");
         }
-        // What a wrapper writes before each line hides neither a rule nor a limit.
+        // Prefixes of a wrapper hide neither a rule nor a limit.
         for before in ["slurmtools: ", "2026-11-28 15:20:01 [gateway] "] {
             let rule = format!("{before}{}", code("Invalid qos specification"));
             let refused = of(&rule, false);
-            assert_eq!((refused.about, refused.words.as_str()), (About::Rule, "Invalid qos specification"));
+            assert_eq!(
+                (refused.kind, refused.words.as_str()),
+                (RefusalKind::Rule, "Invalid qos specification")
+            );
             let limit = format!("{before}sbatch: error: QOSMaxSubmitJobPerUserLimit\n{before}{POLICY}");
-            assert_eq!(of(&limit, false).about, About::Limit);
+            assert_eq!(of(&limit, false).kind, RefusalKind::Limit);
         }
-        // A greeting hides no limit.
+        // A greeting does not hide a limit.
         let greeted = format!(
             "sbatch: error: Welcome to the cluster\nsbatch: error: QOSMaxSubmitJobPerUserLimit\n{POLICY}"
         );
-        assert_eq!(of(&greeted, false).about, About::Limit);
+        assert_eq!(of(&greeted, false).kind, RefusalKind::Limit);
     }
 
     #[test]
@@ -414,7 +417,7 @@ mod tests {
             "QOSGrpSubmitJobsLimit",
             "MaxSubmitJobsPerAccount",
         ] {
-            assert_eq!(named(limit).about, About::Limit, "{limit}");
+            assert_eq!(named(limit).kind, RefusalKind::Limit, "{limit}");
         }
         for limit in [
             "QOSMaxCpuPerJobLimit",
@@ -424,20 +427,20 @@ mod tests {
             "MaxCpuPerAccount",
         ] {
             let refused = named(limit);
-            assert_eq!(refused.about, About::Rule, "{limit}");
+            assert_eq!(refused.kind, RefusalKind::Rule, "{limit}");
             assert!(refused.hint.contains("sacctmgr show qos"), "{limit}");
         }
         let wall = named("QOSMaxWallDurationPerJobLimit");
-        assert!(wall.about == About::Rule && wall.hint.contains("slurm_time"));
-        assert_eq!(of(POLICY, false).about, About::Unknown);
+        assert!(wall.kind == RefusalKind::Rule && wall.hint.contains("slurm_time"));
+        assert_eq!(of(POLICY, false).kind, RefusalKind::Unknown);
     }
 
     #[test]
     fn what_nobody_knows_is_tried_again_some_times() {
-        assert_eq!(of(&code("The hamster is tired"), false).about, About::Unknown);
-        assert_eq!(of(&code("Unspecified error"), false).about, About::Unknown);
-        assert_eq!(of("", false).about, About::Unknown);
-        assert_eq!(of("submission gateway: try later", false).about, About::Unknown);
+        assert_eq!(of(&code("The hamster is tired"), false).kind, RefusalKind::Unknown);
+        assert_eq!(of(&code("Unspecified error"), false).kind, RefusalKind::Unknown);
+        assert_eq!(of("", false).kind, RefusalKind::Unknown);
+        assert_eq!(of("submission gateway: try later", false).kind, RefusalKind::Unknown);
     }
 
     #[test]
@@ -451,22 +454,22 @@ mod tests {
             SiteRefusal { text: "gateway: no".to_owned(), means: SiteMeans::Rule, hint: None },
         ];
         let read = |text: &str| match read(text, false, &site) {
-            Reading::Refused(refused) => refused,
-            Reading::Silence { words } => panic!("{words}"),
+            SbatchFailure::Refused(refused) => refused,
+            SbatchFailure::Unknown { words } => panic!("{words}"),
         };
         let window =
             read(&format!("sbatch: error: a maintenance window until noon\n{}", code("Unspecified error")));
-        assert_eq!((window.about, window.hint.as_str()), (About::Passes, "see the calendar"));
-        assert_eq!(read("gateway: no\n").about, About::Rule);
+        assert_eq!((window.kind, window.hint.as_str()), (RefusalKind::Passes, "see the calendar"));
+        assert_eq!(read("gateway: no\n").kind, RefusalKind::Rule);
     }
 
     #[test]
     fn a_cluster_that_there_is_not_is_refused() {
         let refused = of("sbatch: error: No cluster 'nosuch' known by database.\n", false);
-        assert_eq!(refused.about, About::Rule);
+        assert_eq!(refused.kind, RefusalKind::Rule);
         assert!(refused.hint.contains("db-config slurm_clusters"), "{}", refused.hint);
         let both = "sbatch: error: No cluster 'nosuch' known by database.\nsbatch: error: 'nosuch' can't be reached now, or it is an invalid entry";
-        assert_eq!(of(both, false).about, About::Rule);
+        assert_eq!(of(both, false).kind, RefusalKind::Rule);
     }
 
     #[test]

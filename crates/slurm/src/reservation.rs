@@ -1,10 +1,10 @@
-//! How does a reservation stand for this user, now? Pure: what Slurm said comes in as text, the time as a number.
+//! Whether a user can use a reservation at a given time. Pure: Slurm's output is text, the time is a number.
 
 use std::fmt;
 
-use crate::{partition_facts::words, person::Person};
+use crate::{partition_facts::words, slurm_user::SlurmUser};
 
-/// A reservation, as `scontrol show reservation -o` tells it.
+/// A reservation, as printed by `scontrol show reservation -o`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reservation {
     /// Its name.
@@ -13,62 +13,62 @@ pub struct Reservation {
     pub start: Option<i64>,
     /// Seconds since 1970.
     pub end: Option<i64>,
-    /// Who may use it.
-    pub users: Who,
-    /// Unix groups that may.
-    pub groups: Who,
-    /// Accounts whose jobs may.
-    pub accounts: Who,
-    /// The partition that it names, where it does.
+    /// Users who may use it.
+    pub users: AccessList,
+    /// Unix groups that may use it.
+    pub groups: AccessList,
+    /// Accounts whose jobs may use it.
+    pub accounts: AccessList,
+    /// Its partition, if it names one.
     pub partition: Option<String>,
 }
 
 /// A list of names in a reservation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Who {
+pub enum AccessList {
     /// Nobody is listed.
     #[default]
-    Unsaid,
-    /// These.
+    Everyone,
+    /// Only these.
     These(Vec<String>),
     /// All but these (`-bob`).
     AllBut(Vec<String>),
 }
 
-impl Who {
+impl AccessList {
     fn of(text: &str) -> Self {
         if matches!(text, "" | "(null)" | "N/A") {
-            return Who::Unsaid;
+            return AccessList::Everyone;
         }
         let names: Vec<&str> = text.split(',').filter(|name| !name.is_empty()).collect();
         let without = || names.iter().map(|name| name.trim_start_matches('-').to_owned()).collect();
         if names.iter().any(|name| name.starts_with('-')) {
-            Who::AllBut(without())
+            AccessList::AllBut(without())
         } else {
-            Who::These(without())
+            AccessList::These(without())
         }
     }
 
     fn permits(&self, listed: impl Fn(&[String]) -> bool) -> bool {
         match self {
-            Who::Unsaid => true,
-            Who::These(list) => listed(list),
-            Who::AllBut(list) => !listed(list),
+            AccessList::Everyone => true,
+            AccessList::These(list) => listed(list),
+            AccessList::AllBut(list) => !listed(list),
         }
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for AccessList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Who::Unsaid => f.write_str("everyone"),
-            Who::These(list) => f.write_str(&list.join(", ")),
-            Who::AllBut(list) => write!(f, "all but {}", list.join(", ")),
+            AccessList::Everyone => f.write_str("everyone"),
+            AccessList::These(list) => f.write_str(&list.join(", ")),
+            AccessList::AllBut(list) => write!(f, "all but {}", list.join(", ")),
         }
     }
 }
 
-/// Reads `scontrol show reservation -o`, asked with `SLURM_TIME_FORMAT=%s`, or at least with `TZ=UTC`.
+/// Parses `scontrol show reservation -o`, run with `SLURM_TIME_FORMAT=%s`, or at least with `TZ=UTC`.
 pub fn parse_reservations(text: &str) -> Vec<Reservation> {
     text.lines()
         .filter_map(|line| {
@@ -79,9 +79,9 @@ pub fn parse_reservations(text: &str) -> Vec<Reservation> {
                 name: name.to_owned(),
                 start: moment(get("StartTime")),
                 end: moment(get("EndTime")),
-                users: Who::of(get("Users")),
-                groups: Who::of(get("Groups")),
-                accounts: Who::of(get("Accounts")),
+                users: AccessList::of(get("Users")),
+                groups: AccessList::of(get("Groups")),
+                accounts: AccessList::of(get("Accounts")),
                 partition: Some(get("PartitionName"))
                     .filter(|name| !matches!(*name, "" | "(null)" | "N/A"))
                     .map(str::to_owned),
@@ -90,7 +90,7 @@ pub fn parse_reservations(text: &str) -> Vec<Reservation> {
         .collect()
 }
 
-/// Seconds since 1970, or `2026-11-23T01:09:30` in UTC.
+/// Parses seconds since 1970, or `2026-11-23T01:09:30` in UTC.
 fn moment(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return (seconds > 0).then_some(seconds);
@@ -109,49 +109,49 @@ fn moment(text: &str) -> Option<i64> {
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Days since 1970, with years that begin in March.
+    // Days since 1970, counted with years that start in March.
     let year = if month <= 2 { year - 1 } else { year };
     let in_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let days = year * 365 + year / 4 - year / 100 + year / 400 + in_year - 719_468;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// How a reservation stands.
+/// State of a reservation, for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ReservationState {
     /// Jobs can start in it.
     Active {
-        /// Its end, in seconds since 1970.
+        /// When it ends, in seconds since 1970.
         until: Option<i64>,
     },
-    /// Jobs wait for it.
+    /// Jobs wait for its start.
     NotStarted {
-        /// Its begin.
+        /// When it starts, in seconds since 1970.
         starts: i64,
     },
-    /// It is over: Slurm takes no jobs for it, or keeps them waiting until it forgets it.
+    /// It is over: Slurm accepts no jobs for it, or keeps them waiting until it is purged.
     Expired {
-        /// Its end.
+        /// When it ended, in seconds since 1970.
         ended: i64,
     },
-    /// The user, or the job's account, may not use it.
+    /// The user or the job's account may not use it.
     NotPermitted {
-        /// Who may, in words.
+        /// AccessList may, for messages.
         who: String,
-        /// An account of the user's that may.
+        /// Another account of the user that may use it.
         instead: Option<String>,
     },
-    /// There is none of this name (any more), or the site hides it from those who may not use it.
+    /// It does not exist (any more), or the site hides it from those who may not use it.
     Unknown,
 }
 
-impl Standing {
-    /// Will Slurm run jobs in it, now or later?
+impl ReservationState {
+    /// Whether Slurm will run jobs in it, now or later.
     pub fn is_usable(&self) -> bool {
-        matches!(self, Standing::Active { .. } | Standing::NotStarted { .. })
+        matches!(self, ReservationState::Active { .. } | ReservationState::NotStarted { .. })
     }
 
-    /// In words, after "reservation NAME".
+    /// Describes the state, to follow "reservation NAME".
     pub fn words(&self, now: i64) -> String {
         let span = |seconds: i64| {
             let minutes = seconds.max(0) / 60;
@@ -162,72 +162,75 @@ impl Standing {
             }
         };
         match self {
-            Standing::Active { until: Some(until) } => {
+            ReservationState::Active { until: Some(until) } => {
                 format!("is active, for another {}", span(until - now))
             }
-            Standing::Active { until: None } => "is active".to_owned(),
-            Standing::NotStarted { starts } => format!("begins in {}", span(starts - now)),
-            Standing::Expired { ended } => format!("ended {} ago", span(now - ended)),
-            Standing::NotPermitted { who, .. } => format!("is not for you, but for {who}"),
-            Standing::Unknown => "does not exist, or has ended".to_owned(),
+            ReservationState::Active { until: None } => "is active".to_owned(),
+            ReservationState::NotStarted { starts } => format!("starts in {}", span(starts - now)),
+            ReservationState::Expired { ended } => format!("ended {} ago", span(now - ended)),
+            ReservationState::NotPermitted { who, .. } => format!("is restricted to {who}"),
+            ReservationState::Unknown => "does not exist, or has ended".to_owned(),
         }
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Standing::Active { .. } => None,
-            Standing::NotStarted { .. } => Some(
-                "jobs wait until it begins; to run before: amore-proto db-config slurm_partition NAME, without slurm_reservation"
+            ReservationState::Active { .. } => None,
+            ReservationState::NotStarted { .. } => Some(
+                "jobs wait until it starts; to run earlier, use a partition instead: amore-proto db-config slurm_partition NAME, and slurm_reservation --delete"
                     .to_owned(),
             ),
-            Standing::NotPermitted { instead: Some(account), .. } => {
+            ReservationState::NotPermitted { instead: Some(account), .. } => {
                 Some(format!("amore-proto db-config slurm_account {account}"))
             }
-            Standing::NotPermitted { instead: None, .. } => {
-                Some("ask for it to be opened to you, or set another: amore-proto db-config slurm_reservation".to_owned())
+            ReservationState::NotPermitted { instead: None, .. } => {
+                Some("ask for access to it, or set another one: amore-proto db-config slurm_reservation NAME".to_owned())
             }
-            Standing::Expired { .. } | Standing::Unknown => Some(
-                "`scontrol show reservation` lists those there are; amore-proto db-config slurm_reservation NAME, or --delete"
+            ReservationState::Expired { .. } | ReservationState::Unknown => Some(
+                "`scontrol show reservation` lists all reservations; amore-proto db-config slurm_reservation NAME, or --delete"
                     .to_owned(),
             ),
         }
     }
 }
 
-/// How the reservation of this name stands for this person's jobs with this account.
-pub fn standing(
+/// The state of the named reservation for jobs of this user with this account.
+pub fn state_for(
     all: &[Reservation],
     name: &str,
-    person: &Person,
+    user: &SlurmUser,
     account: Option<&str>,
     now: i64,
-) -> Standing {
+) -> ReservationState {
     let Some(found) = all.iter().find(|reservation| reservation.name == name) else {
-        return Standing::Unknown;
+        return ReservationState::Unknown;
     };
     if let Some(ended) = found.end.filter(|end| *end <= now) {
-        return Standing::Expired { ended };
+        return ReservationState::Expired { ended };
     }
-    let user = person.root || found.users.permits(|list| list.contains(&person.user));
-    let groups =
-        person.root || found.groups.permits(|list| list.iter().any(|group| person.groups.contains(group)));
-    if !user || !groups {
-        let (what, who) = if user { ("group", &found.groups) } else { ("", &found.users) };
-        return Standing::NotPermitted { who: format!("{what} {who}").trim().to_owned(), instead: None };
+    let user_allowed = user.root || found.users.permits(|list| list.contains(&user.name));
+    let group_allowed =
+        user.root || found.groups.permits(|list| list.iter().any(|group| user.groups.contains(group)));
+    if !user_allowed || !group_allowed {
+        let (what, who) = if user_allowed { ("group", &found.groups) } else { ("", &found.users) };
+        return ReservationState::NotPermitted {
+            who: format!("{what} {who}").trim().to_owned(),
+            instead: None,
+        };
     }
-    let counts = |account: &str| found.accounts.permits(|list| person.is_listed(account, list));
-    // An account that is not known is for Slurm to judge.
-    if let Some(account) = account.or(person.default_account.as_deref())
+    let counts = |account: &str| found.accounts.permits(|list| user.is_listed(account, list));
+    // If the account is unknown, Slurm decides.
+    if let Some(account) = account.or(user.default_account.as_deref())
         && !counts(account)
     {
-        let mut mine = person.associations.iter().flat_map(|associations| associations.accounts.keys());
+        let mut mine = user.associations.iter().flat_map(|associations| associations.accounts.keys());
         let instead = mine.find(|other| counts(other)).cloned();
-        return Standing::NotPermitted { who: format!("account {}", found.accounts), instead };
+        return ReservationState::NotPermitted { who: format!("account {}", found.accounts), instead };
     }
     match found.start {
-        Some(starts) if starts > now => Standing::NotStarted { starts },
-        _ => Standing::Active { until: found.end },
+        Some(starts) if starts > now => ReservationState::NotStarted { starts },
+        _ => ReservationState::Active { until: found.end },
     }
 }
 
@@ -238,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::person::{Associations, parse_associations};
+    use crate::slurm_user::{Associations, parse_associations};
 
     const RECORDED: [&str; 3] = [
         include_str!("../../../slurm-tests/recorded/22.05-compose/scontrol-show-reservation.txt"),
@@ -246,18 +249,18 @@ mod tests {
         include_str!("../../../slurm-tests/recorded/26.05-compose/scontrol-show-reservation.txt"),
     ];
 
-    fn person(user: &str, accounts: &[&str]) -> Person {
+    fn user(name: &str, accounts: &[&str]) -> SlurmUser {
         let accounts: Vec<_> =
             accounts.iter().map(|account| ((*account).to_owned(), BTreeSet::new())).collect();
-        Person {
-            user: user.to_owned(),
-            groups: [format!("lab_{user}")].into(),
+        SlurmUser {
+            name: name.to_owned(),
+            groups: [format!("lab_{name}")].into(),
             default_account: accounts.first().map(|(account, _)| account.clone()),
             associations: Some(Associations {
                 accounts: accounts.into_iter().collect(),
                 ..Associations::default()
             }),
-            ..Person::default()
+            ..SlurmUser::default()
         }
     }
 
@@ -267,20 +270,23 @@ mod tests {
             let all = parse_reservations(text);
             let names: Vec<_> = all.iter().map(|reservation| reservation.name.as_str()).collect();
             assert_eq!(names, ["going", "active", "later"]);
-            assert_eq!(all[1].users, Who::These(vec!["alice".to_owned(), "carol".to_owned()]));
-            assert_eq!(all[2].accounts, Who::These(vec!["physics".to_owned()]));
-            assert_eq!((all[0].end.unwrap() - all[0].start.unwrap(), &all[0].groups), (60, &Who::Unsaid));
+            assert_eq!(all[1].users, AccessList::These(vec!["alice".to_owned(), "carol".to_owned()]));
+            assert_eq!(all[2].accounts, AccessList::These(vec!["physics".to_owned()]));
+            assert_eq!(
+                (all[0].end.unwrap() - all[0].start.unwrap(), &all[0].groups),
+                (60, &AccessList::Everyone)
+            );
             let now = all[1].start.unwrap() + 90;
-            let (alice, bob) = (person("alice", &["physics"]), person("bob", &["chemistry"]));
-            let of = |name: &str, who: &Person| standing(&all, name, who, None, now);
-            assert_eq!(of("going", &alice), Standing::Expired { ended: all[0].end.unwrap() });
+            let (alice, bob) = (user("alice", &["physics"]), user("bob", &["chemistry"]));
+            let of = |name: &str, who: &SlurmUser| state_for(&all, name, who, None, now);
+            assert_eq!(of("going", &alice), ReservationState::Expired { ended: all[0].end.unwrap() });
             assert_eq!(of("active", &alice).words(now), "is active, for another 28 min");
-            assert_eq!(of("active", &bob).words(now), "is not for you, but for alice, carol");
-            assert_eq!(of("later", &alice), Standing::NotStarted { starts: all[2].start.unwrap() });
-            assert_eq!(of("nosuch", &alice), Standing::Unknown);
-            let carol = person("carol", &["chemistry", "physics"]);
+            assert_eq!(of("active", &bob).words(now), "is restricted to alice, carol");
+            assert_eq!(of("later", &alice), ReservationState::NotStarted { starts: all[2].start.unwrap() });
+            assert_eq!(of("nosuch", &alice), ReservationState::Unknown);
+            let carol = user("carol", &["chemistry", "physics"]);
             assert_eq!(of("later", &carol).hint().unwrap(), "amore-proto db-config slurm_account physics");
-            assert!(standing(&all, "later", &carol, Some("physics"), now).is_usable());
+            assert!(state_for(&all, "later", &carol, Some("physics"), now).is_usable());
         }
         assert!(parse_reservations("No reservations in the system\n").is_empty());
     }
@@ -290,23 +296,20 @@ mod tests {
         let text = "ReservationName=g StartTime=100 EndTime=900 Users=(null) Groups=lab_bob Accounts=(null)\n\
                     ReservationName=n StartTime=100 EndTime=900 Users=-bob Groups=(null) Accounts=(null)";
         let all = parse_reservations(text);
-        let (alice, bob) = (person("alice", &["physics"]), person("bob", &["chemistry"]));
-        assert!(standing(&all, "g", &bob, None, 500).is_usable());
-        assert_eq!(
-            standing(&all, "g", &alice, None, 500).words(500),
-            "is not for you, but for group lab_bob"
-        );
-        assert!(standing(&all, "n", &alice, None, 500).is_usable());
-        assert_eq!(standing(&all, "n", &bob, None, 500).words(500), "is not for you, but for all but bob");
+        let (alice, bob) = (user("alice", &["physics"]), user("bob", &["chemistry"]));
+        assert!(state_for(&all, "g", &bob, None, 500).is_usable());
+        assert_eq!(state_for(&all, "g", &alice, None, 500).words(500), "is restricted to group lab_bob");
+        assert!(state_for(&all, "n", &alice, None, 500).is_usable());
+        assert_eq!(state_for(&all, "n", &bob, None, 500).words(500), "is restricted to all but bob");
     }
 
     #[test]
     fn an_account_below_a_listed_one_is_permitted() {
         let all = parse_reservations("ReservationName=a StartTime=1 EndTime=9 Accounts=physics");
-        let mut bob = person("bob", &["optics"]);
-        assert!(!standing(&all, "a", &bob, None, 5).is_usable());
+        let mut bob = user("bob", &["optics"]);
+        assert!(!state_for(&all, "a", &bob, None, 5).is_usable());
         bob.parents = [("optics".to_owned(), "physics".to_owned())].into();
-        assert!(standing(&all, "a", &bob, None, 5).is_usable());
+        assert!(state_for(&all, "a", &bob, None, 5).is_usable());
     }
 
     #[test]
@@ -323,9 +326,9 @@ mod tests {
         #[test]
         fn nothing_that_slurm_could_say_is_a_panic(text in "(ReservationName=|(Start|End)Time=|Users=|[ =|,\n0-9A-ZT:é-]){0,80}", now: i32) {
             let all = parse_reservations(&text);
-            let me = Person { associations: Some(parse_associations(&text, "", "A")), ..person("A", &["B"]) };
+            let me = SlurmUser { associations: Some(parse_associations(&text, "", "A")), ..user("A", &["B"]) };
             for reservation in &all {
-                let found = standing(&all, &reservation.name, &me, None, i64::from(now));
+                let found = state_for(&all, &reservation.name, &me, None, i64::from(now));
                 let _ = (found.words(i64::from(now)), found.hint());
             }
         }

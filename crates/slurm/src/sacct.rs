@@ -1,16 +1,16 @@
-//! What `sacct` prints.
+//! Parses the output of `sacct`.
 
 use crate::{
-    seen::{Columns, Seen, UserNames},
+    job_status::{Columns, JobStatus, UserNames},
     token::tokens_in,
 };
 
-/// What accounting is asked for. The command line comes last: it may hold the separator.
+/// The fields that are requested. The command line comes last, because it may contain the separator.
 pub const ACCOUNTED: [&str; 8] =
     ["JobID", "State", "ExitCode", "NodeList", "Partition", "Reservation", "Reason", "SubmitLine"];
 
-/// A line of `sacct -P -o FIELDS`. A field that is not among them is one that this version of Slurm does not have.
-pub fn parse_accounting(line: &str, fields: &[&str], names: UserNames<'_>) -> Option<(String, Seen)> {
+/// Parses a line of `sacct -P -o FIELDS`. `fields` leaves out those that this version of Slurm does not have.
+pub fn parse_accounting(line: &str, fields: &[&str], names: UserNames<'_>) -> Option<(String, JobStatus)> {
     let parts: Vec<&str> = line.splitn(fields.len(), '|').map(str::trim).collect();
     if parts.len() < fields.len() {
         return None;
@@ -25,7 +25,7 @@ pub fn parse_accounting(line: &str, fields: &[&str], names: UserNames<'_>) -> Op
         reservation: value("Reservation"),
         reason: value("Reason"),
     };
-    Some((value("JobID").to_owned(), columns.seen(tokens_in(value("SubmitLine")), names)))
+    Some((value("JobID").to_owned(), columns.status(tokens_in(value("SubmitLine")), names)))
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
             let mut ends = Vec::new();
             for line in text.lines().filter(|line| !line.starts_with('#') && line.contains('|')) {
                 let fields: Vec<&str> = line.split('|').collect();
-                // One job was given a name with the separator in it; we do not ask for names.
+                // One job has the separator in its name; Amore does not request names.
                 if fields.len() != 15 {
                     continue;
                 }

@@ -1,22 +1,22 @@
-//! What `sbatch` answers when it has taken a job: its number, among a site's other words.
+//! Finds the job's number in the output of `sbatch`, among other text of the site.
 
 use amore_model::JobId;
 
 use crate::{clusters::Clusters, printed::plain};
 
-/// What an answer of sbatch says of the job's number.
+/// What the output of sbatch says about the job's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Number {
     /// This is it.
-    Said(JobId),
-    /// It is the only one that stands alone in a line, among words that are not Slurm's: to be checked.
+    Certain(JobId),
+    /// The only number on a line of its own, among text that is not Slurm's: needs to be verified.
     Likely(JobId),
-    /// None that can be told from other numbers.
+    /// No number that can be distinguished from others.
     Unclear,
 }
 
-/// What `sbatch --parsable` says: `JOBID`, or `JOBID;CLUSTER` where clusters were named. A site's wrapper may print more
-/// around it, or Slurm's other words for it (`Submitted batch job 17 on cluster lab`).
+/// Parses the output of `sbatch --parsable`: `JOBID`, or `JOBID;CLUSTER` if clusters were named. A site's wrapper may print
+/// more around it, or Slurm's other form (`Submitted batch job 17 on cluster lab`).
 pub fn parse_submitted(out: &str, error: &str, clusters: &Clusters) -> Number {
     let (out, error) = (plain(out), plain(error));
     let lines: Vec<&str> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -24,17 +24,19 @@ pub fn parse_submitted(out: &str, error: &str, clusters: &Clusters) -> Number {
     let (announced, also) =
         (only(lines.iter().filter_map(|line| announced(line))), only(error.lines().filter_map(announced)));
     match (announced, alone) {
-        (Some(job), _) => on_one_of(clusters, job).map_or(Number::Unclear, Number::Said),
+        (Some(job), _) => on_one_of(clusters, job).map_or(Number::Unclear, Number::Certain),
         (None, Some(job)) => match on_one_of(clusters, job) {
-            Some(job) if lines.len() == 1 => Number::Said(job),
+            Some(job) if lines.len() == 1 => Number::Certain(job),
             Some(job) => Number::Likely(job),
             None => Number::Unclear,
         },
-        (None, None) => also.and_then(|job| on_one_of(clusters, job)).map_or(Number::Unclear, Number::Said),
+        (None, None) => {
+            also.and_then(|job| on_one_of(clusters, job)).map_or(Number::Unclear, Number::Certain)
+        }
     }
 }
 
-/// The job that all of these are.
+/// The job, if all of these are the same.
 fn only(mut jobs: impl Iterator<Item = JobId>) -> Option<JobId> {
     let first = jobs.next()?;
     jobs.all(|job| job == first).then_some(first)
@@ -53,7 +55,7 @@ fn announced(line: &str) -> Option<JobId> {
     Some(JobId::on(cluster, number))
 }
 
-/// The job as it is known here. Of several clusters only Slurm knows which took it.
+/// The job's ID as Amore uses it. With several clusters, only Slurm knows which one accepted the job.
 fn on_one_of(clusters: &Clusters, job: JobId) -> Option<JobId> {
     match (clusters, job.cluster) {
         (Clusters::Ours, _) => Some(JobId { cluster: None, ..job }),
@@ -71,15 +73,15 @@ mod tests {
     fn a_job_is_of_the_cluster_that_took_it() {
         let lab = Clusters::of(Some("lab"));
         let two = Clusters::of(Some("lab,maxwell"));
-        let said = |cluster: Option<&str>| Number::Said(JobId::on(cluster, 17));
+        let said = |cluster: Option<&str>| Number::Certain(JobId::on(cluster, 17));
         for (answer, clusters, found) in [
             ("17", &Clusters::Ours, said(None)),
-            // A federation says it unasked.
+            // In a federation the cluster is always given.
             ("17;lab", &Clusters::Ours, said(None)),
             ("17;lab", &lab, said(Some("lab"))),
             ("17", &lab, said(Some("lab"))),
             ("17;maxwell", &two, said(Some("maxwell"))),
-            // It is looked up by its token.
+            // The job is looked up by its token.
             ("17", &two, Number::Unclear),
             ("", &lab, Number::Unclear),
             ("Submitted batch job 17", &Clusters::Ours, said(None)),
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn a_number_is_told_from_what_a_site_prints_around_it() {
         let of = |answer: &str| parse_submitted(answer, "", &Clusters::Ours);
-        let (said, likely) = (Number::Said(JobId::on(None, 4201)), Number::Likely(JobId::on(None, 4201)));
+        let (said, likely) = (Number::Certain(JobId::on(None, 4201)), Number::Likely(JobId::on(None, 4201)));
         assert_eq!(of("\n  Hello at the machine of 2031\n--> queue ... OK\n4201\n"), likely);
         assert_eq!(of("4201\nYou have 17.5 hours left\n"), likely);
         assert_eq!(of("4201;lab\r\n17 nodes are down\r\n"), likely);

@@ -1,12 +1,12 @@
-//! What `scontrol show job` prints.
+//! Parses the output of `scontrol show job`.
 
 use crate::{
-    seen::{Columns, Seen},
+    job_status::{Columns, JobStatus},
     token::tokens_in,
 };
 
-/// A line of `scontrol -o show job NUMBER`: how the controller itself says that a job stands.
-pub fn parse_shown(line: &str) -> Option<(String, Seen)> {
+/// Parses a line of `scontrol -o show job NUMBER`: the status of a job according to the controller.
+pub fn parse_shown(line: &str) -> Option<(String, JobStatus)> {
     let line = format!(" {line}");
     let value = |name: &str| {
         let (_, rest) = line.split_once(&format!(" {name}="))?;
@@ -28,7 +28,7 @@ pub fn parse_shown(line: &str) -> Option<(String, Seen)> {
         reason: &reason,
     };
     let tokens = line.split_once(" Comment=").map(|(_, rest)| tokens_in(rest)).unwrap_or_default();
-    Some((value("JobId")?, columns.seen(tokens, &|_| None)))
+    Some((value("JobId")?, columns.status(tokens, &|_| None)))
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_controller_says_how_one_job_stands() {
         for (version, text) in recorded("scontrol-show-job.txt") {
-            let shown: Vec<(String, Seen)> = text.lines().filter_map(parse_shown).collect();
+            let shown: Vec<(String, JobStatus)> = text.lines().filter_map(parse_shown).collect();
             assert!(shown.len() > 5, "{version}");
             assert!(
                 shown.iter().any(|(_, seen)| seen.state == JobState::Running && !seen.nodes.is_empty()),

@@ -1,62 +1,63 @@
-//! The batch script of a job, from its template.
+//! Renders the batch script of a job from its template.
 
 use std::collections::BTreeMap;
 
 use amore_model::shell;
 use serde::Serialize;
 
-/// The template that is built in.
+/// The built-in template.
 const BUILT_IN: &str = include_str!("../../../templates/slurm-job.sh.tera");
-/// The file name of a template that takes its place.
+/// The file name of a template that replaces it.
 pub const NAME: &str = "slurm-job.sh.tera";
 
 /// A template for the scripts of jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Where it is from, for messages.
+    /// Where it comes from, for messages.
     pub name: String,
     /// Its text.
     pub text: String,
 }
 
 impl Template {
-    /// The one that is built in.
+    /// The built-in template.
     pub fn built_in() -> Self {
         Template { name: format!("{NAME} (built in)"), text: BUILT_IN.to_owned() }
     }
 }
 
-/// What the template is given.
+/// The values for the template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JobScript {
     /// The job's name.
     pub name: String,
     /// Path of `amore-worker`.
     pub worker: String,
-    /// The job's sheet.
-    pub sheet: String,
-    /// Where the worker says what happens.
+    /// Path of the job's manifest.
+    pub manifest: String,
+    /// Path of the file that the worker writes its messages to.
     pub events: String,
-    /// Which rights new files are not given: those of whoever submits, so that files have the same readers wherever
-    /// they are made.
+    /// The umask of whoever submits the job, so that files have the same readers wherever they are created.
     pub umask: u32,
     /// Environment variables to set, in order.
     pub environment: Vec<(String, String)>,
-    /// Variables to take away: `sbatch` needs them, the job is not to see them.
+    /// Variables to unset: `sbatch` needs them, but the job must not see them.
     pub without: Vec<String>,
 }
 
 /// A template that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// Wrong.
-    #[error("the template {0} is wrong: {1}")]
-    Wrong(String, String),
-    /// Jobs of it would do nothing.
-    #[error("the template {0} does not execute the worker: no line of its script has the job's sheet")]
-    Idle(String),
-    /// Each of the array's jobs would do the work of all.
-    #[error("the template {0} makes an array of each job ({1})")]
+    /// It is invalid.
+    #[error("the template {0} is invalid: {1}")]
+    Invalid(String, String),
+    /// Its jobs would do nothing.
+    #[error(
+        "the template {0} does not run the worker: no line of its script contains the path of the job's manifest"
+    )]
+    NoWorker(String),
+    /// Each job of the array would do the work of all.
+    #[error("the template {0} makes each job an array ({1})")]
     Array(String, String),
 }
 
@@ -66,12 +67,12 @@ pub enum TemplateError {
 /// What is wrong with the template.
 pub fn render(template: &Template, script: &JobScript) -> Result<String, TemplateError> {
     let rendered = render_text(template, script)?;
-    works(&template.name, &rendered, script)?;
-    Ok(without(&rendered, &script.without))
+    check_script(&template.name, &rendered, script)?;
+    Ok(unset_variables(&rendered, &script.without))
 }
 
-/// Takes variables away before the first command of a shell's script, of a site's own template too.
-fn without(rendered: &str, names: &[String]) -> String {
+/// Unsets variables before the first command of a shell script, also in a site's own template.
+fn unset_variables(rendered: &str, names: &[String]) -> String {
     let interpreter = rendered.lines().next().unwrap_or_default();
     let is_shell = ["sh", "bash", "dash", "ksh", "zsh"]
         .iter()
@@ -92,7 +93,7 @@ fn without(rendered: &str, names: &[String]) -> String {
     text
 }
 
-/// Tries a template.
+/// Checks a template by rendering it with sample values.
 ///
 /// # Errors
 /// As [`render`].
@@ -101,7 +102,7 @@ pub fn check(template: &Template) -> Result<(), TemplateError> {
     let script = JobScript {
         name: "r1-p1-damnit".to_owned(),
         worker: sample("worker"),
-        sheet: sample("sheet"),
+        manifest: sample("manifest"),
         events: sample("events"),
         umask: 0o022,
         environment: vec![("NAME".to_owned(), "value".to_owned())],
@@ -110,16 +111,17 @@ pub fn check(template: &Template) -> Result<(), TemplateError> {
     render(template, &script).map(|_| ())
 }
 
-/// Would a job of this script do its work, once?
-fn works(name: &str, rendered: &str, script: &JobScript) -> Result<(), TemplateError> {
+/// Checks that a job with this script would do its work, exactly once.
+fn check_script(name: &str, rendered: &str, script: &JobScript) -> Result<(), TemplateError> {
     for line in rendered.lines() {
         let mut words = line.strip_prefix("#SBATCH").into_iter().flat_map(str::split_whitespace);
         if words.any(|word| word.starts_with("--array") || word.starts_with("-a")) {
             return Err(TemplateError::Array(name.to_owned(), line.to_owned()));
         }
     }
-    let executes = |line: &str| !line.trim_start().starts_with('#') && line.contains(script.sheet.as_str());
-    if rendered.lines().any(executes) { Ok(()) } else { Err(TemplateError::Idle(name.to_owned())) }
+    let executes =
+        |line: &str| !line.trim_start().starts_with('#') && line.contains(script.manifest.as_str());
+    if rendered.lines().any(executes) { Ok(()) } else { Err(TemplateError::NoWorker(name.to_owned())) }
 }
 
 fn render_text(template: &Template, script: &JobScript) -> Result<String, TemplateError> {
@@ -131,7 +133,7 @@ fn render_text(template: &Template, script: &JobScript) -> Result<String, Templa
             words.push_str(&inner.to_string());
             cause = inner.source();
         }
-        TemplateError::Wrong(template.name.clone(), words)
+        TemplateError::Invalid(template.name.clone(), words)
     };
     let mut tera = tera::Tera::default();
     tera.autoescape_on(Vec::<&str>::new());
@@ -140,7 +142,9 @@ fn render_text(template: &Template, script: &JobScript) -> Result<String, Templa
     let mut context = tera::Context::new();
     context.insert("name", &script.name);
     context.insert("worker", &script.worker);
-    context.insert("sheet", &script.sheet);
+    context.insert("manifest", &script.manifest);
+    // The name in templates of earlier versions.
+    context.insert("sheet", &script.manifest);
     context.insert("events", &script.events);
     context.insert("umask", &format!("{:04o}", script.umask));
     let environment: Vec<BTreeMap<&str, &String>> =
@@ -157,7 +161,7 @@ mod tests {
         JobScript {
             name: "r42-p1234-damnit".to_owned(),
             worker: "/opt/amore/bin/amore-worker".to_owned(),
-            sheet: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.json".to_owned(),
+            manifest: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.json".to_owned(),
             events: "/gpfs/p1234/usr/Shared/amore/.amore/jobs/abc.events".to_owned(),
             umask: 0o027,
             environment: vec![("EXTRA_DATA_DATA_ROOT".to_owned(), "/gpfs/it's $(here)\nnow".to_owned())],
@@ -179,12 +183,12 @@ mod tests {
         let text = "#!/bin/bash\n#SBATCH --constraint=a\n\n# words\nmodule load x\nexec w\n";
         let names = ["LD_LIBRARY_PATH".to_owned(), "SLURM_JWT".to_owned()];
         assert_eq!(
-            without(text, &names),
+            unset_variables(text, &names),
             "#!/bin/bash\n#SBATCH --constraint=a\n\n# words\nunset LD_LIBRARY_PATH SLURM_JWT\nmodule load x\nexec w\n"
         );
-        assert_eq!(without(text, &[]), text);
+        assert_eq!(unset_variables(text, &[]), text);
         let python = "#!/usr/bin/env python3\nimport os\n";
-        assert_eq!(without(python, &names), python);
+        assert_eq!(unset_variables(python, &names), python);
     }
 
     #[test]
@@ -198,11 +202,12 @@ mod tests {
 
     #[test]
     fn a_template_whose_jobs_would_do_nothing_or_all_of_it_several_times_is_refused() {
-        let judged = |text: &str| works("t", &render_text(&own("t", text), &script()).unwrap(), &script());
-        let last = "exec {{ worker }} job --sheet {{ sheet | shell }}\n";
+        let judged =
+            |text: &str| check_script("t", &render_text(&own("t", text), &script()).unwrap(), &script());
+        let last = "exec {{ worker }} job --manifest {{ manifest | shell }}\n";
         assert!(judged(last).is_ok() && judged(&format!("#SBATCH --constraint=a100\n{last}")).is_ok());
-        assert!(matches!(judged(""), Err(TemplateError::Idle(_))));
-        assert!(matches!(judged(&format!("# {last}")), Err(TemplateError::Idle(_))));
+        assert!(matches!(judged(""), Err(TemplateError::NoWorker(_))));
+        assert!(matches!(judged(&format!("# {last}")), Err(TemplateError::NoWorker(_))));
         for array in ["--array=1-3", "-a 1-3", "--nodes=1 -a1-3"] {
             let judged = judged(&format!("#SBATCH {array}\n{last}"));
             assert!(matches!(judged, Err(TemplateError::Array(..))), "{array}");

@@ -1,4 +1,4 @@
-//! The settings that concern Slurm: one table, for the settings of a database and for the site's file.
+//! The settings that concern Slurm: one table for the settings of a database and for the site's file.
 //!
 //! A new setting is a row in [`ALL`] and a field of [`SlurmSettings`], filled in [`Resolved::settings`](crate::sourced::Resolved::settings).
 
@@ -8,7 +8,7 @@ use amore_model::Resources;
 
 use crate::{
     amounts::{memory_mib, minutes},
-    clusters::{Clusters, unfit_name},
+    clusters::{Clusters, invalid_name},
 };
 
 /// A setting.
@@ -18,20 +18,20 @@ pub struct Setting {
     pub key: &'static str,
     /// Its name in the site's file.
     pub in_file: &'static str,
-    /// What it can be.
+    /// Which values it accepts.
     pub kind: Kind,
 }
 
-/// What a setting can be.
+/// Which values a setting accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A name, or several with commas between them.
+    /// A name, or several separated by commas.
     Name,
     /// Names of clusters.
     Clusters,
-    /// A time, as Slurm writes it.
+    /// A time in Slurm's notation.
     Time,
-    /// A number of jobs; zero or less is no limit, as DAMNIT has it.
+    /// A number of jobs; zero or less means no limit, as in DAMNIT.
     Jobs,
     /// [`NonCluster`].
     Place,
@@ -39,7 +39,7 @@ pub enum Kind {
     Cpus,
     /// An amount of memory, or `none`.
     Memory,
-    /// `none`: an option that no job has.
+    /// Only `none`: leaves an option out of all jobs.
     LeftOut,
 }
 
@@ -47,29 +47,29 @@ const fn setting(key: &'static str, in_file: &'static str, kind: Kind) -> Settin
     Setting { key, in_file, kind }
 }
 
-/// Rules over the partition.
+/// Reservation of jobs. Takes precedence over the partition.
 pub const RESERVATION: Setting = setting("slurm_reservation", "reservation", Kind::Name);
-/// The partition.
+/// Partition of jobs.
 pub const PARTITION: Setting = setting("slurm_partition", "partition", Kind::Name);
-/// The account.
+/// Account of jobs.
 pub const ACCOUNT: Setting = setting("slurm_account", "account", Kind::Name);
-/// The QOS.
+/// QOS of jobs.
 pub const QOS: Setting = setting("slurm_qos", "qos", Kind::Name);
-/// The clusters.
+/// Clusters that jobs are submitted to.
 pub const CLUSTERS: Setting = setting("slurm_clusters", "clusters", Kind::Clusters);
-/// The time limit of jobs.
+/// Time limit of jobs.
 pub const TIME: Setting = setting("slurm_time", "time", Kind::Time);
-/// Jobs in the queue at once.
+/// Largest number of jobs in the queue.
 pub const CONCURRENT_JOBS: Setting = setting("concurrent_jobs", "concurrent_jobs", Kind::Jobs);
-/// Where variables are computed that need no cluster.
+/// Where variables without `cluster=True` are computed.
 pub const NONCLUSTER: Setting = setting("noncluster", "noncluster", Kind::Place);
-/// CPUs of the job for those, if they go into one.
+/// CPUs of the job for those, if they are computed in a job.
 pub const NONCLUSTER_CPUS: Setting = setting("noncluster_cpus", "noncluster_cpus", Kind::Cpus);
-/// Its memory.
+/// Memory of that job.
 pub const NONCLUSTER_MEM: Setting = setting("noncluster_mem", "noncluster_mem", Kind::Memory);
-/// `none`, where the site takes no `--cpus-per-task`.
+/// `none` if the site accepts no `--cpus-per-task`.
 pub const CPUS: Setting = setting("slurm_cpus", "cpus", Kind::LeftOut);
-/// `none`, where the site takes no `--mem`.
+/// `none` if the site accepts no `--mem`.
 pub const MEM: Setting = setting("slurm_mem", "mem", Kind::LeftOut);
 
 /// All settings, in the order in which they are listed.
@@ -88,28 +88,28 @@ pub const ALL: [Setting; 12] = [
     MEM,
 ];
 
-/// Jobs in the queue at once, where nothing else is set: DAMNIT's default.
+/// Largest number of jobs in the queue if nothing else is set: DAMNIT's default.
 pub const DEFAULT_CONCURRENT_JOBS: usize = 15;
-/// Time limit in minutes, where nothing else is set: DAMNIT's default.
+/// Time limit in minutes if nothing else is set: DAMNIT's default.
 pub const DEFAULT_TIME_MINUTES: u32 = 120;
-/// CPUs of a job without cluster variables, where nothing else is set: DAMNIT's default.
+/// CPUs of a job without cluster variables if nothing else is set: DAMNIT's default.
 const DEFAULT_NONCLUSTER_CPUS: u32 = 4;
 /// Its memory in MiB: DAMNIT's default of 25 GiB.
 const DEFAULT_NONCLUSTER_MEM_MIB: u64 = 25 * 1024;
 
-/// The word for an option that is left out.
+/// The word that leaves an option out.
 const NONE: &str = "none";
 
-/// What a setting is.
+/// The value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Of [`Kind::Name`], [`Kind::Clusters`] and [`Kind::Time`].
     Text(String),
-    /// A number of jobs; `usize::MAX`: no limit.
+    /// A number of jobs; `usize::MAX` means no limit.
     Jobs(usize),
-    /// Where variables are computed that need no cluster.
+    /// Where variables without `cluster=True` are computed.
     Place(NonCluster),
-    /// CPUs.
+    /// Number of CPUs.
     Cpus(Amount<u32>),
     /// Memory in MiB.
     Memory(Amount<u64>),
@@ -133,17 +133,17 @@ impl fmt::Display for Value {
     }
 }
 
-/// A value that a setting cannot have: what it must be, after its name (`must be a number, not "many"`).
+/// An invalid value: says what it must be, to follow the name of the setting (`must be a number, not "many"`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unfit(pub String);
+pub struct InvalidValue(pub String);
 
 impl Kind {
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// What it must be.
-    pub fn read(self, text: &str) -> Result<Value, Unfit> {
+    /// What the value must be.
+    pub fn read(self, text: &str) -> Result<Value, InvalidValue> {
         let text = text.trim();
         let (value, must) = match self {
             Kind::Name => {
@@ -152,17 +152,18 @@ impl Kind {
                 let value = (fits && !text.is_empty()).then(|| Value::Text(names.join(",")));
                 (value, "must be a name without spaces")
             }
-            Kind::Clusters => match unfit_name(text) {
+            Kind::Clusters => match invalid_name(text) {
                 Some(name) => {
-                    return Err(Unfit(format!(
-                        "must be names of clusters with commas between them, and {name:?} is none"
+                    return Err(InvalidValue(format!(
+                        "must be names of clusters separated by commas, and {name:?} is not a valid name"
                     )));
                 }
                 None => (Some(Value::Text(text.to_owned())), "must be names of clusters"),
             },
-            Kind::Time => {
-                (minutes(text).map(|_| Value::Text(text.to_owned())), "must be a time as Slurm writes it")
-            }
+            Kind::Time => (
+                minutes(text).map(|_| Value::Text(text.to_owned())),
+                "must be a time in Slurm's notation, like 2:00:00",
+            ),
             Kind::Jobs => {
                 let jobs =
                     |number| usize::try_from(number).ok().filter(|jobs| *jobs > 0).unwrap_or(usize::MAX);
@@ -182,10 +183,10 @@ impl Kind {
             }
             Kind::LeftOut => (text.eq_ignore_ascii_case(NONE).then_some(Value::LeftOut), "can only be none"),
         };
-        value.ok_or_else(|| Unfit(format!("{must}, not {text:?}")))
+        value.ok_or_else(|| InvalidValue(format!("{must}, not {text:?}")))
     }
 
-    /// A value that it can have, and whether `amore db-config` needs `--num` for it.
+    /// A valid value, and whether `amore db-config` needs `--num` for it.
     fn sample(self) -> (&'static str, bool) {
         match self {
             Kind::Name | Kind::Clusters => ("NAME", false),
@@ -204,12 +205,12 @@ fn amount<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Amount<
 }
 
 impl Setting {
-    /// The one of this name in a database.
+    /// Finds a setting by its name in a database.
     pub fn of_key(key: &str) -> Option<Setting> {
         ALL.into_iter().find(|setting| setting.key == key)
     }
 
-    /// How it is set in a database.
+    /// How to set it in a database.
     pub fn hint(&self) -> String {
         let (sample, number) = self.kind.sample();
         let number = if number { " --num" } else { "" };
@@ -220,30 +221,30 @@ impl Setting {
             Kind::Cpus => format!("{set}; none leaves --cpus-per-task out"),
             Kind::Memory => format!("{set}; none leaves --mem out"),
             Kind::LeftOut => format!(
-                "{set} leaves the option out of every job, --delete lets it in; how much it is stands at the variable"
+                "{set} leaves the option out of every job, --delete includes it again; the amount is set for each variable"
             ),
             Kind::Time | Kind::Jobs | Kind::Place => set,
         }
     }
 
-    /// How it is set in the site's file.
+    /// How to set it in the site's file.
     pub fn hint_in_file(&self) -> String {
         let name = self.in_file;
         match (self.kind, self.kind.sample()) {
-            (Kind::Name, _) => "delete the line if nothing is to be set".to_owned(),
-            (Kind::LeftOut, _) => "delete the line: how much it is stands at the variable".to_owned(),
+            (Kind::Name, _) => "delete the line to set nothing".to_owned(),
+            (Kind::LeftOut, _) => "delete the line; the amount is set for each variable".to_owned(),
             (_, (sample, true)) => format!("{name} = {sample}"),
             (_, (sample, false)) => format!("{name} = \"{sample}\""),
         }
     }
 }
 
-/// How much is asked for.
+/// An amount to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount<T> {
-    /// Nothing: the option is left out (`none`).
+    /// None: the option is left out (`none`).
     LeftOut,
-    /// So much.
+    /// This amount.
     Of(T),
 }
 
@@ -256,21 +257,21 @@ impl<T> Amount<T> {
     }
 }
 
-/// An option that no job has.
+/// Marks an option that is left out of all jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOut;
 
-/// Where variables are computed that need no cluster.
+/// Where variables without `cluster=True` are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonCluster {
-    /// Where the command runs.
+    /// On the machine where the command runs.
     Local,
-    /// In a small Slurm job of the run, as DAMNIT does.
+    /// In a small Slurm job for the run, as DAMNIT does.
     Slurm,
 }
 
 impl NonCluster {
-    /// As it is written in settings.
+    /// The word in settings.
     pub fn word(self) -> &'static str {
         match self {
             NonCluster::Local => "local",
@@ -292,7 +293,7 @@ pub struct SlurmSettings {
     pub qos: Option<String>,
     /// [`CLUSTERS`].
     pub clusters: Option<String>,
-    /// [`TIME`], as Slurm writes it (`2:00:00`).
+    /// [`TIME`] in Slurm's notation (`2:00:00`).
     pub time: Option<String>,
     /// [`CONCURRENT_JOBS`].
     pub concurrent_jobs: Option<usize>,
@@ -309,12 +310,12 @@ pub struct SlurmSettings {
 }
 
 impl SlurmSettings {
-    /// On which clusters jobs are.
+    /// The clusters that jobs are submitted to.
     pub fn on(&self) -> Clusters {
         Clusters::of(self.clusters.as_deref())
     }
 
-    /// What the job of a run asks for in which variables are computed that need no cluster; `None`: no job is wanted.
+    /// The resources of a run's job for variables without `cluster=True`; `None` if they are computed locally.
     pub fn noncluster_job(&self) -> Option<Resources> {
         (self.noncluster == Some(NonCluster::Slurm)).then(|| Resources {
             cpus: self.noncluster_cpus.unwrap_or(Amount::Of(DEFAULT_NONCLUSTER_CPUS)).of(),

@@ -1,52 +1,52 @@
-//! What Slurm says of the site and of this user.
+//! What Slurm says about the site and the user.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    partition::{self, PartitionChoice, Verdict, Wanted},
-    partition_facts::{NodesOf, Partition},
-    person::Person,
-    submission::JobAsked,
+    partition::{self, JobNeeds, PartitionChoice, Usability},
+    partition_facts::{Partition, PartitionNodes},
+    slurm_user::SlurmUser,
+    submission::JobOptions,
 };
 
-/// What Slurm says of partitions, and of this user.
+/// What Slurm says about partitions and the user.
 #[derive(Clone, Debug, Default)]
 pub struct SiteFacts {
     /// All partitions.
     pub partitions: Vec<Partition>,
     /// Nodes, by partition.
-    pub nodes: BTreeMap<String, NodesOf>,
-    /// This user.
-    pub person: Person,
+    pub nodes: BTreeMap<String, PartitionNodes>,
+    /// The user.
+    pub user: SlurmUser,
     /// The name of the cluster.
     pub cluster: String,
     /// The controller's version.
     pub version: String,
-    /// Why accounting is not known, if it is not.
+    /// Why accounting is not available, if it is not.
     pub accounting_silent: Option<String>,
 }
 
 impl SiteFacts {
     /// Chooses a partition.
-    pub fn choose(&self, wanted: &Wanted) -> PartitionChoice {
-        partition::choose(&self.partitions, &self.nodes, &self.person, wanted)
+    pub fn choose(&self, needs: &JobNeeds) -> PartitionChoice {
+        partition::choose(&self.partitions, &self.nodes, &self.user, needs)
     }
 
-    /// Judges one partition; `None` if there is none of this name.
-    pub fn judge(&self, name: &str, wanted: &Wanted) -> Option<Verdict> {
+    /// Judges one partition; `None` if it does not exist.
+    pub fn judge(&self, name: &str, needs: &JobNeeds) -> Option<Usability> {
         let found = self.partitions.iter().find(|partition| partition.name == name)?;
-        let wanted = Wanted { named: true, ..wanted.clone() };
-        Some(partition::judge(found, self.nodes.get(name), &self.person, &wanted))
+        let needs = JobNeeds { named: true, ..needs.clone() };
+        Some(partition::judge(found, self.nodes.get(name), &self.user, &needs))
     }
 
-    /// How much memory a job can have on one node, in MiB: of its partition, or of any where its reservation decides.
-    pub fn most_memory(&self, asked: &JobAsked) -> Option<u64> {
+    /// The most memory that a job can have on one node, in MiB: in its partition, or in any if its reservation decides.
+    pub fn most_memory(&self, asked: &JobOptions) -> Option<u64> {
         let of = |partition: &Partition| {
             let nodes = self.nodes.get(&partition.name)?;
             let most = nodes.mem_in_service.or(nodes.mem_mib)?;
             Some(partition.max_mem_mib.map_or(most, |limit| limit.min(most)))
         };
-        let chosen = || self.choose(&Wanted { mem_mib: None, ..wanted(asked) }).chosen;
+        let chosen = || self.choose(&JobNeeds { mem_mib: None, ..needs_of(asked) }).chosen;
         let names: Option<Vec<String>> = match (&asked.partition, &asked.reservation) {
             (Some(names), _) => Some(names.split(',').map(str::to_owned).collect()),
             (None, Some(_)) => None,
@@ -58,15 +58,15 @@ impl SiteFacts {
     }
 }
 
-/// A value of `scontrol show config`; empty where there is none.
+/// A value in the output of `scontrol show config`; empty if it is missing.
 pub fn of_config(config: &str, key: &str) -> String {
     let line = config.lines().find(|line| line.split('=').next().is_some_and(|name| name.trim() == key));
     line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
 }
 
-/// What a partition must let a job have.
-pub fn wanted(asked: &JobAsked) -> Wanted {
-    Wanted {
+/// What a job with these options needs from a partition.
+pub fn needs_of(asked: &JobOptions) -> JobNeeds {
+    JobNeeds {
         minutes: asked.time_minutes,
         nodes: asked.nodes,
         cpus: asked.cpus,
@@ -97,11 +97,11 @@ mod tests {
             ),
             ..SiteFacts::default()
         };
-        let asked = |partition: Option<&str>, reservation: Option<&str>| JobAsked {
+        let asked = |partition: Option<&str>, reservation: Option<&str>| JobOptions {
             partition: partition.map(str::to_owned),
             reservation: reservation.map(str::to_owned),
             mem_mib: Some(900_000),
-            ..JobAsked::default()
+            ..JobOptions::default()
         };
         assert_eq!(facts.most_memory(&asked(None, None)), Some(4000));
         assert_eq!(facts.most_memory(&asked(Some("big"), None)), Some(64000));
@@ -119,11 +119,11 @@ mod tests {
             ),
             ..SiteFacts::default()
         };
-        let open = Wanted::default();
-        assert!(matches!(facts.judge("quiet", &open), Some(Verdict::Usable { .. })));
+        let open = JobNeeds::default();
+        assert!(matches!(facts.judge("quiet", &open), Some(Usability::Usable { .. })));
         assert!(facts.choose(&open).chosen.is_none());
-        assert_eq!(facts.judge("closed", &open), Some(Verdict::No(WhyNot::NeedsReservation)));
-        let reserved = Wanted { reserved: true, ..open };
-        assert!(matches!(facts.judge("closed", &reserved), Some(Verdict::Usable { .. })));
+        assert_eq!(facts.judge("closed", &open), Some(Usability::Unusable(WhyNot::NeedsReservation)));
+        let reserved = JobNeeds { reserved: true, ..open };
+        assert!(matches!(facts.judge("closed", &reserved), Some(Usability::Usable { .. })));
     }
 }

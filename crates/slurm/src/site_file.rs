@@ -1,4 +1,4 @@
-//! The site's defaults for all proposals, in one TOML file of the administrator's; what a database sets goes before it.
+//! The site's defaults for all proposals: a TOML file of the administrator. Settings of a database take precedence.
 
 use std::{
     collections::BTreeMap,
@@ -13,57 +13,57 @@ use toml::{
 };
 
 use crate::{
-    handed_on::{OfSite, may_be_handed_on},
+    environment::{SiteCommands, may_be_passed_on},
     refused::{SiteMeans, SiteRefusal},
     settings::{ALL, CONCURRENT_JOBS, DEFAULT_CONCURRENT_JOBS, Kind, Setting, Value},
     sourced::{Resolved, Source},
 };
 
-/// What in the site's file cannot be meant.
+/// An error in the site's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}, line {line}{}: {problem}", .key.as_ref().map(|key| format!(", {key}")).unwrap_or_default())]
-pub struct WrongInSiteFile {
+pub struct InvalidSiteFile {
     /// The file.
     pub path: PathBuf,
-    /// Counted from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The key, where one is to blame.
+    /// The key, if the problem is with one.
     pub key: Option<String>,
-    /// What.
+    /// What is wrong.
     pub problem: String,
     /// What to do.
     pub hint: String,
 }
 
-/// The site's file, read and found good.
+/// The site's file, parsed and valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SiteFile {
     path: PathBuf,
     general: Resolved,
     proposals: BTreeMap<u32, Resolved>,
     instruments: BTreeMap<String, Resolved>,
-    commands: OfSite,
+    commands: SiteCommands,
 }
 
-/// Tables and lists of `[slurm]` beside its settings.
+/// Tables and lists in `[slurm]` besides its settings.
 const PARTS: [&str; 4] = ["proposal", "instrument", "environment", "refusal"];
 
 impl SiteFile {
-    /// Which file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it says of Slurm's commands.
-    pub fn commands(&self) -> &OfSite {
+    /// What it says about Slurm's commands.
+    pub fn commands(&self) -> &SiteCommands {
         &self.commands
     }
 
-    /// Reads its text.
+    /// Parses the text of the file.
     ///
     /// # Errors
-    /// It says something that cannot be meant.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, WrongInSiteFile> {
+    /// The first problem, with its line.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, InvalidSiteFile> {
         let reader = Reader { path, text };
         let root = DeTable::parse(text).map_err(|error| reader.syntax(&error))?;
         let mut file = SiteFile { path: path.to_owned(), ..SiteFile::default() };
@@ -87,8 +87,8 @@ impl SiteFile {
         Ok(file)
     }
 
-    /// What it says for a proposal at an instrument: the proposal's section goes before the instrument's, and that
-    /// before the general one.
+    /// The settings for a proposal at an instrument. The proposal's section takes precedence over the instrument's, and that
+    /// over the general one.
     pub fn of(&self, proposal: Option<Proposal>, instrument: Option<&str>) -> Resolved {
         let own = proposal.and_then(|proposal| self.proposals.get(&proposal.0)).cloned().unwrap_or_default();
         let named = |name: &str| {
@@ -107,7 +107,7 @@ struct Reader<'a> {
     text: &'a str,
 }
 
-type Wrong = WrongInSiteFile;
+type Wrong = InvalidSiteFile;
 
 impl Reader<'_> {
     fn line(&self, at: usize) -> usize {
@@ -115,7 +115,7 @@ impl Reader<'_> {
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    /// The key that stands before a place in its line.
+    /// The key on the line of this position.
     fn key(&self, at: usize) -> Option<String> {
         let line = self.text.lines().nth(self.line(at) - 1)?;
         let key = line.split_once('=')?.0.trim();
@@ -123,7 +123,7 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, at: &Range<usize>, problem: String, hint: impl Into<String>) -> Wrong {
-        WrongInSiteFile {
+        InvalidSiteFile {
             path: self.path.to_owned(),
             line: self.line(at.start),
             key: self.key(at.start),
@@ -135,7 +135,7 @@ impl Reader<'_> {
     fn syntax(&self, error: &toml::de::Error) -> Wrong {
         let at = error.span().unwrap_or(0..0);
         let problem = error.message().lines().next().unwrap_or_default().to_owned();
-        self.wrong(&at, problem, "docs/slurm.md shows what such a file looks like")
+        self.wrong(&at, problem, "see docs/slurm.md for an example")
     }
 
     fn unknown<'n>(
@@ -145,7 +145,7 @@ impl Reader<'_> {
     ) -> Wrong {
         let known: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
         let problem = format!("unknown field `{}`, expected {}", name.get_ref().as_ref(), known.join(", "));
-        self.wrong(&name.span(), problem, "correct its name, or delete the line")
+        self.wrong(&name.span(), problem, "correct the name, or delete the line")
     }
 
     fn another_type(&self, value: &Spanned<DeValue<'_>>, expected: &str) -> Wrong {
@@ -154,9 +154,9 @@ impl Reader<'_> {
             other => other.type_str().to_owned(),
         };
         let hint = if expected == "a string" {
-            "put the value into quotes"
+            "put the value in quotes"
         } else {
-            "docs/slurm.md shows what such a file looks like"
+            "see docs/slurm.md for an example"
         };
         self.wrong(&value.span(), format!("invalid type: {found}, expected {expected}"), hint)
     }
@@ -177,7 +177,7 @@ impl Reader<'_> {
         Ok(list.iter())
     }
 
-    /// The settings in a section; `other`: what else may stand there.
+    /// The settings in a section. `other`: which other names are allowed there.
     fn level(
         &self,
         table: &DeTable<'_>,
@@ -205,7 +205,7 @@ impl Reader<'_> {
         Ok(level)
     }
 
-    /// Numbers may stand without quotes.
+    /// Numbers need no quotes.
     fn text_of<'v>(&self, setting: Setting, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, Wrong> {
         match value.get_ref() {
             DeValue::Integer(number) if matches!(setting.kind, Kind::Jobs | Kind::Cpus) => {
@@ -224,8 +224,8 @@ impl Reader<'_> {
             };
             let level = self.level(self.table(value)?, &format!("[slurm.proposal.{proposal}]"), |_| false)?;
             if proposals.insert(proposal.0, level).is_some() {
-                let problem = format!("proposal {proposal} stands here twice");
-                return Err(self.wrong(&name.span(), problem, "put its settings into one section"));
+                let problem = format!("proposal {proposal} has two sections");
+                return Err(self.wrong(&name.span(), problem, "put its settings in one section"));
             }
         }
         Ok(proposals)
@@ -245,7 +245,7 @@ impl Reader<'_> {
         let mut names = Vec::new();
         for value in self.list(value)? {
             let name = self.string(value)?;
-            if let Err(problem) = may_be_handed_on(name) {
+            if let Err(problem) = may_be_passed_on(name) {
                 return Err(self.wrong(&value.span(), problem, "environment = [\"SITE_TOKEN\"]"));
             }
             names.push(name.to_owned());
@@ -283,7 +283,7 @@ impl Reader<'_> {
             (text, _) => {
                 let missing = if text.is_none() { "text" } else { "means" };
                 let problem = format!("missing field `{missing}`");
-                Err(self.wrong(&value.span(), problem, "docs/slurm.md shows what such a file looks like"))
+                Err(self.wrong(&value.span(), problem, "see docs/slurm.md for an example"))
             }
         }
     }
@@ -300,8 +300,8 @@ pub fn instrument(directory: &Path) -> Option<String> {
     (!name.is_empty() && *name != "/").then(|| (*name).to_owned())
 }
 
-/// All settings for a database, each with its source: its own, then what the site has for its proposal, its instrument
-/// (from the path), and all.
+/// All settings for a database, each with its source: its own first, then the site's for its proposal, its instrument
+/// (from the path), and in general.
 pub fn resolve(
     mut own: Resolved,
     site: Option<&SiteFile>,
@@ -310,7 +310,7 @@ pub fn resolve(
 ) -> Resolved {
     let Some(site) = site else { return own };
     let of_site = site.of(proposal, instrument(directory).as_deref());
-    // Every new database says this number, as DAMNIT's do. It is nobody's wish, and must not hide the site's.
+    // Every new database has this number, as in DAMNIT. Nobody chose it, so it must not hide the site's.
     if own.value(CONCURRENT_JOBS) == Some(&Value::Jobs(DEFAULT_CONCURRENT_JOBS))
         && of_site.value(CONCURRENT_JOBS).is_some()
     {
@@ -341,7 +341,7 @@ reservation = "upex_001234"
 concurrent_jobs = 0
 "#;
 
-    fn parse(text: &str) -> Result<SiteFile, WrongInSiteFile> {
+    fn parse(text: &str) -> Result<SiteFile, InvalidSiteFile> {
         SiteFile::parse(Path::new("/etc/amore/amore.toml"), text)
     }
 
@@ -376,7 +376,7 @@ concurrent_jobs = 0
                 "concurrent_jobs=no limit: /etc/amore/amore.toml, line 14, [slurm.proposal.1234]",
             ]
         );
-        // DAMNIT's default, in each new database, is not a wish; another number is.
+        // DAMNIT's default is in each new database, and was not chosen by anybody; any other number was.
         let jobs = |number| of(&[("concurrent_jobs", number)], 99, "/tmp").settings().concurrent_jobs;
         assert_eq!((jobs("15"), jobs("7")), (Some(40), Some(7)));
         let lower = here.replace("SPB", "spb");
@@ -401,7 +401,7 @@ concurrent_jobs = 0
             "/etc/amore/amore.toml, line 2, partitoin: unknown field `partitoin`"
         );
         assert!(words("[slurm]\n\naccount = 12\n").contains("line 3, account: invalid type: integer `12`"));
-        assert!(words("[slurm]\naccount = 12\n").ends_with("hint: put the value into quotes"));
+        assert!(words("[slurm]\naccount = 12\n").ends_with("hint: put the value in quotes"));
         assert!(words("[slurm.proposal.SPB]\n").contains("line 1: \"SPB\" is not a proposal number"));
         assert!(words("[slurm.proposal.1]\ntime = \"soon\"").contains("line 2, time: it must be a time"));
         assert!(words("[slurm]\nqos = \"\"").contains("line 2, qos: it must be a name"));

@@ -1,4 +1,4 @@
-//! Settings, each with the place it comes from: a database, or a section of the site's file.
+//! Settings with their sources: a database, or a section of the site's file.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -18,7 +18,7 @@ pub enum Source {
     Site {
         /// The file.
         file: PathBuf,
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
         /// `[slurm]`, `[slurm.instrument.SPB]`…
         section: String,
@@ -34,10 +34,10 @@ impl fmt::Display for Source {
     }
 }
 
-/// A setting of a database that cannot be meant.
+/// An invalid setting of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {problem}")]
-pub struct WrongSetting {
+pub struct InvalidSetting {
     /// Its name.
     pub key: &'static str,
     /// What it must be.
@@ -46,7 +46,7 @@ pub struct WrongSetting {
     pub hint: String,
 }
 
-/// Settings of one level, of a database or of a section of the site's file; or of several, the nearest first.
+/// Settings of one level (a database, or a section of the site's file), or of several levels merged with [`Resolved::or`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// By name in a database.
@@ -54,15 +54,17 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Of a database: name and text of each. Empty is not set; names that are none of Slurm's settings are left out.
+    /// Parses the settings of a database, given as name and text. Empty texts and names of other settings are ignored.
     ///
     /// # Errors
-    /// A value that cannot be meant.
-    pub fn of_database<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Result<Self, WrongSetting> {
+    /// The first invalid value.
+    pub fn of_database<'a>(
+        texts: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Result<Self, InvalidSetting> {
         let mut resolved = Resolved::default();
         for (key, text) in texts {
             let Some(setting) = Setting::of_key(key).filter(|_| !text.trim().is_empty()) else { continue };
-            let value = setting.kind.read(&text).map_err(|unfit| WrongSetting {
+            let value = setting.kind.read(&text).map_err(|unfit| InvalidSetting {
                 key: setting.key,
                 problem: unfit.to_string(),
                 hint: setting.hint(),
@@ -72,18 +74,18 @@ impl Resolved {
         Ok(resolved)
     }
 
-    /// Sets one.
+    /// Sets a value.
     pub fn set(&mut self, setting: Setting, value: Value, source: Source) {
         self.values.insert(setting.key, (value, source));
     }
 
-    /// Takes one away.
+    /// Removes a value.
     pub fn unset(&mut self, setting: Setting) {
         self.values.remove(setting.key);
     }
 
-    /// What is not set here is taken from a more general level. A partition that is set here goes before a reservation
-    /// that is set there: otherwise it would never be used.
+    /// Adds the values of a more general level that are not set here. A partition that is set here hides a reservation of
+    /// the general level: otherwise it would never be used.
     #[must_use]
     pub fn or(mut self, general: &Resolved) -> Self {
         let without_reservation = self.value(PARTITION).is_some();
@@ -95,7 +97,7 @@ impl Resolved {
         self
     }
 
-    /// What a setting is.
+    /// The value of a setting.
     pub fn value(&self, setting: Setting) -> Option<&Value> {
         self.values.get(setting.key).map(|(value, _)| value)
     }
@@ -105,7 +107,7 @@ impl Resolved {
         self.values.get(setting.key).map(|(_, source)| source)
     }
 
-    /// Each that is set: its name in the database, its value, its source.
+    /// All settings that have a value: name in the database, value, source.
     pub fn listed(&self) -> Vec<(&'static str, String, &Source)> {
         let one = |setting: Setting| {
             let (value, source) = self.values.get(setting.key)?;
@@ -114,7 +116,7 @@ impl Resolved {
         ALL.into_iter().filter_map(one).collect()
     }
 
-    /// The bare values.
+    /// The values without their sources.
     pub fn settings(&self) -> SlurmSettings {
         SlurmSettings {
             reservation: self.text(settings::RESERVATION),

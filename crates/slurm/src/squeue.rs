@@ -1,28 +1,28 @@
-//! What `squeue` prints.
+//! Parses the output of `squeue`.
 
 use crate::{
-    seen::{Columns, Seen},
+    job_status::{Columns, JobStatus},
     token::tokens_in,
 };
 
-/// A line of `squeue -o '%i|%T|%N|%P|%v|%k|%r'`: job and how it stands.
-pub fn parse_queue(line: &str) -> Option<(String, Seen)> {
+/// Parses a line of `squeue -o '%i|%T|%N|%P|%v|%k|%r'`: the job's number and its status.
+pub fn parse_queue(line: &str) -> Option<(String, JobStatus)> {
     let mut parts = line.splitn(6, '|');
     let mut next = || parts.next().map(str::trim);
     let (job, state, nodes, partition, reservation, rest) =
         (next()?, next()?, next()?, next()?, next()?, next()?);
-    // A comment may hold the separator; a reason does where there is no comment.
+    // A comment may contain the separator; a reason may contain it only if there is no comment.
     let (comment, reason) = match rest.strip_prefix("(null)|") {
         Some(reason) => ("", reason),
         None => rest.rsplit_once('|').unwrap_or((rest, "")),
     };
     let reservation = if reservation == "(null)" || reservation == "N/A" { "" } else { reservation };
     let columns = Columns { state, exit: "", nodes, partition, reservation, reason };
-    // squeue does not tell who cancelled.
-    Some((job.to_owned(), columns.seen(tokens_in(comment), &|_| None)))
+    // squeue does not show who cancelled the job.
+    Some((job.to_owned(), columns.status(tokens_in(comment), &|_| None)))
 }
 
-/// A line of `squeue -O 'JobArrayID:|,exit_code:|'`: job, exit code and signal. squeue prints the status as wait(2) gives it
+/// Parses a line of `squeue -O 'JobArrayID:|,exit_code:|'`: job, exit code and signal. squeue prints the status of wait(2)
 /// (22.05), or both with a colon (26.05).
 pub fn parse_exit_code(line: &str) -> Option<(String, (i32, i32))> {
     let (job, status) = line.trim().trim_end_matches('|').split_once('|')?;
@@ -55,7 +55,7 @@ mod tests {
             ("4|0|", "4", (0, 0)),
             ("1|10752|", "1", (42, 0)),
             ("2|9|", "2", (0, 9)),
-            // As scontrol shows it: 0:53.
+            // scontrol shows 0:53.
             ("3|4021|", "3", (0, 53)),
             ("12_7|256|", "12_7", (1, 0)),
             ("159|42:0|", "159", (42, 0)),

@@ -2,7 +2,7 @@
 
 use amore_model::JobState;
 
-/// What a state means for us.
+/// What a state means for Amore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// The job waits for its start; its reason says why.
@@ -11,11 +11,11 @@ pub enum Meaning {
     Held,
     /// It runs, or is about to end.
     Runs,
-    /// It has its nodes and stands still until it is resumed.
+    /// It has its nodes, but is stopped until it is resumed.
     Suspended,
     /// It is over.
     Over(Ended),
-    /// None of the states that are known here.
+    /// A state that Amore does not know.
     Unknown,
 }
 
@@ -28,24 +28,24 @@ pub enum Ended {
     Failed,
     /// It could not be started on its node.
     NotStarted,
-    /// Its time limit.
+    /// It reached its time limit.
     TimeLimit,
-    /// Memory.
+    /// It ran out of memory.
     OutOfMemory,
-    /// It made room for another.
+    /// It was preempted by another job.
     Preempted,
-    /// Its node.
+    /// Its node failed.
     NodeFailed,
     /// Somebody cancelled it.
     Cancelled,
     /// Its reservation was deleted while it waited.
     ReservationGone,
-    /// In a way that has no rule of its own here.
+    /// In another way.
     Otherwise,
 }
 
 impl Meaning {
-    /// Of a state.
+    /// The meaning of a state.
     pub fn of(state: &JobState) -> Self {
         match state {
             JobState::BootFail | JobState::NodeFail => Meaning::Over(Ended::NodeFailed),
@@ -77,7 +77,7 @@ impl Meaning {
     }
 }
 
-/// Is a job in this state over for Slurm too? One that is over for us may still stand in the queue.
+/// Whether a job in this state is over for Slurm too. One that is over for Amore may still be in the queue.
 pub fn is_final(state: &JobState) -> bool {
     match Meaning::of(state) {
         Meaning::Over(
@@ -94,7 +94,7 @@ pub fn is_final(state: &JobState) -> bool {
     }
 }
 
-/// Is it over for Slurm, or does it end?
+/// Whether a job in this state is over for Slurm, or about to be.
 pub fn is_ending(state: &JobState) -> bool {
     is_final(state) || *state == JobState::Completing
 }

@@ -1,4 +1,4 @@
-//! What is asked of Slurm for a job, and what becomes of the asking.
+//! The options of a job, and the possible results of submitting and cancelling it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,98 +6,98 @@ use amore_model::JobId;
 
 use crate::{refused::Refused, script::JobScript, token::comment_of};
 
-/// Slurm did not answer; nothing is known.
+/// Slurm did not answer, so nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SlurmSilent(pub String);
+pub struct SlurmUnavailable(pub String);
 
-/// What a job asks Slurm for.
+/// The options of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JobAsked {
+pub struct JobOptions {
     /// `r42-p1234-damnit`.
     pub name: String,
     /// Working directory: the database directory.
     pub directory: PathBuf,
-    /// The log, with Slurm's `%j` for the job's id.
+    /// Path of the log, with Slurm's `%j` for the job's number.
     pub log: String,
-    /// The reservation; its nodes are in the partition, where one is named too.
+    /// The reservation. Its nodes are in the partition, if one is named too.
     pub reservation: Option<String>,
-    /// The partition; Slurm's default one, or the reservation's own, if there is none.
+    /// The partition; `None`: Slurm's default one, or that of the reservation.
     pub partition: Option<String>,
     /// Account.
     pub account: Option<String>,
     /// QOS.
     pub qos: Option<String>,
-    /// Clusters, as the setting names them.
+    /// Clusters, in the form of the setting.
     pub clusters: Option<String>,
-    /// Time limit.
+    /// Time limit in minutes.
     pub time_minutes: u32,
-    /// CPUs of the task; `None`: what the partition gives (a whole node, where nodes are not shared).
+    /// CPUs of a task; `None`: what the partition gives (a whole node, where nodes are not shared).
     pub cpus: Option<u32>,
-    /// Memory of the node in MiB; `None`: what the partition gives.
+    /// Memory on a node in MiB; `None`: what the partition gives.
     pub mem_mib: Option<u64>,
-    /// That is more than was asked for at first: no more than there is.
+    /// Whether the memory was raised after a failure; it is then limited to what nodes have.
     pub raised_memory: bool,
     /// GPUs.
     pub gpus: Option<u32>,
     /// Nodes.
     pub nodes: Option<u32>,
-    /// Tasks; one on each node, if nothing is said.
+    /// Tasks; `None`: one on each node.
     pub ntasks: Option<u32>,
     /// By how much its priority is lowered.
     pub nice: Option<u32>,
-    /// Features of the node.
+    /// Required features of nodes.
     pub constraint: Option<String>,
-    /// Nodes that it is not to run on.
+    /// Nodes that it must not run on.
     pub exclude: Vec<String>,
     /// The script.
     pub script: JobScript,
 }
 
-/// What became of a submission.
+/// Result of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Submitted {
-    /// Slurm has it.
+    /// Slurm accepted the job.
     Accepted {
-        /// Its id.
+        /// ID of the job.
         job: JobId,
     },
-    /// Slurm does not want it.
+    /// Slurm refused the job.
     Refused(Refused),
-    /// Whether it has it, or under which number, is not known.
+    /// It is not known whether Slurm has the job, or with which number.
     Unsure {
-        /// What was said instead.
+        /// What Slurm printed instead.
         words: String,
-        /// What may have happened.
+        /// What is unknown.
         doubt: Doubt,
     },
 }
 
-/// What is not known of a submission.
+/// What is unknown about a submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Doubt {
-    /// The controller was not reached: it cannot have the job, as far as is known.
+    /// The controller was not reached, so it most likely does not have the job.
     NotReached,
-    /// The answer was lost, or nobody was there to hear it.
+    /// The answer was lost, or nobody was there to receive it.
     #[default]
     Unanswered,
-    /// sbatch says that the job was taken, and not in a way that tells its number.
+    /// sbatch accepted the job, but its number cannot be read from the output.
     Unnumbered,
 }
 
-/// Is there a job with a token?
+/// Result of looking up the job of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// This one.
+    /// This is the job.
     Job(JobId),
-    /// None that the queue, or the accounting where there is one, knows.
+    /// Neither the queue nor accounting (if there is one) knows such a job.
     Nothing,
 }
 
-/// Arguments of `sbatch` for a job. `--export=ALL` means the few variables that `sbatch` itself is given here: with
-/// `--export=NONE` Slurm executes the user's login shell on the node first, which was measured to take a second and more.
-/// The token stands here, and not in the script: accounting keeps the command line.
-pub fn arguments(asked: &JobAsked, token: &str) -> Vec<String> {
+/// The arguments of `sbatch` for a job. `--export=ALL` passes on the few variables that `sbatch` gets from Amore: with
+/// `--export=NONE` Slurm would first run the user's login shell on the node, which was measured to take a second or more.
+/// The token is an argument and not part of the script, because accounting keeps the command line.
+pub fn arguments(asked: &JobOptions, token: &str) -> Vec<String> {
     let mut arguments: Vec<String> = ["--parsable", "--export=ALL", "--open-mode=append", "--no-requeue"]
         .into_iter()
         .map(str::to_owned)
@@ -137,37 +137,37 @@ pub fn arguments(asked: &JobAsked, token: &str) -> Vec<String> {
     }
     let nodes = asked.nodes.unwrap_or(1);
     add("nodes", &nodes);
-    // Of a job with fewer tasks than nodes Slurm takes nodes away.
+    // Slurm reduces the number of nodes of a job that has fewer tasks than nodes.
     add("ntasks", &asked.ntasks.unwrap_or(nodes));
     arguments
 }
 
-/// What came of telling Slurm to end a job.
+/// Result of an attempt to cancel a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It has ended, or ends: the controller says so.
+    /// According to the controller it has ended or is about to.
     Over,
-    /// Slurm was told, and still shows it as if it went on.
+    /// Slurm accepted the request, but the job still runs.
     NotYet {
-        /// Slurm's word.
+        /// Its state, as Slurm writes it.
         state: String,
     },
-    /// Slurm was not told, or does not say.
+    /// Slurm was not reached, or did not answer.
     Failed {
-        /// What is said instead.
+        /// What it printed instead.
         words: String,
     },
 }
 
 /// The pattern of a job's log in `folder`; see `DatabaseDir::slurm_log`.
 pub fn log_pattern(folder: &Path, name: &str, mark: Option<&str>) -> String {
-    // `%` is sbatch's own sign in a file name.
+    // `%` has a meaning in file names for sbatch.
     let folder = folder.display().to_string().replace('%', "%%");
     let mark = mark.map(|mark| format!(".{mark}")).unwrap_or_default();
     format!("{folder}/{name}-%j{mark}.out")
 }
 
-/// The log of a job, from its pattern.
+/// The path of a job's log, from its pattern.
 pub fn log_of(pattern: &str, job: &JobId) -> PathBuf {
     let number = job.number.to_string();
     PathBuf::from(pattern.replace("%%", "\0").replace("%j", &number).replace('\0', "%"))

@@ -1,14 +1,14 @@
-//! The token that names an attempt, in a job's comment and command line.
+//! The token of an attempt, in a job's comment and command line.
 
-/// What stands before a token in a comment.
+/// The prefix of a token in a comment.
 const MARK: &str = "amore:";
 
-/// The comment of a job with this token.
+/// The comment of the job with this token.
 pub fn comment_of(token: &str) -> String {
     format!("{MARK}{token}")
 }
 
-/// The tokens in a comment or a command line. A site's plugins may write something before and behind them: each is a word
+/// The tokens in a comment or a command line. A site's plugins may write text before and after them: each token is a word
 /// of its own, and compared as a whole.
 pub fn tokens_in(text: &str) -> Vec<String> {
     let of_word = |sign: char| sign.is_alphanumeric() || sign == '-';
@@ -51,12 +51,12 @@ mod tests {
             let (_, seen) = parse_queue(&format!("12|RUNNING|n1|main|(null)|{other}|None")).unwrap();
             assert!(!seen.is_of("18a-1-1") && seen.is_of_another("18a-1-1"), "{other}");
         }
-        // What no Amore writes says nothing.
+        // Text that Amore does not write contains no token.
         for nothing in ["amore:18a-1-1-wg7", "notamore:18a-1-1", "amore:", "amore", "amore:18a--1", "amore:x"]
         {
             assert_eq!(tokens_in(nothing), Vec::<String>::new(), "{nothing}");
         }
-        // A comment with a line break in it: what follows is no job.
+        // A comment with a line break: what follows it is not a job.
         assert!(parse_queue("12|RUNNING|n1|main|(null)|amore:18a-1-1").unwrap().1.is_of("18a-1-1"));
     }
 }

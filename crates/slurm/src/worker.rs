@@ -1,21 +1,21 @@
-//! What the worker in a job says, as far as it concerns the job.
+//! What the worker in a job reports, as far as it concerns the job.
 
-/// What a message of the worker's says of its job.
+/// What a message of the worker says about its job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WorkerSaid {
-    /// It is there, and nothing else.
+pub enum WorkerReport {
+    /// It is alive; nothing else.
     Alive,
-    /// It works in the job of this number.
+    /// It runs in the job of this number.
     InJob {
-        /// The number.
+        /// The job's number.
         number: u64,
-        /// The cluster that gave it, where the worker is told.
+        /// The job's cluster, if the worker knows it.
         cluster: Option<String>,
     },
     /// It was told to end before its work was done.
     ToldToEnd,
-    /// Its work is over, and nothing more will come.
+    /// Its work is done, and no more messages follow.
     Done,
-    /// Something of its work.
-    OfItsWork,
+    /// Anything about its work.
+    Work,
 }

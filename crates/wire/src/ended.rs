@@ -1,35 +1,34 @@
-//! How a variable ended that has no value.
+//! How a variable ended without a value.
 
 use serde::{Deserialize, Serialize};
 
 use crate::task::Outcome;
 
-/// A variable without a value.
+/// Why a variable has no value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub enum Ended {
-    /// Returned `None`.
+    /// It returned `None`.
     Nothing,
-    /// Raised, or its child died.
+    /// It raised an exception, or its child died.
     Error {
-        /// Exception class. It may be called as the user likes.
+        /// Exception class; may have any name.
         class: String,
         /// Message.
         message: String,
     },
-    /// It chose not to run, or a dependency did.
+    /// It skipped itself, or a dependency did.
     Skipped {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }
 
-/// The class under which a skip crosses to a version that knows it by this name alone, and is stored, as DAMNIT does.
+/// The class name of a skip in messages to older versions, which know it by this name only, and in files, as in DAMNIT.
 pub const SKIP: &str = "Skip";
 
 impl Ended {
-    /// From the words for a failure. `skipped` is none where an older version tells of it: there every class of that
-    /// name is a skip.
+    /// Interprets a failure. `skipped` is `None` if an older version reports it: then every class with that name is a skip.
     pub fn from_failure(class: String, message: String, skipped: Option<bool>) -> Self {
         if skipped.unwrap_or(class == SKIP) {
             Ended::Skipped { message }
@@ -49,8 +48,8 @@ impl From<Ended> for Outcome {
     }
 }
 
-/// As it crosses: a reader of the first version takes a skip for an error of the class [`SKIP`], which means the same to
-/// it.
+/// The form in messages: a reader of the first version sees a skip as an error of the class [`SKIP`], which it treats the
+/// same way.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "snake_case")]
 enum Written {
@@ -77,7 +76,7 @@ impl From<Ended> for Written {
         match ended {
             Ended::Nothing => Written::Nothing,
             Ended::Error { class, message } => {
-                // Only of this name it would be misunderstood.
+                // Needed only for this name: otherwise it would be taken for a skip.
                 let skipped = (class == SKIP).then_some(false);
                 Written::Error { class, message, skipped }
             }

@@ -1,5 +1,5 @@
-//! Worker ↔ context host and its children. The Python half is `damnit_ctx/host.py` and `damnit_ctx/child.py`;
-//! `docs/design/host-protocol.md` tells the conversation in words.
+//! Worker ↔ context host and its children. The Python side is `damnit_ctx/host.py` and `damnit_ctx/child.py`; the protocol
+//! is described in `docs/design/host-protocol.md`.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToHost {
-    /// Fork a child. Four descriptors travel with this line (SCM_RIGHTS), in this order: the child's end of its
-    /// socket, the run's log (opened for appending), the shared memory (a memfd), and a memfd of this child alone for
-    /// what `faulthandler` writes.
+    /// Fork a child. Four descriptors are sent with this line (SCM_RIGHTS), in this order: the child's end of its socket,
+    /// the run's log (opened for appending), the shared memory (a memfd), and a memfd for this child only, which
+    /// `faulthandler` writes to.
     Fork {
-        /// Comes back in `Forked` and `Exited`.
+        /// Repeated in `Forked` and `Exited`.
         id: String,
     },
-    /// Import these installed modules before the next fork (learned from earlier children).
+    /// Import these installed modules before the next fork (as learned from earlier children).
     Preload {
         /// Dotted names.
         modules: Vec<String>,
@@ -34,16 +34,16 @@ pub enum ToHost {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum FromHost {
-    /// Imports are done; forks may be asked for.
+    /// Imports are done; forks can be requested.
     Ready {
         /// [`crate::VERSION`].
         version: u32,
         /// `sys.version.split()[0]`.
         python: String,
-        /// Short digest of interpreter and versions of the installed packages that matter.
+        /// Short digest of the interpreter and the versions of the relevant packages.
         environment: String,
     },
-    /// This Python cannot be a host.
+    /// This Python cannot run a host.
     Unusable {
         /// What is missing.
         message: String,
@@ -51,23 +51,23 @@ pub enum FromHost {
         #[serde(default)]
         hint: Option<String>,
     },
-    /// A child runs.
+    /// A child was forked.
     Forked {
-        /// The request's.
+        /// The id of the request.
         id: String,
-        /// Its process, also its process group.
+        /// Its process ID, also its process group.
         pid: i32,
     },
     /// A child was reaped.
     Exited {
-        /// The request's.
+        /// The id of the request.
         id: String,
-        /// Its process.
+        /// Its process ID.
         pid: i32,
         /// Exit code, if it exited.
         #[serde(default)]
         code: Option<i32>,
-        /// Signal, if one killed it.
+        /// Signal, if it was killed by one.
         #[serde(default)]
         signal: Option<i32>,
         /// Peak resident memory in KiB.
@@ -77,18 +77,18 @@ pub enum FromHost {
     },
 }
 
-/// Worker → child, on the child's socket. First one of `Describe` or `Run`, later `Taken` and `Free`.
+/// Worker → child, on the child's socket. First `Describe` or `Run`, later `Taken` and `Free`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToChild {
-    /// Say what the file declares.
+    /// Describe what the file declares.
     Describe {
         /// The file.
         context: ContextSource,
     },
     /// Execute variables.
     Run(Box<ChildTask>),
-    /// The worker has taken the value out of the shared memory; go on.
+    /// The worker has copied the value from the shared memory; continue.
     Taken,
     /// A slot of the shared memory is free again (streams only).
     Free {
@@ -97,26 +97,26 @@ pub enum ToChild {
     },
 }
 
-/// What a child is to do: a task, or what a dead child left of one.
+/// The work of a child: a task, or what is left of one after a child died.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChildTask {
     /// Proposal number.
     pub proposal: u32,
     /// Run number.
     pub run: u32,
-    /// "raw" or "all": what `open_run` is asked for.
+    /// "raw" or "all": the argument of `open_run`.
     pub data: String,
-    /// A fake run object.
+    /// Use a fake run object.
     pub mock: bool,
     /// The database directory; the child's working directory.
     pub directory: String,
     /// The file.
     pub context: ContextSource,
-    /// In this order.
+    /// What to execute, in this order.
     pub steps: Vec<Step>,
     /// Values to read: variable → file.
     pub given: BTreeMap<String, String>,
-    /// Dependencies that ended without a value before this child: variable → how.
+    /// Dependencies that ended without a value before this child: variable → why.
     pub ended: BTreeMap<String, Ended>,
     /// How the jobs of variables ended: variable → outcome.
     pub outcomes: BTreeMap<String, JobOutcome>,
@@ -124,10 +124,10 @@ pub struct ChildTask {
     pub parameters: BTreeMap<String, Value>,
     /// Address space limit in bytes.
     pub memory_bytes: Option<u64>,
-    /// Shared memory: number of slots and bytes of each. A value that fits into `slots × slot_bytes` crosses at
-    /// once, packed from offset 0; larger arrays are streamed slot by slot.
+    /// Shared memory: number of slots and size of each. A value that fits into `slots × slot_bytes` is sent at once, packed
+    /// from offset 0; larger arrays are streamed slot by slot.
     pub slots: u32,
-    /// Bytes of one slot.
+    /// Size of a slot in bytes.
     pub slot_bytes: u64,
 }
 
@@ -135,16 +135,16 @@ pub struct ChildTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum FromChild {
-    /// Answer to `Describe`.
+    /// Reply to `Describe`.
     Described {
-        /// As far as the file could be read.
+        /// The variables, as far as the file could be read.
         variables: Vec<VariableSpec>,
-        /// What is wrong with it.
+        /// The problems found.
         problems: Vec<Problem>,
     },
-    /// The run is open; `start_time` is known (seconds since 1970).
+    /// The run is open, and its `start_time` is known.
     Opened {
-        /// The run's first train.
+        /// Time of the run's first train, in seconds since 1970.
         start_time: f64,
     },
     /// The run (or the context file) could not be opened: no step can run.
@@ -162,14 +162,14 @@ pub enum FromChild {
         /// The variable.
         name: String,
     },
-    /// It returned a value that is now in shared memory (or will be streamed). The worker answers `Taken` when
-    /// all of it has been taken.
+    /// It returned a value that is now in shared memory (or will be streamed). The worker replies `Taken` when it has all of
+    /// it.
     Value(Box<ValueMessage>),
-    /// A piece of a streamed array, in C order: the slot holds `bytes` bytes. Answered by `Free`.
+    /// A part of a streamed array, in C order: the slot contains `bytes` bytes. The worker replies `Free`.
     Chunk {
         /// Index of the slot.
         slot: u32,
-        /// How many of its bytes count.
+        /// How many of its bytes are used.
         bytes: u64,
     },
     /// It returned a value that is not stored (transient).
@@ -186,13 +186,13 @@ pub enum FromChild {
         /// Wall seconds.
         seconds: f64,
     },
-    /// It failed, skipped, or could not be stored. Nothing of its value stays.
+    /// It failed or skipped itself, or its value could not be stored. Nothing of the value is kept.
     Failed {
         /// The variable.
         name: String,
-        /// Exception class; "Skip" of a skip.
+        /// Exception class; "Skip" for a skip.
         class: String,
-        /// Is it a skip? None from an older host: there every class "Skip" is one.
+        /// Whether it is a skip. `None` from an older host: then every class "Skip" is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         skipped: Option<bool>,
         /// Message.
@@ -203,15 +203,15 @@ pub enum FromChild {
         /// Wall seconds.
         seconds: f64,
     },
-    /// All steps are done. `imported` lists installed modules that the steps imported and the host had not.
+    /// All steps are done.
     Done {
-        /// Top-level and dotted names.
+        /// Installed modules that the steps imported and the host had not; top-level and dotted names.
         #[serde(default)]
         imported: Vec<String>,
     },
 }
 
-/// A value and everything that is stored beside it.
+/// A value, and everything that is stored with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValueMessage {
     /// The variable.
@@ -228,10 +228,10 @@ pub struct ValueMessage {
     /// `Cell(preview=…)`.
     #[serde(default)]
     pub preview: Option<Stored>,
-    /// What the table shows.
+    /// Summary for the table.
     #[serde(default)]
     pub summary: Option<Array>,
-    /// `max_diff` of the value; JSON has no infinity, so that crosses as "inf".
+    /// `max_diff` of the value. JSON has no infinity, so it is sent as "inf".
     #[serde(default, with = "infinity")]
     pub max_diff: Option<f64>,
     /// Name of the reducing numpy function.
@@ -251,7 +251,7 @@ pub struct ValueMessage {
     pub units: Option<String>,
 }
 
-/// Floats beyond JSON's: infinity and NaN cross as text.
+/// Floats that JSON cannot express: infinity and NaN are sent as text.
 mod infinity {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -278,19 +278,19 @@ mod infinity {
     }
 }
 
-/// An object as it goes into HDF5.
+/// An object as it is stored in HDF5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
-    /// `_damnit_objtype`: dataarray, dataset, image, PlotlyFigure, series, dataframe, timestamp; none for plain.
+    /// `_damnit_objtype`: dataarray, dataset, image, PlotlyFigure, series, dataframe, timestamp; `None` for plain data.
     #[serde(default)]
     pub objtype: Option<String>,
-    /// How it is laid out.
+    /// Its layout.
     pub layout: Layout,
-    /// JSON of `damnit_ctx`: how the stored form becomes what was returned, or that it does not. None where the stored
-    /// form says all.
+    /// JSON of `damnit_ctx`: how to restore what was returned from the stored form, or that this is not possible. `None` if the
+    /// stored form is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<String>,
-    /// Why the stored form does not give back what was returned; dependents in other processes have it computed again.
+    /// Why the stored form does not restore what was returned. Dependents in other processes compute it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
 }
@@ -306,10 +306,9 @@ pub enum Layout {
     },
     /// A netCDF-4 group.
     Netcdf {
-        /// Dimensions in order of first use: name and length. Those without a variable of their name become
-        /// scales without data.
+        /// Dimensions in order of first use. Those without a variable of the same name become scales without data.
         dims: Vec<Dim>,
-        /// Variables, coordinates included, CF-encoded already.
+        /// Variables including coordinates, already CF-encoded.
         variables: Vec<NetcdfVariable>,
         /// Attributes of the group.
         attrs: Vec<(String, Attr)>,
@@ -328,13 +327,13 @@ pub struct Dim {
 /// A netCDF variable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetcdfVariable {
-    /// Name, `/` replaced already.
+    /// Name, with `/` already replaced.
     pub name: String,
     /// Its dimensions.
     pub dims: Vec<String>,
-    /// Deflate 1 and shuffle (data variables), or plain (coordinates).
+    /// Whether to apply deflate 1 and shuffle (data variables) or nothing (coordinates).
     pub compress: bool,
-    /// Attributes, `_FillValue` included.
+    /// Attributes, including `_FillValue`.
     pub attrs: Vec<(String, Attr)>,
     /// Its content.
     pub array: Array,
@@ -354,26 +353,26 @@ pub enum Attr {
         /// Content.
         value: Vec<String>,
     },
-    /// Numbers: little-endian bytes, base16. `shape` of `[]` is a scalar.
+    /// Numbers. The shape `[]` means a scalar.
     Numbers {
         /// numpy's `dtype.str`: `<f8`, `<i4`, `|u1`, `|b1`.
         dtype: String,
         /// Shape.
         shape: Vec<u64>,
-        /// Hexadecimal bytes, C order.
+        /// Little-endian bytes in hexadecimal, C order.
         hex: String,
     },
 }
 
-/// An array (or scalar, shape `[]`) and where its content is.
+/// An array (or scalar, shape `[]`), and where its content is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Array {
-    /// numpy's `dtype.str` (`<f4`, `>i8`, `|u1`, `|b1`, `<c16`, …, `|S5` fixed bytes), `"str"` for variable-length UTF-8
-    /// text, or of records a JSON object: `{"size": 12, "fields": [{"name": "a", "offset": 0, "dtype": "<i4", "shape": []}]}`.
+    /// numpy's `dtype.str` (`<f4`, `>i8`, `|u1`, `|b1`, `<c16`, …, `|S5` fixed bytes), `"str"` for variable-length UTF-8 text,
+    /// or a JSON object for records: `{"size": 12, "fields": [{"name": "a", "offset": 0, "dtype": "<i4", "shape": []}]}`.
     pub dtype: String,
     /// Shape; `[]` is a scalar.
     pub shape: Vec<u64>,
-    /// Where.
+    /// Its content.
     #[serde(flatten)]
     pub content: Content,
 }
@@ -386,10 +385,10 @@ pub enum Content {
     Shm {
         /// Byte offset from its start.
         offset: u64,
-        /// Bytes.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Comes as `Chunk`s after this message, one array after the other in the order of this message.
+    /// Follows as `Chunk`s after this message; several arrays in the order of the message.
     Stream,
     /// Text, C order (dtype "str").
     Text {

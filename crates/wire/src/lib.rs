@@ -1,28 +1,28 @@
-//! What crosses between processes, and nothing else: one JSON object a line, with a version.
+//! The messages between processes, and nothing else: one JSON object per line, with a version.
 //!
-//! Two conversations, each in its own module, and the files by which the first is held with a Slurm job:
+//! There are two protocols, each in its own module, and the files that carry the first one for a Slurm job:
 //! - [`task`]: coordinator ↔ worker (standard input and output of `amore-worker`);
-//! - [`sheet`]: the same words for a worker in a Slurm job;
+//! - [`manifest`]: the same messages for a worker in a Slurm job;
 //! - [`host`]: worker ↔ context host and its forked children (Unix sockets, shared memory for values).
 //!
-//! These types are neither rows nor domain types; changing one is a change of protocol.
+//! These types are neither database rows nor domain types; changing one changes the protocol.
 
 pub mod ended;
 pub mod host;
-pub mod sheet;
+pub mod manifest;
 pub mod task;
 
-/// Version of both conversations.
+/// Version of both protocols.
 ///
-/// A message gets new fields under the same version, each with a default, and a reader leaves out fields that it does not
-/// know: so programs of two builds go on together while one of them is replaced. What a reader of this version would
-/// misunderstand takes the next number.
+/// New fields are added to messages under the same version, each with a default, and a reader ignores fields that it does
+/// not know. So programs of two builds continue to work together while one of them is replaced. A change that a reader of
+/// this version would misunderstand takes the next number.
 pub const VERSION: u32 = 1;
 
-/// The oldest version that is still understood.
+/// The oldest version that is understood.
 pub const OLDEST_VERSION: u32 = 1;
 
-/// Is this version understood? A later one is not: its messages may mean something else.
+/// Whether messages of this version are understood. Those of a later version are not: they may mean something else.
 pub fn is_understood(version: u32) -> bool {
     (OLDEST_VERSION..=VERSION).contains(&version)
 }

@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::ended::Ended;
 
-/// The context file as the plan saw it. The text travels with the task, so that an edit between plan and
-/// execution cannot mix two versions in one run.
+/// The context file as it was planned. Its text is part of the task, so that an edit between planning and execution cannot
+/// mix two versions in one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextSource {
     /// Absolute path; becomes `__file__`. A symbolic link is not followed.
     pub path: PathBuf,
-    /// Folders whose modules the file may import, in order: its own, and that of the target where it is a link. Empty
-    /// from a version that followed links: then the folder of `path`.
+    /// Folders whose modules the file may import, in order: its own, and that of the target if it is a link. Empty from an
+    /// older version, which followed links: then the folder of `path`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<PathBuf>,
-    /// The working directory in which it is executed to be described; none from an older version.
+    /// The working directory for describing the file; `None` from an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     /// The text (UTF-8).
@@ -34,31 +34,31 @@ pub struct Step {
     /// Its direct dependencies among all variables of the file, wildcards resolved.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// Handed to dependents, never stored.
+    /// Its value is passed to dependents but never stored.
     #[serde(default)]
     pub transient: bool,
     /// Fingerprint of the function as planned; stored in the provenance.
     #[serde(default)]
     pub fingerprint: String,
-    /// Executed for what it leaves in the module, before a step that reads it. Its value is not stored: that is for
-    /// another task to do, or was done before.
+    /// It is executed for the state that it leaves in the module, before a step that reads it. Its value is not stored:
+    /// another task does that, or has done it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
-    /// State that it changes, of that which variables share.
+    /// The shared state that it changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// State that it reads: steps before it that change it are executed in the same process.
+    /// The shared state that it reads: earlier steps that change it are executed in the same process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<String>,
-    /// Of `changes`, files to which it adds: it is executed again for them only after a step that writes them afresh.
+    /// Those files in `changes` that it appends to: it is executed again for them only after a step that rewrites them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adds: Vec<String>,
 }
 
-/// Bounds on what a variable may use.
+/// Limits of a variable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Seconds a variable may run; `None` is no limit.
+    /// Wall time in seconds; `None` is no limit.
     #[serde(default)]
     pub variable_seconds: Option<f64>,
     /// Address space of the child in bytes; `None` is no limit.
@@ -71,12 +71,12 @@ pub struct Limits {
 pub struct Task {
     /// Unique among the tasks of a coordinator.
     pub id: String,
-    /// Which try this is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Names the attempt; none from an older version.
+    /// Identifies the attempt; `None` from an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AttemptToken>,
-    /// The plan that wants the results.
+    /// Identifies the plan that requests the results.
     pub stamp: PlanStamp,
     /// The proposal.
     pub proposal: Proposal,
@@ -84,9 +84,9 @@ pub struct Task {
     pub run: Run,
     /// The database directory (`usr/Shared/amore`); working directory of the child.
     pub directory: PathBuf,
-    /// Which data `open_run` is asked for: raw only, or all.
+    /// Which data `open_run` opens: raw only, or all.
     pub data: RunData,
-    /// `--mock`: a fake run object.
+    /// `--mock`: use a fake run object.
     #[serde(default)]
     pub mock: bool,
     /// The context file.
@@ -95,67 +95,67 @@ pub struct Task {
     pub python: PathBuf,
     /// What to compute, dependencies first.
     pub steps: Vec<Step>,
-    /// Values of earlier tasks: variable → file that holds it.
+    /// Values of earlier tasks: variable → file that contains it.
     #[serde(default)]
     pub given: BTreeMap<String, PathBuf>,
-    /// Dependencies that ended without a value in an earlier attempt: variable → how.
+    /// Dependencies that ended without a value in an earlier attempt: variable → why.
     #[serde(default)]
     pub ended: BTreeMap<String, Ended>,
-    /// Steps that are not called any more, after attempts that failed: this is stored as their outcome.
+    /// Steps that are not executed again after attempts that failed: variable → what is stored as its result.
     #[serde(default)]
     pub give_up: BTreeMap<String, Ended>,
-    /// A variable that exceeds the job's memory ends with an error now; otherwise the task is given back, to be tried
-    /// with more.
+    /// If a variable exceeds the memory of the job, it ends with an error in the last attempt; before that the task ends
+    /// early, to be tried again with more memory.
     #[serde(default)]
     pub last_attempt: bool,
     /// `param#` values.
     #[serde(default)]
     pub parameters: BTreeMap<String, serde_json::Value>,
-    /// The run's log, appended to.
+    /// The run's log; it is appended to.
     pub log: PathBuf,
-    /// Bounds.
+    /// Limits of each variable.
     #[serde(default)]
     pub limits: Limits,
-    /// How the jobs of variables ended: variable → outcome. Without one such a variable's function is not called.
+    /// How the jobs of variables ended: variable → outcome. A variable with a job is only executed if it is here.
     #[serde(default)]
     pub outcomes: BTreeMap<String, JobOutcome>,
-    /// The command of a variable, which is all there is to do then.
+    /// The command of a variable; such a task has no other work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
-    /// Names that no longer stand in the context file: whatever the run's file holds of them is dropped.
+    /// Names that are no longer in the context file: they are removed from the run's file.
     #[serde(default)]
     pub forget: Vec<String>,
 }
 
 impl Task {
-    /// What a worker calls this attempt.
+    /// The identifier of this attempt in messages.
     pub fn attempt_id(&self) -> AttemptId {
         AttemptId { task: self.id.clone(), number: Some(self.attempt), token: self.token.clone() }
     }
 }
 
-/// One attempt of a task: what a worker says is about this one, and may come when there is another.
+/// Identifies one attempt of a task: a message about it may arrive when there is already another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AttemptId {
     /// The task's id.
     #[serde(rename = "id")]
     pub task: String,
-    /// Which attempt, from 1. None from an older version, and where there is only one.
+    /// Number of the attempt, from 1. `None` from an older version, and where there is only one.
     #[serde(rename = "attempt", default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u32>,
-    /// The attempt's token; none from an older version, and where there are no attempts.
+    /// The attempt's token; `None` from an older version, and where there are no attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AttemptToken>,
 }
 
 impl AttemptId {
-    /// Of something that is tried once, and of a task of an older version.
+    /// For something that is tried once, or a task of an older version.
     pub fn without_attempts(id: &str) -> Self {
         AttemptId { task: id.to_owned(), number: None, token: None }
     }
 }
 
-/// A command of the user's, ready to be executed: no shell reads it.
+/// A user's command, ready to be executed without a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The variable that it belongs to.
@@ -166,7 +166,7 @@ pub struct Command {
     pub environment: BTreeMap<String, String>,
     /// Its working directory.
     pub working_directory: PathBuf,
-    /// Made empty for it.
+    /// A directory that is created empty for it.
     pub own_directory: PathBuf,
 }
 
@@ -174,14 +174,14 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToWorker {
-    /// Always first.
+    /// Always the first message.
     Hello {
-        /// [`crate::VERSION`] of whoever says it.
+        /// [`crate::VERSION`] of the sender.
         version: u32,
     },
-    /// Execute a context file far enough to say what it declares.
+    /// Execute a context file as far as needed to describe it.
     Describe {
-        /// Comes back in the answer.
+        /// Repeated in the reply.
         id: String,
         /// The file.
         context: ContextSource,
@@ -190,28 +190,28 @@ pub enum ToWorker {
     },
     /// Execute a task.
     Run(Box<Task>),
-    /// Stop a task: its child is killed, what was stored stays.
+    /// Stop a task: its child is killed; what is stored is kept.
     Cancel {
         /// The task.
         id: String,
     },
-    /// Finish what runs, then exit.
+    /// Finish running tasks, then exit.
     Drain,
 }
 
-/// Class of the error of a value that was computed and could not be stored. A worker may say so of a variable of which it
-/// said before that it has a value: it is durable only some moments later.
+/// The class of the error if a value was computed but could not be stored. It may follow a message that the variable has a
+/// value, because the value becomes durable only a moment later.
 pub const NOT_STORED: &str = "StorageError";
 
-/// What the log of a run has of a command that could compute nothing, where values of earlier ones stay: nothing else of
-/// it is stored, so that `amore explain` reads it there.
+/// The entry in a run's log for a command that could compute nothing while earlier values are kept. It is recorded nowhere
+/// else, so `amore explain` reads it there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotComputed {
     /// Unix time.
     pub at: f64,
     /// Class and message of the error.
     pub why: String,
-    /// The variables that keep a value.
+    /// The variables that kept a value.
     pub kept: Vec<String>,
 }
 
@@ -219,13 +219,13 @@ impl NotComputed {
     const HEAD: &'static str = "nothing was computed (Unix time ";
     const KEPT: &'static str = "; earlier values stay of ";
 
-    /// One line.
+    /// Formats the entry as one line.
     pub fn to_line(&self) -> String {
         let why = self.why.lines().next().unwrap_or_default();
         format!("{}{:.3}): {why}{}{}", Self::HEAD, self.at, Self::KEPT, self.kept.join(", "))
     }
 
-    /// From a line of a log, if it is such a one.
+    /// Parses a line of a log; `None` if it is another kind of line.
     pub fn from_line(line: &str) -> Option<Self> {
         let (at, rest) = line.strip_prefix(Self::HEAD)?.split_once("): ")?;
         let (why, kept) = rest.rsplit_once(Self::KEPT)?;
@@ -238,7 +238,7 @@ impl NotComputed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// A value is stored (or handed on, if transient).
+    /// A value is stored (or passed on, if transient).
     Value,
     /// The function returned `None`.
     Nothing,
@@ -249,15 +249,15 @@ pub enum Outcome {
         /// Its message.
         message: String,
     },
-    /// It chose not to run, or a dependency did.
+    /// It skipped itself, or a dependency did.
     Skipped {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }
 
 impl Outcome {
-    /// What dependents are told of it; nothing if there is a value.
+    /// What dependents get to know; `None` if there is a value.
     pub fn without_value(&self) -> Option<Ended> {
         match self {
             Outcome::Value => None,
@@ -274,12 +274,12 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum CutShort {
-    /// The kernel killed this variable, because the job was out of memory; nothing is stored of it.
+    /// The kernel killed this variable because the job was out of memory; its value is not stored.
     OutOfMemory {
         /// The variable.
         variable: String,
     },
-    /// Slurm told the job to end, or its sheet was taken away. Slurm knows why.
+    /// Slurm told the job to end, or its manifest was removed. Slurm knows why.
     ToldToEnd,
     /// There is no space left for results.
     NoSpace,
@@ -289,53 +289,53 @@ pub enum CutShort {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum FromWorker {
-    /// Always first.
+    /// Always the first message.
     Hello {
-        /// [`crate::VERSION`] of whoever says it.
+        /// [`crate::VERSION`] of the sender.
         version: u32,
-        /// How many children run side by side.
+        /// Number of concurrent children.
         processes: u32,
     },
-    /// Answer to `Describe`.
+    /// Reply to `Describe`.
     Described {
-        /// The request's.
+        /// The id of the request.
         id: String,
-        /// What the file declares (as much of it as could be read).
+        /// What the file declares, as far as it could be read.
         variables: Vec<VariableSpec>,
-        /// What Python found wrong; the planner adds what it finds.
+        /// The problems that Python found; the planner adds its own.
         problems: Vec<Problem>,
     },
-    /// The Python could not be used at all.
+    /// The Python cannot be used at all.
     HostFailed {
-        /// The attempt concerned, or the `Describe`, which has no attempts.
+        /// The attempt, or the `Describe`, which has no attempts.
         #[serde(flatten)]
         of: AttemptId,
-        /// What happened, for the user.
+        /// What happened, for users.
         message: String,
         /// What to do.
         hint: Option<String>,
     },
-    /// Something the user should know; the task goes on.
+    /// Something the user should know; the task continues.
     Notice {
         /// The attempt.
         #[serde(flatten)]
         of: AttemptId,
-        /// In a sentence.
+        /// The message.
         message: String,
     },
-    /// A worker in a Slurm job has begun, or begun again.
+    /// A worker in a Slurm job has started, or started again.
     Placed {
         /// The node.
         host: String,
-        /// The job's id.
+        /// The job's number.
         job: Option<String>,
         /// How often Slurm has requeued it.
         restarts: u32,
-        /// The cluster that counts so.
+        /// The cluster of this number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cluster: Option<String>,
     },
-    /// A worker in a Slurm job is still there; said every few seconds, whatever its variables do.
+    /// A worker in a Slurm job is alive; sent every few seconds, whatever its variables do.
     Alive,
     /// A child started on the task.
     Started {
@@ -372,7 +372,7 @@ pub enum FromWorker {
         /// How.
         outcome: Box<JobOutcome>,
     },
-    /// A fragment stands in `extracted_data/`, synced.
+    /// A fragment is in `extracted_data/`, synced.
     Fragment {
         /// The attempt.
         #[serde(flatten)]
@@ -384,21 +384,21 @@ pub enum FromWorker {
         /// Absolute path.
         path: PathBuf,
     },
-    /// Nothing more will come of this task.
+    /// The last message of this task.
     TaskEnded {
         /// The attempt.
         #[serde(flatten)]
         of: AttemptId,
-        /// `None`, or why steps were left out (for example the run could not be opened, or it was cancelled).
+        /// Why steps were left out (for example, the run could not be opened, or the task was cancelled); `None` if none were.
         problem: Option<String>,
-        /// It was cut short by what happened to its Slurm job: the rest may be tried again.
+        /// Set if the task ended early because of its Slurm job: the rest may be tried again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut_short: Option<CutShort>,
     },
 }
 
 impl FromWorker {
-    /// The attempt that it is about, if it is about one.
+    /// The attempt that the message is about, if any.
     pub fn attempt(&self) -> Option<&AttemptId> {
         match self {
             FromWorker::Hello { .. }

@@ -106,7 +106,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 "{name} has neither a value nor an error: it returned None, was not requested, or could not be stored (see its log)"
             )
         } else if row.is_some() {
-            "its variables have no errors, and the ledger has no Slurm job of it".to_owned()
+            "its variables have no errors, and the ledger has no Slurm job for it".to_owned()
         } else {
             "it was not requested here: amore reprocess computes it".to_owned()
         };
@@ -155,7 +155,7 @@ fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -
     if kept.is_empty() {
         return None;
     }
-    let words = format!("nothing was computed: {}\nearlier values stay of {}", note.why, kept.join(", "));
+    let words = format!("nothing was computed: {}\nearlier values are kept: {}", note.why, kept.join(", "));
     Some(Link { at: Some(note.at), kind: "error".to_owned(), words })
 }
 
@@ -220,7 +220,7 @@ async fn story(
             links.push(Link {
                 at: Some(request.created),
                 kind: "request".to_owned(),
-                words: format!("{} asked{asked}", request.by_user),
+                words: format!("requested by {}{asked}", request.by_user),
             });
         }
     }
@@ -233,7 +233,7 @@ async fn story(
             }
             // Later entries name the job, not its variables.
             let whose = task.filter(|_| event.kind == HistoryKind::Submitted).map(|task| names(task));
-            let whose = whose.map(|names| format!(", for {names}")).unwrap_or_default();
+            let whose = whose.map(|names| format!(" for {names}")).unwrap_or_default();
             links.push(Link {
                 at: Some(event.at),
                 kind: event.kind.word().to_owned(),

@@ -13,7 +13,7 @@ use super::output;
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
     database_dir::{locate, must_have_run_table},
-    dispatch::slurm::{answers::Seen, reasons, slurm},
+    dispatch::slurm::{answers::JobStatus, reasons, slurm},
     failure::Failure,
 };
 
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 struct Line {
     task: RememberedTask,
-    seen: Option<Seen>,
+    seen: Option<JobStatus>,
 }
 
 impl Line {
@@ -62,7 +62,7 @@ async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
     // Without an answer from Slurm, the ledger's state is shown.
     let clusters: BTreeSet<Option<String>> =
         tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
-    let mut queue: HashMap<JobId, Seen> = HashMap::new();
+    let mut queue: HashMap<JobId, JobStatus> = HashMap::new();
     for cluster in clusters {
         match slurm().queue(cluster.as_deref()).await {
             Ok(found) => queue.extend(found),
@@ -100,7 +100,7 @@ fn as_json(line: &Line) -> serde_json::Value {
 fn as_table(lines: &[Line]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["Run", "Variables", "Task", "Job", "State", "Where, or why not"]);
+    table.set_header(["Run", "Variables", "Task", "Job", "State", "Nodes (reason)"]);
     for line in lines {
         let (state, place) = match &line.seen {
             Some(seen) if seen.waits() => (seen.state.to_string(), seen.reason.clone()),

@@ -16,7 +16,7 @@ use crate::{
     coordinate::setup::job_environment,
     database_dir::{DatabaseDir, locate, must_have_run_table},
     dispatch::slurm::{
-        client::{self, JobAsked, installed},
+        client::{self, JobOptions, installed},
         destination::{self, Destination},
         script, site_facts, site_file,
         sourced::Resolved,
@@ -168,7 +168,7 @@ struct Jobs<'a> {
 
 impl Jobs<'_> {
     /// The job as it would be submitted and, if Slurm is available, its destination. The real token differs each time.
-    async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobAsked, Destination) {
+    async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobOptions, Destination) {
         let settings = self.sourced.settings();
         let retry = RetryState::default();
         let wanted = Wanted { key, resources, urgency: self.urgency, retry: &retry, token: "TOKEN" };

@@ -79,9 +79,9 @@ impl Driver<'_> {
                 });
             }
             Effect::Submit(job) => {
-                let NewJob { token, sheet, asked, urgency } = *job;
+                let NewJob { token, manifest, asked, urgency } = *job;
                 let directory = dir.path().to_owned();
-                self.lane().submit(Order { token, directory, sheet, asked, urgency });
+                self.lane().submit(Order { token, directory, manifest, asked, urgency });
             }
             Effect::Adopt { token, job, name, log, clusters } => {
                 self.lane().adopt(token, dir.path().to_owned(), job, (name, log), clusters);

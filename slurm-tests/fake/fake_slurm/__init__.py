@@ -1,9 +1,9 @@
-"""A Slurm that is not one: a small program that answers to the names of Slurm's commands and executes what it is given.
+"""A fake Slurm: a small program that acts as Slurm's commands, and really executes jobs.
 
-Each cluster is a folder of its own, made by `Cluster.make` (cluster.py), by which a test also tells it how to
-misbehave. `bin/` in it holds sbatch, squeue, sacct, scontrol, scancel, sinfo and sacctmgr: links to one launcher. The
-folder of the link says which cluster is meant: Amore clears the environment of Slurm's commands, so nothing else could.
+Each cluster is a folder, created by `Cluster.make` (cluster.py); tests also use the cluster to cause faults. `bin/` in
+it has sbatch, squeue, sacct, scontrol, scancel, sinfo and sacctmgr: links to one launcher. The folder of the link
+identifies the cluster: Amore clears the environment of Slurm's commands, so nothing else could.
 
-What is answered is what real Slurms answered when `slurm-tests/recorded/` was written; where they differ, as 24.11.5
-did. Options and fields that Amore does not ask for are errors: an answer would be made up.
+The answers are those that real Slurms gave when `slurm-tests/recorded/` was recorded; where they differ, those of
+24.11.5. Options and fields that Amore does not use are errors: an answer would be made up.
 """

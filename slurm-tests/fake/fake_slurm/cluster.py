@@ -1,4 +1,4 @@
-"""A cluster as a test holds it: made in a fresh folder, told to misbehave, looked at, and taken down."""
+"""A cluster as tests use it: created in a fresh folder, given faults, inspected, and removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sys.path.insert(0, {package!r})
 from fake_slurm.commands import main
 sys.exit(main())
 """
-# The first number that is given to a job.
+# The first job number.
 FIRST = 4201
 
 
@@ -34,7 +34,7 @@ class Cluster:
 
     @classmethod
     def make(cls, folder: Path) -> Cluster:
-        """A new one. `bin` in its folder goes to the beginning of PATH."""
+        """Creates a cluster. `bin` in its folder has to be prepended to PATH."""
         links = folder / "bin"
         links.mkdir(parents=True)
         launcher = folder / "fake-slurm"
@@ -54,10 +54,10 @@ class Cluster:
                 "minute": 60,
                 "requeue_wait": 120,
             },
-            # Jobs end when this process has.
+            # Jobs end when this process has ended.
             "owner": os.getpid(),
             "person": {"account": "physics", "qos": ["express", "normal"], "max_submitted": None},
-            # As on the real cluster of the tests.
+            # The same as on the real cluster of the tests.
             "qos": {"express": {"max_minutes": 10, "max_jobs": 2, "max_submitted": 4}},
             "partitions": {
                 "main": {**partition, "default": True},
@@ -70,10 +70,10 @@ class Cluster:
             "next_number": FIRST,
             "submitted": 0,
             "jobs": [],
-            # Forgotten, and going on all the same.
+            # Forgotten, but still running.
             "orphans": [],
             "accounting": [],
-            # What accounting has not heard yet.
+            # Changes that accounting has not received yet.
             "backlog": [],
         }
         cluster = cls(folder)
@@ -86,7 +86,7 @@ class Cluster:
         return self.store.folder / "bin"
 
     def close(self) -> None:
-        """Ends all jobs, and the cluster. What it was asked and does not know is an error of the test's."""
+        """Ends all jobs and the cluster. Requests that it does not support are an error of the test."""
         with self.store.change() as state:
             nodes = [job["pid"] for job in state["jobs"] if job["state"] in BUSY]
             state.update(owner=0, jobs=[], orphans=[])
@@ -95,7 +95,7 @@ class Cluster:
         assert not unknown.exists(), unknown.read_text()
 
     def wrap(self, program: str, script: str) -> None:
-        """Puts a shell script of the site's before a command; it finds the command itself as "$REAL/NAME"."""
+        """Puts a site's shell script in front of a command; the script finds the command itself as "$REAL/NAME"."""
         real = self.store.folder / "real"
         real.mkdir(exist_ok=True)
         if not (real / program).exists():
@@ -106,24 +106,24 @@ class Cluster:
         wrapper.chmod(0o755)
 
     def unwrap(self, program: str, *, link: bool = True) -> None:
-        """Takes the script away again."""
+        """Removes the script again."""
         (self.bin / program).unlink()
         if link:
             (self.bin / program).symlink_to(self.store.folder / "fake-slurm")
 
     def jobs(self) -> list[Job]:
-        """All in the queue, those that have ended too."""
+        """All jobs in the queue, including those that have ended."""
         found: list[Job] = self.store.read()["jobs"]
         return found
 
     def job(self, number: str) -> Job:
-        """The one of this number."""
+        """The job with this number."""
         found = numbered(self.store.read(), number)
         assert found is not None, f"no job {number}"
         return found
 
     def calls(self, program: str) -> list[str]:
-        """What a command was called with, in order."""
+        """The command lines with which a command was called, in order."""
         path = self.store.folder / "calls.txt"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in lines if line.split()[0] == program]
@@ -131,7 +131,7 @@ class Cluster:
     def run(
         self, program: str, *words: str, script: Optional[str] = None, env: Optional[dict[str, str]] = None
     ) -> subprocess.CompletedProcess[str]:
-        """Calls a command, as Amore does: with next to no environment."""
+        """Calls a command as Amore does: with an almost empty environment."""
         return subprocess.run(
             [str(self.bin / program), *words],
             input=script if script is not None else "",
@@ -148,7 +148,7 @@ class Cluster:
             state["settings"].update(settings)
 
     def partition(self, name: str, *nodes: str, hidden: bool = False, reserved_only: bool = False) -> None:
-        """A partition that jobs may use, of these nodes or of all; out of sight, or with a reservation only."""
+        """A partition that jobs may use, with these nodes or all; hidden, or only for jobs with a reservation."""
         with self.store.change() as state:
             state["partitions"][name] = {
                 "default": False,
@@ -160,7 +160,7 @@ class Cluster:
             }
 
     def limit(self, submitted: Optional[int]) -> None:
-        """How many jobs the user may have in the queue."""
+        """Limits how many jobs the user may have in the queue."""
         with self.store.change() as state:
             state["person"]["max_submitted"] = submitted
 
@@ -185,19 +185,19 @@ class Cluster:
             }
 
     def delete_reservation(self, name: str) -> None:
-        """As an administrator does: Slurm refuses it (ValueError) while there are jobs for it."""
+        """As an administrator: Slurm refuses it (ValueError) while the reservation has jobs."""
         with self.store.change() as state:
             if any(job["reservation"] == name and job["state"] not in OVER for job in state["jobs"]):
                 raise ValueError(RESERVATION_IN_USE.format(name=name))
             del state["reservations"][name]
 
     def end_reservation(self, name: str) -> None:
-        """It is over, and Slurm still shows it for some seconds: see `reservation_over`."""
+        """The reservation ends, and Slurm still shows it for some seconds: see `reservation_over`."""
         with self.store.change() as state:
             state["reservations"][name]["end"] = time.time()
 
     def reservation_over(self, name: str) -> None:
-        """It has ended, and Slurm has removed it: its jobs end at their time limit, or wait for ever."""
+        """It has ended and Slurm has removed it: its jobs end at their time limit, or wait for ever."""
         with self.store.change() as state:
             del state["reservations"][name]
             for job in state["jobs"]:
@@ -210,13 +210,13 @@ class Cluster:
 
     @contextmanager
     def controller(self, how: str) -> Iterator[None]:
-        """`dead` (refuses connections), `silent` (takes them, and says nothing) or `slow`."""
+        """`dead` (refuses connections), `silent` (accepts them, but does not answer) or `slow`."""
         assert how in ("dead", "silent", "slow")
         yield from self._trouble("controller", how)
 
     @contextmanager
     def accounting(self, how: str) -> Iterator[None]:
-        """`absent` (the site has none), `dead`, or `lagging` (what happens now it learns afterwards)."""
+        """`absent` (the site has none), `dead`, or `lagging` (receives changes only afterwards)."""
         assert how in ("absent", "dead", "lagging")
         yield from self._trouble("accounting", how)
 
@@ -238,10 +238,10 @@ class Cluster:
         lose_answer: bool = False,
         fail_launch: bool = False,
     ) -> None:
-        """What happens to the next one; called again, to the one after it.
+        """What happens to the next submission; a second call applies to the one after it.
 
-        It is refused, with the words of this recording; held for this reason, until it is released; given this number
-        (the job that had it is forgotten); taken, although sbatch says that it had no answer; not to be started (0:53).
+        It is refused, with the message of this recording; held for this reason, until it is released; given this number
+        (an earlier job with it is forgotten); accepted, although sbatch gets no answer; or cannot be started (0:53).
         """
         assert refuse is None or refuse in REFUSALS
         told = {
@@ -255,7 +255,7 @@ class Cluster:
             state["trouble"]["submissions"].append({name: value for name, value in told.items() if value})
 
     def requeue(self, number: str, *, allow: bool = False) -> None:
-        """Back into the queue, which Slurm refuses (ValueError) of Amore's jobs, unless it is allowed before."""
+        """Requeues a job, which Slurm refuses (ValueError) for Amore's jobs unless it is allowed before."""
         with self.store.change() as state:
             job = numbered(state, number)
             assert job is not None and job["state"] == "RUNNING", job
@@ -265,27 +265,27 @@ class Cluster:
             job["told"] = {"state": "PENDING"}
 
     def cancel_as_root(self, number: str) -> None:
-        """Somebody else ends it."""
+        """Root cancels it."""
         with self.store.change() as state:
             job = numbered(state, number)
             assert job is not None and job["state"] in BUSY, job
             job.update(by=0, told={"state": "CANCELLED"})
 
     def drain(self, *nodes: str, drained: bool = True) -> None:
-        """Nothing new begins on these nodes, or does again."""
+        """No new jobs start on these nodes, or they do again."""
         with self.store.change() as state:
             for name in nodes:
                 state["nodes"][name]["drained"] = drained
 
     def release(self, number: str) -> None:
-        """A held job may begin."""
+        """Releases a held job."""
         with self.store.change() as state:
             job = numbered(state, number)
             assert job is not None
             job.update(held="", eligible=True)
 
     def end(self, number: str, how: str) -> None:
-        """A job that runs ends as TIMEOUT, PREEMPTED, OUT_OF_MEMORY (all at once), NODE_FAIL (the same)."""
+        """A running job ends as TIMEOUT, PREEMPTED, OUT_OF_MEMORY (all at once) or NODE_FAIL (the same)."""
         assert how in OVER
         with self.store.change() as state:
             job = numbered(state, number)
@@ -293,14 +293,14 @@ class Cluster:
             job["told"] = {"state": how, "suddenly": how in ("NODE_FAIL", "OUT_OF_MEMORY")}
 
     def cut_off(self, number: str) -> None:
-        """The node of a job does not answer: Slurm holds it for lost (NODE_FAIL), and it goes on behind the cut."""
+        """The node of a job does not respond: Slurm gives it up (NODE_FAIL), but the job continues."""
         with self.store.change() as state:
             job = numbered(state, number)
             assert job is not None and job["state"] == "RUNNING", job
             job.update(state="NODE_FAIL", exit="0:0", reason="NodeDown")
 
     def forget(self, number: str, *, goes_on: bool = False) -> None:
-        """The controller knows it no more; accounting shows it for ever as it was. Its node ends it, or does not."""
+        """The controller forgets it; accounting never changes again. Its node ends it, or does not (`goes_on`)."""
         with self.store.change() as state:
             job = numbered(state, number)
             assert job is not None
@@ -311,13 +311,13 @@ class Cluster:
             gone([job["pid"]])
 
     def purge(self) -> None:
-        """Jobs that have ended leave the queue, as after MinJobAge."""
+        """Removes ended jobs from the queue, as after MinJobAge."""
         with self.store.change() as state:
             state["jobs"] = [job for job in state["jobs"] if job["state"] not in OVER]
 
 
 def gone(processes: list[int]) -> None:
-    """Waits for the end of jobs that have been told to end."""
+    """Waits for the end of jobs that were told to end."""
     deadline = time.monotonic() + 60
     while left := [pid for pid in processes if is_alive(pid)]:
         assert time.monotonic() < deadline, f"processes {left} do not end"
@@ -325,7 +325,7 @@ def gone(processes: list[int]) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Not gone, and not only waited for."""
+    """Whether it runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The commands that ask, and scancel; and which of them is meant."""
+"""The query commands and scancel; chooses the command by its name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SHOWN = (
     "ReqNodeList=(null) ExcNodeList=(null) NodeList={nodes} NumNodes={wanted_nodes} Reservation={reservation} "
     "OverSubscribe=OK Command=(null) WorkDir={chdir} Comment={comment} StdOut={output}"
 )
-# `NAME:|` is as wide as it is, with a bar behind it.
+# `NAME:|` is as wide as the value, followed by a bar.
 LONG_QUEUE: dict[str, Callable[[Job], str]] = {
     "JobArrayID:|": lambda job: job["id"] + "|",
     "exit_code:|": lambda job: f"{wait_status(job)}|",
@@ -77,11 +77,11 @@ ASSOCIATION = {
 
 
 def wait_status(job: Job) -> int:
-    """As wait(2) gives it, which is what squeue prints; a launch failure is a signal, with something above it."""
+    """The status of wait(2), as squeue prints it; for a launch failure, a signal with another value above it."""
     if job["exit"] == "0:53":
         return 4021
     if job["state"] in ("CANCELLED", "TIMEOUT", "PREEMPTED") and job["nodes"]:
-        # Accounting has this as 0:0.
+        # Accounting shows this as 0:0.
         return 15
     code, number = map(int, job["exit"].split(":"))
     return code << 8 | number
@@ -92,12 +92,12 @@ TELLING = ("SBATCH_", "SQUEUE_", "SACCT_", "SCONTROL_", "SINFO_")
 
 
 def accounted_state(job: Job) -> str:
-    """Accounting is not told of an end before it is over."""
+    """Accounting does not learn that a job is completing."""
     return "RUNNING" if job["state"] == "COMPLETING" else str(job["state"])
 
 
 def reach(store: Store, prefix: str, dead: int = 1, silent: int = 1) -> State:
-    """What the controller knows, if it answers; exit codes if it does not."""
+    """The state of the controller, if it answers; exits if it does not."""
     state = store.read()
     trouble = state["trouble"]["controller"]
     if trouble == "dead":
@@ -134,7 +134,7 @@ def squeue(store: Store, words: list[str]) -> str:
 
 
 def sacct(store: Store, words: list[str]) -> str:
-    """Jobs that accounting has heard of; of numbers that were given twice the last."""
+    """Jobs in accounting; only the latest with each number."""
     found, others = short(words, ("-X", "-n", "-P"), ("-j", "-u", "-S", "-o"))
     needed(found, "-X", "-n", "-P", "-o")
     if others or ("-j" in found) == ("-u" in found) or found.get("-S", "now-2days") != "now-2days":
@@ -145,13 +145,13 @@ def sacct(store: Store, words: list[str]) -> str:
     if "-j" in found:
         shown = [record for record in records if record["id"] in found["-j"].split(",")]
     else:
-        # Those that may not begin yet are not shown for a time.
+        # Jobs that are not eligible yet are outside of the requested period.
         shown = [each for each in records if found["-u"] == str(each["uid"]) and each["eligible"]]
     return "\n".join("|".join(column(record) for column in columns) for record in shown)
 
 
 def sacctmgr(store: Store, words: list[str]) -> str:
-    """The associations of whoever calls."""
+    """The associations of the caller."""
     state = accounting(store, "sacctmgr: error: ")
     person, cluster, user = state["person"], state["settings"]["cluster"], submit.user()
     if words[:3] == ["-nP", "show", "assoc"] and words[3:4] == [f"user={user}"]:
@@ -165,7 +165,7 @@ def sacctmgr(store: Store, words: list[str]) -> str:
 
 
 def accounting(store: Store, prefix: str, *more: str) -> State:
-    """What accounting knows, if there is one that answers."""
+    """The state of accounting, if there is one that answers."""
     state = store.read()
     trouble = state["trouble"]["accounting"]
     if trouble == "absent":
@@ -176,7 +176,7 @@ def accounting(store: Store, prefix: str, *more: str) -> State:
 
 
 def scancel(store: Store, words: list[str]) -> str:
-    """Ends a job; of unknown ones nothing is said."""
+    """Cancels a job; prints nothing about unknown ones."""
     _, others = short(words, (), ())
     if len(others) != 1 or not others[0].isdigit():
         raise NotKnown(" ".join(words))
@@ -194,12 +194,12 @@ def scancel(store: Store, words: list[str]) -> str:
 
 
 def scontrol(store: Store, words: list[str]) -> str:
-    """How the controller is, and what it manages."""
+    """The state of the controller, and what it manages."""
     if words == ["ping"]:
         try:
             reach(store, "")
         except Refusal:
-            # On standard output, and yet a failure.
+            # Printed on standard output, although it is a failure.
             print("Slurmctld(primary) at slurmctld is DOWN")
             raise Refusal("") from None
         return "Slurmctld(primary) at slurmctld is UP"
@@ -224,7 +224,7 @@ def scontrol(store: Store, words: list[str]) -> str:
 
 
 def config(state: State) -> str:
-    """The lines that are needed of some two hundred."""
+    """The relevant lines of about two hundred."""
     settings = state["settings"]
     lines = {
         "ClusterName": settings["cluster"],
@@ -258,7 +258,7 @@ def partitions(state: State) -> str:
 
 
 def reservations(state: State) -> str:
-    """A line for each, or words for none."""
+    """A line for each, or a message if there are none."""
     lines = [
         RESERVATION.format(
             name=name,
@@ -278,7 +278,7 @@ def reservations(state: State) -> str:
 
 
 def sinfo(store: Store, words: list[str]) -> str:
-    """Nodes of each partition, by what they do."""
+    """The nodes of each partition, by state."""
     if words != ["-h", "-a", "-o", "%P|%a|%l|%D|%T|%c|%m|%G"]:
         raise NotKnown(" ".join(words))
     state = reach(store, "slurm_load_partitions: ")
@@ -310,7 +310,7 @@ def node_list(names: list[str]) -> str:
 
 
 def moment(at: float) -> str:
-    """As the caller's SLURM_TIME_FORMAT has it."""
+    """Formats a time according to the caller's SLURM_TIME_FORMAT."""
     style = os.environ.get("SLURM_TIME_FORMAT", "")
     if style not in ("", "%s"):
         raise NotKnown(f"SLURM_TIME_FORMAT={style}")
@@ -318,7 +318,7 @@ def moment(at: float) -> str:
 
 
 def days(minutes: int, style: str = "-") -> str:
-    """`1-00:00:00` and `00:01:00`; in the short form of sinfo `1:00`."""
+    """`1-00:00:00` and `00:01:00`; in sinfo's short form `1:00`."""
     whole, rest = divmod(minutes, 1440)
     if whole:
         return f"{whole}-{rest // 60:02}:{rest % 60:02}:00"
@@ -328,7 +328,7 @@ def days(minutes: int, style: str = "-") -> str:
 
 
 def known(columns: dict[str, Callable[[dict], str]], name: str) -> Callable[[dict], str]:
-    """The column of this name."""
+    """The column with this name."""
     if name not in columns:
         raise NotKnown(f"the field {name}")
     return columns[name]
@@ -346,7 +346,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Answers to the name by which it was called; the folder of that link is in the cluster's."""
+    """Acts as the command whose name it was called with; the folder of that link is in the cluster's folder."""
     link = Path(sys.argv[0]).absolute()
     program, words = link.name, sys.argv[1:]
     store = Store(link.parent.parent)

@@ -1,4 +1,4 @@
-"""A job on its node: one process that waits for its turn, executes the script, and writes down how it ended."""
+"""A job on its node: one process that waits for its turn, executes the script, and records how it ended."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def spool(store: Store, job: Job) -> Path:
-    """The folder of the script's copy, which is what is executed."""
+    """The folder with the copy of the script that is executed."""
     return store.folder / "spool" / f"job{job['key']:05}"
 
 
 def log_path(pattern: str, number: str) -> Path:
-    """Of `--output`: `%j` is the job's number, `%%` a `%`."""
+    """The path from `--output`: `%j` is the job's number, `%%` a `%`."""
 
     def filled(match: re.Match[str]) -> str:
         if match[0] not in ("%j", "%%"):
@@ -36,7 +36,7 @@ def log_path(pattern: str, number: str) -> Path:
 
 
 def start(store: Store, key: int) -> None:
-    """Leaves a process behind that has nothing to do with the caller any more."""
+    """Starts a detached process."""
     sys.stdout.flush()
     sys.stderr.flush()
     if child := os.fork():
@@ -55,14 +55,14 @@ def start(store: Store, key: int) -> None:
         if store.path.exists():
             store.note("not-known.txt", f"the node of job {key}: {type(error).__name__}: {error}")
     finally:
-        # Whatever happened, the folder of the cluster may be gone: nothing goes on.
+        # Whatever happened, the folder of the cluster may be gone: stop.
         for pid in descendants():
             hit(pid, signal.SIGKILL)
         os._exit(0)
 
 
 class Node:
-    """Where a job is executed."""
+    """Executes a job."""
 
     def __init__(self, store: Store, key: int) -> None:
         self.store = store
@@ -70,7 +70,7 @@ class Node:
 
     def run(self) -> None:
         """From the queue to the end."""
-        # What the script leaves behind becomes our child, and can be found.
+        # Processes left behind by the script become our children, so that they can be found.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         # More than once only if it is requeued.
         while (job := self.turn()) is not None:
@@ -81,7 +81,7 @@ class Node:
             self.follow(job, process)
 
     def turn(self) -> Optional[Job]:
-        """Waits until the job may begin; nothing if it is over before, or nobody waits for it any more."""
+        """Waits until the job may start; None if it is over before, or nobody waits for it any more."""
         while self.has_owner():
             stamp = self.store.stamp()
             with self.store.change() as state:
@@ -96,7 +96,7 @@ class Node:
         return None
 
     def has_owner(self) -> bool:
-        """Is the test still there that made the cluster?"""
+        """Whether the test that created the cluster still runs."""
         try:
             os.kill(self.store.read()["owner"], 0)
         except (OSError, ValueError):
@@ -104,7 +104,7 @@ class Node:
         return True
 
     def launch(self, job: Job) -> Optional[subprocess.Popen[bytes]]:
-        """Executes the script; nothing if its folder or the folder of its log is missing."""
+        """Executes the script; None if its folder or the folder of its log is missing."""
         try:
             with open(log_path(job["output"], job["id"]), "ab") as log:
                 return subprocess.Popen(
@@ -120,7 +120,7 @@ class Node:
             return None
 
     def follow(self, job: Job, process: subprocess.Popen[bytes]) -> None:
-        """Until the script has ended, or is to end."""
+        """Waits until the script has ended, or has to be ended."""
         limit = job["begun"] + job["minutes"] * self.store.read()["settings"]["minute"]
         stamp: tuple[int, ...] = ()
         looked = 0.0
@@ -148,7 +148,7 @@ class Node:
             self.ended("FAILED", f"0:{-code}", f"RaisedSignal:{-code}({signal.strsignal(-code)})")
 
     def end(self, process: subprocess.Popen[bytes], job: Optional[Job]) -> None:
-        """Everything that the job has started ends: with notice, unless its node or the cluster is gone."""
+        """Ends everything that the job has started: with notice, unless its node or the cluster is gone."""
         if job is not None and job["told"] and not job["told"].get("suddenly"):
             with self.store.change() as state:
                 if (known := find(state, self.key)) is not None:
@@ -170,7 +170,7 @@ class Node:
             self.ended(job["told"]["state"])
 
     def note_in_log(self, job: Job) -> None:
-        """What slurmstepd writes into the job's log when it ends one."""
+        """Writes the line that slurmstepd writes to the log of a job that it ends."""
         words = {
             "TIMEOUT": " DUE TO TIME LIMIT",
             "PREEMPTED": " DUE TO PREEMPTION",
@@ -182,7 +182,7 @@ class Node:
             log.write(f"slurmstepd: error: *** JOB {job['id']} ON {job['nodes'][0]} CANCELLED AT {at}{why} ***\n")
 
     def ended(self, how: str, code: Optional[str] = None, reason: Optional[str] = None) -> None:
-        """Writes it down, if the controller still knows the job."""
+        """Records the end, if the controller still knows the job."""
         with self.store.change() as state:
             job = find(state, self.key)
             if job is None or job["state"] in OVER:
@@ -246,7 +246,7 @@ def placed(state: State, job: Job) -> tuple[str, list[str]]:
 
 
 def environment(store: Store, job: Job) -> dict[str, str]:
-    """What `--export=ALL` gives: the environment of sbatch, and Slurm's own."""
+    """The result of `--export=ALL`: the environment of sbatch, and Slurm's own variables."""
     state = store.read()
     found = {
         **job["environment"],
@@ -283,7 +283,7 @@ def environment(store: Store, job: Job) -> dict[str, str]:
 
 
 def descendants() -> list[int]:
-    """All that came from this process, and has not ended."""
+    """All running processes that descend from this one."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -311,7 +311,7 @@ def hit(pid: int, number: signal.Signals) -> None:
 
 
 def reap(process: subprocess.Popen[bytes]) -> None:
-    """Zombies of the script, and of what it left behind."""
+    """Reaps the script, and the processes that it left behind."""
     process.poll()
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:

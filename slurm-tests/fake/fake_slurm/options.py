@@ -1,4 +1,4 @@
-"""Reading a command line, strictly: what is not listed is not known, and said so."""
+"""Parses command lines strictly: an unlisted option is an error."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 
 class NotKnown(Exception):
-    """Something that Slurm may know, and this program does not: an answer would be made up."""
+    """Something that Slurm supports but this program does not: an answer would be made up."""
 
 
 def short(words: list[str], flags: Collection[str], valued: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """`-h -a -u 1000 NAME`: options by name (flags are empty), and the other words."""
+    """`-h -a -u 1000 NAME`: options by name (empty for flags), and the positional arguments."""
     found: dict[str, str] = {}
     others = []
     rest = iter(words)
@@ -41,7 +41,7 @@ def long(words: list[str], flags: Collection[str], valued: Collection[str]) -> d
 
 
 def needed(found: dict[str, str], *names: str) -> None:
-    """Options without which the answer would be another one."""
+    """Checks for options without which the answer would differ."""
     for name in names:
         if name not in found:
             raise NotKnown(f"an answer without {name}")

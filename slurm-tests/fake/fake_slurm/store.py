@@ -1,4 +1,4 @@
-"""What a cluster knows: one JSON file, changed under a lock, so that commands and running jobs see one truth."""
+"""The state of a cluster: one JSON file, changed under a lock, so that commands and running jobs are consistent."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 State = dict[str, Any]
 Job = dict[str, Any]
 
-# Of a job in the queue that has ended, whichever way.
+# States of jobs in the queue that have ended.
 OVER = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY")
-# It has nodes.
+# States of jobs that have nodes.
 BUSY = ("RUNNING", "COMPLETING")
-# What squeue shows where no states are asked for.
+# States that squeue shows by default.
 ACTIVE = ("PENDING", *BUSY)
-# What is copied from the queue into accounting.
+# Fields that are copied from the queue to accounting.
 ACCOUNTED = (
     *("key", "id", "uid", "line", "comment", "partition", "reservation"),
     *("state", "exit", "nodes", "reason", "by", "eligible"),
@@ -28,20 +28,20 @@ ACCOUNTED = (
 
 
 class Store:
-    """The file of a cluster and its lock."""
+    """The state file of a cluster and its lock."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "state.json"
 
     def read(self) -> State:
-        """As it is now."""
+        """The current state."""
         state: State = json.loads(self.path.read_text())
         return state
 
     @contextmanager
     def change(self) -> Iterator[State]:
-        """Nobody else changes it until the block is over; an exception leaves it as it was."""
+        """Locks the state for a block; an exception leaves it unchanged."""
         with open(self.folder / "state.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self.path.read_text()
@@ -53,13 +53,13 @@ class Store:
                 self.write(text)
 
     def write(self, text: str) -> None:
-        """All at once: readers do not lock."""
+        """Replaces the file at once, because readers do not lock."""
         beside = self.folder / "state.writing"
         beside.write_text(text)
         os.replace(beside, self.path)
 
     def stamp(self) -> tuple[int, ...]:
-        """Differs after a change; empty when the cluster is gone."""
+        """Differs after a change; empty if the cluster is gone."""
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class Store:
         return (found.st_ino, found.st_mtime_ns, found.st_size)
 
     def wait(self, stamp: tuple[int, ...], seconds: float) -> None:
-        """Returns after a change, or when the time is over."""
+        """Returns after a change, or after the timeout."""
         deadline = time.monotonic() + seconds
         while self.stamp() == stamp and time.monotonic() < deadline:
             time.sleep(0.03)
@@ -79,7 +79,7 @@ class Store:
 
 
 def account(state: State) -> None:
-    """Brings accounting up to date, unless it lags. A job that the queue has forgotten stays as it was last known."""
+    """Brings accounting up to date, unless it lags. A job that the queue has forgotten stays as last known."""
     backlog = {record["key"]: record for record in state["backlog"]}
     for job in state["jobs"]:
         backlog[job["key"]] = {name: job[name] for name in ACCOUNTED}
@@ -92,15 +92,15 @@ def account(state: State) -> None:
 
 
 def nodes_of(state: State, partition: str) -> list[str]:
-    """A partition's nodes; all, where it names none."""
+    """A partition's nodes; all, if it names none."""
     return state["partitions"][partition].get("nodes") or list(state["nodes"])
 
 
 def find(state: State, key: int) -> Job | None:
-    """The job that was the key'th to be submitted: numbers may be given twice."""
+    """The job by order of submission: numbers may be assigned twice."""
     return next((job for job in state["jobs"] if job["key"] == key), None)
 
 
 def numbered(state: State, number: str) -> Job | None:
-    """The job of this number that is in the queue."""
+    """The job with this number in the queue."""
     return next((job for job in reversed(state["jobs"]) if job["id"] == number), None)

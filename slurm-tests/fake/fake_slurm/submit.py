@@ -1,4 +1,4 @@
-"""sbatch: takes a job, or says in Slurm's words why not."""
+"""sbatch: accepts a job, or refuses it with Slurm's message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUED = (
 
 
 def sbatch(store: Store, words: list[str]) -> str:
-    """Its answer, once the job is in the queue."""
+    """Its output, once the job is in the queue."""
     asked = long(words, FLAGS, VALUED)
     needed(asked, *FLAGS, "--job-name", "--chdir", "--output", "--time", "--nodes", "--ntasks")
     script = sys.stdin.buffer.read()
@@ -35,7 +35,7 @@ def sbatch(store: Store, words: list[str]) -> str:
         silent = state["trouble"]["controller"] == "silent"
         if state["trouble"]["controller"] == "dead":
             raise Refusal(FAILED + DEAD)
-        # Or what it was told is told again to the next one: an exception would leave the state as it was.
+        # Raised later: an exception would leave the state unchanged, and the next submission would get the same fault.
         job = None if "refuse" in told else take(state, asked, words, told)
     if job is None:
         raise refusal(told["refuse"], partition=asked.get("--partition", ""))
@@ -55,7 +55,7 @@ def sbatch(store: Store, words: list[str]) -> str:
 
 
 def wait_for_controller(store: Store) -> None:
-    """It has the job, and does not say so: whoever asks gives up after a while."""
+    """The controller has the job but does not answer: the client gives up after a while."""
     deadline = time.monotonic() + store.read()["settings"]["message_timeout"]
     while store.read()["trouble"]["controller"] == "silent":
         if time.monotonic() > deadline:
@@ -64,7 +64,7 @@ def wait_for_controller(store: Store) -> None:
 
 
 def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, str]) -> Job:
-    """A new job in the queue. One that asks for nodes that there are not is refused, and kept as a failed one."""
+    """Puts a new job in the queue. One that requests nodes that do not exist is refused, but kept as a failed job."""
     partition = asked.get("--partition") or next(name for name, each in state["partitions"].items() if each["default"])
     unfit = check(state, asked, partition)
     number = told.get("number") or str(state["next_number"])
@@ -88,16 +88,16 @@ def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, 
         "minutes": integer(asked, "--time"),
         "cpus": integer(asked, "--cpus-per-task"),
         "mem": asked.get("--mem", ""),
-        # Kept, and of no consequence: jobs begin as they fit.
+        # Recorded without effect: jobs start where they fit.
         "nice": integer(asked, "--nice") if "--nice" in asked else 0,
         "wanted_nodes": integer(asked, "--nodes"),
-        # Of --export=ALL.
+        # For --export=ALL.
         "environment": dict(os.environ),
         "exclude": [name for name in asked.get("--exclude", "").split(",") if name],
         "line": " ".join(["sbatch", *words]),
         "state": "PENDING",
         "reason": told.get("hold", "None"),
-        # Nothing else lets a held job begin than its release.
+        # Only a release lets a held job start.
         "held": told.get("hold", ""),
         "eligible": told.get("hold", "") not in ("JobHeldUser", "JobHeldAdmin", "BeginTime"),
         "launch_fails": bool(told.get("fail_launch")),
@@ -107,7 +107,7 @@ def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, 
         "told": None,
         "begun": None,
         "unfit": unfit,
-        # Back in the queue: how often, and until when it waits there at least.
+        # How often it was requeued, and until when it waits at least.
         "restarts": 0,
         "not_before": 0.0,
         "requeue": False,
@@ -119,7 +119,7 @@ def take(state: State, asked: dict[str, str], words: list[str], told: dict[str, 
 
 
 def check(state: State, asked: dict[str, str], partition: str) -> str:
-    """Raises what Slurm would say, or gives the name of a refusal of which it keeps a job."""
+    """Raises Slurm's refusal, or returns the name of a refusal for which Slurm keeps a job."""
     unfit = ""
     if len(asked["--job-name"]) > 1024:
         raise refusal("name-too-long")
@@ -129,7 +129,7 @@ def check(state: State, asked: dict[str, str], partition: str) -> str:
         found = state["reservations"].get(name)
         if found is None:
             raise refusal("reservation-unknown")
-        # Root may use those of others.
+        # Root may use reservations of others.
         if found["users"] and os.getuid() != 0 and user() not in found["users"]:
             raise refusal("reservation-not-permitted")
         if found["accounts"] and asked.get("--account", state["person"]["account"]) not in found["accounts"]:
@@ -170,7 +170,7 @@ def check(state: State, asked: dict[str, str], partition: str) -> str:
 
 
 def integer(asked: dict[str, str], name: str) -> int:
-    """A number that is given as one; 1 if it is not given."""
+    """An option that must be a number; 1 if it is not given."""
     value = asked.get(name, "1")
     if not value.isdigit():
         raise NotKnown(f"{name}={value}")
@@ -178,5 +178,5 @@ def integer(asked: dict[str, str], name: str) -> int:
 
 
 def user() -> str:
-    """Name of whoever calls."""
+    """Name of the caller."""
     return pwd.getpwuid(os.getuid()).pw_name

@@ -1,4 +1,4 @@
-"""Slurm's own words. Each refusal has the name of its recording, slurm-tests/recorded/*/sbatch/NAME.txt."""
+"""Slurm's messages. Each refusal has the name of its recording, slurm-tests/recorded/*/sbatch/NAME.txt."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NO_REQUEUE = "Requested operation is presently disabled for job {number}"
 NODES_OUT_OF_SERVICE = (
     "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"
 )
-# Why a job that ended stands in the queue as it does.
+# The reason in the queue of a job that ended.
 REASONS = {
     "COMPLETED": "None",
     "CANCELLED": "None",
@@ -58,7 +58,7 @@ NOT_STARTED = "RaisedSignal:53(Real-time signal 19)"
 
 
 class Refusal(Exception):
-    """A command says no: its words on standard error, and its exit code."""
+    """A command fails: its message on standard error, and its exit code."""
 
     def __init__(self, words: str, code: int = 1) -> None:
         super().__init__(words)

@@ -1,7 +1,7 @@
 //! What Slurm and the workers in jobs report. [`super::job_over`] decides on a job that is over before its task.
 
 use amore_model::JobId;
-use amore_slurm::{job_end::JobEnd, seen::Seen};
+use amore_slurm::{job_end::JobEnd, job_status::JobStatus};
 use amore_wire::task::{CutShort, FromWorker};
 
 use crate::{
@@ -15,7 +15,7 @@ impl Core {
         match event {
             JobEvent::Notice(notice) => self.tell_all(&Event::Notice(notice)),
             JobEvent::Accepted { token, job } => self.on_accepted(&token, job),
-            JobEvent::Refused { token, .. } | JobEvent::NotThere { token, .. } if self.has_job(&token) => {
+            JobEvent::Refused { token, .. } | JobEvent::NotFound { token, .. } if self.has_job(&token) => {
                 self.effects
                     .push(Effect::Log(format!("attempt {token} has a job: it cannot be refused any more")));
             }
@@ -26,7 +26,7 @@ impl Core {
                     self.on_refused(number, why);
                 }
             }
-            JobEvent::NotThere { token, doubt } => {
+            JobEvent::NotFound { token, doubt } => {
                 if self.is_cancelled(&token) {
                     self.job_is_cancelled(&token, None);
                 } else if let Some(number) = self.release_job(&token) {
@@ -79,7 +79,7 @@ impl Core {
     }
 
     /// The queue shows a job in another state.
-    fn on_seen(&mut self, token: &str, seen: Seen) {
+    fn on_seen(&mut self, token: &str, seen: JobStatus) {
         let Some(number) = self.task_of_attempt(token) else { return };
         let Some(task) = self.tasks.get(number) else { return };
         let run = task.run;

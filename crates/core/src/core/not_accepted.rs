@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use amore_slurm::{
     job_end::JobEnd,
-    refused::{About, Refused},
+    refused::{RefusalKind, Refused},
     submission::Doubt,
 };
 use amore_wire::ended::Ended;
@@ -27,12 +27,12 @@ impl Core {
         let (run, left_reservation) = (task.run, task.retry.leave_reservation);
         let words = why.words.trim_end_matches('.').to_owned();
         self.note_history(number, HistoryKind::Refused, refusal_text(&why));
-        if !matches!(why.about, About::NotExecuted | About::Passes | About::Limit)
+        if !matches!(why.kind, RefusalKind::NotExecuted | RefusalKind::Passes | RefusalKind::Limit)
             && self.refused_more_memory(number, &why)
         {
             return;
         }
-        if why.about == About::Reservation && why.is_about_resources() && self.asks_for_both(number) {
+        if why.kind == RefusalKind::Reservation && why.is_about_resources() && self.asks_for_both(number) {
             self.submit_again(number, |retry| retry.reservation_alone = true);
             self.tell_once(
                 number,
@@ -42,7 +42,7 @@ impl Core {
             );
             return;
         }
-        if why.about == About::Reservation && !left_reservation {
+        if why.kind == RefusalKind::Reservation && !left_reservation {
             self.submit_again(number, |retry| retry.leave_reservation = true);
             self.tell_once(
                 number,
@@ -54,27 +54,27 @@ impl Core {
             return;
         }
         let now = self.now.steady;
-        let AfterRefusal { retry_in, since, reports } = self.submissions.refused(number, why.about, now);
+        let AfterRefusal { retry_in, since, reports } = self.submissions.refused(number, why.kind, now);
         if let Some(delay) = retry_in {
             self.advance(number, TaskMove::NotSubmitted);
             let long = match since.as_secs() / 60 {
                 minutes if reports > 0 => format!(", for {minutes} minutes now"),
                 _ => String::new(),
             };
-            let what = match why.about {
-                About::Unknown => "does not take the job",
+            let what = match why.kind {
+                RefusalKind::Unknown => "does not take the job",
                 _ => "takes no more jobs now",
             };
             self.tell_about(
                 number,
-                format!("{} {words} {reports}", why.about == About::Unknown),
+                format!("{} {words} {reports}", why.kind == RefusalKind::Unknown),
                 Event::note(format!("Slurm {what} ({words}){long}; {}", retry_text(&why))),
             );
             self.ready.delay(now + delay, number);
             return;
         }
-        let refused = match why.about {
-            About::NotExecuted => format!("run {run} was not submitted: {words}\n  hint: {}", why.hint),
+        let refused = match why.kind {
+            RefusalKind::NotExecuted => format!("run {run} was not submitted: {words}\n  hint: {}", why.hint),
             _ => format!("Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
         };
         self.tell_once(number, Event::error(refused));
@@ -126,8 +126,8 @@ impl Core {
             self.give_up_refused(number, &why);
             return;
         }
-        let problem = match why.about {
-            About::NotExecuted => {
+        let problem = match why.kind {
+            RefusalKind::NotExecuted => {
                 format!("{}; the earlier values stay", why.words.trim_end_matches('.'))
             }
             _ => "Slurm refused its job; the earlier values stay".to_owned(),
@@ -137,8 +137,8 @@ impl Core {
 
     fn give_up_refused(&mut self, number: TaskNo, why: &Refused) {
         self.advance(number, TaskMove::NotSubmitted);
-        let class = match why.about {
-            About::NotExecuted => "JobNotSubmitted",
+        let class = match why.kind {
+            RefusalKind::NotExecuted => "JobNotSubmitted",
             _ => "JobRefused",
         };
         self.give_up_rest(number, class, &format!("{}\n{}", refusal_text(why), why.hint));
@@ -192,8 +192,8 @@ impl Core {
 
 /// What becomes of a job that is submitted again.
 fn retry_text(why: &Refused) -> &str {
-    match why.about {
-        About::Unknown => "it is submitted again some times, in case that passes",
+    match why.kind {
+        RefusalKind::Unknown => "it is submitted again some times, in case that passes",
         _ => &why.hint,
     }
 }
@@ -201,8 +201,8 @@ fn retry_text(why: &Refused) -> &str {
 /// What Slurm, or the system, says of a job that was not accepted.
 fn refusal_text(why: &Refused) -> String {
     let words = why.words.trim_end_matches('.');
-    match why.about {
-        About::NotExecuted => words.to_owned(),
+    match why.kind {
+        RefusalKind::NotExecuted => words.to_owned(),
         _ => format!("Slurm refused the job: {words}"),
     }
 }

@@ -1,7 +1,7 @@
 //! How a task gets into a Slurm job: the intent is written first.
 
-use amore_slurm::submission::JobAsked;
-use amore_wire::{VERSION, sheet::JobSheet, task::Task};
+use amore_slurm::submission::JobOptions;
+use amore_wire::{VERSION, manifest::JobManifest, task::Task};
 
 use crate::{
     core::Core,
@@ -13,7 +13,7 @@ use crate::{
 
 impl Core {
     /// What the next job of a task asks for.
-    pub(super) fn asked_for(&self, number: TaskNo, token: &str) -> Option<JobAsked> {
+    pub(super) fn asked_for(&self, number: TaskNo, token: &str) -> Option<JobOptions> {
         let task = self.tasks.get(number)?;
         let wanted = Wanted {
             key: task.key(),
@@ -40,7 +40,7 @@ impl Core {
         let Some(request) = self.requests.get(task.request) else { return };
         let new_job = NewJob {
             urgency: request.urgency(),
-            sheet: JobSheet {
+            manifest: JobManifest {
                 version: VERSION,
                 token: token.clone(),
                 tasks: vec![wire],

@@ -7,7 +7,7 @@ use amore_core::{
     request::{Listener, Request},
 };
 use amore_model::JobId;
-use amore_slurm::{JobEnd, refused::About, submission::Doubt};
+use amore_slurm::{JobEnd, refused::RefusalKind, submission::Doubt};
 use amore_wire::task::FromWorker;
 
 use crate::harness::{World, in_job, runs, setup, variable, with, with_slurm};
@@ -149,9 +149,9 @@ fn a_cancelled_job_that_slurm_refuses_or_never_had_is_not_submitted_again() {
         let token = world.token(0);
         cancel(&mut world, 1);
         if is_refused {
-            world.refuse(&token, About::Passes, "Resource temporarily unavailable");
+            world.refuse(&token, RefusalKind::Passes, "Resource temporarily unavailable");
         } else {
-            world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::Unanswered }));
+            world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::Unanswered }));
         }
         world.after(60.0);
         assert_eq!(world.submitted.len(), 1);

@@ -7,7 +7,7 @@ use amore_core::{
     request::{Listener, Request},
 };
 use amore_model::{JobId, JobOutcome, JobState};
-use amore_slurm::{JobEnd, refused::About};
+use amore_slurm::{JobEnd, refused::RefusalKind};
 use amore_wire::{
     ended::Ended,
     task::{Command, FromWorker},
@@ -53,7 +53,7 @@ fn a_command_whose_node_fails_is_submitted_again() {
     world.accept(&token, 10);
     world.job_ended(&token, JobEnd::NodeFailed);
     assert_eq!(world.submitted.len(), 2);
-    assert!(world.submitted[1].sheet.tasks[0].command.is_some());
+    assert!(world.submitted[1].manifest.tasks[0].command.is_some());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_command_that_slurm_refuses_is_the_error_of_its_variable_whatever_there_was_
     let mut world = world(command());
     world.earlier_values = ["a".to_owned()].into();
     let token = world.token(0);
-    world.refuse(&token, About::Rule, "Invalid account");
+    world.refuse(&token, RefusalKind::Rule, "Invalid account");
     let (class, message) = world.error_of("a").unwrap();
     assert!(class == "JobRefused" && message.contains("Invalid account"), "{class}: {message}");
     world.execute();

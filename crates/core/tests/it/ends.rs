@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use amore_core::{Input, JobEvent, history::HistoryKind, request::Listener};
 use amore_slurm::{
     JobEnd,
-    partition_facts::{NodesOf, Partition},
-    refused::About,
+    partition_facts::{Partition, PartitionNodes},
+    refused::RefusalKind,
     settings::{LeftOut, SlurmSettings},
     site_facts::SiteFacts,
     submission::Doubt,
@@ -135,7 +135,8 @@ fn a_result_between_two_time_limits_is_progress() {
 /// A site whose nodes have this much memory.
 fn site(mem_mib: u64) -> Input {
     let partition = Partition { name: "main".to_owned(), default: true, ..Partition::default() };
-    let nodes = NodesOf { idle: 3, in_service: 3, mem_mib: Some(mem_mib), ..NodesOf::default() };
+    let nodes =
+        PartitionNodes { idle: 3, in_service: 3, mem_mib: Some(mem_mib), ..PartitionNodes::default() };
     let nodes = BTreeMap::from([("main".to_owned(), nodes)]);
     Input::Site(Arc::new(SiteFacts { partitions: vec![partition], nodes, ..SiteFacts::default() }))
 }
@@ -238,7 +239,7 @@ fn a_job_that_speaks_before_sbatch_has_answered_is_not_submitted_again() {
     world.job_done(&token);
     assert_eq!(world.summary().values, 1);
     world.accept(&token, 10);
-    world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::Unanswered }));
+    world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::Unanswered }));
     assert_eq!(world.submitted.len(), 1);
     assert!(world.log.is_empty(), "{:?}", world.log);
 }
@@ -248,8 +249,8 @@ fn a_job_that_is_accepted_can_neither_be_refused_nor_be_missing() {
     let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
     let token = world.token(0);
     world.accept(&token, 10);
-    world.refuse(&token, About::Unknown, "no");
-    world.give(Input::Job(JobEvent::NotThere { token: token.clone(), doubt: Doubt::Unanswered }));
+    world.refuse(&token, RefusalKind::Unknown, "no");
+    world.give(Input::Job(JobEvent::NotFound { token: token.clone(), doubt: Doubt::Unanswered }));
     world.after(100.0);
     assert_eq!(world.submitted.len(), 1);
     world.job_done(&token);

@@ -23,8 +23,8 @@ use amore_model::{
 use amore_plan::Availability;
 use amore_slurm::{
     JobEnd,
-    refused::{About, Refused},
-    seen::Seen,
+    job_status::JobStatus,
+    refused::{RefusalKind, Refused},
     settings::SlurmSettings,
 };
 use amore_wire::{
@@ -442,8 +442,8 @@ impl World {
         self.give(Input::Job(JobEvent::Ended { token: token.to_owned(), end, job: None }));
     }
 
-    pub fn refuse(&mut self, token: &str, about: About, words: &str) {
-        let why = Refused { words: words.to_owned(), about, hint: "ask your site".to_owned() };
+    pub fn refuse(&mut self, token: &str, about: RefusalKind, words: &str) {
+        let why = Refused { words: words.to_owned(), kind: about, hint: "ask your site".to_owned() };
         self.give(Input::Job(JobEvent::Refused { token: token.to_owned(), why }));
     }
 
@@ -454,7 +454,7 @@ impl World {
     /// The task of a job.
     pub fn task_of(&self, token: &str) -> Task {
         let job = self.submitted.iter().find(|job| job.token == token).expect("it was submitted");
-        job.sheet.tasks[0].clone()
+        job.manifest.tasks[0].clone()
     }
 
     /// The job with this token begins with a variable of its task.
@@ -475,7 +475,7 @@ impl World {
 
     /// The queue shows the job with this token.
     pub fn seen(&mut self, token: &str, state: JobState, reason: &str) {
-        let seen = Seen {
+        let seen = JobStatus {
             state,
             reason: reason.to_owned(),
             nodes: String::new(),

@@ -6,7 +6,7 @@ use amore_core::{
     request::Listener,
 };
 use amore_model::{AttemptToken, JobId, JobState};
-use amore_slurm::{JobEnd, refused::About, settings::SlurmSettings, submission::Doubt};
+use amore_slurm::{JobEnd, refused::RefusalKind, settings::SlurmSettings, submission::Doubt};
 use amore_wire::task::{CutShort, FromWorker, Outcome, Task};
 
 use crate::harness::{World, in_job, key, runs, setup, variable, with, with_slurm};
@@ -120,7 +120,7 @@ fn what_is_said_of_an_attempt_that_was_given_up_changes_nothing_but_its_files_co
 fn each_submission_has_a_later_token_than_the_one_before() {
     let mut world = one_job();
     let first = world.token(0);
-    world.give(Input::Job(JobEvent::NotThere { token: first.clone(), doubt: Doubt::Unanswered }));
+    world.give(Input::Job(JobEvent::NotFound { token: first.clone(), doubt: Doubt::Unanswered }));
     let second = world.token(1);
     // Slurm may have the first one after all, under the same number.
     let (ghost, task) = (world.task_of(&first), world.task_of(&second));
@@ -150,7 +150,7 @@ fn a_job_that_dies_goes_on_with_what_is_left() {
     assert_eq!(second.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(
         world.words(Listener::Here).last().unwrap(),
-        "note: run 1: its job had to make room for another job (PREEMPTED); 1 variable again"
+        "note: run 1: its job was preempted by another job (PREEMPTED); 1 variable again"
     );
 }
 
@@ -197,7 +197,7 @@ fn more_memory_that_slurm_refuses_is_the_variable_s_error_and_the_others_are_com
     let cut_short = Some(CutShort::OutOfMemory { variable: "a".to_owned() });
     world.job_says(&token, FromWorker::TaskEnded { of, problem: None, cut_short });
     let second = world.token(1);
-    world.refuse(&second, About::Rule, "Memory specification can not be satisfied");
+    world.refuse(&second, RefusalKind::Rule, "Memory specification can not be satisfied");
     let third = world.task_of(&world.token(2));
     assert!(third.give_up.contains_key("a"));
     assert_eq!(world.submitted[2].asked.mem_mib, None);
@@ -207,14 +207,14 @@ fn more_memory_that_slurm_refuses_is_the_variable_s_error_and_the_others_are_com
 fn a_refusal_that_passes_is_tried_again_later_and_told_once() {
     let mut world = one_job();
     let token = world.token(0);
-    world.refuse(&token, About::Limit, "Job violates accounting/QOS policy");
+    world.refuse(&token, RefusalKind::Limit, "Job violates accounting/QOS policy");
     assert_eq!(world.submitted.len(), 1);
     world.after(9.0);
     assert_eq!(world.submitted.len(), 1);
     world.after(1.5);
     assert_eq!(world.submitted.len(), 2);
     let token = world.token(1);
-    world.refuse(&token, About::Limit, "Job violates accounting/QOS policy");
+    world.refuse(&token, RefusalKind::Limit, "Job violates accounting/QOS policy");
     assert_eq!(world.words(Listener::Here).len(), 1);
     // A refusal is no attempt.
     world.after(11.0);
@@ -227,7 +227,7 @@ fn without_its_reservation_a_run_goes_to_the_partition() {
     let mut world = World::serving(setup(Some(settings)), vec![in_job("a")], runs([1]));
     assert_eq!(world.submitted[0].asked.reservation.as_deref(), Some("beamtime"));
     let token = world.token(0);
-    world.refuse(&token, About::Reservation, "Access denied to requested reservation");
+    world.refuse(&token, RefusalKind::Reservation, "Access denied to requested reservation");
     assert_eq!(world.submitted[1].asked.reservation, None);
     assert!(
         world.words(Listener::Here)[0].starts_with("warning: Slurm does not take jobs in the reservation")
@@ -238,7 +238,7 @@ fn without_its_reservation_a_run_goes_to_the_partition() {
 fn a_rule_that_forbids_the_job_is_the_error_of_variables_without_earlier_values() {
     let mut world = one_job();
     let token = world.token(0);
-    world.refuse(&token, About::Rule, "Invalid account");
+    world.refuse(&token, RefusalKind::Rule, "Invalid account");
     assert!(error_steps(&world)[0].1.contains("JobRefused"));
     world.execute();
     assert!(world.core.has_ended());
@@ -251,7 +251,7 @@ fn a_rule_that_forbids_the_job_leaves_earlier_values() {
     world.start(None);
     world.give(Input::Request { listener: Listener::Here, request: runs([1]) });
     let token = world.token(0);
-    world.refuse(&token, About::Rule, "Invalid account");
+    world.refuse(&token, RefusalKind::Rule, "Invalid account");
     assert!(world.at_worker.is_empty(), "no error is stored");
     assert_eq!(world.summary().runs_failed, 1);
 }
@@ -261,7 +261,7 @@ fn a_lost_answer_is_no_refusal_and_is_bounded() {
     let mut world = one_job();
     for at in 0..3 {
         let token = world.token(at);
-        world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::Unanswered }));
+        world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::Unanswered }));
     }
     assert_eq!(world.submitted.len(), 3);
     assert!(error_steps(&world)[0].1.contains("sbatch had no answer"));
@@ -272,7 +272,7 @@ fn a_controller_that_is_not_reached_costs_no_try() {
     let mut world = one_job();
     for at in 0..20 {
         let token = world.token(at);
-        world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::NotReached }));
+        world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::NotReached }));
     }
     assert_eq!(world.submitted.len(), 21);
 }
@@ -311,14 +311,14 @@ fn a_node_that_could_not_start_a_job_is_avoided() {
     let mut world = one_job();
     let token = world.token(0);
     world.accept(&token, 10);
-    let seen = amore_slurm::seen::Seen { nodes: "node7".to_owned(), ..running() };
+    let seen = amore_slurm::job_status::JobStatus { nodes: "node7".to_owned(), ..running() };
     world.give(Input::Job(JobEvent::Changed { token: token.clone(), seen }));
     world.job_ended(&token, JobEnd::Failed { code: (0, 53), launch: true });
     assert_eq!(world.submitted[1].asked.exclude, ["node7"]);
 }
 
-fn running() -> amore_slurm::seen::Seen {
-    amore_slurm::seen::Seen {
+fn running() -> amore_slurm::job_status::JobStatus {
+    amore_slurm::job_status::JobStatus {
         state: JobState::Running,
         reason: String::new(),
         nodes: String::new(),

@@ -12,7 +12,7 @@ fn limited(limit: usize) -> SlurmSettings {
 
 /// The runs of the jobs, in the order in which they were submitted.
 fn submitted_runs(world: &World) -> Vec<u32> {
-    world.submitted.iter().map(|job| job.sheet.tasks[0].run.0).collect()
+    world.submitted.iter().map(|job| job.manifest.tasks[0].run.0).collect()
 }
 
 #[test]

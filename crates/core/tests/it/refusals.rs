@@ -1,7 +1,7 @@
 //! The table of refusals in docs/slurm.md.
 
 use amore_core::{Input, request::Listener};
-use amore_slurm::{refused::About, settings::SlurmSettings};
+use amore_slurm::{refused::RefusalKind, settings::SlurmSettings};
 
 use crate::harness::{World, in_job, runs, setup, with_slurm};
 
@@ -10,7 +10,7 @@ fn one_job() -> World {
 }
 
 /// Refuses each job until none is submitted any more, or so many were. Gives the seconds between them.
-fn seconds_between(world: &mut World, about: About, most: usize) -> Vec<u32> {
+fn seconds_between(world: &mut World, about: RefusalKind, most: usize) -> Vec<u32> {
     let mut waited = Vec::new();
     while waited.len() < most {
         let index = world.submitted.len() - 1;
@@ -32,24 +32,26 @@ fn seconds_between(world: &mut World, about: About, most: usize) -> Vec<u32> {
 #[test]
 fn each_class_is_submitted_again_as_the_table_says() {
     for (about, seconds) in [
-        (About::Passes, vec![2, 5, 10, 30, 30, 30]),
-        (About::Limit, vec![10; 6]),
-        (About::Unknown, vec![3, 10, 30]),
-        (About::Rule, vec![]),
-        (About::NotExecuted, vec![]),
+        (RefusalKind::Passes, vec![2, 5, 10, 30, 30, 30]),
+        (RefusalKind::Limit, vec![10; 6]),
+        (RefusalKind::Unknown, vec![3, 10, 30]),
+        (RefusalKind::Rule, vec![]),
+        (RefusalKind::NotExecuted, vec![]),
     ] {
         let mut world = one_job();
         assert_eq!(seconds_between(&mut world, about, 6), seconds, "{about:?}");
-        let is_given_up = !matches!(about, About::Passes | About::Limit);
+        let is_given_up = !matches!(about, RefusalKind::Passes | RefusalKind::Limit);
         assert_eq!(world.error_of("a").is_some(), is_given_up, "{about:?}");
     }
 }
 
 #[test]
 fn what_is_refused_for_good_is_an_error_with_slurm_s_words_and_what_to_do() {
-    for (about, class) in
-        [(About::Unknown, "JobRefused"), (About::Rule, "JobRefused"), (About::NotExecuted, "JobNotSubmitted")]
-    {
+    for (about, class) in [
+        (RefusalKind::Unknown, "JobRefused"),
+        (RefusalKind::Rule, "JobRefused"),
+        (RefusalKind::NotExecuted, "JobNotSubmitted"),
+    ] {
         let mut world = one_job();
         seconds_between(&mut world, about, 6);
         let (found, message) = world.error_of("a").unwrap();
@@ -65,11 +67,11 @@ fn what_is_refused_for_good_is_an_error_with_slurm_s_words_and_what_to_do() {
 #[test]
 fn an_acceptance_ends_the_row_of_refusals() {
     let mut world = one_job();
-    assert_eq!(seconds_between(&mut world, About::Unknown, 2), [3, 10]);
+    assert_eq!(seconds_between(&mut world, RefusalKind::Unknown, 2), [3, 10]);
     let token = world.token(2);
     world.accept(&token, 10);
     world.job_ended(&token, amore_slurm::JobEnd::NodeFailed);
-    assert_eq!(seconds_between(&mut world, About::Unknown, 6), [3, 10, 30]);
+    assert_eq!(seconds_between(&mut world, RefusalKind::Unknown, 6), [3, 10, 30]);
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn a_limit_is_told_at_first_and_after_3_6_and_12_minutes() {
     let mut world = one_job();
     for _ in 0..100 {
         let token = world.token(world.submitted.len() - 1);
-        world.refuse(&token, About::Limit, "QOSMaxSubmitJobPerUserLimit");
+        world.refuse(&token, RefusalKind::Limit, "QOSMaxSubmitJobPerUserLimit");
         world.after(10.0);
     }
     let said = world.words(Listener::Here);
@@ -93,7 +95,7 @@ fn the_same_refusal_of_many_runs_is_told_once() {
     let mut world = World::serving(with_slurm(), vec![in_job("a")], runs(1..=5));
     for index in 0..5 {
         let token = world.token(index);
-        world.refuse(&token, About::Limit, "MaxJobCount limit reached");
+        world.refuse(&token, RefusalKind::Limit, "MaxJobCount limit reached");
     }
     assert_eq!(world.words(Listener::Here).len(), 1);
 }
@@ -109,7 +111,7 @@ fn a_reservation_that_does_not_go_with_the_partition_is_used_alone_then_left() {
     let words = "Requested node configuration is not available";
     for index in 0..2 {
         let token = world.token(index);
-        world.refuse(&token, About::Reservation, words);
+        world.refuse(&token, RefusalKind::Reservation, words);
     }
     let asked = |index: usize| {
         let asked = &world.submitted[index].asked;
@@ -140,7 +142,7 @@ fn a_refused_job_frees_its_place_for_another() {
     let mut world = World::serving(setup(Some(settings)), vec![in_job("a")], runs([1, 2]));
     assert_eq!(world.submitted.len(), 1);
     let token = world.token(0);
-    world.refuse(&token, About::Rule, "no");
+    world.refuse(&token, RefusalKind::Rule, "no");
     assert_eq!(world.submitted.len(), 2);
 }
 
@@ -148,7 +150,7 @@ fn a_refused_job_frees_its_place_for_another() {
 fn after_ctrl_c_nothing_that_was_refused_is_submitted_again() {
     let mut world = one_job();
     let token = world.token(0);
-    world.refuse(&token, About::Passes, "Resource temporarily unavailable");
+    world.refuse(&token, RefusalKind::Passes, "Resource temporarily unavailable");
     world.give(Input::Stop);
     world.after(60.0);
     assert_eq!(world.submitted.len(), 1);

@@ -6,7 +6,7 @@ use amore_core::{
     request::{Listener, Request},
 };
 use amore_model::JobId;
-use amore_slurm::{JobEnd, refused::About, submission::Doubt};
+use amore_slurm::{JobEnd, refused::RefusalKind, submission::Doubt};
 use proptest::prelude::*;
 
 use crate::harness::{World, in_job, runs, variable, with, with_slurm};
@@ -56,12 +56,12 @@ fn end(how: u8) -> JobEnd {
     }
 }
 
-fn about(why: u8) -> About {
+fn about(why: u8) -> RefusalKind {
     match why {
-        0 => About::Limit,
-        1 => About::Passes,
-        2 => About::Unknown,
-        _ => About::Rule,
+        0 => RefusalKind::Limit,
+        1 => RefusalKind::Passes,
+        2 => RefusalKind::Unknown,
+        _ => RefusalKind::Rule,
     }
 }
 
@@ -114,7 +114,7 @@ fn play(steps: &[Step]) -> World {
             }
             Step::NotThere(at) => {
                 if let Some(token) = token(&world, at).filter(|token| !accepted.contains(token)) {
-                    world.give(Input::Job(JobEvent::NotThere { token, doubt: Doubt::Unanswered }));
+                    world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::Unanswered }));
                 }
             }
             Step::Wait(seconds) => world.after(f64::from(seconds)),

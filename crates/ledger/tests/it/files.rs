@@ -98,7 +98,7 @@ async fn whatever_else_stands_there_is_left_as_it_is() {
 
     let missing = dir.path().join("missing");
     let error = refused_anywhere(&missing.join("ledger.sqlite")).await.to_string();
-    assert_eq!(error, format!("there is no directory {}", missing.display()));
+    assert_eq!(error, format!("the directory {} does not exist", missing.display()));
     for place in ["mysql://user:secret@host/db", ""] {
         let error = Ledger::open(place, &OpenOptions::new(HOST, 0.0)).await.unwrap_err();
         assert!(matches!(error, LedgerError::BadPlace { .. }));

@@ -1,4 +1,4 @@
-//! slurmdbd: what it keeps of jobs, and when it hears of them.
+//! slurmdbd: what it knows about jobs, and when it learns it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 use super::job::{Ended, ExitCode, Job, Key, Reason, State};
 use crate::{Generator, Moment};
 
-/// What accounting keeps of a job.
+/// A job in accounting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub cluster: String,
@@ -55,18 +55,18 @@ impl Record {
         }
     }
 
-    /// Slurm's word for its state.
+    /// Its state, as Slurm writes it.
     pub fn state_word(&self) -> String {
         match self.state {
             State::Over(Ended::Cancelled { by }) => format!("CANCELLED by {by}"),
-            // It is not told of an end before it is over, nor of the end of a reservation.
+            // Accounting does not learn that a job is completing, nor that its reservation was deleted.
             State::Completing { .. } => "RUNNING".to_owned(),
             State::ReservationDeleted => "PENDING".to_owned(),
             State::Pending | State::Running { .. } | State::Over(_) => self.state.word().to_owned(),
         }
     }
 
-    /// Its exit code: that of the script, not of the signals with which Slurm ended it.
+    /// Its exit code: that of the script, not the signals that Slurm ended it with.
     pub fn exit_code(&self) -> ExitCode {
         match self.state {
             State::Over(ended) if ended.by_signal_of_slurm() => ExitCode::default(),
@@ -74,7 +74,7 @@ impl Record {
         }
     }
 
-    /// Why it waited, where accounting says that.
+    /// Why it waited, where accounting shows it.
     pub fn reason_word(&self) -> String {
         match self.reason {
             Reason::PartitionDown
@@ -86,26 +86,26 @@ impl Record {
     }
 }
 
-/// How slurmdbd does.
+/// State of slurmdbd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slurmdbd {
     /// It answers.
     Up,
-    /// It does not; clusters keep for it what happens.
+    /// It does not answer; clusters keep their changes until it is back.
     Dead,
 }
 
-/// What accounting keeps of one cluster.
+/// Accounting of one cluster.
 #[derive(Default)]
 struct OfCluster {
     records: BTreeMap<Key, Record>,
-    /// The last job of each number.
+    /// The latest job with each number.
     latest: BTreeMap<u64, Key>,
 }
 
 pub(super) struct Accounting {
     pub state: Slurmdbd,
-    /// How much later than usual it learns of things.
+    /// Additional delay until it learns about changes.
     pub lag: Duration,
     clusters: BTreeMap<String, OfCluster>,
     inbox: VecDeque<(Moment, Record)>,
@@ -121,14 +121,14 @@ impl Accounting {
         }
     }
 
-    /// A cluster sends a change. Changes arrive in the order in which they were sent.
+    /// Sends a change of a cluster. Changes arrive in the order in which they were sent.
     pub fn send(&mut self, now: Moment, record: Record, usual: (Duration, Duration), chance: &mut Generator) {
         let arrives = now + chance.between(usual.0, usual.1) + self.lag;
         let arrives = self.inbox.back().map_or(arrives, |(last, _)| arrives.max(*last));
         self.inbox.push_back((arrives, record));
     }
 
-    /// It is back: what was kept for it arrives.
+    /// It is back: changes that were kept for it arrive.
     pub fn returns(&mut self, now: Moment, catch_up: Duration) {
         self.state = Slurmdbd::Up;
         for (at, _) in &mut self.inbox {
@@ -136,7 +136,7 @@ impl Accounting {
         }
     }
 
-    /// It is told in time again: what has lagged behind arrives.
+    /// The additional delay is over: delayed changes arrive.
     pub fn catches_up(&mut self, now: Moment) {
         self.lag = Duration::ZERO;
         for (at, _) in &mut self.inbox {
@@ -144,7 +144,7 @@ impl Accounting {
         }
     }
 
-    /// It knows what has arrived by now.
+    /// Records the changes that have arrived by now.
     pub fn settle(&mut self, now: Moment) {
         if self.state == Slurmdbd::Dead {
             return;
@@ -159,14 +159,14 @@ impl Accounting {
         }
     }
 
-    /// The jobs of a cluster, in the order in which they were taken. Of a number that was given out twice the last.
+    /// The jobs of a cluster in the order of their submission; only the latest job with each number.
     pub fn of(&self, cluster: &str) -> impl Iterator<Item = &Record> {
         self.clusters.get(cluster).into_iter().flat_map(|of| {
             of.records.values().filter(|record| of.latest.get(&record.number) == Some(&record.key))
         })
     }
 
-    /// The same, of these numbers.
+    /// The jobs with these numbers.
     pub fn numbered(&self, cluster: &str, numbers: &[u64]) -> Vec<&Record> {
         let Some(of) = self.clusters.get(cluster) else { return Vec::new() };
         let mut keys: Vec<Key> = numbers.iter().filter_map(|number| of.latest.get(number)).copied().collect();

@@ -1,4 +1,4 @@
-//! One cluster: what its controller knows, and the timers that move it.
+//! One cluster: the state of its controller, and its timers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,33 +13,33 @@ use super::{
 };
 use crate::Moment;
 
-/// How the controller does.
+/// State of a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// It answers.
     Up,
-    /// It takes connections and says nothing; what it was told it does once it goes on.
+    /// It accepts connections but does not answer; requests are processed when it continues.
     Hung,
     /// It refuses connections.
     Dead,
 }
 
-/// Something that happens at its time.
+/// An event at a certain time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// The scheduler looks at the queue.
+    /// The scheduler runs.
     Schedule,
-    /// A job may be over its time limit.
+    /// A job may have exceeded its time limit.
     Limit(Execution),
-    /// A script that was told to end has not.
+    /// A script that was asked to terminate still runs.
     Kill(Execution, Why),
-    /// A job that ended is old enough to be forgotten.
+    /// A job that ended long enough ago is purged.
     Purge(Key),
-    /// A node has been silent since then.
+    /// A node has not responded since then.
     Silent(String, Moment),
-    /// The same, for so long that it is given up.
+    /// A node has not responded for so long that it is given up.
     GivenUp(String, Moment),
-    /// A node that returned ends what it should not have.
+    /// A node that is back ends executions that it should not have.
     CleanUp(String),
     /// A reservation that ended is removed.
     ReservationOver(String),
@@ -50,15 +50,15 @@ pub(super) enum Timer {
 pub(super) struct Run {
     pub key: Key,
     pub nodes: Vec<String>,
-    /// Its nodes were reached. For the controller it runs all the same, until it gives the node up.
+    /// Whether its nodes were reached. If not, the controller counts it as running until it gives the node up.
     pub begun: bool,
-    /// The controller does not count it any more: it was given up, or its job was forgotten.
+    /// Whether the controller no longer counts it: it was given up, or its job was forgotten.
     pub orphan: bool,
-    /// It has ended, and the controller has not heard of it.
+    /// How it ended, if the controller does not know it yet.
     pub unheard: Option<Exit>,
 }
 
-/// What the controller finds when it goes on.
+/// A request that the controller finds when it continues.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     Submit(Box<Waiting>),
@@ -81,9 +81,9 @@ pub(super) struct Cluster {
     pub next_key: Key,
     next_execution: u64,
     pub controller: Controller,
-    /// What it has been told while it hung.
+    /// Requests made while it hung.
     pub told: Vec<Told>,
-    /// What it would have done meanwhile.
+    /// Timers that were due meanwhile.
     deferred: Vec<Timer>,
     timers: BTreeMap<(Moment, u64), Timer>,
     next_timer: u64,
@@ -110,7 +110,7 @@ impl Cluster {
             runs: BTreeMap::new(),
             next_number: spec.first_number,
             next_key: 1,
-            // Executions of all clusters of a site are told apart by their numbers.
+            // Executions of all clusters of a site have distinct numbers.
             next_execution: (index << 40) + 1,
             controller: Controller::Up,
             told: Vec::new(),
@@ -125,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// The controller as those see it who ask: one that answers after they have given up hangs, for them.
+    /// The state of the controller as clients see it: if it answers after their timeout, it seems to hang.
     pub fn seems(&self) -> Controller {
         match self.controller {
             Controller::Up if self.trouble.slow >= self.times.message_timeout => Controller::Hung,
@@ -157,7 +157,7 @@ impl Cluster {
             .filter(|node| partition.nodes.is_empty() || partition.nodes.contains(&node.spec.name))
     }
 
-    /// Notes how a job stands, for accounting.
+    /// Records the state of a job for accounting.
     pub fn account(&mut self, key: Key) {
         if let Some(job) = self.jobs.get(&key) {
             self.records.push(Record::of(&self.name, job, self.now));
@@ -169,12 +169,12 @@ impl Cluster {
         self.next_timer += 1;
     }
 
-    /// The scheduler looks at the queue at its next step.
+    /// Lets the scheduler run at its next step.
     pub fn wake_scheduler(&mut self) {
         self.schedule_by(self.now);
     }
 
-    /// It looks at the queue at its first step after this.
+    /// Lets the scheduler run at its first step after this time.
     pub fn schedule_by(&mut self, moment: Moment) {
         let at = (moment + std::time::Duration::from_millis(1)).rounded_up(self.times.schedule_step);
         if self.schedule_at.is_none_or(|other| at < other) {
@@ -189,7 +189,7 @@ impl Cluster {
         self.timers.keys().next().map(|(at, _)| *at)
     }
 
-    /// Everything that is due by now.
+    /// Processes everything that is due by now.
     pub fn advance(&mut self, site: &Site, now: Moment) {
         while let Some(entry) = self.timers.first_entry() {
             let (at, _) = *entry.key();
@@ -223,13 +223,13 @@ impl Cluster {
         }
     }
 
-    /// The controller goes on: it does what it was told, hears what it has missed, and does what is due.
+    /// The controller continues: it processes requests, learns what it missed, and does what is due.
     pub fn resume(&mut self, site: &Site) {
         self.controller = Controller::Up;
         for told in std::mem::take(&mut self.told) {
             match told {
                 Told::Submit(waiting) => {
-                    // Whoever asked is not there any more to hear of a refusal.
+                    // The client has given up and does not learn about a refusal.
                     let _ = self.take(site, *waiting);
                 }
                 Told::Cancel { number, by } => self.cancel(number, by),
@@ -242,7 +242,7 @@ impl Cluster {
         self.wake_scheduler();
     }
 
-    /// Ends of scripts that were not heard of are reported now, where the nodes can be reached.
+    /// Reports the ends of scripts that the controller missed, if their nodes can be reached.
     pub fn hear_of_ends(&mut self) {
         let heard: Vec<(Execution, Exit)> = self
             .runs
@@ -255,7 +255,7 @@ impl Cluster {
         }
     }
 
-    /// The controller counts an execution no more. If it has begun it goes on.
+    /// The controller stops counting an execution. If it has started, it continues.
     pub fn disown(&mut self, execution: Execution) {
         match self.runs.get_mut(&execution) {
             Some(run) if run.begun => run.orphan = true,

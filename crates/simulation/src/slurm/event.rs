@@ -1,9 +1,9 @@
-//! What a cluster does to the world around it.
+//! Effects of a cluster on the world around it.
 
 use super::job::{Ended, Execution, Key};
 use crate::Moment;
 
-/// A script that a node begins to execute.
+/// A node starts to execute a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The cluster.
@@ -12,17 +12,17 @@ pub struct Start {
     pub execution: Execution,
     /// The job's number: `SLURM_JOB_ID`.
     pub job: u64,
-    /// Which of the cluster's jobs it is; numbers may be given out twice.
+    /// Identifies the job; numbers may be assigned twice.
     pub key: Key,
     /// Its owner.
     pub user: String,
     /// The partition: `SLURM_JOB_PARTITION`.
     pub partition: String,
-    /// The nodes; the script is executed on the first.
+    /// The nodes; the script runs on the first one.
     pub nodes: Vec<String>,
     /// The working directory.
     pub directory: String,
-    /// The log. If it cannot be written, the world says so with [`Exit::NotStarted`].
+    /// Path of the log. If it cannot be written, the world reports [`Exit::NotStarted`].
     pub log: String,
     /// The script.
     pub script: String,
@@ -30,23 +30,23 @@ pub struct Start {
     pub restarts: u32,
     /// Memory on each node, in MiB.
     pub memory_mib: u64,
-    /// The time limit.
+    /// End of the time limit.
     pub until: Moment,
 }
 
 /// A signal to all processes of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM: the script may end by itself, which [`super::SimulatedSlurm::script_ended`] says.
+    /// SIGTERM: the script may end by itself, which the world reports with [`super::SimulatedSlurm::script_ended`].
     Terminate,
-    /// SIGKILL, or the end of the node: it is over now, and Slurm wants no answer.
+    /// SIGKILL, or the end of the node: it ends at once, without a report.
     Kill,
 }
 
-/// Why Slurm ends a script, as its log says it (`CANCELLED AT … DUE TO TIME LIMIT`).
+/// Why Slurm ends a script, according to its log (`CANCELLED AT … DUE TO TIME LIMIT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Nothing is said.
+    /// No reason is given.
     Cancelled,
     /// `DUE TO TIME LIMIT`.
     TimeLimit,
@@ -56,12 +56,12 @@ pub enum Why {
     NodeFailure,
     /// `DUE TO JOB REQUEUE`.
     Requeue,
-    /// Nothing is said of these: the kernel, or the end of the node.
+    /// Nothing is logged: killed by the kernel, or the node died.
     Silent,
 }
 
 impl Why {
-    /// What slurmstepd writes into the job's log, if it can.
+    /// The line that slurmstepd writes to the job's log, if it can.
     pub fn line(self, job: u64, node: &str, at: Moment) -> Option<String> {
         let due = match self {
             Why::Cancelled => "",
@@ -75,23 +75,23 @@ impl Why {
     }
 }
 
-/// How a script ended, as the world says it.
+/// How a script ended, as the world reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// With `exit CODE`.
     Code(u8),
-    /// By a signal that was not Slurm's.
+    /// By a signal that Slurm did not send.
     Signal(u8),
-    /// For its memory.
+    /// It exceeded its memory.
     OutOfMemory,
-    /// It could not begin: its directory, or that of its log, is not there.
+    /// It could not start: its directory, or that of its log, does not exist.
     NotStarted,
 }
 
-/// Something that a cluster does.
+/// An event of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlurmEvent {
-    /// A script begins.
+    /// A script starts.
     Started(Box<Start>),
     /// The processes of an execution get a signal.
     Signalled {
@@ -102,15 +102,15 @@ pub enum SlurmEvent {
         /// Why.
         why: Why,
     },
-    /// For the controller a job has ended.
+    /// A job has ended, as the controller sees it.
     Ended {
         /// The cluster.
         cluster: String,
-        /// Its number.
+        /// The job's number.
         job: u64,
-        /// Which of the cluster's jobs it was.
+        /// Identifies the job.
         key: Key,
-        /// How.
+        /// How it ended.
         how: Ended,
     },
 }

@@ -1,4 +1,4 @@
-//! What a world may do to a cluster: administrators, other users, and bad luck.
+//! Faults of a cluster, and actions of administrators and other users.
 
 use std::time::Duration;
 
@@ -12,42 +12,42 @@ use super::{
 };
 use crate::Moment;
 
-/// Something that happens to a cluster.
+/// A fault or action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// What happens to the next submission; injected again, to the one after it.
+    /// Affects the next submission; a second one affects the submission after it.
     NextSubmission(NextSubmission),
-    /// Answers take longer by this; zero: as usual again. From `MessageTimeout` on nobody waits for them: what was asked is
-    /// done, and nobody is told.
+    /// Answers are delayed by this; zero: no delay. From `MessageTimeout` on, clients give up: requests are processed, but
+    /// nobody gets the answer.
     SlowAnswers(Duration),
-    /// The controller says nothing any more; submissions that it is given it takes when it goes on.
+    /// The controller stops answering; submissions are accepted when it continues.
     ControllerHangs,
-    /// The controller is stopped in good order.
+    /// The controller is shut down properly.
     ControllerStops,
-    /// The controller is killed: what it was told within this time before it forgets. Numbers of forgotten jobs are
-    /// given out again; jobs that began within it are held, for they would begin a second time.
+    /// The controller is killed: it forgets what happened within this time before. Numbers of forgotten jobs are assigned
+    /// again; jobs that started within it are held, because they would start a second time.
     ControllerKilled {
-        /// How far its state on disk is behind.
+        /// How old its state on disk is.
         forgets: Duration,
     },
-    /// The controller goes on, after any of these.
+    /// The controller continues, after any of these.
     ControllerGoesOn,
-    /// A job is lost to the controller.
+    /// The controller loses a job.
     Forget {
         /// Its number.
         job: u64,
-        /// Does its node go on with it? Else its node ends it.
+        /// Whether its node continues to execute it; otherwise the node ends it.
         goes_on: bool,
     },
     /// All jobs that have ended are forgotten, as after `MinJobAge`.
     Purge,
-    /// A node is cut off the network: its jobs go on.
+    /// A node is cut off from the network: its jobs continue.
     NodeCut(String),
     /// A node is switched off: its jobs end.
     NodeDies(String),
-    /// A node that was cut off is back, or one that was switched off has started.
+    /// A node that was cut off is reachable again, or a node that was switched off has started.
     NodeReturns(String),
-    /// `State=DRAIN`: nothing new begins there.
+    /// `State=DRAIN`: no new jobs start there.
     NodeDrained(String),
     /// `State=DOWN`: its jobs end, or go back to the queue.
     NodeDown(String),
@@ -57,41 +57,41 @@ pub enum Fault {
     PrologFails(String),
     /// A job is killed for its memory.
     OutOfMemory(u64),
-    /// A job makes room for another.
+    /// A job is preempted by another.
     Preempt(u64, Preempt),
     /// A job is held.
     Hold(u64, Hold),
-    /// A held job may begin.
+    /// A held job is released.
     Release(u64),
-    /// `scontrol requeue`, by somebody who may.
+    /// `scontrol requeue`, by a user who may do this.
     Requeue {
         /// Its number.
         job: u64,
-        /// Is it made one that may be requeued before?
+        /// Whether it is first changed to allow this.
         allow: bool,
     },
     /// `scontrol update StartTime=now`.
     StartNow(u64),
-    /// Somebody cancels a job: its owner, another administrator, root (0).
+    /// A user cancels a job: its owner, an administrator, or root (0).
     Cancel {
         /// Its number.
         job: u64,
-        /// Who.
+        /// UID of the user.
         by: u32,
     },
-    /// A partition is down, or up.
+    /// A partition goes down or up.
     PartitionUp(String, bool),
-    /// Longest time of a job in a partition.
+    /// Changes the time limit of a partition.
     PartitionMaxMinutes(String, u32),
-    /// There is a new reservation.
+    /// Creates a reservation.
     Reserve(Reservation),
     /// An administrator shortens or lengthens a reservation.
     ReservationEnds(String, Moment),
-    /// An administrator removes a reservation, which Slurm refuses while there are jobs for it.
+    /// An administrator deletes a reservation; Slurm refuses this while it has jobs.
     DeleteReservation(String),
 }
 
-/// Slurm's words for what it did not do.
+/// Slurm's message about what it refused.
 pub type NotDone = String;
 
 impl Cluster {
@@ -176,7 +176,7 @@ impl Cluster {
             .ok_or_else(|| "Invalid partition name specified".to_owned())
     }
 
-    /// All processes of a job end, without a word.
+    /// All processes of a job end at once, without a message.
     fn kill_at_once(&mut self, key: Key) -> Result<(), NotDone> {
         let execution = self.jobs.get(&key).and_then(|job| job.state.execution());
         let execution = execution.ok_or_else(|| "Job/step already completing or completed".to_owned())?;
@@ -188,7 +188,7 @@ impl Cluster {
     /// The controller loses a job.
     fn lose(&mut self, key: Key, goes_on: bool) {
         if !goes_on {
-            // Its node finds that nobody knows it.
+            // Its node notices that the controller does not know it.
             let _ = self.kill_at_once(key);
         }
         self.forget(key);
@@ -214,7 +214,7 @@ impl Cluster {
             .map(|job| (job.key, job.nodes.clone()))
             .collect();
         for (key, nodes) in twice {
-            // It was launched a second time, and its node says so.
+            // It was started a second time, and its node reports that.
             self.requeue_held(key);
             for node in nodes {
                 let _ = self.serve(&node, Service::Drained("Duplicate jobid".to_owned()));
@@ -222,7 +222,7 @@ impl Cluster {
         }
     }
 
-    /// A job that could not be started waits for somebody to release it. What it executes goes on.
+    /// Holds a job that could not be started. Its execution continues.
     fn requeue_held(&mut self, key: Key) {
         if let Some(execution) = self.jobs.get(&key).and_then(|job| job.state.execution()) {
             self.disown(execution);
@@ -259,7 +259,7 @@ impl Cluster {
                 if orphan {
                     self.runs.remove(&execution);
                 } else if let Some(run) = self.runs.get_mut(&execution) {
-                    // Nothing of it is left to be ended, or heard of.
+                    // Nothing of it is left to end or to report.
                     run.unheard = None;
                 }
             }
@@ -285,7 +285,7 @@ impl Cluster {
         }
     }
 
-    /// The controller gives a node up.
+    /// The controller gives up a node.
     pub fn on_given_up(&mut self, name: &str, since: Moment) {
         if self.silent_since(name) != Some(since) {
             return;
@@ -294,7 +294,7 @@ impl Cluster {
         self.lose_jobs_of(name, false);
     }
 
-    /// Jobs of a node that is down go back to the queue, or have ended. What can be reached is killed.
+    /// Requeues or ends the jobs of a node that is down. Executions that can be reached are killed.
     fn lose_jobs_of(&mut self, name: &str, reachable: bool) {
         let of_node = |job: &&Job| job.nodes.iter().any(|node| node == name);
         let busy = self.busy.iter().filter_map(|key| self.jobs.get(key));
@@ -329,7 +329,7 @@ impl Cluster {
         }
     }
 
-    /// Ends a job whose execution may go on where nobody reaches it.
+    /// Ends a job whose execution may continue on an unreachable node.
     fn end_without_run(&mut self, key: Key, how: Ended, exit: ExitCode, reason: Reason) {
         let kept = self
             .jobs
@@ -348,7 +348,7 @@ impl Cluster {
         let was_dead = matches!(node.health, Health::Dead(_));
         node.health = Health::Well;
         node.silent = false;
-        // ReturnToService=2; what an administrator wants stays.
+        // ReturnToService=2; the wish of an administrator is kept.
         if node.service == Service::Down("Not responding".to_owned()) {
             node.service = Service::In;
         }
@@ -357,7 +357,7 @@ impl Cluster {
             self.lose_jobs_of(name, false);
             self.runs.retain(|_, run| !(run.orphan && run.nodes.iter().any(|node| node == name)));
         } else {
-            // What was to begin behind the cut has not: the node does not know it.
+            // Jobs that should have started during the cut are unknown to the node.
             let here =
                 self.runs.values().filter(|run| !run.begun && run.nodes.iter().any(|node| node == name));
             let never_begun: Vec<Key> = here.map(|run| run.key).collect();
@@ -371,7 +371,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A node that is back ends what was given up meanwhile, and what it could not be told to end.
+    /// A node that is back ends executions that were given up, or that it could not be told to end.
     pub fn on_clean_up(&mut self, name: &str) {
         if self.silent_since(name).is_some() {
             return;
@@ -478,7 +478,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A reservation is removed some time after its end: what runs in it ends, what waits for it never begins.
+    /// A reservation is removed some time after its end: its running jobs end, its waiting jobs never start.
     pub fn on_reservation_over(&mut self, name: &str) {
         let over = self.now;
         if self.reservations.get(name).is_none_or(|one| one.end + self.times.reservation_purge > over) {
@@ -507,7 +507,7 @@ impl Cluster {
         self.wake_scheduler();
     }
 
-    /// What cannot be, if it is: checked by tests after each step.
+    /// An inconsistency of the state, if there is one; tests check this after each step.
     pub fn contradiction(&self) -> Option<String> {
         for node in &self.nodes {
             let here = || {

@@ -1,18 +1,17 @@
-//! A job as the controller knows it: what was asked for, and how it stands.
+//! A job as the controller knows it: its options and its state.
 
 use std::fmt;
 
 use crate::Moment;
 
-/// The order in which a cluster took its jobs. Numbers may be given out twice; this is not.
+/// Identifies a job by the order of submission. Numbers may be assigned twice, keys are not.
 pub type Key = u64;
 
-/// One execution of a job's script. A job that is requeued has several, and a node that is cut off may still have an
-/// earlier one.
+/// One execution of a job's script. A requeued job has several, and a node that was cut off may still have an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Execution(pub u64);
 
-/// What a submission asked for.
+/// The options of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// `--job-name`.
@@ -47,39 +46,39 @@ pub struct Asked {
     pub nice: u32,
     /// `--begin`.
     pub begin: Option<Moment>,
-    /// May Slurm put it back into the queue?
+    /// Whether Slurm may requeue it.
     pub requeue: bool,
     /// `--hold`.
     pub hold: bool,
     /// The batch script.
     pub script: String,
-    /// The command line, as accounting keeps it.
+    /// The command line, for accounting.
     pub line: String,
 }
 
-/// Who holds a job back.
+/// Who holds a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Its owner.
     User,
     /// An administrator: its owner cannot release it.
     Admin,
-    /// Slurm, for it could not be started.
+    /// Slurm, because the job could not be started.
     LaunchFailed,
 }
 
-/// Why a job waits, or why it stands as it does.
+/// The reason of a job's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Nothing to say.
+    /// No reason.
     None,
-    /// Others come first.
+    /// Other jobs have priority.
     Priority,
-    /// No place.
+    /// No free resources.
     Resources,
     /// All nodes of the partition are out of service.
     NodesOutOfService,
-    /// The nodes that the job wants are out of service.
+    /// The nodes that the job requires are out of service.
     NodesNotAvailable(String),
     /// The partition is down.
     PartitionDown,
@@ -89,40 +88,40 @@ pub enum Reason {
     PartitionNodeLimit,
     /// The nodes are too small.
     PartitionConfig,
-    /// The partition is for other accounts: its name, those it allows, the job's.
+    /// The partition is restricted to other accounts.
     Account {
         /// The partition.
         partition: String,
-        /// Those that may.
+        /// The allowed accounts.
         allowed: String,
-        /// The job's.
+        /// The job's account.
         account: String,
     },
-    /// The reservation has not begun, or has ended.
+    /// The reservation has not started, or has ended.
     Reservation,
     /// The reservation was removed while the job waited for it.
     ReservationDeleted(String),
-    /// It may not begin yet.
+    /// Its start time has not come.
     BeginTime,
     /// Held by its owner.
     HeldByUser,
     /// Held by an administrator.
     HeldByAdmin,
-    /// It could not be started, and is held for that.
+    /// It could not be started, and is held for that reason.
     LaunchFailedHeld,
-    /// A limit of the association or QOS, in Slurm's word.
+    /// A limit of the association or QOS, as Slurm writes it.
     Limit(&'static str),
     /// It was killed at its time limit.
     TimeLimit,
     /// It was killed for its memory.
     OutOfMemory,
-    /// Its script said so.
+    /// Its script failed.
     NonZeroExitCode,
-    /// It was killed by a signal, or never began.
+    /// It was killed by a signal, or never started.
     LaunchFailure,
     /// Its node is down.
     NodeDown,
-    /// What it asks for is not there.
+    /// The requested resources do not exist.
     BadConstraints,
 }
 
@@ -171,25 +170,25 @@ impl fmt::Display for Reason {
 pub enum Ended {
     /// Its script ended with 0.
     Completed,
-    /// Its script ended otherwise, or never began.
+    /// Its script failed, or never started.
     Failed,
     /// At its time limit, or at the end of its reservation.
     TimedOut,
     /// Somebody cancelled it.
     Cancelled {
-        /// Whose command it was.
+        /// UID of the user.
         by: u32,
     },
-    /// For its memory.
+    /// It exceeded its memory.
     OutOfMemory,
-    /// With its node.
+    /// Its node failed.
     NodeFailed,
-    /// For the sake of others.
+    /// It was preempted.
     Preempted,
 }
 
 impl Ended {
-    /// Slurm's word.
+    /// Its state, as Slurm writes it.
     pub const fn word(self) -> &'static str {
         match self {
             Ended::Completed => "COMPLETED",
@@ -202,13 +201,13 @@ impl Ended {
         }
     }
 
-    /// Is the end its exit code shows in the queue a signal of Slurm's, of which accounting says 0:0?
+    /// Whether the exit code in the queue is a signal of Slurm's, for which accounting shows 0:0.
     pub const fn by_signal_of_slurm(self) -> bool {
         matches!(self, Ended::TimedOut | Ended::Cancelled { .. } | Ended::Preempted)
     }
 }
 
-/// What comes after the last of a job's processes has ended.
+/// What follows after the last process of a job has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
     /// The job has ended.
@@ -217,31 +216,31 @@ pub enum Afterwards {
     Requeued,
 }
 
-/// How a job stands.
+/// State of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It waits.
     Pending,
     /// Its script is executed.
     Running {
-        /// Where.
+        /// The execution.
         execution: Execution,
     },
-    /// Its script has been told to end.
+    /// Its script was told to end.
     Completing {
-        /// Where.
+        /// The execution.
         execution: Execution,
-        /// What then.
+        /// What follows.
         afterwards: Afterwards,
     },
-    /// It waited for a reservation that was removed, and never begins.
+    /// It waited for a reservation that was deleted, and will never start.
     ReservationDeleted,
     /// It has ended.
     Over(Ended),
 }
 
 impl State {
-    /// Slurm's word, as `squeue -o %T` prints it.
+    /// The state as printed by `squeue -o %T`.
     pub const fn word(&self) -> &'static str {
         match self {
             State::Pending => "PENDING",
@@ -252,7 +251,7 @@ impl State {
         }
     }
 
-    /// Where its script is executed, if it is.
+    /// Its current execution, if any.
     pub const fn execution(&self) -> Option<Execution> {
         match self {
             State::Running { execution } | State::Completing { execution, .. } => Some(*execution),
@@ -260,7 +259,7 @@ impl State {
         }
     }
 
-    /// Has it ended?
+    /// Whether it has ended.
     pub const fn is_over(&self) -> bool {
         matches!(self, State::Over(_))
     }
@@ -269,19 +268,19 @@ impl State {
 /// Exit code and signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitCode {
-    /// What the script gave to `exit`.
+    /// The exit code of the script.
     pub code: u8,
     /// The signal that ended it.
     pub signal: u8,
 }
 
 impl ExitCode {
-    /// The job never began.
+    /// The job never started.
     pub const NOT_STARTED: ExitCode = ExitCode { code: 0, signal: 53 };
     /// SIGTERM.
     pub const TERMINATED: ExitCode = ExitCode { code: 0, signal: 15 };
 
-    /// As squeue 22.05 prints it: the status that wait(2) gives; of a launch failure what Slurm keeps instead.
+    /// As printed by squeue 22.05: the status of wait(2); for a launch failure, the value that Slurm keeps instead.
     pub fn status(self) -> u32 {
         if self == ExitCode::NOT_STARTED {
             return 4021;
@@ -299,48 +298,48 @@ impl fmt::Display for ExitCode {
 /// A job that the controller knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Which of the cluster's jobs it is.
+    /// Identifies the job.
     pub key: Key,
     /// Its number.
     pub number: u64,
     /// Name of its owner.
     pub user: String,
-    /// Number of its owner.
+    /// UID of its owner.
     pub uid: u32,
-    /// What was asked for.
+    /// Its options.
     pub asked: Asked,
-    /// When it was taken.
+    /// Time of submission.
     pub submitted: Moment,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// Why.
+    /// The reason of its state.
     pub reason: Reason,
-    /// Who holds it back.
+    /// Who holds it, if anybody.
     pub held: Option<Hold>,
-    /// It does not begin before.
+    /// It does not start before this time.
     pub not_before: Option<Moment>,
     /// Its nodes.
     pub nodes: Vec<String>,
-    /// When it began last.
+    /// Time of its last start.
     pub started: Option<Moment>,
-    /// When it ended.
+    /// Time of its end.
     pub ended: Option<Moment>,
     /// How its script ended.
     pub exit: ExitCode,
-    /// How often it was put back into the queue.
+    /// How often it was requeued.
     pub restarts: u32,
-    /// It will not be started: Slurm fails at it.
+    /// Whether Slurm will fail to start it.
     pub launch_fails: bool,
 }
 
 impl Job {
-    /// When it is to end at the latest, if it runs.
+    /// When its time limit ends, if it runs.
     pub fn limit(&self) -> Option<Moment> {
         self.started
             .map(|started| started + std::time::Duration::from_secs(60 * u64::from(self.asked.minutes)))
     }
 
-    /// May it begin, as far as it itself is concerned? Accounting does not list those that may not.
+    /// Whether it may start as far as its own options are concerned. Accounting does not list jobs that may not.
     pub fn is_eligible(&self, now: Moment) -> bool {
         self.held.is_none()
             && self.not_before.is_none_or(|at| at <= now)
@@ -348,13 +347,13 @@ impl Job {
             && !(matches!(self.state, State::Pending) && self.reason == Reason::Reservation)
     }
 
-    /// Its log.
+    /// Path of its log.
     pub fn log(&self) -> String {
         log_path(&self.asked.output, self.number)
     }
 }
 
-/// `--output` with the job's number in it.
+/// Inserts the job's number into `--output`.
 fn log_path(pattern: &str, number: u64) -> String {
     let mut path = String::new();
     let mut signs = pattern.chars();

@@ -1,4 +1,4 @@
-//! The moves of a job: it begins, is told to end, ends, goes back to the queue, and is forgotten.
+//! The transitions of a job: it starts, is told to end, ends, is requeued, and is forgotten.
 
 use super::{
     cluster::{Cluster, Controller, Run, Timer},
@@ -7,7 +7,7 @@ use super::{
 };
 
 impl Cluster {
-    /// A job that waits begins on these nodes.
+    /// A waiting job starts on these nodes.
     pub fn start(&mut self, key: Key, nodes: Vec<String>) {
         let execution = self.execution();
         let now = self.now;
@@ -50,7 +50,7 @@ impl Cluster {
         self.at(until.rounded_up(self.times.limit_step), Timer::Limit(execution));
     }
 
-    /// Counts what a job has on its nodes, or has had.
+    /// Adds a job's resources to its nodes' usage, or subtracts them.
     fn occupy(&mut self, key: Key, begins: bool) {
         let Some(job) = self.jobs.get(&key) else { return };
         for node in self.nodes.iter_mut().filter(|node| job.nodes.contains(&node.spec.name)) {
@@ -64,7 +64,7 @@ impl Cluster {
         }
     }
 
-    /// The world says how a script ended.
+    /// The world reports how a script ended.
     pub fn on_script_ended(&mut self, execution: Execution, exit: Exit) {
         let Some(run) = self.runs.get_mut(&execution) else { return };
         let (key, orphan, nodes) = (run.key, run.orphan, run.nodes.clone());
@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// Tells the script of a job that runs to end.
+    /// Tells the script of a running job to end.
     pub fn tell_to_end(&mut self, key: Key, afterwards: Afterwards, why: Why) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let State::Running { execution } = job.state else { return };
@@ -103,12 +103,12 @@ impl Cluster {
         self.at(self.now + self.times.kill_wait, Timer::Kill(execution, why));
     }
 
-    /// A script that was told to end has had its time.
+    /// A script that was told to end has used up its time.
     pub fn kill(&mut self, execution: Execution, why: Why) {
         let Some(run) = self.runs.get(&execution) else { return };
         let (key, orphan) = (run.key, run.orphan);
         if orphan || !self.is_reachable(&run.nodes.clone()) {
-            // Behind a cut it is ended when the node is back.
+            // An unreachable node ends it when it is back.
             return;
         }
         let Some(State::Completing { afterwards, .. }) = self.jobs.get(&key).map(|job| job.state.clone())
@@ -185,7 +185,7 @@ impl Cluster {
         self.wake_scheduler();
     }
 
-    /// A job ends, whether it waits or runs.
+    /// Cancels a waiting or running job.
     pub fn cancel(&mut self, number: u64, by: u32) {
         let Some(job) = self.numbered(number) else { return };
         let (key, how) = (job.key, Ended::Cancelled { by });
@@ -196,7 +196,7 @@ impl Cluster {
             }
             State::Running { .. } => self.tell_to_end(key, Afterwards::Ends(how), Why::Cancelled),
             State::Completing { execution, .. } => {
-                // One that was to be requeued is not.
+                // A job that was going to be requeued is not.
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.state = State::Completing { execution, afterwards: Afterwards::Ends(how) };
                 }
@@ -205,7 +205,7 @@ impl Cluster {
         }
     }
 
-    /// Holds a job that waits.
+    /// Holds a waiting job.
     pub fn hold(&mut self, key: Key, hold: Hold) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.state != State::Pending {
@@ -216,7 +216,7 @@ impl Cluster {
         self.account(key);
     }
 
-    /// Lets a job begin that was held.
+    /// Releases a held job.
     pub fn release(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.state == State::ReservationDeleted {
@@ -232,27 +232,27 @@ impl Cluster {
         self.wake_scheduler();
     }
 
-    /// A job may be over its time limit.
+    /// Checks whether a job has exceeded its time limit.
     pub fn on_limit(&mut self, execution: Execution) {
         let Some(run) = self.runs.get(&execution).filter(|run| !run.orphan) else { return };
         let key = run.key;
         let Some(limit) = self.jobs.get(&key).and_then(Job::limit) else { return };
         if limit > self.now {
-            // It was lengthened meanwhile.
+            // The limit was extended in the meantime.
             self.at(limit.rounded_up(self.times.limit_step), Timer::Limit(execution));
             return;
         }
         self.tell_to_end(key, Afterwards::Ends(Ended::TimedOut), Why::TimeLimit);
     }
 
-    /// A job that ended long ago is forgotten.
+    /// Purges a job that ended long ago.
     pub fn purge(&mut self, key: Key) {
         if self.jobs.get(&key).is_some_and(|job| job.state.is_over()) {
             self.forget(key);
         }
     }
 
-    /// The controller knows a job no more. What it executes goes on: nobody counts it.
+    /// The controller forgets a job. Its execution continues, and is no longer counted.
     pub fn forget(&mut self, key: Key) {
         if self.jobs.get(&key).is_some_and(|job| job.state.execution().is_some()) {
             self.occupy(key, false);
@@ -269,7 +269,7 @@ impl Cluster {
     }
 }
 
-/// What the queue says of a job that is held.
+/// The reason in the queue for a held job.
 pub(super) fn held_reason(hold: Hold) -> Reason {
     match hold {
         Hold::User => Reason::HeldByUser,

@@ -1,11 +1,11 @@
 //! Slurm: slurmctld, slurmdbd and nodes in virtual time, as Amore sees them through Slurm's commands.
 //!
-//! The model answers with the text, the standard error and the exit code of Slurm 22.05: `tests/recordings.rs` compares it
-//! with what a real one printed, `tests/scenes.rs` plays the scenes that a real one and the one of `slurm-tests/fake` play
-//! too. It is a model of what users see, not of slurmctld: jobs begin where they fit, in the order of tier, nice and age.
+//! The model prints the output, the errors and the exit codes of Slurm 22.05: `tests/recordings.rs` compares them with those
+//! of a real one, and `tests/scenes.rs` plays the scenes that a real one and that of `slurm-tests/fake` play too. It models
+//! what users see, not the internals of slurmctld: jobs start where they fit, in the order of tier, nice and age.
 //!
-//! A world passes time ([`SimulatedSlurm::advance`]), executes commands ([`SimulatedSlurm::command`]), plays the scripts
-//! that [`SlurmEvent`] tells it to ([`SimulatedSlurm::script_ended`]), and makes things go wrong
+//! A world lets time pass ([`SimulatedSlurm::advance`]), executes commands ([`SimulatedSlurm::command`]), plays the scripts
+//! that [`SlurmEvent`] starts and ends ([`SimulatedSlurm::script_ended`]), and causes faults
 //! ([`SimulatedSlurm::inject`]).
 
 mod accounting;
@@ -43,36 +43,36 @@ use words::{DEAD, FAILED, HUNG, Refusal};
 
 use crate::{Generator, Moment};
 
-/// Who executes a command, and where.
+/// The user who runs a command, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Name.
+    /// Login name.
     pub user: String,
-    /// Number; 0 is root.
+    /// UID; 0 is root.
     pub uid: u32,
-    /// The cluster whose commands these are: it is asked where `-M` names none.
+    /// The cluster of these commands: used unless `-M` names another.
     pub cluster: String,
-    /// `SLURM_TIME_FORMAT=%s`: times are printed as seconds since 1970.
+    /// Whether `SLURM_TIME_FORMAT=%s` is set: times are printed as seconds since 1970.
     pub seconds: bool,
 }
 
-/// What happens to the accounting that all clusters of a site share.
+/// A fault of the accounting that all clusters of a site share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountingFault {
     /// slurmdbd does not answer.
     Dies,
-    /// It answers again, and learns of what it has missed.
+    /// It answers again, and learns what it has missed.
     Returns,
-    /// It learns of things later by this.
+    /// It learns about changes later by this delay.
     Lags(Duration),
-    /// It learns of things as soon as usual, and at once of what it has missed.
+    /// The delay is over: it learns at once what it has missed.
     CatchesUp,
 }
 
-/// Limits of a person's association, as `sacctmgr modify user` sets them.
+/// Limits of a user's association, as set with `sacctmgr modify user`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// `MaxJobs`: jobs that run at once.
+    /// `MaxJobs`: running jobs.
     pub jobs: Option<u32>,
     /// `MaxSubmitJobs`: jobs in the queue.
     pub submitted: Option<u32>,
@@ -91,22 +91,22 @@ pub struct SimulatedSlurm {
 }
 
 impl SimulatedSlurm {
-    /// A site at the beginning of a simulation, with a generator of its own.
+    /// Creates a site at the beginning of a simulation, with its own generator.
     pub fn new(site: Site, now: Moment, chance: Generator) -> Self {
         let clusters =
             site.clusters.iter().zip(0..).map(|(spec, index)| Cluster::new(spec, index, now)).collect();
         SimulatedSlurm { site, clusters, accounting: Accounting::new(), chance, now, not_known: Vec::new() }
     }
 
-    /// A person of the site, at the first cluster, as Amore calls Slurm's commands.
+    /// A user of the site at the first cluster, with the environment in which Amore runs Slurm's commands.
     pub fn caller(&self, user: &str) -> Option<Caller> {
         let person = self.site.person(user)?;
         let cluster = self.site.clusters.first()?.name.clone();
         Some(Caller { user: person.name.clone(), uid: person.uid, cluster, seconds: true })
     }
 
-    /// Passes time, and gives everything that has happened since the last call, in order. A world that steps from one
-    /// [`SimulatedSlurm::next_change`] to the next is told of each event at its time.
+    /// Lets time pass, and returns everything that has happened since the last call, in order. If the world steps from one
+    /// [`SimulatedSlurm::next_change`] to the next, it gets each event at its time.
     pub fn advance(&mut self, now: Moment) -> Vec<SlurmEvent> {
         self.now = self.now.max(now);
         for cluster in &mut self.clusters {
@@ -117,12 +117,12 @@ impl SimulatedSlurm {
         self.clusters.iter_mut().flat_map(|cluster| std::mem::take(&mut cluster.events)).collect()
     }
 
-    /// When something happens next by itself, if anything does.
+    /// When the next event happens by itself, if any.
     pub fn next_change(&self) -> Option<Moment> {
         self.clusters.iter().filter_map(Cluster::next_change).min()
     }
 
-    /// Executes one of Slurm's commands: its name and its arguments. What it does it does at once; the answer arrives after
+    /// Executes a Slurm command, given as name and arguments. Its effect is immediate; its answer arrives after
     /// [`Answer::delay`].
     pub fn command(&mut self, now: Moment, caller: &Caller, argv: &[&str], stdin: &str) -> Answer {
         self.pass(now);
@@ -154,7 +154,7 @@ impl SimulatedSlurm {
         answer
     }
 
-    /// The world says how a script ended. What is not executed any more is nobody's concern.
+    /// The world reports how a script ended. Executions that no longer exist are ignored.
     pub fn script_ended(&mut self, now: Moment, execution: Execution, exit: Exit) {
         self.pass(now);
         for cluster in &mut self.clusters {
@@ -165,10 +165,10 @@ impl SimulatedSlurm {
         self.report();
     }
 
-    /// Something happens to a cluster.
+    /// Injects a fault into a cluster.
     ///
     /// # Errors
-    /// Slurm does not do it, and says why; or there is no such cluster.
+    /// Slurm refuses it, with its message, or the cluster does not exist.
     pub fn inject(&mut self, now: Moment, cluster: &str, fault: Fault) -> Result<(), NotDone> {
         self.pass(now);
         let found = self.clusters.iter_mut().find(|one| one.name == cluster);
@@ -178,7 +178,7 @@ impl SimulatedSlurm {
         done
     }
 
-    /// Something happens to the accounting.
+    /// Injects a fault into accounting.
     pub fn inject_into_accounting(&mut self, now: Moment, fault: AccountingFault) {
         self.pass(now);
         match fault {
@@ -194,7 +194,7 @@ impl SimulatedSlurm {
         self.accounting.settle(self.now);
     }
 
-    /// Sets the limits of a person with an account, on all clusters.
+    /// Sets the limits of a user with an account, on all clusters.
     pub fn limit(&mut self, user: &str, account: &str, limits: Limits) {
         let people = self.site.people.iter_mut().filter(|person| person.name == user);
         for association in people.flat_map(|person| &mut person.associations) {
@@ -224,7 +224,7 @@ impl SimulatedSlurm {
         self.clusters.iter().find(|one| one.name == cluster)?.numbered(number)
     }
 
-    /// All jobs that the controller of a cluster knows, in the order in which it took them.
+    /// All jobs that the controller of a cluster knows, in the order of submission.
     pub fn jobs(&self, cluster: &str) -> impl Iterator<Item = &Job> {
         self.clusters.iter().filter(move |one| one.name == cluster).flat_map(|one| one.jobs.values())
     }
@@ -239,19 +239,19 @@ impl SimulatedSlurm {
         &self.site
     }
 
-    /// What was asked that the simulation does not know: an answer would have been made up. Tests want this empty.
+    /// Requests that the simulation does not support, instead of made-up answers. Tests expect none.
     pub fn not_known(&self) -> &[String] {
         &self.not_known
     }
 
-    /// A contradiction in what the clusters know, if there is one. Tests want none.
+    /// An inconsistency in the state of the clusters, if there is one. Tests expect none.
     pub fn contradiction(&self) -> Option<String> {
         self.clusters
             .iter()
             .find_map(|cluster| cluster.contradiction().map(|words| format!("{}: {words}", cluster.name)))
     }
 
-    /// Passes time and keeps the events.
+    /// Lets time pass and collects the events.
     fn pass(&mut self, now: Moment) {
         self.now = self.now.max(now);
         for cluster in &mut self.clusters {
@@ -261,7 +261,7 @@ impl SimulatedSlurm {
         self.accounting.settle(self.now);
     }
 
-    /// What clusters have to say to accounting is on its way.
+    /// Sends pending changes of the clusters to accounting.
     fn report(&mut self) {
         for cluster in &mut self.clusters {
             for record in std::mem::take::<Vec<Record>>(&mut cluster.records) {
@@ -272,7 +272,7 @@ impl SimulatedSlurm {
         }
     }
 
-    /// Standard output or refusal, and how long the caller waits.
+    /// The output or the refusal, and how long the caller waits.
     fn execute(
         &mut self,
         program: &str,
@@ -342,7 +342,7 @@ impl SimulatedSlurm {
         }
     }
 
-    /// The cluster that a command asks (`-M NAME` comes first), and the rest of its words.
+    /// The cluster of a command (`-M NAME` comes first), and its other arguments.
     fn addressed(
         &self,
         program: &str,
@@ -390,7 +390,7 @@ impl SimulatedSlurm {
         for name in &names {
             asked.push(self.named_cluster("sbatch", name).map_err(|refusal| (refusal, waited))?);
         }
-        // Slurm asks each where the job would begin first. Here that is the one with the most idle CPUs.
+        // Slurm asks each cluster where the job would start first. Here that is the one with the most idle CPUs.
         let idle = |index: &usize| {
             let nodes = self.clusters.get(*index).map_or(&[][..], |one| &one.nodes);
             let free = nodes.iter().filter(|node| node.takes_jobs());
@@ -428,7 +428,7 @@ impl SimulatedSlurm {
     }
 }
 
-/// A controller that seems to hang hears what it is told: at once if it is only slow, else when it goes on.
+/// A controller that seems to hang processes requests at once if it is only slow, otherwise when it continues.
 fn told_to_cancel(cluster: &mut Cluster, caller: &Caller, argv: &[String]) {
     match cluster.controller {
         Controller::Up => {

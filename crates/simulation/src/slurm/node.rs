@@ -3,68 +3,68 @@
 use super::site::NodeSpec;
 use crate::Moment;
 
-/// How a node does, whatever the controller knows of it.
+/// Actual state of a node, whatever the controller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Reachable.
     Well,
-    /// Off the network since then: what runs on it goes on.
+    /// Cut off from the network since then; its jobs continue.
     Cut(Moment),
     /// Switched off since then.
     Dead(Moment),
 }
 
-/// What an administrator, or Slurm, wants of a node.
+/// Administrative state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// It takes jobs.
+    /// It accepts jobs.
     In,
-    /// It finishes what it has, and takes nothing new.
+    /// It finishes its jobs, and accepts no new ones.
     Drained(String),
-    /// It has no jobs.
+    /// It runs no jobs.
     Down(String),
 }
 
 /// A node as its cluster knows it.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What it is.
+    /// Its resources.
     pub spec: NodeSpec,
-    /// How it does.
+    /// Its actual state.
     pub health: Health,
-    /// Has the controller noticed that it is silent?
+    /// Whether the controller has noticed that it does not respond.
     pub silent: bool,
-    /// What is wanted of it.
+    /// Its administrative state.
     pub service: Service,
-    /// CPUs that jobs have.
+    /// CPUs that are allocated to jobs.
     pub cpus_used: u32,
-    /// Memory that jobs have.
+    /// Memory that is allocated to jobs.
     pub memory_used: u64,
 }
 
 impl Node {
-    /// A node that is well and idle.
+    /// A healthy, idle node.
     pub fn new(spec: NodeSpec) -> Self {
         Node { spec, health: Health::Well, silent: false, service: Service::In, cpus_used: 0, memory_used: 0 }
     }
 
-    /// Would the controller start a job on it?
+    /// Whether the controller would start jobs on it.
     pub fn takes_jobs(&self) -> bool {
         self.service == Service::In && !self.silent
     }
 
-    /// Does what it is told arrive?
+    /// Whether it receives messages.
     pub fn is_reachable(&self) -> bool {
         self.health == Health::Well
     }
 
-    /// Has it room?
+    /// Whether it has enough free resources.
     pub fn fits(&self, cpus: u32, memory_mib: u64) -> bool {
         self.spec.cpus.saturating_sub(self.cpus_used) >= cpus
             && self.spec.memory_mib.saturating_sub(self.memory_used) >= memory_mib
     }
 
-    /// Slurm's word for its state, as `sinfo -o %T` prints it.
+    /// The state as printed by `sinfo -o %T`.
     pub fn word(&self) -> String {
         let busy = self.cpus_used > 0;
         let word = match &self.service {
@@ -78,7 +78,7 @@ impl Node {
         format!("{word}{}", if self.silent { "*" } else { "" })
     }
 
-    /// The place of its state in sinfo's order: the busiest first.
+    /// Its position in the order of sinfo: the busiest first.
     pub fn rank(&self) -> u8 {
         match (&self.service, self.cpus_used) {
             (Service::Down(_), _) => 3,
@@ -89,30 +89,30 @@ impl Node {
     }
 }
 
-/// Nodes that are set aside.
+/// A reservation of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
     /// Name.
     pub name: String,
     /// Its nodes.
     pub nodes: Vec<String>,
-    /// Who may use it; empty: see `accounts`.
+    /// Users who may use it; if empty, see `accounts`.
     pub users: Vec<String>,
-    /// Whose jobs may use it. Nobody is listed at all: everybody.
+    /// Accounts that may use it. If both lists are empty, everybody may.
     pub accounts: Vec<String>,
-    /// When it begins.
+    /// When it starts.
     pub start: Moment,
     /// When it ends.
     pub end: Moment,
 }
 
 impl Reservation {
-    /// Has it begun, and not ended?
+    /// Whether it has started and not ended.
     pub fn is_active(&self, now: Moment) -> bool {
         self.start <= now && now < self.end
     }
 
-    /// Does it admit this user with this account?
+    /// Whether this user may use it with this account.
     pub fn admits(&self, user: &str, account: &str) -> bool {
         (self.users.is_empty() && self.accounts.is_empty())
             || self.users.iter().any(|name| name == user)
@@ -120,7 +120,7 @@ impl Reservation {
     }
 }
 
-/// `n1`, `n[1-3]`, `n[1,3]`: names that differ in their number only, as Slurm writes them.
+/// Formats names that only differ in their number as Slurm does: `n1`, `n[1-3]`, `n[1,3]`.
 pub fn node_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let split = |name: &'a str| {

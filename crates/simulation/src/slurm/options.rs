@@ -1,12 +1,12 @@
-//! Command lines, read strictly: what is not listed is not known, and the answer says so.
+//! Parses command lines strictly: an unlisted option is an error.
 
 use std::collections::BTreeMap;
 
 use super::words::Refusal;
 
-/// An option: its names, and whether a value follows.
+/// An option: its names, and whether it takes a value.
 pub(super) struct Known {
-    /// `--job-name`, or what stands for an option without a long name (`-h`).
+    /// `--job-name`, or a placeholder for an option without a long name (`-h`).
     pub name: &'static str,
     /// `-J`; empty if there is none.
     pub short: &'static str,
@@ -16,14 +16,14 @@ pub(super) struct Known {
 /// A command line.
 #[derive(Debug, Default)]
 pub(super) struct CommandLine {
-    /// Options by name. What is given twice counts where it is given last.
+    /// Options by name. If an option is repeated, the last one counts.
     pub options: BTreeMap<&'static str, String>,
-    /// The other words.
+    /// The positional arguments.
     pub words: Vec<String>,
 }
 
 impl CommandLine {
-    /// Reads `--name=value`, `--name value`, `-J value`, `-Jvalue`, `-h`.
+    /// Parses `--name=value`, `--name value`, `-J value`, `-Jvalue`, `-h`.
     pub fn read(argv: &[String], known: &'static [Known]) -> Result<Self, Refusal> {
         let mut line = CommandLine::default();
         let mut rest = argv.iter();
@@ -67,12 +67,12 @@ impl CommandLine {
         self.options.get(name).map(String::as_str)
     }
 
-    /// Is it given?
+    /// Whether the option is given.
     pub fn has(&self, name: &str) -> bool {
         self.options.contains_key(name)
     }
 
-    /// The names in a list with commas.
+    /// A list of names separated by commas.
     pub fn list(&self, name: &str) -> Vec<String> {
         let names = self.get(name).unwrap_or_default().split(',');
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Which jobs begin, where, and why the others wait.
+//! Decides which jobs start, where, and why the others wait.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{
     site::{Association, PartitionSpec, Preempt, Site},
 };
 
-/// What comes of looking at a job that waits.
+/// The result of trying to place a job.
 enum Verdict {
     Begins(Vec<String>),
     Waits(Reason),
@@ -20,7 +20,7 @@ enum Verdict {
 }
 
 impl Cluster {
-    /// Looks at all jobs that wait, the most important first.
+    /// Tries to start all waiting jobs, the most important first.
     pub fn schedule(&mut self, site: &Site) {
         let tier = |job: &Job| self.partition(&job.asked.partition).map_or(0, |partition| partition.tier);
         let mut order: Vec<(std::cmp::Reverse<u32>, u32, Key)> = self
@@ -48,7 +48,7 @@ impl Cluster {
         }
     }
 
-    /// Notes why a job waits.
+    /// Records why a job waits.
     fn waits(&mut self, key: Key, reason: Reason) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.reason != reason {
@@ -110,7 +110,7 @@ impl Cluster {
         if free.len() < wanted { Verdict::Lacks } else { Verdict::Begins(free) }
     }
 
-    /// Why a partition never runs a job, as it stands.
+    /// Why a partition cannot run a job in its current state.
     fn refuses(&self, partition: &PartitionSpec, job: &Job) -> Option<Reason> {
         let asked = &job.asked;
         if !partition.up {
@@ -133,7 +133,7 @@ impl Cluster {
         (asked.cpus > largest).then_some(Reason::PartitionConfig)
     }
 
-    /// The limit of accounting that keeps a job from beginning.
+    /// The accounting limit that prevents a job from starting.
     fn limit_of(&self, site: &Site, job: &Job) -> Option<&'static str> {
         let running = |of: &dyn Fn(&Job) -> bool| -> u32 {
             let count =
@@ -166,7 +166,7 @@ impl Cluster {
         account.group_jobs.is_some_and(|most| running(&of_account) >= most).then_some("AssocGrpJobsLimit")
     }
 
-    /// Ends jobs of lower tiers, if a job can begin in their place.
+    /// Ends jobs of lower tiers if a job can then start.
     fn preempt_for(&mut self, key: Key) {
         let Some(job) = self.jobs.get(&key) else { return };
         let Some(partition) = self.partition(&job.asked.partition) else { return };
@@ -210,7 +210,7 @@ impl Cluster {
         }
     }
 
-    /// A job makes room.
+    /// A job is preempted.
     pub fn preempt(&mut self, key: Key, how: Preempt) {
         let may_requeue = self.jobs.get(&key).is_some_and(|job| job.asked.requeue);
         let afterwards = if how == Preempt::Requeue && may_requeue {

@@ -1,19 +1,19 @@
-//! What a site is before anything happens: clusters, nodes, partitions, people, and their limits.
+//! The initial state of a site: clusters, nodes, partitions, users, and their limits.
 
 use std::time::Duration;
 
-/// Everything that the clusters of a site are made of.
+/// A site with all its clusters.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The clusters; the first is the one that commands without `-M` ask, unless the caller says otherwise.
+    /// The clusters; the first one is used by commands without `-M`, unless the caller says otherwise.
     pub clusters: Vec<ClusterSpec>,
-    /// Everybody who has jobs.
+    /// Everybody who submits jobs.
     pub people: Vec<Person>,
     /// Accounts.
     pub accounts: Vec<Account>,
     /// Qualities of service.
     pub qos: Vec<Qos>,
-    /// Does the site keep accounting (slurmdbd)?
+    /// Whether the site has accounting (slurmdbd).
     pub accounting: bool,
 }
 
@@ -22,15 +22,15 @@ pub struct Site {
 pub struct ClusterSpec {
     /// Name.
     pub name: String,
-    /// Version, as `sbatch --version` says it.
+    /// Version, as printed by `sbatch --version`.
     pub version: String,
     /// Nodes, in Slurm's order.
     pub nodes: Vec<NodeSpec>,
     /// Partitions, in Slurm's order.
     pub partitions: Vec<PartitionSpec>,
-    /// Times of its configuration, and those that were measured.
+    /// Configured and measured times.
     pub times: Times,
-    /// The first number that is given to a job.
+    /// The first job number.
     pub first_number: u64,
 }
 
@@ -45,13 +45,13 @@ pub struct NodeSpec {
     pub memory_mib: u64,
 }
 
-/// What happens to jobs of a partition when those of a higher tier need their place.
+/// What happens to jobs of a partition when those of a higher tier need their resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preempt {
     /// Nothing.
     #[default]
     Off,
-    /// They go back to the queue; those that may not be requeued end.
+    /// They are requeued; those that may not be requeued end.
     Requeue,
     /// They end.
     Cancel,
@@ -62,23 +62,23 @@ pub enum Preempt {
 pub struct PartitionSpec {
     /// Name.
     pub name: String,
-    /// Is it taken where a job names none?
+    /// Whether it is used for jobs that name none.
     pub default: bool,
-    /// `UP`, or `DOWN`: takes jobs and runs none.
+    /// `UP`, or `DOWN`: accepts jobs but runs none.
     pub up: bool,
     /// Longest time of a job, in minutes.
     pub max_minutes: u32,
-    /// Time of a job that says nothing, in minutes.
+    /// Default time limit in minutes.
     pub default_minutes: u32,
     /// Its nodes; empty: all.
     pub nodes: Vec<String>,
     /// Not shown without `-a`.
     pub hidden: bool,
-    /// Takes jobs with a reservation only.
+    /// Only accepts jobs with a reservation.
     pub reserved_only: bool,
-    /// Tier: jobs of a higher one go first, and may preempt.
+    /// Tier: jobs of a higher tier go first, and may preempt.
     pub tier: u32,
-    /// What happens to its jobs when those of a higher tier come.
+    /// What happens to its jobs when those of a higher tier arrive.
     pub preempt: Preempt,
     /// Unix groups that may use it; empty: all.
     pub groups: Vec<String>,
@@ -87,7 +87,7 @@ pub struct PartitionSpec {
 }
 
 impl PartitionSpec {
-    /// A partition of all nodes that everybody may use for a day.
+    /// A partition with all nodes that everybody may use for a day.
     pub fn open(name: &str) -> Self {
         PartitionSpec {
             name: name.to_owned(),
@@ -106,27 +106,27 @@ impl PartitionSpec {
     }
 }
 
-/// A person with a Unix account.
+/// A user with a Unix account.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// Name.
     pub name: String,
-    /// Number.
+    /// UID.
     pub uid: u32,
     /// Unix groups.
     pub groups: Vec<String>,
-    /// Accounts that the person may charge; the first is the default.
+    /// The accounts that the user may charge; the first is the default.
     pub associations: Vec<Association>,
 }
 
-/// The right of a person to charge an account, and its limits.
+/// The right of a user to charge an account, and its limits.
 #[derive(Clone, Debug, Default)]
 pub struct Association {
     /// Account.
     pub account: String,
     /// Qualities of service that may be used.
     pub qos: Vec<String>,
-    /// Jobs that run at once.
+    /// Running jobs.
     pub max_jobs: Option<u32>,
     /// Jobs in the queue.
     pub max_submitted: Option<u32>,
@@ -139,7 +139,7 @@ pub struct Association {
 pub struct Account {
     /// Name.
     pub name: String,
-    /// Jobs of all its users that run at once.
+    /// Running jobs of all its users.
     pub group_jobs: Option<u32>,
 }
 
@@ -150,7 +150,7 @@ pub struct Qos {
     pub name: String,
     /// Minutes of a job.
     pub max_minutes: Option<u32>,
-    /// Jobs of one user that run at once.
+    /// Running jobs of one user.
     pub max_jobs: Option<u32>,
     /// Jobs of one user in the queue.
     pub max_submitted: Option<u32>,
@@ -159,38 +159,38 @@ pub struct Qos {
 /// How long things take.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// `MessageTimeout`: how long a command waits for a controller that says nothing.
+    /// `MessageTimeout`: how long a command waits for a controller that does not answer.
     pub message_timeout: Duration,
-    /// `KillWait`: between SIGTERM and SIGKILL.
+    /// `KillWait`: time between SIGTERM and SIGKILL.
     pub kill_wait: Duration,
-    /// `SlurmdTimeout`: a node that is silent for longer is given up.
+    /// `SlurmdTimeout`: a node that does not respond for longer is given up.
     pub slurmd_timeout: Duration,
-    /// How much later than that it is given up, as measured.
+    /// Measured additional delay until it is given up.
     pub node_down_delay: Duration,
-    /// After its return a node ends what was requeued meanwhile within this time.
+    /// How long a node that is back may take to end executions that were requeued.
     pub rejoin_cleanup: Duration,
-    /// `MinJobAge`: how long jobs that ended are shown.
+    /// `MinJobAge`: how long ended jobs are shown.
     pub min_job_age: Duration,
-    /// How often jobs are looked at that are old enough to be forgotten.
+    /// How often old jobs are purged.
     pub purge_step: Duration,
     /// How long a requeued job waits.
     pub requeue_wait: Duration,
-    /// The scheduler runs on a grid of this.
+    /// The scheduler runs at multiples of this.
     pub schedule_step: Duration,
-    /// Time limits are enforced on a grid of this.
+    /// Time limits are enforced at multiples of this.
     pub limit_step: Duration,
-    /// A reservation that ended is removed after this, and its jobs with it.
+    /// How long after its end a reservation is removed, together with its jobs.
     pub reservation_purge: Duration,
-    /// An answer takes between these.
+    /// Shortest and longest time of an answer.
     pub answer: (Duration, Duration),
-    /// Accounting learns of a change after a time between these.
+    /// Shortest and longest delay until accounting learns about a change.
     pub accounting_lag: (Duration, Duration),
-    /// How soon it learns what happened while it was away, once it is back.
+    /// How long accounting takes to learn what it missed, once it is back.
     pub accounting_catch_up: Duration,
 }
 
 impl Times {
-    /// As in a configuration that says nothing, with the delays that were measured on Slurm 22.05.
+    /// Slurm's default configuration, with delays that were measured on Slurm 22.05.
     pub fn stock() -> Self {
         Times {
             message_timeout: Duration::from_secs(10),

@@ -1,4 +1,4 @@
-//! `sbatch`: takes a job, or says in Slurm's words why not.
+//! `sbatch`: accepts a job, or refuses it with Slurm's message.
 
 use std::time::Duration;
 
@@ -58,16 +58,16 @@ pub(super) const OPTIONS: &[Known] = &[
     valued("--wrap", ""),
 ];
 
-/// Of a job that says nothing, for each CPU (`DefMemPerCPU`).
+/// Default memory of a job, per CPU (`DefMemPerCPU`).
 const MEMORY_PER_CPU: u64 = 100;
-/// Of scripts.
+/// Largest size of a script.
 const LARGEST_SCRIPT: usize = 4 << 20;
-/// Of names and comments.
+/// Longest name or comment.
 const LONGEST_NAME: usize = 1024;
-/// Indices of arrays are below this.
+/// Indices of job arrays are below this.
 const MAX_ARRAY_SIZE: u64 = 1001;
 
-/// A submission on its way.
+/// A submission on its way to the controller.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub caller: Caller,
@@ -76,7 +76,7 @@ pub(super) struct Waiting {
     pub told: NextSubmission,
 }
 
-/// Reads and checks what sbatch itself looks at, before it asks the controller.
+/// Parses the command line, and checks what sbatch checks before it contacts the controller.
 pub(super) fn read(argv: &[String], stdin: &str, caller: &Caller) -> Result<(CommandLine, String), Refusal> {
     let unknown = argv.iter().find(|word| word.starts_with("--no-such-"));
     if let Some(word) = unknown {
@@ -123,7 +123,7 @@ pub(super) fn read(argv: &[String], stdin: &str, caller: &Caller) -> Result<(Com
 }
 
 impl Cluster {
-    /// The controller takes a job, or refuses it; gives its number.
+    /// The controller accepts a job and returns its number, or refuses it.
     pub fn take(&mut self, site: &Site, waiting: Waiting) -> Result<u64, Refusal> {
         let Waiting { caller, argv, script, told } = waiting;
         let (line, script) = read(&argv, &script, &caller)?;
@@ -134,7 +134,7 @@ impl Cluster {
             Ok(asked) => asked,
             Err(Wrong::Refused(refusal)) => return Err(refusal),
             Err(Wrong::Unfit(refusal, asked)) => {
-                // Slurm keeps a record of what asks for nodes that there are not.
+                // Slurm keeps a record of a job that requests nodes that do not exist.
                 let key = self.insert(&caller, *asked, None);
                 let exit = ExitCode { code: 1, signal: 0 };
                 self.end(key, Ended::Failed, exit, Reason::BadConstraints);
@@ -198,7 +198,7 @@ impl Cluster {
         key
     }
 
-    /// What a submission asks for, if the controller can mean it.
+    /// The options of a submission, if they are valid for the controller.
     fn asked(
         &self,
         site: &Site,
@@ -336,7 +336,7 @@ impl Cluster {
             return unfit(format!("{FAILED}{NODES}"), asked);
         }
         if line.has("--array") {
-            // Arrays are there to be refused: Amore submits none.
+            // Arrays only need to be refused: Amore submits none.
             let tasks = array_tasks(&text("--array"));
             self.check_queue_limits(site, tasks, &asked, caller).map_err(Wrong::Refused)?;
             return Err(Wrong::Refused(Refusal::not_known("job arrays")));
@@ -372,14 +372,14 @@ impl Cluster {
     }
 }
 
-/// Why a submission is not taken.
+/// Why a submission is not accepted.
 enum Wrong {
     Refused(Refusal),
-    /// Refused, and yet kept as a job that has failed.
+    /// Refused, but kept as a failed job.
     Unfit(Refusal, Box<Asked>),
 }
 
-/// `0-99%2`, `1,3`: how many tasks.
+/// The number of tasks in `0-99%2` or `1,3`.
 fn array_tasks(text: &str) -> u32 {
     let indices = text.split('%').next().unwrap_or_default();
     let count = |part: &str| match part.split_once('-') {
@@ -410,7 +410,7 @@ fn minutes(text: &str) -> Option<u32> {
     Some(days.unwrap_or(0) * 1440 + seconds.div_ceil(60)).filter(|minutes| *minutes > 0)
 }
 
-/// `500M`, `25G`, `900000`: a bare number is MiB.
+/// Parses `500M`, `25G`, `900000`; a plain number is in MiB.
 fn mebibytes(text: &str) -> Option<u64> {
     let (digits, factor) = match text.strip_suffix(['M', 'm']) {
         Some(digits) => (digits, 1),

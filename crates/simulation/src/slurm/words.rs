@@ -1,8 +1,8 @@
-//! Slurm's own words, as they were recorded (`slurm-tests/recorded/22.05-compose`).
+//! Slurm's messages, as recorded (`slurm-tests/recorded/22.05-compose`).
 
 use std::time::Duration;
 
-/// Before the words of a refused submission.
+/// The prefix of the reason for a refused submission.
 pub(super) const FAILED: &str = "sbatch: error: Batch job submission failed: ";
 pub(super) const POLICY: &str =
     "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
@@ -11,7 +11,7 @@ pub(super) const DEAD: &str = "Unable to contact slurm controller (connect failu
 pub(super) const HUNG: &str = "Socket timed out on send/recv operation";
 pub(super) const UNKNOWN_JOB: &str = "Invalid job id specified";
 
-/// What a command prints, how it ends, and how long it takes.
+/// The result of a command, and how long it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Standard output.
@@ -24,13 +24,13 @@ pub struct Answer {
     pub delay: Duration,
 }
 
-/// A command says no.
+/// A command fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub stdout: String,
     pub words: String,
     pub code: i32,
-    /// The command is one that the simulation does not know: an answer would be made up.
+    /// Whether the simulation does not support the command: an answer would be made up.
     pub not_known: bool,
 }
 
@@ -43,7 +43,7 @@ impl Refusal {
         Refusal { code, ..self }
     }
 
-    /// Of a submission.
+    /// The failure of a submission.
     pub fn of_submission(words: &str) -> Self {
         Refusal::new(format!("{FAILED}{words}"))
     }
@@ -56,14 +56,14 @@ impl Refusal {
     }
 }
 
-/// `1-00:00:00`, `00:01:00`: as scontrol and sacct write a time.
+/// Formats a time as scontrol and sacct do: `1-00:00:00`, `00:01:00`.
 pub(super) fn long_time(minutes: u64) -> String {
     let (days, rest) = (minutes / 1440, minutes % 1440);
     let clock = format!("{:02}:{:02}:00", rest / 60, rest % 60);
     if days > 0 { format!("{days}-{clock}") } else { clock }
 }
 
-/// `1-00:00:00`, `2:00:00`, `1:00`: as squeue and sinfo write it.
+/// Formats a time as squeue and sinfo do: `1-00:00:00`, `2:00:00`, `1:00`.
 pub(super) fn short_time(minutes: u64) -> String {
     let (days, hours, rest) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
     match (days, hours) {

@@ -1,4 +1,4 @@
-//! A small world around the simulated Slurm: it plays scripts, and passes time.
+//! A small world around the simulated Slurm: it plays scripts, and lets time pass.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,19 +7,19 @@ use amore_simulation::{
     slurm::{Answer, Caller, Execution, Exit, Fault, Signal, SimulatedSlurm, Site, SlurmEvent, Start},
 };
 
-/// When a world begins.
+/// When the world begins.
 pub const BEGIN: Moment = Moment::from_seconds(1_795_426_426);
-/// How long a script takes that ends by itself.
+/// How long a script takes if it ends by itself.
 const WORK: Duration = Duration::from_millis(200);
 
 /// A cluster `lab` and what is executed on it.
 pub struct World {
     pub slurm: SimulatedSlurm,
     pub now: Moment,
-    /// Scripts that are executed, and how they end.
+    /// Scripts that are executed.
     pub running: BTreeMap<Execution, Start>,
     ends: BTreeMap<(Moment, Execution), Exit>,
-    /// How often a script of a job was begun, by its number.
+    /// How often the script of a job was started, by job number.
     pub begun: BTreeMap<u64, u32>,
 }
 
@@ -34,12 +34,12 @@ impl World {
         }
     }
 
-    /// A person of the site, who has times printed as Slurm does.
+    /// A user of the site, for whom Slurm prints times in its own format.
     pub fn caller(&self, user: &str) -> Caller {
         self.slurm.caller(user).unwrap_or_else(|| panic!("nobody is called {user}"))
     }
 
-    /// Executes a command, and waits for its answer.
+    /// Runs a command and waits for its answer.
     pub fn run(&mut self, user: &str, argv: &[&str], stdin: &str) -> Answer {
         let caller = self.caller(user);
         let answer = self.slurm.command(self.now, &caller, argv, stdin);
@@ -47,12 +47,12 @@ impl World {
         answer
     }
 
-    /// Does something to the cluster.
+    /// Injects a fault into the cluster.
     pub fn inject(&mut self, fault: Fault) -> Result<(), String> {
         self.slurm.inject(self.now, "lab", fault)
     }
 
-    /// Passes time, and plays what is executed meanwhile.
+    /// Lets time pass, and plays the scripts meanwhile.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         loop {

@@ -1,11 +1,11 @@
-//! On what real Slurms of three versions printed (`slurm-tests/recorded/`).
+//! Tests on recorded output of three versions of Slurm (`slurm-tests/recorded/`).
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     partition_facts::{parse_nodes, parse_partitions},
-    person::{ASSOCIATIONS, UserLimits, parse_associations, parse_parents},
+    slurm_user::{ASSOCIATIONS, UserLimits, parse_associations, parse_parents},
 };
 
 macro_rules! recorded {
@@ -22,23 +22,23 @@ const PARTITIONS: [&str; 3] = recorded!("scontrol-show-partition.txt");
 const RECORDED_ASSOCIATIONS: [&str; 3] = recorded!("sacctmgr-show-assoc.txt");
 const NODES: [&str; 3] = recorded!("sinfo.txt");
 
-fn person(user: &str, group: &str, account: &str, version: usize) -> Person {
-    Person {
-        user: user.to_owned(),
+fn user(name: &str, group: &str, account: &str, version: usize) -> SlurmUser {
+    SlurmUser {
+        name: name.to_owned(),
         root: false,
-        groups: [user.to_owned(), group.to_owned()].into(),
-        associations: Some(parse_associations(RECORDED_ASSOCIATIONS[version], "lab", user)),
+        groups: [name.to_owned(), group.to_owned()].into(),
+        associations: Some(parse_associations(RECORDED_ASSOCIATIONS[version], "lab", name)),
         default_account: Some(account.to_owned()),
         parents: [("physics".to_owned(), "root".to_owned())].into(),
     }
 }
 
-fn wanted(minutes: u32) -> Wanted {
-    Wanted { minutes, ..Wanted::default() }
+fn wanted(minutes: u32) -> JobNeeds {
+    JobNeeds { minutes, ..JobNeeds::default() }
 }
 
-fn choice(version: usize, person: &Person, wanted: &Wanted) -> PartitionChoice {
-    choose(&parse_partitions(PARTITIONS[version]), &parse_nodes(NODES[version]), person, wanted)
+fn choice(version: usize, user: &SlurmUser, wanted: &JobNeeds) -> PartitionChoice {
+    choose(&parse_partitions(PARTITIONS[version]), &parse_nodes(NODES[version]), user, wanted)
 }
 
 fn verdict(choice: &PartitionChoice, name: &str) -> String {
@@ -54,8 +54,8 @@ fn partitions_of_three_versions_are_read() {
         assert!(found[0].default && !found[1].default);
         assert_eq!((found[0].max_minutes, found[0].max_nodes, found[0].nodes), (Some(1440), None, Some(3)));
         assert_eq!(found[3].max_minutes, Some(1));
-        assert_eq!(found[1].groups, Only::These(vec!["lab_a".to_owned()]));
-        assert_eq!(found[2].accounts, Only::These(vec!["physics".to_owned()]));
+        assert_eq!(found[1].groups, AllowList::These(vec!["lab_a".to_owned()]));
+        assert_eq!(found[2].accounts, AllowList::These(vec!["physics".to_owned()]));
         assert_eq!(found[6].closed.as_deref(), Some("DOWN"));
     }
 }
@@ -63,7 +63,7 @@ fn partitions_of_three_versions_are_read() {
 #[test]
 fn the_default_partition_goes_first() {
     for version in 0..3 {
-        let choice = choice(version, &person("alice", "lab_a", "physics", version), &wanted(120));
+        let choice = choice(version, &user("alice", "lab_a", "physics", version), &wanted(120));
         assert_eq!(choice.chosen.as_ref().map(|chosen| chosen.name.as_str()), Some("main"));
         assert_eq!(choice.instead_of_default(), None);
         assert_eq!(verdict(&choice, "grponly"), "usable, 0 idle nodes");
@@ -75,13 +75,13 @@ fn the_default_partition_goes_first() {
 #[test]
 fn groups_and_accounts_shut_out() {
     for version in 0..3 {
-        let bob = choice(version, &person("bob", "lab_b", "chemistry", version), &wanted(120));
-        assert_eq!(verdict(&bob, "grponly"), "it is for the group lab_a only");
+        let bob = choice(version, &user("bob", "lab_b", "chemistry", version), &wanted(120));
+        assert_eq!(verdict(&bob, "grponly"), "it is restricted to the group lab_a");
         assert_eq!(verdict(&bob, "acctonly"), "account chemistry may not use it");
-        let carol = person("carol", "lab_b", "chemistry", version);
+        let carol = user("carol", "lab_b", "chemistry", version);
         let carols = choice(version, &carol, &wanted(120));
         assert_eq!(verdict(&carols, "acctonly"), "account chemistry may not use it; account physics may");
-        let named = Wanted { account: Some("physics".to_owned()), ..wanted(120) };
+        let named = JobNeeds { account: Some("physics".to_owned()), ..wanted(120) };
         assert_eq!(verdict(&choice(version, &carol, &named), "acctonly"), "usable, 0 idle nodes");
     }
 }
@@ -89,29 +89,29 @@ fn groups_and_accounts_shut_out() {
 #[test]
 fn without_a_usable_default_idle_nodes_decide_and_then_the_name() {
     let mut partitions = parse_partitions(PARTITIONS[0]);
-    partitions[0].groups = Only::These(vec!["others".to_owned()]);
-    let alice = person("alice", "lab_a", "physics", 0);
+    partitions[0].groups = AllowList::These(vec!["others".to_owned()]);
+    let alice = user("alice", "lab_a", "physics", 0);
     let mut nodes = parse_nodes(NODES[0]);
     nodes.get_mut("low").unwrap().idle = 2;
     let best = choose(&partitions, &nodes, &alice, &wanted(60));
     let (chosen, why) = best.instead_of_default().unwrap();
     assert_eq!(chosen.name, "low");
-    assert_eq!(chosen.because, "of 4 that you may use it has the most idle nodes (2)");
-    assert_eq!(why, "the default partition main cannot be used: it is for the group others only");
+    assert_eq!(chosen.because, "of the 4 that you may use, it has the most idle nodes (2)");
+    assert_eq!(why, "the default partition main cannot be used: it is restricted to the group others");
     nodes.get_mut("low").unwrap().idle = 0;
     assert_eq!(choose(&partitions, &nodes, &alice, &wanted(60)).chosen.unwrap().name, "acctonly");
-    // Nothing takes three days.
+    // No partition allows three days.
     assert_eq!(choose(&partitions, &nodes, &alice, &wanted(4320)).chosen, None);
 }
 
 #[test]
 fn sizes_shut_out() {
-    let alice = person("alice", "lab_a", "physics", 1);
+    let alice = user("alice", "lab_a", "physics", 1);
     for (asked, words) in [
-        (Wanted { nodes: Some(4), ..wanted(60) }, "a job has 3 node(s) there at most"),
-        (Wanted { cpus: Some(5), ..wanted(60) }, "its nodes have 4 CPUs at most"),
-        (Wanted { gpus: true, ..wanted(60) }, "its nodes have no GPUs"),
-        (Wanted { mem_mib: Some(4001), ..wanted(60) }, "its nodes have 4000 MiB of memory at most"),
+        (JobNeeds { nodes: Some(4), ..wanted(60) }, "jobs there may use at most 3 node(s)"),
+        (JobNeeds { cpus: Some(5), ..wanted(60) }, "its nodes have at most 4 CPUs"),
+        (JobNeeds { gpus: true, ..wanted(60) }, "its nodes have no GPUs"),
+        (JobNeeds { mem_mib: Some(4001), ..wanted(60) }, "its nodes have at most 4000 MiB of memory"),
     ] {
         assert_eq!(verdict(&choice(1, &alice, &asked), "main"), words);
     }
@@ -120,30 +120,31 @@ fn sizes_shut_out() {
 #[test]
 fn a_qos_may_be_needed() {
     let mut partitions = parse_partitions(PARTITIONS[2]);
-    partitions[0].qos = Only::These(vec!["express".to_owned()]);
-    let alice = person("alice", "lab_a", "physics", 2);
+    partitions[0].qos = AllowList::These(vec!["express".to_owned()]);
+    let alice = user("alice", "lab_a", "physics", 2);
     let found = choose(&partitions, &BTreeMap::new(), &alice, &wanted(5));
     assert_eq!(verdict(&found, "main"), "QOS normal may not use it; QOS express may");
-    let named = Wanted { qos: Some("express".to_owned()), ..wanted(5) };
+    let named = JobNeeds { qos: Some("express".to_owned()), ..wanted(5) };
     assert_eq!(choose(&partitions, &BTreeMap::new(), &alice, &named).chosen.unwrap().name, "main");
 }
 
 #[test]
 fn without_accounting_accounts_are_not_held_against_a_partition() {
-    let alone = Person { user: "bob".to_owned(), groups: ["lab_b".to_owned()].into(), ..Person::default() };
+    let alone =
+        SlurmUser { name: "bob".to_owned(), groups: ["lab_b".to_owned()].into(), ..SlurmUser::default() };
     assert_eq!(verdict(&choice(0, &alone, &wanted(60)), "acctonly"), "usable, 0 idle nodes");
-    assert_eq!(verdict(&choice(0, &alone, &wanted(60)), "grponly"), "it is for the group lab_a only");
+    assert_eq!(verdict(&choice(0, &alone, &wanted(60)), "grponly"), "it is restricted to the group lab_a");
 }
 
 #[test]
 fn an_account_below_a_listed_one_is_listed() {
     let parents =
         parse_parents("lab|root||\nlab|chemistry||root\nlab|lab_x||chemistry\nlab|lab_x|bob|\n", "lab");
-    let bob = Person { parents, ..Person::default() };
+    let bob = SlurmUser { parents, ..SlurmUser::default() };
     assert!(bob.is_listed("lab_x", &["chemistry".to_owned()]));
     assert!(!bob.is_listed("chemistry", &["lab_x".to_owned()]));
     let circle = [("a".to_owned(), "b".to_owned()), ("b".to_owned(), "a".to_owned())].into();
-    assert!(!Person { parents: circle, ..Person::default() }.is_listed("a", &["c".to_owned()]));
+    assert!(!SlurmUser { parents: circle, ..SlurmUser::default() }.is_listed("a", &["c".to_owned()]));
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn idle_nodes_are_counted() {
     let text = "main*|up|1-00:00:00|2|idle|4+|4000+|(null)\nmain*|up|1-00:00:00|1|idle*|8|4000|(null)\n";
     assert_eq!(
         parse_nodes(text)["main"],
-        NodesOf {
+        PartitionNodes {
             idle: 2,
             in_service: 2,
             cpus: Some(8),
@@ -188,11 +189,11 @@ proptest! {
         let nodes = parse_nodes(&text);
         let associations = Some(parse_associations(&text, "", "A"));
         let parents = parse_parents(&text, "");
-        let person = Person { associations, parents, default_account: Some("A".to_owned()), ..Person::default() };
-        let choice = choose(&partitions, &nodes, &person, &wanted(60));
+        let user = SlurmUser { associations, parents, default_account: Some("A".to_owned()), ..SlurmUser::default() };
+        let choice = choose(&partitions, &nodes, &user, &wanted(60));
         prop_assert_eq!(choice.considered.len(), partitions.len());
         if let Some(chosen) = choice.chosen {
-            let usable = |verdict: &Verdict| matches!(verdict, Verdict::Usable { .. });
+            let usable = |verdict: &Usability| matches!(verdict, Usability::Usable { .. });
             let found = choice.considered.iter().any(|(name, verdict)| *name == chosen.name && usable(verdict));
             prop_assert!(found);
         }

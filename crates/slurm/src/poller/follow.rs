@@ -1,4 +1,4 @@
-//! Following jobs that Slurm has: what their workers say, how they stand, how they end.
+//! Tracking of submitted jobs: messages of their workers, their status, their end.
 
 use std::{
     collections::BTreeMap,
@@ -13,19 +13,19 @@ use crate::{
     clusters::Clusters,
     exchange::{Action, Command, JobEvent, WorkerMessage},
     job_log::end_in_log,
-    poll::{Look, Progress, Question, Reply, View},
-    submission::{Cancelled, SlurmSilent, log_of},
+    poll::{ClusterQuery, Progress, Question, Reply, View},
+    submission::{Cancelled, SlurmUnavailable, log_of},
     tracked::Over,
-    worker::WorkerSaid,
+    worker::WorkerReport,
 };
 
-/// How often Slurm is asked while a job is young.
+/// How often Slurm is queried while a job is young.
 const YOUNG_POLL: Duration = Duration::from_secs(2);
-/// How often after that.
+/// How often it is queried after that.
 const OLD_POLL: Duration = Duration::from_secs(5);
-/// How often while Slurm does not answer, from one failure to the next question.
+/// Pause after a query that failed because Slurm does not answer.
 const SILENT_POLL: Duration = Duration::from_secs(5);
-/// A query that takes long is made seldom: at most this part of the time is spent with asking.
+/// The pause after a query is at least this many times as long as the query took.
 const BUDGET: u32 = 20;
 
 /// Workers, and the ends of jobs.
@@ -34,30 +34,30 @@ impl<M> Poller<M> {
         let (mut events, mut placed) = (Vec::new(), Vec::new());
         for (token, messages) in heard {
             let Some(of) = self.jobs.get_mut(&token) else { continue };
-            for WorkerMessage { said, message } in messages {
-                if let Some(job) = of.tracked.on_worker(&said, now) {
+            for WorkerMessage { report, message } in messages {
+                if let Some(job) = of.tracked.on_worker(&report, now) {
                     placed.push(job.clone());
                     events.push(JobEvent::Accepted { token: token.clone(), job });
                 }
-                if of.tracked.has_said_its_end()
+                if of.tracked.has_reported_end()
                     && let Some(cancelling) = &mut of.cancelling
                 {
                     cancelling.on_over(now);
                 }
-                if said != WorkerSaid::Alive {
+                if report != WorkerReport::Alive {
                     events.push(JobEvent::Worker { token: token.clone(), message });
                 }
             }
         }
         for job in placed {
-            self.look_soon(job.cluster, now + SOON);
+            self.query_soon(job.cluster, now + SOON);
         }
         for event in events {
-            self.tell(event);
+            self.emit(event);
         }
     }
 
-    /// Says of jobs that are over before their work was.
+    /// Reports jobs that ended before their work was done.
     pub(super) fn report_ended(&mut self, now: Instant) {
         let over: Vec<(String, Over)> = self
             .jobs
@@ -71,7 +71,7 @@ impl<M> Poller<M> {
             } else if !over.concluded {
                 self.ended(token, over);
             } else if !of.reads_log {
-                // What nobody says Slurm may have written down.
+                // Slurm may have written the reason to the log.
                 of.reads_log = true;
                 let path = log_of(&of.log, &over.job);
                 self.act(Action::ReadLog { token, path });
@@ -82,7 +82,7 @@ impl<M> Poller<M> {
     pub(super) fn on_log(&mut self, token: &str, tail: Option<&str>, now: Instant) {
         let Some(of) = self.jobs.get_mut(token) else { return };
         of.reads_log = false;
-        // Its worker may have spoken meanwhile, or its end may be wanted.
+        // Meanwhile its worker may have sent a message, or the job may have been cancelled.
         if let Some(over) = of.tracked.over(now).filter(|_| of.cancelling.is_none()) {
             let end = tail.and_then(end_in_log).unwrap_or(over.end);
             self.ended(token.to_owned(), Over { end, ..over });
@@ -96,38 +96,38 @@ impl<M> Poller<M> {
             self.run(Command::Cancel { job: job.clone(), token: token.clone() });
         }
         self.forget(&token);
-        self.tell(JobEvent::Ended { token, end, job: Some(job) });
+        self.emit(JobEvent::Ended { token, end, job: Some(job) });
     }
 }
 
 /// Cancellations.
 impl<M> Poller<M> {
-    /// Tells Slurm to end what is to be cancelled, and says what has become of it.
-    pub(super) fn cancel_what_is_due(&mut self, now: Instant) {
+    /// Asks Slurm to cancel the jobs that are due, and reports the results.
+    pub(super) fn cancel_due_jobs(&mut self, now: Instant) {
         let (mut ask, mut over, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for (token, of) in &mut self.jobs {
             let Some(cancelling) = &mut of.cancelling else { continue };
             let job = of.tracked.job().cloned();
-            let silent = !of.tracked.speaks(now) || of.tracked.has_said_its_end();
+            let silent = !of.tracked.is_alive(now) || of.tracked.has_reported_end();
             match (cancelling.step(job.is_some(), silent, now), job) {
-                (Step::Ask, Some(job)) => ask.push((token.clone(), job)),
+                (Step::Cancel, Some(job)) => ask.push((token.clone(), job)),
                 (Step::Over, job) => over.push((token.clone(), job)),
-                (Step::Tell(words), job) => {
+                (Step::Notify(words), job) => {
                     events.push(JobEvent::NotCancelled { token: token.clone(), job, words });
                 }
-                (Step::Ask | Step::Wait, _) => {}
+                (Step::Cancel | Step::Wait, _) => {}
             }
         }
         for (token, job) in ask {
-            self.ending.insert(job.clone(), Purpose::Wanted);
+            self.ending.insert(job.clone(), Purpose::Requested);
             self.run(Command::Cancel { job, token });
         }
         for event in events {
-            self.tell(event);
+            self.emit(event);
         }
         for (token, job) in over {
             self.forget(&token);
-            self.tell(JobEvent::Cancelled { token, job });
+            self.emit(JobEvent::Cancelled { token, job });
         }
     }
 
@@ -136,17 +136,19 @@ impl<M> Poller<M> {
             Some(Purpose::Lingers) => {
                 let words = match answer {
                     Cancelled::Over => return,
-                    Cancelled::NotYet { state } => format!("Slurm was told, and shows it as {state}"),
+                    Cancelled::NotYet { state } => {
+                        format!("Slurm accepted the request, but still shows the job as {state}")
+                    }
                     Cancelled::Failed { words } => words,
                 };
                 self.notice(Notice::warning(format!("job {job} could not be cancelled: {words}")));
             }
-            Some(Purpose::Wanted) | None => {
+            Some(Purpose::Requested) | None => {
                 if let Some(of) = self.jobs.get_mut(token)
                     && let Some(cancelling) = &mut of.cancelling
                 {
                     cancelling.on_answer(answer, now);
-                    // One that cannot be ended otherwise ends by itself when its manifest is gone.
+                    // A job that cannot be cancelled otherwise ends by itself once its manifest is gone.
                     let directory = of.directory.clone();
                     self.act(Action::RemoveManifest { token: token.to_owned(), directory });
                 }
@@ -155,15 +157,15 @@ impl<M> Poller<M> {
     }
 }
 
-/// Looks at clusters.
+/// Queries of clusters.
 impl<M> Poller<M> {
-    /// Looks at the queue of a cluster at this time at the latest.
-    pub(super) fn look_soon(&mut self, cluster: Option<String>, at: Instant) {
-        let cluster = self.clusters.entry(cluster).or_insert(Cluster { look: None, next: at });
+    /// Queries a cluster no later than at this time.
+    pub(super) fn query_soon(&mut self, cluster: Option<String>, at: Instant) {
+        let cluster = self.clusters.entry(cluster).or_insert(Cluster { query: None, next: at });
         cluster.next = cluster.next.min(at);
     }
 
-    pub(super) fn look_at_clusters_that_are_due(&mut self, now: Instant) {
+    pub(super) fn query_due_clusters(&mut self, now: Instant) {
         let mut by_cluster: BTreeMap<Option<String>, (Vec<JobId>, Vec<JobId>)> = BTreeMap::new();
         for tracked in self.jobs.values().map(|of| &of.tracked) {
             let Some(job) = tracked.open_job() else { continue };
@@ -174,21 +176,21 @@ impl<M> Poller<M> {
             }
         }
         for (name, (jobs, doubtful)) in by_cluster {
-            let cluster = self.clusters.entry(name.clone()).or_insert(Cluster { look: None, next: now });
-            if cluster.look.is_some() || now < cluster.next {
+            let cluster = self.clusters.entry(name.clone()).or_insert(Cluster { query: None, next: now });
+            if cluster.query.is_some() || now < cluster.next {
                 continue;
             }
-            cluster.look = Some(Look::new(jobs, doubtful, now));
+            cluster.query = Some(ClusterQuery::new(jobs, doubtful, now));
             self.run(Command::Ask { cluster: name, question: Question::Queue });
         }
     }
 
     pub(super) fn on_reply(&mut self, name: Option<String>, reply: Reply, now: Instant) {
         let Some(cluster) = self.clusters.get_mut(&name) else { return };
-        let Some(mut look) = cluster.look.take() else { return };
-        match look.on_reply(reply) {
+        let Some(mut query) = cluster.query.take() else { return };
+        match query.on_reply(reply) {
             Progress::Ask(question) => {
-                cluster.look = Some(look);
+                cluster.query = Some(query);
                 self.run(Command::Ask { cluster: name, question });
             }
             Progress::Over(result) => {
@@ -196,17 +198,17 @@ impl<M> Poller<M> {
                     tracked.is_young(now) && tracked.job().is_some_and(|job| job.cluster == name)
                 });
                 let pause = if young { YOUNG_POLL } else { OLD_POLL };
-                let took = now.duration_since(look.since());
-                // A controller that is dead takes its time to say so, and nothing is spared by not asking it.
+                let took = now.duration_since(query.since());
+                // A dead controller takes a while to fail, and not asking it would save nothing.
                 let pause = if result.is_ok() { pause.max(took * BUDGET) } else { SILENT_POLL };
-                self.clusters.insert(name.clone(), Cluster { look: None, next: now + pause });
+                self.clusters.insert(name.clone(), Cluster { query: None, next: now + pause });
                 let asked = name.clone().map_or(Clusters::Ours, Clusters::One);
                 match result {
                     Ok(view) => {
-                        self.on_speech(&asked);
+                        self.on_answer_from(&asked);
                         self.on_view(name.as_deref(), &view, now);
                     }
-                    Err(SlurmSilent(words)) => self.on_silence(asked, &words),
+                    Err(SlurmUnavailable(words)) => self.on_no_answer_from(asked, &words),
                 }
             }
         }
@@ -221,41 +223,41 @@ impl<M> Poller<M> {
             };
             let denied = view.unknown.contains(&job);
             let (queue, accounting) = (view.queue.get(&job), view.accounting.get(&job));
-            if let Some(seen) = of.tracked.on_look(queue, accounting, denied, now) {
+            if let Some(seen) = of.tracked.on_query(queue, accounting, denied, now) {
                 events.push(JobEvent::Changed { token: token.clone(), seen: seen.clone() });
             }
         }
         for event in events {
-            self.tell(event);
+            self.emit(event);
         }
     }
 }
 
 /// Whether Slurm answers at all.
 impl<M> Poller<M> {
-    pub(super) fn on_speech(&mut self, from: &Clusters) {
-        if self.silent.remove(from) {
+    pub(super) fn on_answer_from(&mut self, from: &Clusters) {
+        if self.unreachable.remove(from) {
             self.notice(Notice::info(format!("Slurm{} answers again", place(from))));
         }
     }
 
-    pub(super) fn on_silence(&mut self, from: Clusters, words: &str) {
-        if !self.silent.contains(&from) {
+    pub(super) fn on_no_answer_from(&mut self, from: Clusters, words: &str) {
+        if !self.unreachable.contains(&from) {
             let place = place(&from);
-            self.silent.insert(from);
+            self.unreachable.insert(from);
             self.notice(Notice::note(format!(
-                "Slurm{place} does not answer ({words}); jobs go on, and nothing is lost"
+                "Slurm{place} does not answer ({words}); jobs continue, and nothing is lost"
             )));
         }
     }
 
-    pub(super) fn on_silence_about(&mut self, token: &str, words: &str) {
+    pub(super) fn on_no_answer_about(&mut self, token: &str, words: &str) {
         let clusters = self.jobs.get(token).map(|of| of.tracked.clusters().clone()).unwrap_or_default();
-        self.on_silence(clusters, words);
+        self.on_no_answer_from(clusters, words);
     }
 }
 
-/// Which Slurm, for the user; nothing where there is one.
+/// Which Slurm, for the user; empty where there is only one.
 fn place(clusters: &Clusters) -> String {
     match clusters {
         Clusters::Ours => String::new(),

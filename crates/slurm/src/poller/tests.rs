@@ -1,4 +1,4 @@
-//! Scenes: what happens, and what is done about it.
+//! Scenes: inputs, and the actions that follow.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,33 +11,33 @@ use proptest::prelude::*;
 use super::Poller;
 use crate::{
     JobEnd,
+    adjust::Remark,
     clusters::Clusters,
     exchange::{Action, Adoption, Answer, Command, Input, JobEvent, Submission, WorkerMessage},
+    job_status::JobStatus,
     poll::{Question, Reply},
     refused::Refused,
-    seen::Seen,
-    settle::Remark,
     squeue::parse_queue,
-    submission::{Cancelled, Doubt, Found, JobAsked, SlurmSilent, Submitted},
-    worker::WorkerSaid,
+    submission::{Cancelled, Doubt, Found, JobOptions, SlurmUnavailable, Submitted},
+    worker::WorkerReport,
 };
 
-/// A poller, its clock, and what it wanted.
+/// A poller with its clock, and the actions that it requested.
 struct Scene {
     poller: Poller<&'static str>,
     start: Instant,
     at: Duration,
     wake: Option<Instant>,
-    /// Commands that are not answered yet.
+    /// Commands that have not been answered yet.
     commands: Vec<Command>,
     told: Vec<JobEvent<&'static str>>,
-    /// Files, as they were written and removed.
+    /// Files that were written and removed.
     files: Vec<String>,
     /// The end of each job's log.
     log: Option<String>,
-    /// What the queues show of clusters that answer at once; `None`: they say at once that they do not.
-    queues: BTreeMap<Option<String>, Option<BTreeMap<JobId, Seen>>>,
-    /// Looks at queues.
+    /// Queues of the clusters that answer at once; `None`: they fail at once.
+    queues: BTreeMap<Option<String>, Option<BTreeMap<JobId, JobStatus>>>,
+    /// Number of queries of the queue.
     looks: usize,
 }
 
@@ -61,7 +61,7 @@ impl Scene {
         self.start + self.at
     }
 
-    /// Gives an input, and does at once what takes no time. `heard` is what workers have written.
+    /// Gives an input and handles all actions that take no time. `heard`: new messages of workers.
     fn give(
         &mut self,
         input: Input<&'static str>,
@@ -75,7 +75,7 @@ impl Scene {
                         Some(reply) => inputs.push_back(reply),
                         None => self.commands.push(command),
                     },
-                    Action::Tell(event) => self.told.push(event),
+                    Action::Emit(event) => self.told.push(event),
                     Action::WakeAt(at) => self.wake = Some(at),
                     Action::WriteManifest { token, manifest, .. } => {
                         self.files.push(format!("write {token}: {manifest}"));
@@ -100,7 +100,7 @@ impl Scene {
         self.give(input, Vec::new());
     }
 
-    /// Lets time pass, with all its timers.
+    /// Lets time pass, with all timers.
     fn pass(&mut self, seconds: u64) {
         let until = self.at + Duration::from_secs(seconds);
         while let Some(wake) = self.wake.filter(|wake| *wake <= self.start + until) {
@@ -112,7 +112,7 @@ impl Scene {
     }
 
     fn submit(&mut self, token: &str, clusters: Option<&str>) {
-        let asked = JobAsked { clusters: clusters.map(str::to_owned), ..JobAsked::default() };
+        let asked = JobOptions { clusters: clusters.map(str::to_owned), ..JobOptions::default() };
         self.on(Input::Submit(Box::new(Submission {
             token: token.to_owned(),
             directory: "/p".into(),
@@ -137,12 +137,12 @@ impl Scene {
         self.on(Input::Cancel { token: token.to_owned() });
     }
 
-    fn hear(&mut self, token: &str, said: WorkerSaid) {
-        let messages = vec![WorkerMessage { said, message: "message" }];
+    fn hear(&mut self, token: &str, said: WorkerReport) {
+        let messages = vec![WorkerMessage { report: said, message: "message" }];
         self.give(Input::WorkersHeard(vec![(token.to_owned(), messages)]), Vec::new());
     }
 
-    /// The answer to the one submission that is under way.
+    /// Answers the one submission that is under way.
     fn sbatch(&mut self, result: Submitted) {
         let at = self.commands.iter().position(|command| matches!(command, Command::Submit { .. }));
         let Command::Submit { token, .. } = self.commands.remove(at.expect("a submission")) else { panic!() };
@@ -153,23 +153,23 @@ impl Scene {
         self.sbatch(Submitted::Accepted { job });
     }
 
-    /// What a cluster that answers at once says to this command.
+    /// The reply to this command from a cluster that answers at once.
     fn at_once(&mut self, command: &Command) -> Option<Input<&'static str>> {
         let Command::Ask { cluster, question } = command else { return None };
         let shown = self.queues.get(cluster)?.clone();
         let reply = match question {
             Question::Queue => {
                 self.looks += 1;
-                Reply::Queue(shown.ok_or_else(|| SlurmSilent("connection refused".to_owned())))
+                Reply::Queue(shown.ok_or_else(|| SlurmUnavailable("connection refused".to_owned())))
             }
             Question::Accounting(_) => Reply::Accounting(Ok(BTreeMap::new())),
             Question::ExitCodes => Reply::ExitCodes(Ok(BTreeMap::new())),
             Question::Job(job) => Reply::Job(job.clone(), Ok(None)),
         };
-        Some(Input::Answered(Answer::Said { cluster: cluster.clone(), reply }))
+        Some(Input::Answered(Answer::Replied { cluster: cluster.clone(), reply }))
     }
 
-    /// From now on a cluster shows these lines, in this time.
+    /// From now on a cluster shows these lines; lets time pass.
     fn shows(&mut self, cluster: Option<&str>, lines: &[&str], seconds: u64) {
         let seen = lines.iter().filter_map(|line| parse_queue(line));
         let queue = seen.map(|(number, seen)| (JobId::on(cluster, number.parse().unwrap()), seen));
@@ -177,20 +177,20 @@ impl Scene {
         self.pass(seconds);
     }
 
-    /// From now on a cluster says that it does not answer, in this time.
+    /// From now on a cluster does not answer; lets time pass.
     fn is_silent(&mut self, cluster: Option<&str>, seconds: u64) {
         self.queues.insert(cluster.map(str::to_owned), None);
         self.pass(seconds);
     }
 
-    /// Where a question to this cluster stands.
+    /// Position of a query of this cluster.
     fn asked(&self, of: Option<&str>) -> Option<usize> {
         let is_it =
             |command: &Command| matches!(command, Command::Ask { cluster, .. } if cluster.as_deref() == of);
         self.commands.iter().position(is_it)
     }
 
-    fn looked_up(&mut self, result: Result<Found, SlurmSilent>) {
+    fn looked_up(&mut self, result: Result<Found, SlurmUnavailable>) {
         let at = self.commands.iter().position(|command| matches!(command, Command::LookUp { .. }));
         let Command::LookUp { token, .. } = self.commands.remove(at.expect("a look-up")) else { panic!() };
         self.on(Input::Answered(Answer::LookedUp { token, result }));
@@ -204,12 +204,12 @@ impl Scene {
         self.on(Input::Answered(Answer::Cancelled { token, job, answer }));
     }
 
-    /// What was told since.
+    /// The events since the last call.
     fn told(&mut self) -> Vec<String> {
         let words = |event: JobEvent<_>| match event {
             JobEvent::Accepted { token, job } => format!("{token} is {job}"),
             JobEvent::Refused { token, why } => format!("{token} refused: {}", why.words),
-            JobEvent::NotThere { token, doubt } => format!("{token} is not there ({doubt:?})"),
+            JobEvent::NotFound { token, doubt } => format!("{token} is not there ({doubt:?})"),
             JobEvent::Cancelled { token, job } => format!(
                 "{token} cancelled ({})",
                 job.map_or_else(|| "no number".to_owned(), |job| job.to_string())
@@ -242,7 +242,7 @@ fn unanswered() -> Submitted {
     Submitted::Unsure { words: "timed out".to_owned(), doubt: Doubt::Unanswered }
 }
 
-const SILENT: &str = "note: Slurm does not answer (timed out); jobs go on, and nothing is lost";
+const SILENT: &str = "note: Slurm does not answer (timed out); jobs continue, and nothing is lost";
 
 #[test]
 fn a_job_is_submitted_followed_and_ended() {
@@ -251,7 +251,7 @@ fn a_job_is_submitted_followed_and_ended() {
     assert_eq!(scene.files, ["write a-1: work"]);
     scene.accepted(ours(7));
     scene.shows(None, &["7|PENDING||main|(null)|amore:a-1|Resources"], 3);
-    scene.hear("a-1", WorkerSaid::InJob { number: 7, cluster: None });
+    scene.hear("a-1", WorkerReport::InJob { number: 7, cluster: None });
     scene.shows(None, &["7|RUNNING|n1|main|(null)|amore:a-1|None"], 3);
     scene.shows(None, &["7|TIMEOUT|n1|main|(null)|amore:a-1|TimeLimit"], 5);
     assert_eq!(
@@ -277,17 +277,17 @@ fn a_manifest_that_cannot_be_written_submits_nothing() {
         token: "a-1".to_owned(),
         directory: "/p".into(),
         manifest: String::new(),
-        asked: JobAsked::default(),
+        asked: JobOptions::default(),
         urgency: Urgency::default(),
     };
     let actions = poller.on(now, Input::Submit(Box::new(submission)));
     assert!(matches!(actions.as_slice(), [Action::WriteManifest { .. }, Action::WakeAt(_)]), "{actions:?}");
     let result = Err("no space left on device".to_owned());
     let actions = poller.on(now, Input::ManifestWritten { token: "a-1".to_owned(), result });
-    let [Action::RemoveFiles { .. }, Action::Tell(JobEvent::Refused { why, .. })] = actions.as_slice() else {
+    let [Action::RemoveFiles { .. }, Action::Emit(JobEvent::Refused { why, .. })] = actions.as_slice() else {
         panic!("{actions:?}")
     };
-    assert_eq!(why.words, "the job's sheet cannot be written: no space left on device");
+    assert_eq!(why.words, "cannot write the job's manifest: no space left on device");
     assert!(!poller.is_busy());
 }
 
@@ -297,7 +297,7 @@ fn a_lost_answer_to_sbatch_is_looked_up_and_the_job_found() {
     scene.submit("a-1", None);
     scene.sbatch(unanswered());
     assert_eq!(scene.told(), [SILENT]);
-    assert!(scene.kinds().is_empty(), "Slurm is given a moment");
+    assert!(scene.kinds().is_empty(), "the look-up waits a moment");
     scene.pass(4);
     scene.looked_up(Ok(Found::Job(ours(7))));
     assert_eq!(scene.told(), ["a-1 is 7"]);
@@ -308,17 +308,17 @@ fn a_submission_that_a_hung_controller_takes_later_is_not_made_twice() {
     let mut scene = Scene::new();
     scene.submit("a-1", None);
     scene.sbatch(unanswered());
-    // It says for a while that there is no such job, and is silent again.
+    // For a while it answers that there is no such job, then it does not answer again.
     for _ in 0..5 {
         scene.pass(31);
         scene.looked_up(Ok(Found::Nothing));
         scene.pass(31);
-        scene.looked_up(Err(SlurmSilent("timed out".to_owned())));
+        scene.looked_up(Err(SlurmUnavailable("timed out".to_owned())));
     }
     scene.pass(31);
     assert_eq!(scene.told(), [SILENT]);
-    // The job begins: its worker says which it is.
-    scene.hear("a-1", WorkerSaid::InJob { number: 7, cluster: None });
+    // The job starts: its worker reports its ID.
+    scene.hear("a-1", WorkerReport::InJob { number: 7, cluster: None });
     scene.looked_up(Ok(Found::Nothing));
     assert_eq!(scene.told(), ["a-1 is 7", "a-1 says message"]);
     scene.pass(60);
@@ -348,8 +348,8 @@ fn a_job_that_a_controller_has_forgotten_is_gone_once_it_denies_it() {
     scene.shows(None, &[], 15);
     assert_eq!(scene.told(), Vec::<String>::new());
     scene.pass(15);
-    assert_eq!(scene.told(), ["a-1 ended: is known to Slurm no more"]);
-    // What Slurm has written into the log is better than that.
+    assert_eq!(scene.told(), ["a-1 ended: is no longer known to Slurm"]);
+    // What Slurm wrote to the log says more than that.
     let mut scene = Scene::new();
     scene.log = Some("*** JOB 7 ON n1 CANCELLED AT 2026-11-28T14:00:00 DUE TO NODE FAILURE ***".to_owned());
     scene.adopt("a-1", Some(ours(7)));
@@ -362,12 +362,12 @@ fn a_requeued_job_goes_on() {
     let mut scene = Scene::new();
     scene.shows(None, &["7|PENDING||main|(null)|amore:a-1|BeginTime"], 0);
     scene.adopt("a-1", Some(ours(7)));
-    scene.hear("a-1", WorkerSaid::InJob { number: 7, cluster: None });
-    scene.hear("a-1", WorkerSaid::ToldToEnd);
+    scene.hear("a-1", WorkerReport::InJob { number: 7, cluster: None });
+    scene.hear("a-1", WorkerReport::ToldToEnd);
     scene.pass(1);
-    scene.hear("a-1", WorkerSaid::InJob { number: 7, cluster: None });
+    scene.hear("a-1", WorkerReport::InJob { number: 7, cluster: None });
     scene.shows(None, &["7|RUNNING|n2|main|(null)|amore:a-1|None"], 6);
-    scene.hear("a-1", WorkerSaid::Done);
+    scene.hear("a-1", WorkerReport::Done);
     scene.pass(60);
     let says = "a-1 says message";
     assert_eq!(scene.told(), [says, "a-1 PENDING", says, says, "a-1 RUNNING", says]);
@@ -376,7 +376,7 @@ fn a_requeued_job_goes_on() {
 #[test]
 fn a_job_is_cancelled_before_it_was_submitted() {
     let mut scene = Scene::new();
-    // Three are submitted side by side; the fourth waits.
+    // Three are submitted at a time; the fourth waits.
     for token in ["a-1", "a-2", "a-3", "a-4"] {
         scene.submit(token, None);
     }
@@ -394,7 +394,7 @@ fn a_job_is_cancelled_while_it_is_being_submitted() {
     scene.cancel("a-1");
     assert_eq!(scene.files[1..], ["remove manifest of a-1"]);
     scene.pass(1);
-    assert_eq!(scene.kinds(), ["submit"], "it has no number yet");
+    assert_eq!(scene.kinds(), ["submit"], "it has no ID yet");
     scene.accepted(ours(7));
     scene.pass(1);
     assert!(scene.kinds().contains(&"cancel") && scene.poller.is_busy());
@@ -412,7 +412,10 @@ fn a_job_that_slurm_does_not_end_is_told_and_tried_again() {
         scene.cancelled(Cancelled::NotYet { state: "COMPLETING".to_owned() });
         scene.pass(4);
     }
-    assert_eq!(scene.told(), ["a-1 not cancelled: Slurm was told, and shows it as COMPLETING"]);
+    assert_eq!(
+        scene.told(),
+        ["a-1 not cancelled: Slurm accepted the request, but still shows the job as COMPLETING"]
+    );
 }
 
 #[test]
@@ -425,20 +428,20 @@ fn a_hung_controller_is_asked_seldom_and_told_once() {
     assert_eq!(
         scene.told(),
         [
-            "note: Slurm does not answer (connection refused); jobs go on, and nothing is lost",
+            "note: Slurm does not answer (connection refused); jobs continue, and nothing is lost",
             "Slurm answers again",
             "a-1 RUNNING"
         ]
     );
-    // One that does not even say so is not asked a second time.
+    // A cluster that does not even fail is not queried a second time.
     scene.queues.clear();
     scene.pass(60);
     assert_eq!(scene.kinds(), ["ask"]);
-    // One that has taken its time is left alone for longer.
+    // After a slow query the pause is longer.
     scene.shows(None, &["7|RUNNING|n1|main|(null)|amore:a-1|None"], 0);
     let Some(Command::Ask { cluster, question: Question::Queue }) = scene.commands.pop() else { panic!() };
     let reply = Reply::Queue(Ok(BTreeMap::new()));
-    scene.on(Input::Answered(Answer::Said { cluster, reply }));
+    scene.on(Input::Answered(Answer::Replied { cluster, reply }));
     scene.looks = 0;
     scene.pass(600);
     assert_eq!(scene.looks, 0);
@@ -451,7 +454,7 @@ fn a_cluster_speaks_of_its_own_jobs_only() {
         scene.submit(token, Some("lab,maxwell"));
         scene.accepted(JobId::on(Some(cluster), 7));
     }
-    // The same number on both; the cluster that answers does not have the other's token.
+    // Both have a job with the same number; the cluster that answers does not have the other's token.
     scene.is_silent(Some("maxwell"), 0);
     scene.shows(Some("lab"), &["7|CANCELLED||main|(null)|amore:a-1|None"], 5);
     scene.shows(Some("maxwell"), &["7|RUNNING|n1|main|(null)|amore:b-1|None"], 5);
@@ -460,7 +463,7 @@ fn a_cluster_speaks_of_its_own_jobs_only() {
         [
             "a-1 is 7@lab",
             "b-1 is 7@maxwell",
-            "note: Slurm on maxwell does not answer (connection refused); jobs go on, and nothing is lost",
+            "note: Slurm on maxwell does not answer (connection refused); jobs continue, and nothing is lost",
             "a-1 CANCELLED",
             "a-1 ended: was cancelled (CANCELLED)",
             "Slurm on maxwell answers again",
@@ -476,7 +479,7 @@ fn an_adopted_job_without_a_number_is_looked_for_at_once() {
     assert_eq!(scene.kinds(), ["look up"]);
     scene.looked_up(Ok(Found::Job(ours(7))));
     assert_eq!(scene.told(), ["a-1 is 7"]);
-    // One with a number is asked about at once.
+    // A job with a number is queried at once.
     let mut scene = Scene::new();
     scene.adopt("a-1", Some(ours(7)));
     scene.pass(1);
@@ -494,7 +497,7 @@ fn a_job_that_would_stay_in_the_queue_for_ever_is_removed() {
         scene.told(),
         [
             "a-1 RESV_DEL_HOLD",
-            "a-1 ended: waited for the reservation upex, which is gone",
+            "a-1 ended: waited for the reservation upex, which no longer exists",
             "warning: job 7 could not be cancelled: Access denied"
         ]
     );
@@ -506,11 +509,11 @@ fn a_forgotten_job_is_heard_of_no_more() {
     scene.submit("a-1", None);
     scene.on(Input::Forget { token: "a-1".to_owned() });
     assert_eq!(scene.files[1..], ["remove a-1"]);
-    scene.hear("a-1", WorkerSaid::Done);
+    scene.hear("a-1", WorkerReport::Done);
     scene.pass(9);
     assert_eq!(scene.told(), Vec::<String>::new());
     assert!(scene.poller.is_busy(), "its submission is waited for");
-    scene.sbatch(Submitted::Refused(Refused::for_now("later".to_owned())));
+    scene.sbatch(Submitted::Refused(Refused::temporary("later".to_owned())));
     assert!(!scene.poller.is_busy());
 }
 
@@ -524,7 +527,7 @@ fn the_more_urgent_is_submitted_first_and_remarks_are_told_once() {
         token: "b-1".to_owned(),
         directory: "/p".into(),
         manifest: "work".to_owned(),
-        asked: JobAsked::default(),
+        asked: JobOptions::default(),
         urgency: Urgency::Live,
     })));
     for number in [1, 2] {
@@ -543,18 +546,18 @@ enum Move {
     Adopt(u8, bool),
     Forget(u8),
     Cancel(u8),
-    Hear(u8, WorkerSaid),
+    Hear(u8, WorkerReport),
     Pass(u64),
     Answer(usize, u8),
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
     let said = prop_oneof![
-        Just(WorkerSaid::Alive),
-        Just(WorkerSaid::ToldToEnd),
-        Just(WorkerSaid::Done),
-        Just(WorkerSaid::OfItsWork),
-        (1_u64..5).prop_map(|number| WorkerSaid::InJob { number, cluster: None }),
+        Just(WorkerReport::Alive),
+        Just(WorkerReport::ToldToEnd),
+        Just(WorkerReport::Done),
+        Just(WorkerReport::Work),
+        (1_u64..5).prop_map(|number| WorkerReport::InJob { number, cluster: None }),
     ];
     prop_oneof![
         (0_u8..6).prop_map(Move::Submit),
@@ -568,12 +571,12 @@ fn any_move() -> impl Strategy<Value = Move> {
 }
 
 fn answer(command: Command, how: u8) -> Answer {
-    let silent = || SlurmSilent("silent".to_owned());
+    let silent = || SlurmUnavailable("silent".to_owned());
     match command {
         Command::Submit { token, .. } => {
             let result = match how {
                 0 => Submitted::Accepted { job: ours(1) },
-                1 => Submitted::Refused(Refused::for_now("no".to_owned())),
+                1 => Submitted::Refused(Refused::temporary("no".to_owned())),
                 2 => unanswered(),
                 _ => Submitted::Unsure { words: "?".to_owned(), doubt: Doubt::Unnumbered },
             };
@@ -599,7 +602,7 @@ fn answer(command: Command, how: u8) -> Answer {
                 Question::ExitCodes => Reply::ExitCodes(Ok([(ours(1), (0, 53))].into())),
                 Question::Job(job) => Reply::Job(job, Ok(None)),
             };
-            Answer::Said { cluster, reply }
+            Answer::Replied { cluster, reply }
         }
         Command::Cancel { job, token } => {
             let answer = match how {
@@ -612,7 +615,7 @@ fn answer(command: Command, how: u8) -> Answer {
     }
 }
 
-/// Plays the moves; what was wanted, in order.
+/// Plays the moves, and returns the scene with what was requested.
 fn play(start: Instant, moves: &[Move]) -> Scene {
     let mut scene = Scene { start, ..Scene::new() };
     for one in moves.iter().cloned() {
@@ -644,7 +647,7 @@ proptest! {
         prop_assert_eq!(&one.told, &other.told);
         prop_assert_eq!(&one.commands, &other.commands);
         prop_assert_eq!(&one.files, &other.files);
-        // Once each command is answered, nothing is waited for any more.
+        // Once every command is answered, nothing is pending.
         for _ in 0..1000 {
             let Some(command) = one.commands.pop() else { break };
             one.on(Input::Answered(answer(command, 0)));

@@ -1,5 +1,5 @@
-//! Every message as it crosses, line by line: a change of one is seen here first. What an earlier version wrote
-//! (`recorded/`) stays readable.
+//! Every message as it is written, line by line: a change of a message is noticed here first. Messages of an earlier version
+//! (`recorded/`) stay readable.
 
 mod samples;
 
@@ -26,8 +26,8 @@ fn read<T: DeserializeOwned>(lines: &str) -> Vec<T> {
         .collect()
 }
 
-/// Pins the messages under this name, and compares them with those that the first version wrote. Since then these fields
-/// have been added to messages.
+/// Pins the messages under this name, and compares them with those of the first version. `added`: fields that were added
+/// to messages since then.
 fn pin<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messages: &[T], added: &[&str]) {
     let written = lines(messages);
     assert_eq!(read::<T>(&written), messages);
@@ -38,9 +38,9 @@ fn pin<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messages
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages/recorded").join(format!("{name}.jsonl"));
     let recorded = fs::read_to_string(&path).unwrap();
-    // What the first version wrote is read, and nothing is read into it.
+    // Messages of the first version are read without adding anything.
     assert_eq!(read::<Value>(&lines(&read::<T>(&recorded))), read::<Value>(&recorded));
-    // What the first version reads, it finds where it was.
+    // A reader of the first version finds all of its fields unchanged.
     let mut as_before: Vec<Value> = read(&written);
     for message in &mut as_before {
         added.iter().for_each(|field| remove(message, field));
@@ -59,7 +59,7 @@ fn remove(message: &mut Value, field: &str) {
     }
 }
 
-/// Is there a message of each kind?
+/// Checks that there is a message of each kind.
 macro_rules! complete {
     ($messages:expr, $kind:ident: $($variant:ident),+) => {{
         let named = |message: &$kind| match message { $($kind::$variant { .. } => stringify!($variant)),+ };
@@ -84,8 +84,8 @@ fn what_a_worker_says() {
 }
 
 #[test]
-fn the_sheet_of_a_job() {
-    pin("sheet", &samples::sheets(), &["tasks.token"]);
+fn the_manifest_of_a_job() {
+    pin("manifest", &samples::manifests(), &["tasks.token"]);
 }
 
 #[test]

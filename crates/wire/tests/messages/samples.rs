@@ -1,4 +1,4 @@
-//! One message of each kind, with everything in it that it can have, and the smallest where that is another form.
+//! One message of each kind with all of its fields, and a minimal one if that has a different form.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -11,7 +11,7 @@ use amore_wire::{
         Array, Attr, ChildTask, Content, Dim, FromChild, FromHost, Layout, NetcdfVariable, Stored, ToChild,
         ToHost, ValueMessage,
     },
-    sheet::JobSheet,
+    manifest::JobManifest,
     task::{AttemptId, Command, ContextSource, CutShort, FromWorker, Limits, Outcome, Step, Task, ToWorker},
 };
 use serde_json::json;
@@ -230,16 +230,16 @@ pub fn from_worker() -> Vec<FromWorker> {
     ]
 }
 
-pub fn sheets() -> Vec<JobSheet> {
+pub fn manifests() -> Vec<JobManifest> {
     vec![
-        JobSheet {
+        JobManifest {
             version: 1,
             token: text("18c2-a3-1"),
             tasks: vec![full_task()],
             processes: 4,
             environment: [(text("PYTHONPATH"), text("/gpfs/usr/Software"))].into(),
         },
-        JobSheet {
+        JobManifest {
             version: 1,
             token: text("18c2-a3-2"),
             tasks: vec![plain_task()],

@@ -6,11 +6,11 @@ use super::{Check, Checks};
 use crate::dispatch::slurm::{
     answers::ACCOUNTED,
     asked::{SlurmSettings, TIME_MINUTES, minutes},
-    client::{self, SlurmSilent},
+    client::{self, SlurmUnavailable},
     clusters::Clusters,
     environment,
-    partition::{Verdict, Wanted, in_words},
-    reservation::{Standing, standing},
+    partition::{JobNeeds, Usability, format_minutes},
+    reservation::{ReservationState, state_for},
     script,
     site_facts::{self, SiteFacts},
     slurm,
@@ -40,7 +40,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
             "docs/slurm.md lists the requirements for a template",
         ),
     }
-    if let Err(SlurmSilent(words)) = client::has_configuration() {
+    if let Err(SlurmUnavailable(words)) = client::has_configuration() {
         checks.problem("configuration", words, "correct or unset SLURM_CONF; module load slurm may do that");
         return checks.done;
     }
@@ -55,7 +55,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     if !clusters_are_known(&mut checks, &clusters).await {
         return checks.done;
     }
-    if clusters.leave_it_to_slurm() {
+    if clusters.chosen_by_slurm() {
         // Which partition, reservation, account and QOS apply is only known when Slurm has chosen.
         return checks.done;
     }
@@ -65,7 +65,7 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     }
     let facts = match slurm().facts(cluster).await {
         Ok(facts) => facts,
-        Err(SlurmSilent(words)) => {
+        Err(SlurmUnavailable(words)) => {
             checks.problem(
                 "partitions",
                 words,
@@ -111,7 +111,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
                     None => versions.push((version, vec![program])),
                 }
             }
-            Err(SlurmSilent(words)) => missing.push((program, words)),
+            Err(SlurmUnavailable(words)) => missing.push((program, words)),
         }
     }
     if let Some((first, _)) = missing.first() {
@@ -120,7 +120,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
             "all Slurm commands must be on PATH and start: module load slurm".to_owned()
         } else {
             format!(
-                "it begins where {needs} is set, which Slurm's commands are not given: export {}={needs}, or environment = [{}] in the site's file",
+                "they start only if {needs} is set, which Amore does not pass on: export {}={needs}, or set environment = [{}] in the site's file",
                 environment::MORE,
                 needs.split(',').map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
             )
@@ -157,7 +157,7 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
     let asked = tokio::join!(slurm().names(clusters), slurm().known_clusters());
     let (names, known) = match asked {
         (Ok(names), Ok(known)) => (names.into_iter().flatten().collect::<Vec<String>>(), known),
-        (Err(SlurmSilent(words)), _) | (_, Err(SlurmSilent(words))) => {
+        (Err(SlurmUnavailable(words)), _) | (_, Err(SlurmUnavailable(words))) => {
             checks.problem(
                 "clusters",
                 format!("accounting does not know their addresses: {words}"),
@@ -170,13 +170,17 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
     if !unknown.is_empty() {
         checks.problem(
             "clusters",
-            format!("there is no cluster {}: accounting knows {}", unknown.join(", "), known.join(", ")),
+            format!(
+                "the cluster {} does not exist: accounting knows {}",
+                unknown.join(", "),
+                known.join(", ")
+            ),
             "`sacctmgr show cluster` lists them; amore-proto db-config slurm_clusters NAME, or --delete",
         );
         return false;
     }
     let mut found = names.join(", ");
-    if clusters.leave_it_to_slurm() {
+    if clusters.chosen_by_slurm() {
         found.push_str(
             ": Slurm chooses for each job; partition, reservation, account and QOS are not checked",
         );
@@ -197,7 +201,7 @@ async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
             }
             true
         }
-        Ok(words) | Err(SlurmSilent(words)) => {
+        Ok(words) | Err(SlurmUnavailable(words)) => {
             checks.problem(
                 "controller",
                 words,
@@ -209,8 +213,8 @@ async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
 }
 
 fn accounting(checks: &mut Checks, facts: &SiteFacts) {
-    let person = &facts.person;
-    match &person.associations {
+    let user = &facts.user;
+    match &user.associations {
         None => {
             let why = facts.accounting_silent.clone().unwrap_or_default();
             let hint =
@@ -219,7 +223,7 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
         }
         Some(associations) if associations.accounts.is_empty() => checks.warn(
             "accounting",
-            format!("{} has no account on cluster {}", person.user, facts.cluster),
+            format!("{} has no account on cluster {}", user.name, facts.cluster),
             "if accounts are enforced, Slurm refuses your jobs: ask the administrators for an account",
         ),
         Some(associations) => {
@@ -228,15 +232,13 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
                 .iter()
                 .map(|(account, qos)| {
                     let default =
-                        if person.default_account.as_ref() == Some(account) { ", the default" } else { "" };
+                        if user.default_account.as_ref() == Some(account) { ", the default" } else { "" };
                     let qos: Vec<&str> = qos.iter().map(String::as_str).collect();
                     format!("account {account}{default} (QOS {})", qos.join(", "))
                 })
                 .collect();
-            checks.ok(
-                "accounting",
-                format!("{} on cluster {}: {}", person.user, facts.cluster, each.join("; ")),
-            );
+            checks
+                .ok("accounting", format!("{} on cluster {}: {}", user.name, facts.cluster, each.join("; ")));
         }
     }
 }
@@ -244,7 +246,7 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
 /// Does accounting report how jobs ended, and which of them are ours?
 async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
     match slurm().kept_tokens(cluster).await {
-        Err(SlurmSilent(words)) => checks.warn(
+        Err(SlurmUnavailable(words)) => checks.warn(
             "accounting",
             format!("sacct does not answer: {words}"),
             "jobs run without it; the outcome of a job that left the queue unobserved, and who cancelled a job, are then unknown",
@@ -263,7 +265,7 @@ async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
 }
 
 fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
-    let Some(associations) = facts.person.associations.as_ref().filter(|all| !all.accounts.is_empty()) else {
+    let Some(associations) = facts.user.associations.as_ref().filter(|all| !all.accounts.is_empty()) else {
         return;
     };
     let names: Vec<&str> = associations.accounts.keys().map(String::as_str).collect();
@@ -272,18 +274,18 @@ fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSetti
         if associations.accounts.contains_key(&account.to_lowercase()) {
             checks.ok("account", account.clone());
         } else {
-            let found = format!("{account} is not yours: Slurm refuses the job");
+            let found = format!("you may not use {account}: Slurm would refuse jobs");
             checks.problem("account", found, format!("slurm_account: one of {}", names.join(", ")));
         }
     }
     if let Some(qos) = &settings.qos {
-        let account = settings.account.as_ref().or(facts.person.default_account.as_ref());
+        let account = settings.account.as_ref().or(facts.user.default_account.as_ref());
         let permitted = account.and_then(|account| associations.accounts.get(account));
         match permitted {
             Some(permitted) if permitted.contains(&qos.to_lowercase()) => checks.ok("qos", qos.clone()),
             Some(permitted) => {
                 let permitted: Vec<&str> = permitted.iter().map(String::as_str).collect();
-                let found = format!("{qos} is not permitted to your account: Slurm refuses the job");
+                let found = format!("your account does not allow {qos}: Slurm would refuse jobs");
                 checks.problem("qos", found, format!("slurm_qos: one of {}", permitted.join(", ")));
             }
             None => {}
@@ -293,14 +295,14 @@ fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSetti
 
 /// Limits of the user's account: jobs that exceed them never start, or are refused.
 fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
-    let account = settings.account.as_ref().or(facts.person.default_account.as_ref());
-    let limits = facts.person.associations.as_ref().zip(account);
+    let account = settings.account.as_ref().or(facts.user.default_account.as_ref());
+    let limits = facts.user.associations.as_ref().zip(account);
     let Some(limits) = limits.and_then(|(all, account)| all.limits.get(account)) else { return };
     let wanted = settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES);
     let mut words = Vec::new();
-    words.extend(limits.jobs.map(|jobs| format!("{jobs} jobs run at once")));
-    words.extend(limits.submitted.map(|jobs| format!("{jobs} are in the queue")));
-    words.extend(limits.minutes.map(|minutes| format!("a job takes {}", in_words(minutes))));
+    words.extend(limits.jobs.map(|jobs| format!("{jobs} running jobs")));
+    words.extend(limits.submitted.map(|jobs| format!("{jobs} jobs in the queue")));
+    words.extend(limits.minutes.map(|minutes| format!("{} per job", format_minutes(minutes))));
     if words.is_empty() {
         return;
     }
@@ -308,8 +310,8 @@ fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     match limits.minutes {
         Some(longest) if wanted > longest => checks.problem(
             "limits",
-            format!("{found}: jobs of {} would never start", in_words(wanted)),
-            format!("amore-proto db-config slurm_time {}", in_words(longest)),
+            format!("{found}: jobs of {} would never start", format_minutes(wanted)),
+            format!("amore-proto db-config slurm_time {}", format_minutes(longest)),
         ),
         _ => checks.ok("limits", found),
     }
@@ -325,7 +327,7 @@ async fn reservation(
     let Some(names) = &settings.reservation else { return false };
     let all = match slurm().reservations(cluster).await {
         Ok(all) => all,
-        Err(SlurmSilent(words)) => {
+        Err(SlurmUnavailable(words)) => {
             checks.problem("reservation", words, "try again");
             return true;
         }
@@ -333,12 +335,12 @@ async fn reservation(
     let now = site_facts::now();
     let mut usable = false;
     for name in names.split(',') {
-        let found = standing(&all, name, &facts.person, settings.account.as_deref(), now);
+        let found = state_for(&all, name, &facts.user, settings.account.as_deref(), now);
         let words = format!("{name} {}", found.words(now));
         usable |= found.is_usable();
         match (&found, found.hint()) {
-            (Standing::Active { .. }, _) => checks.ok("reservation", words),
-            (Standing::NotStarted { .. }, hint) => {
+            (ReservationState::Active { .. }, _) => checks.ok("reservation", words),
+            (ReservationState::NotStarted { .. }, hint) => {
                 checks.warn("reservation", words, hint.unwrap_or_default())
             }
             (_, hint) => checks.problem(
@@ -353,12 +355,16 @@ async fn reservation(
 
 fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
     let minutes = settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES);
-    let wanted =
-        Wanted { minutes, account: settings.account.clone(), qos: settings.qos.clone(), ..Wanted::default() };
+    let wanted = JobNeeds {
+        minutes,
+        account: settings.account.clone(),
+        qos: settings.qos.clone(),
+        ..JobNeeds::default()
+    };
     if let Some(names) = &settings.partition {
         for name in names.split(',') {
-            match facts.judge(name, &Wanted { reserved, ..wanted.clone() }) {
-                Some(verdict @ Verdict::Usable { .. }) => {
+            match facts.judge(name, &JobNeeds { reserved, ..wanted.clone() }) {
+                Some(verdict @ Usability::Usable { .. }) => {
                     checks.ok("partition", format!("{name} is {verdict}"))
                 }
                 Some(verdict) => checks.problem(
@@ -368,7 +374,7 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
                 ),
                 None => checks.problem(
                     "partition",
-                    format!("there is no partition {name}"),
+                    format!("the partition {name} does not exist"),
                     "`sinfo -s` lists them; amore-proto db-config slurm_partition NAME, or --delete",
                 ),
             }
@@ -377,8 +383,8 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
     let choice = facts.choose(&wanted);
     let each: String =
         choice.considered.iter().map(|(name, verdict)| format!("\n  {name}: {verdict}")).collect();
-    let check = if settings.partition.is_some() { "otherwise" } else { "partition" };
-    let time = in_words(minutes);
+    let check = if settings.partition.is_some() { "fallback" } else { "partition" };
+    let time = format_minutes(minutes);
     match &choice.chosen {
         Some(chosen) => {
             checks.ok(check, format!("for {time}: {}, because {}{each}", chosen.name, chosen.because));
@@ -386,7 +392,7 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
         None if settings.partition.is_some() => {}
         None => checks.problem(
             check,
-            format!("there is none for {time}{each}"),
+            format!("no partition allows {time}{each}"),
             "a shorter time may help: amore-proto db-config slurm_time 1:00:00; or ask for access to a partition",
         ),
     }
@@ -395,14 +401,14 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
 /// Jobs for variables without `cluster=True`: which nodes are large enough for their requests?
 fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
     let Some(job) = settings.noncluster_job() else { return };
-    let wanted = Wanted {
+    let wanted = JobNeeds {
         minutes: settings.time.as_deref().and_then(minutes).unwrap_or(TIME_MINUTES),
         cpus: job.cpus.filter(|_| settings.cpus.is_none()),
         mem_mib: job.mem_mib.filter(|_| settings.mem.is_none()),
         account: settings.account.clone(),
         qos: settings.qos.clone(),
         reserved,
-        ..Wanted::default()
+        ..JobNeeds::default()
     };
     let asks = match (wanted.cpus, wanted.mem_mib) {
         (None, None) => "neither CPUs nor memory".to_owned(),
@@ -410,7 +416,7 @@ fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, 
         (None, Some(mem)) => format!("{mem} MiB"),
         (Some(cpus), Some(mem)) => format!("{cpus} CPUs and {mem} MiB"),
     };
-    let judged: Vec<(String, Option<Verdict>)> = match &settings.partition {
+    let judged: Vec<(String, Option<Usability>)> = match &settings.partition {
         Some(names) => names.split(',').map(|name| (name.to_owned(), facts.judge(name, &wanted))).collect(),
         None => facts
             .choose(&wanted)
@@ -419,7 +425,7 @@ fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, 
             .map(|(name, verdict)| (name, Some(verdict)))
             .collect(),
     };
-    let usable = judged.iter().find(|(_, verdict)| matches!(verdict, Some(Verdict::Usable { .. })));
+    let usable = judged.iter().find(|(_, verdict)| matches!(verdict, Some(Usability::Usable { .. })));
     // A reservation has its own nodes, which are not known here.
     if let Some((name, _)) = usable {
         checks.ok("noncluster", format!("its jobs request {asks}: {name} has that"));

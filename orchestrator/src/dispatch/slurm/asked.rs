@@ -9,13 +9,13 @@ pub use amore_slurm::{
 };
 use amore_slurm::{
     settings::{Kind, Setting},
-    sourced::{Resolved, WrongSetting},
+    sourced::{InvalidSetting, Resolved},
 };
 
 use crate::failure::Failure;
 
-impl From<WrongSetting> for Failure {
-    fn from(error: WrongSetting) -> Self {
+impl From<InvalidSetting> for Failure {
+    fn from(error: InvalidSetting) -> Self {
         Failure::from_error(&error).hint(error.hint)
     }
 }
@@ -47,7 +47,7 @@ pub fn check(setting: Setting, value: &SettingValue) -> Result<(), Failure> {
     if setting.kind != Kind::Name && text.trim().is_empty() {
         return Ok(());
     }
-    setting.kind.read(&text).map_err(|unfit| WrongSetting {
+    setting.kind.read(&text).map_err(|unfit| InvalidSetting {
         key: setting.key,
         problem: unfit.to_string(),
         hint: setting.hint(),
@@ -77,7 +77,7 @@ mod tests {
         };
         assert_eq!(
             check("slurm_time", "soon").unwrap_err(),
-            "slurm_time must be a time as Slurm writes it, not \"soon\"\n  hint: amore-proto db-config slurm_time 2:00:00"
+            "slurm_time must be a time in Slurm's notation, like 2:00:00, not \"soon\"\n  hint: amore-proto db-config slurm_time 2:00:00"
         );
         assert!(check("slurm_partition", "").is_err() && check("slurm_partition", "a b").is_err());
         assert!(check("slurm_partition", "upex").is_ok() && check("slurm_time", "").is_ok());

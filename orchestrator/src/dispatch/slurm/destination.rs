@@ -5,9 +5,9 @@ use amore_slurm::settings::{PARTITION, RESERVATION};
 use serde::{Serialize, Serializer};
 
 use super::{
-    client::{JobAsked, SlurmSilent},
+    client::{JobOptions, SlurmUnavailable},
     clusters::Clusters,
-    partition::{Verdict, in_words},
+    partition::{Usability, format_minutes},
     site_facts::{self, SiteFacts},
     slurm,
     sourced::{Resolved, Source},
@@ -41,7 +41,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// `partition main, account xfel, at most 2:00:00: it is Slurm's default, and you may use it`.
+    /// `partition main, account xfel, at most 2:00:00: it is Slurm's default partition`.
     pub fn in_words(&self) -> String {
         let place = match (&self.reservation, &self.partition) {
             (Some(reservation), Some(partition)) => {
@@ -49,27 +49,31 @@ impl Destination {
             }
             (Some(reservation), None) => format!("reservation {reservation}"),
             (None, Some(partition)) => format!("partition {partition}"),
-            (None, None) => "where Slurm puts it".to_owned(),
+            (None, None) => "partition chosen by Slurm".to_owned(),
         };
         let mut words = vec![place];
         let named = [("cluster", &self.clusters), ("account", &self.account), ("QOS", &self.qos)];
         words.extend(named.iter().filter_map(|(what, name)| Some(format!("{what} {}", name.as_ref()?))));
-        words.push(format!("at most {}", in_words(self.time_minutes)));
+        words.push(format!("at most {}", format_minutes(self.time_minutes)));
         format!("{}: {}", words.join(", "), self.because)
     }
 }
 
 /// Settles a job that is only planned, as its submission would, and says where it goes. `resources` is what its
 /// variables ask for.
-pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -> (JobAsked, Destination) {
+pub async fn find(
+    asked: JobOptions,
+    resources: &Resources,
+    settings: &Resolved,
+) -> (JobOptions, Destination) {
     let clusters = Clusters::of(asked.clusters.as_deref());
-    let facts = if clusters.leave_it_to_slurm() {
-        Err(SlurmSilent("Slurm chooses the cluster for each job".to_owned()))
+    let facts = if clusters.chosen_by_slurm() {
+        Err(SlurmUnavailable("Slurm chooses the cluster for each job".to_owned()))
     } else {
         slurm().facts(clusters.only()).await
     };
     let first = asked.clone();
-    let (settled, remarks) = slurm().settle(asked).await;
+    let (settled, remarks) = slurm().adjust(asked).await;
     let mut found = Destination {
         clusters: settled.clusters.clone(),
         reservation: settled.reservation.clone(),
@@ -85,12 +89,12 @@ pub async fn find(asked: JobAsked, resources: &Resources, settings: &Resolved) -
 }
 
 fn because(
-    first: &JobAsked,
-    settled: &JobAsked,
+    first: &JobOptions,
+    settled: &JobOptions,
     found: &mut Destination,
     resources: &Resources,
     settings: &Resolved,
-    facts: Result<&SiteFacts, &SlurmSilent>,
+    facts: Result<&SiteFacts, &SlurmUnavailable>,
 ) -> String {
     let reserved = found
         .reservation
@@ -99,20 +103,20 @@ fn because(
     let facts = match (facts, reserved.clone()) {
         (Ok(facts), _) => facts,
         (Err(_), Some(reserved)) => return reserved,
-        (Err(SlurmSilent(words)), None) => return format!("it is not known yet ({words})"),
+        (Err(SlurmUnavailable(words)), None) => return format!("not known yet ({words})"),
     };
-    let wanted = site_facts::wanted(settled);
+    let wanted = site_facts::needs_of(settled);
     // One that was left out is remarked on already.
     if let Some(names) = first.partition.as_ref().filter(|names| settled.partition.as_ref() == Some(names)) {
         for name in names.split(',') {
             match facts.judge(name, &wanted) {
-                Some(Verdict::Usable { .. }) => {}
+                Some(Usability::Usable { .. }) => {}
                 Some(verdict) => {
                     let words = format!("the partition {name} cannot be used: {verdict}");
                     found.remarks.push(Notice::warning(words));
                 }
                 None => {
-                    let words = format!("there is no partition {name}: Slurm will refuse the job");
+                    let words = format!("the partition {name} does not exist: Slurm will refuse the job");
                     found.remarks.push(Notice::warning(words));
                 }
             }
@@ -131,8 +135,8 @@ fn because(
         None => {
             let each: String =
                 choice.considered.iter().map(|(name, verdict)| format!("\n  {name}: {verdict}")).collect();
-            found.remarks.push(Notice::warning(format!("you may use no partition for this{each}")));
-            "none is named to it".to_owned()
+            found.remarks.push(Notice::warning(format!("no partition can be used for this job{each}")));
+            "no partition is set".to_owned()
         }
     }
 }
@@ -145,7 +149,7 @@ fn as_words<S: Serializer>(remarks: &[Notice], serializer: S) -> Result<S::Ok, S
 /// Who named it.
 fn source(by_variable: bool, setting: Option<&Source>) -> String {
     match setting {
-        _ if by_variable => "the variable asks for it".to_owned(),
+        _ if by_variable => "requested by the variable".to_owned(),
         Some(source) => format!("from {source}"),
         None => "from a setting".to_owned(),
     }

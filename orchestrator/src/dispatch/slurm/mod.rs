@@ -9,7 +9,7 @@ pub mod site_file;
 
 use std::sync::LazyLock;
 
-use amore_slurm::handed_on::OfSite;
+use amore_slurm::environment::SiteCommands;
 pub use amore_slurm::{clusters, partition, reasons, reservation, sourced};
 use amore_slurm_client::Slurm;
 
@@ -19,7 +19,7 @@ pub fn slurm() -> &'static Slurm {
     static SLURM: LazyLock<Slurm> = LazyLock::new(|| {
         Slurm::new(match site_file::load() {
             Ok(Some(site)) => site.commands().clone(),
-            Ok(None) | Err(_) => OfSite::default(),
+            Ok(None) | Err(_) => SiteCommands::default(),
         })
     });
     &SLURM
@@ -27,12 +27,12 @@ pub fn slurm() -> &'static Slurm {
 
 /// How jobs stand.
 pub mod answers {
-    pub use amore_slurm::{sacct::ACCOUNTED, seen::Seen};
+    pub use amore_slurm::{job_status::JobStatus, sacct::ACCOUNTED};
 }
 
 /// What is asked of Slurm for a job.
 pub mod client {
-    pub use amore_slurm::submission::{JobAsked, SlurmSilent, arguments};
+    pub use amore_slurm::submission::{JobOptions, SlurmUnavailable, arguments};
     pub use amore_slurm_client::command::{has_configuration, installed, switched_off};
 }
 
@@ -63,7 +63,7 @@ pub mod script {
 
 /// What the site offers to this user.
 pub mod site_facts {
-    pub use amore_slurm::site_facts::{SiteFacts, wanted};
+    pub use amore_slurm::site_facts::{SiteFacts, needs_of};
     pub use amore_slurm_client::site_facts::now;
 
     use std::sync::Arc;
@@ -73,7 +73,7 @@ pub mod site_facts {
     /// What is known by now of the cluster that jobs go to, if there is only one.
     pub fn known_for(settings: &SlurmSettings) -> Option<Arc<SiteFacts>> {
         let clusters = settings.on();
-        if clusters.leave_it_to_slurm() { None } else { slurm().known(clusters.only()) }
+        if clusters.chosen_by_slurm() { None } else { slurm().known(clusters.only()) }
     }
 
     /// Asks for what the first job will need, while the caller does something else.

@@ -24,7 +24,7 @@ impl From<SiteFileError> for Failure {
                     path.display()
                 )
             }
-            SiteFileError::Wrong(wrong) => wrong.hint.clone(),
+            SiteFileError::Invalid(wrong) => wrong.hint.clone(),
         };
         Failure::from_error(&error).hint(hint)
     }

@@ -1,4 +1,4 @@
-//! `sacct` and `sacctmgr`: what accounting knows.
+//! `sacct` and `sacctmgr`: queries of accounting.
 
 use crate::{
     Moment,
@@ -22,7 +22,7 @@ const OPTIONS: &[Known] = &[
     Known { name: "-o", short: "--format", valued: true },
 ];
 
-/// What a command says when slurmdbd does not answer.
+/// What a command prints if slurmdbd does not answer.
 pub(in crate::slurm) fn no_database(program: &str) -> Refusal {
     let mut words = vec![
         "slurm_persist_conn_open_without_init: failed to open persistent connection to host:slurmdbd:6819: ",
@@ -51,13 +51,13 @@ pub(in crate::slurm) fn sacct(
     let numbers: Vec<u64> = line.list("-j").iter().filter_map(|number| number.parse().ok()).collect();
     let of_user = |record: &&Record| match line.get("-u") {
         Some(user) => user == record.user || user == record.uid.to_string(),
-        // Of others root alone is told, if it asks for all (-a); nobody does here.
+        // Only root may see jobs of others, with -a, which is not used here.
         None => record.uid == caller.uid,
     };
     let records: Vec<&Record> = if line.has("-j") {
         accounting.numbered(cluster, &numbers)
     } else {
-        // Jobs that may not begin yet are not in the time that is asked for.
+        // Jobs that are not eligible yet are outside of the requested period.
         accounting.of(cluster).filter(|record| record.eligible && record.submitted <= now).collect()
     };
     let fields = line.list("-o");
@@ -88,7 +88,7 @@ fn column(record: &Record, field: &str) -> Result<String, Refusal> {
         "Reservation" => record.reservation.clone(),
         "Reason" => record.reason_word(),
         "SubmitLine" => record.line.clone(),
-        // Of a site that sets no AccountingStoreFlags.
+        // For a site that does not set AccountingStoreFlags.
         "Comment" => String::new(),
         "Submit" => record.submitted.to_string(),
         "Start" => at(record.started),

@@ -1,4 +1,4 @@
-//! What Slurm's commands print, field by field.
+//! The output of Slurm's commands, field by field.
 
 mod accounting;
 mod scontrol;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::Moment;
 
-/// What a command says to a controller that does not answer, and after how long.
+/// What a command prints if the controller does not answer, and after how long.
 pub(super) fn reach(cluster: &Cluster, program: &str, argv: &[String]) -> Result<(), (Refusal, Duration)> {
     let timeout = cluster.times.message_timeout;
     let (words, patience) = match cluster.seems() {
@@ -30,7 +30,7 @@ pub(super) fn reach(cluster: &Cluster, program: &str, argv: &[String]) -> Result
     let shows = |what: &str| argv.iter().any(|word| word == what);
     let refusal = match program {
         "scontrol" if shows("ping") => {
-            // A failure, said on standard output; to a port that is closed without waiting.
+            // A failure that is printed on standard output; to a closed port, without waiting.
             let refusal =
                 Refusal { stdout: "Slurmctld(primary) at slurmctld is DOWN".to_owned(), ..Refusal::new("") };
             let patience = if words == DEAD { Duration::ZERO } else { patience };
@@ -52,7 +52,7 @@ pub(super) fn reach(cluster: &Cluster, program: &str, argv: &[String]) -> Result
     Err((refusal, patience))
 }
 
-/// Ends a job; nothing is said of unknown ones.
+/// Cancels a job; prints nothing about unknown ones.
 pub(super) fn scancel(cluster: &mut Cluster, caller: &Caller, argv: &[String]) -> Result<String, Refusal> {
     let [number] = argv else { return Err(Refusal::not_known(format_args!("scancel {}", argv.join(" ")))) };
     let number: u64 = number.parse().map_err(|_| Refusal::not_known(format_args!("scancel {number}")))?;
@@ -65,7 +65,7 @@ pub(super) fn scancel(cluster: &mut Cluster, caller: &Caller, argv: &[String]) -
     Ok(String::new())
 }
 
-/// A time, as the caller has it printed.
+/// Formats a time for the caller.
 fn printed(moment: Moment, caller: &Caller) -> String {
     if caller.seconds { moment.seconds().to_string() } else { moment.to_string() }
 }

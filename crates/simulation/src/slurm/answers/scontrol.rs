@@ -1,4 +1,4 @@
-//! `scontrol`: how the controller is, and what it manages.
+//! `scontrol`: the state of the controller, and what it manages.
 
 use crate::{
     Moment,
@@ -57,7 +57,7 @@ fn numbered<'a>(cluster: &'a Cluster, number: &str) -> Option<&'a Job> {
     cluster.numbered(number.parse().ok()?)
 }
 
-/// The lines that somebody may need, of some two hundred.
+/// The relevant lines, of about two hundred.
 fn config(cluster: &Cluster, caller: &Caller) -> String {
     let times = &cluster.times;
     let pairs = [

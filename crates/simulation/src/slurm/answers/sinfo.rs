@@ -1,4 +1,4 @@
-//! `sinfo`: nodes of each partition, by what they do.
+//! `sinfo`: the nodes of each partition, by state.
 
 use std::collections::BTreeMap;
 

@@ -61,7 +61,7 @@ pub(in crate::slurm) fn squeue(
         let fields: Vec<&str> = fields.split(',').collect();
         for job in jobs {
             for field in &fields {
-                // `NAME:|`: as wide as it is, with a bar behind it.
+                // `NAME:|`: as wide as the value, followed by a bar.
                 let text = match *field {
                     "JobArrayID:|" => job.number.to_string(),
                     "exit_code:|" => job.exit.status().to_string(),

@@ -1,40 +1,40 @@
-//! Who the user is to Slurm: groups, accounts, QOS and limits. Pure readers of its words.
+//! The user as Slurm knows them: groups, accounts, QOS and limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::amounts::minutes;
 
-/// What accounting says of a user on this cluster.
+/// What accounting knows about a user on this cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Associations {
-    /// Accounts, and the QOS that each gives.
+    /// Accounts, and the QOS that each allows.
     pub accounts: BTreeMap<String, BTreeSet<String>>,
-    /// The QOS of a job that names none, by account.
+    /// The default QOS of each account.
     pub default_qos: BTreeMap<String, String>,
-    /// Partition, where an association is bound to one, with its account.
+    /// Pairs of partition and account, for associations that are limited to a partition.
     pub bound: BTreeSet<(String, String)>,
-    /// Accounts without such a bond.
+    /// Accounts whose associations are not limited to a partition.
     pub free: BTreeSet<String>,
     /// The user's limits in each account.
     pub limits: BTreeMap<String, UserLimits>,
 }
 
-/// Limits of a user's jobs in an account. Those of QOS and of accounts above are not here.
+/// Limits of a user's jobs in an account. Limits of QOS and of parent accounts are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserLimits {
-    /// Jobs that run.
+    /// Running jobs.
     pub jobs: Option<u32>,
     /// Jobs in the queue.
     pub submitted: Option<u32>,
-    /// Minutes of one job.
+    /// Time limit of one job, in minutes.
     pub minutes: Option<u32>,
 }
 
-/// The columns of accounting that [`parse_associations`] reads.
+/// The columns that [`parse_associations`] reads.
 pub const ASSOCIATIONS: &str =
     "format=cluster,account,user,partition,qos,defaultqos,maxjobs,maxsubmit,maxwall,grpjobs";
 
-/// Reads `sacctmgr -nP show assoc` with [`ASSOCIATIONS`]: the user's lines for the cluster (an empty name is any).
+/// Parses `sacctmgr -nP show assoc` with [`ASSOCIATIONS`]: the user's lines for the cluster (an empty name matches any).
 pub fn parse_associations(text: &str, cluster: &str, user: &str) -> Associations {
     let mut found = Associations::default();
     for line in text.lines() {
@@ -64,7 +64,7 @@ pub fn parse_associations(text: &str, cluster: &str, user: &str) -> Associations
     found
 }
 
-/// Reads `sacctmgr -nP show assoc user= format=cluster,account,user,parentname`: the account above each.
+/// Parses `sacctmgr -nP show assoc user= format=cluster,account,user,parentname`: the parent of each account.
 pub fn parse_parents(text: &str, cluster: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| {
@@ -77,33 +77,34 @@ pub fn parse_parents(text: &str, cluster: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The user, as partitions see him.
+/// The user, as far as partitions and reservations care.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Person {
-    /// Name.
-    pub user: String,
-    /// Root is not asked for groups.
+pub struct SlurmUser {
+    /// Login name.
+    pub name: String,
+    /// Root is exempt from checks of groups.
     pub root: bool,
-    /// Names of his Unix groups.
+    /// Names of the user's Unix groups.
     pub groups: BTreeSet<String>,
-    /// `None`: accounting is not there, or silent.
+    /// `None` if there is no accounting, or it does not answer.
     pub associations: Option<Associations>,
-    /// The account of a job that names none.
+    /// The account of jobs that name none.
     pub default_account: Option<String>,
-    /// The account above each account.
+    /// The parent of each account.
     pub parents: BTreeMap<String, String>,
 }
 
-impl Person {
-    /// The account of a job that names this one, or none.
+impl SlurmUser {
+    /// The account of a job that names `named`, or none.
     pub fn account<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
         named.or(self.default_account.as_deref())
     }
 
-    /// Is the account in the list, or one above it? Reservations count these too, and partitions of newer Slurms.
+    /// Whether the list contains the account or one of its parents. Reservations count parents too, and so do partitions in
+    /// newer versions of Slurm.
     pub fn is_listed(&self, account: &str, list: &[String]) -> bool {
         let mut above = Some(account);
-        // Bounded: what accounting says could be a circle.
+        // Bounded, in case the parents form a cycle.
         for _ in 0..=self.parents.len() {
             let Some(account) = above else { return false };
             if list.iter().any(|listed| listed == account) {
@@ -114,7 +115,7 @@ impl Person {
         false
     }
 
-    /// The QOS of a job in this account that names none, if that is known.
+    /// The QOS of a job in this account that names none, if it is known.
     pub fn default_qos(&self, account: &str) -> Option<&str> {
         let associations = self.associations.as_ref()?;
         let default = associations.default_qos.get(account).map(String::as_str);

@@ -1,11 +1,11 @@
-//! Which variables of our environment Slurm's commands are given: one rule for all of them.
+//! Which environment variables Slurm's commands get: one rule for all of them.
 //!
-//! Handed on is what they need to start and to find and convince their controller; nothing that changes what they answer
-//! ([`CHANGES_ANSWERS`]) or would leak into jobs.
+//! They get what they need to start, and to find their controller and authenticate to it; never a variable that changes
+//! their answers ([`CHANGES_ANSWERS`]) or would leak into jobs.
 
 use crate::refused::SiteRefusal;
 
-/// Handed on, and left in the environment of jobs.
+/// Passed on to commands, and kept in the environment of jobs.
 pub const FOR_JOBS_TOO: [&str; 12] = [
     "PATH",
     "LANG",
@@ -20,10 +20,10 @@ pub const FOR_JOBS_TOO: [&str; 12] = [
     "MUNGE_SOCKET",
     "SLURM_CONF_SERVER",
 ];
-/// Handed on for the commands alone: jobs give the same whoever submits them.
+/// Passed on to commands only, so that a job's environment does not depend on who submits it.
 pub const FOR_COMMANDS: [&str; 5] =
     ["LD_LIBRARY_PATH", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS", "SLURM_SACK_SOCKET"];
-/// How the names of variables begin that change what the commands do or answer. They are never handed on.
+/// Prefixes of variables that change what the commands do or answer. They are never passed on.
 const CHANGES_ANSWERS: [&str; 17] = [
     "SBATCH_",
     "SRUN_",
@@ -44,26 +44,26 @@ const CHANGES_ANSWERS: [&str; 17] = [
     "AMORE_",
 ];
 
-/// What the site's file says of Slurm's commands.
+/// What the site's file says about Slurm's commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OfSite {
-    /// Names of more variables that they need.
+pub struct SiteCommands {
+    /// Names of further variables that the commands need.
     pub environment: Vec<String>,
-    /// What messages of the site's own mean.
+    /// What the site's own messages mean.
     pub refusals: Vec<SiteRefusal>,
 }
 
-/// May this be handed on? Else why not.
+/// Checks whether a variable may be passed on.
 ///
 /// # Errors
-/// It is no name of a variable, or one that changes what Slurm's commands answer.
-pub fn may_be_handed_on(name: &str) -> Result<(), String> {
+/// Why not: it is not a valid name of a variable, or the variable changes the answers of Slurm's commands.
+pub fn may_be_passed_on(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("{name:?} is no name of a variable"));
+        return Err(format!("{name:?} is not a valid name of an environment variable"));
     }
     if changes_answers(name) {
-        return Err(format!("{name} changes what Slurm's commands do or answer, and is never handed on"));
+        return Err(format!("{name} changes what Slurm's commands do or answer, and is never passed on"));
     }
     Ok(())
 }
@@ -91,15 +91,15 @@ mod tests {
             "1A",
             "A=B",
         ] {
-            assert!(may_be_handed_on(name).is_err(), "{name}");
+            assert!(may_be_passed_on(name).is_err(), "{name}");
         }
         for name in
             ["SLURM_CONF", "SLURM_JWT", "LD_LIBRARY_PATH", "SITE_TOKEN", "SSL_CERT_FILE", "SLURM_DEBUG_FLAGS"]
         {
-            assert!(may_be_handed_on(name).is_ok(), "{name}");
+            assert!(may_be_passed_on(name).is_ok(), "{name}");
         }
         for name in FOR_JOBS_TOO.iter().chain(&FOR_COMMANDS) {
-            assert!(may_be_handed_on(name).is_ok(), "{name}");
+            assert!(may_be_passed_on(name).is_ok(), "{name}");
         }
     }
 }

@@ -1,45 +1,45 @@
-//! What a job asks for, settled by what Slurm says of the site: pure, the time is a number.
+//! Adjusts the options of a job to what the site has. Pure: the time is a number.
 
 use amore_model::Notice;
 
 use crate::{
     clusters::Clusters,
-    partition::{PartitionChoice, Verdict, WhyNot},
-    reservation::{Reservation, Standing, standing},
-    site_facts::{SiteFacts, wanted},
-    submission::JobAsked,
+    partition::{PartitionChoice, Usability, WhyNot},
+    reservation::{Reservation, ReservationState, state_for},
+    site_facts::{SiteFacts, needs_of},
+    submission::JobOptions,
 };
 
-/// Something for the user about where jobs go. What it is about is said once.
+/// A message for the user about where jobs go. Each subject is mentioned once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// What it is about.
+    /// The subject.
     pub about: String,
-    /// What is said.
+    /// The message.
     pub notice: Notice,
 }
 
-/// Makes of what a job asks for what Slurm can do: a reservation that is over or not for this user is left out; where
-/// the default partition is closed to him another one is named. While Slurm does not answer, nothing is changed.
+/// Adjusts the options of a job to what Slurm can do: removes reservations that are over or that the user may not use, and
+/// names another partition if the user may not use the default one.
 ///
-/// `facts` and `reservations`: `None` while Slurm does not answer. `now` is in seconds since 1970.
-pub fn settle(
-    mut asked: JobAsked,
+/// `facts` and `reservations` are `None` while Slurm does not answer; then nothing is changed. `now` is in seconds since 1970.
+pub fn adjust(
+    mut asked: JobOptions,
     facts: Option<&SiteFacts>,
     reservations: Option<&[Reservation]>,
     now: i64,
-) -> (JobAsked, Vec<Remark>) {
+) -> (JobOptions, Vec<Remark>) {
     let mut remarks = Vec::new();
     let clusters = Clusters::of(asked.clusters.as_deref());
-    if clusters.leave_it_to_slurm() {
+    if clusters.chosen_by_slurm() {
         remarks.push(Remark {
             about: "several clusters".to_owned(),
             notice: Notice::note(format!(
-                "Slurm chooses the cluster ({}): partition and reservation are not looked at before",
+                "Slurm chooses the cluster ({}): Amore does not check partition and reservation",
                 asked.clusters.as_deref().unwrap_or_default()
             )),
         });
-        // A node has its name on one cluster only; on another the job would be refused for it.
+        // The name of a node is only valid on one cluster; another would refuse the job because of it.
         asked.exclude.clear();
         return (asked, remarks);
     }
@@ -47,10 +47,10 @@ pub fn settle(
         && let (Some(facts), Some(all)) = (facts, reservations)
     {
         let account = asked.account.as_deref();
-        let (kept, left) = keep_usable(names, |name| standing(all, name, &facts.person, account, now), now);
+        let (kept, left) = keep_usable(names, |name| state_for(all, name, &facts.user, account, now), now);
         remarks.extend(left);
         asked.reservation = kept;
-        // One that names its partition brings it along.
+        // A reservation that names a partition determines it.
         if let Some(kept) = &asked.reservation
             && let Some(own) = partition_of(all, kept)
             && asked.partition.as_deref() != Some(own)
@@ -61,14 +61,14 @@ pub fn settle(
     if asked.reservation.is_none()
         && let Some(names) = &asked.partition
         && let Some(facts) = facts
-        && names
-            .split(',')
-            .all(|name| facts.judge(name, &wanted(&asked)) == Some(Verdict::No(WhyNot::NeedsReservation)))
+        && names.split(',').all(|name| {
+            facts.judge(name, &needs_of(&asked)) == Some(Usability::Unusable(WhyNot::NeedsReservation))
+        })
     {
         remarks.push(Remark {
             about: format!("partition {names} without reservation"),
             notice: Notice::warning(format!(
-                "the partition {names} takes jobs with a reservation only, and there is none; jobs go to another\n  hint: \
+                "the partition {names} only accepts jobs with a reservation, and none is set; jobs go to another partition\n  hint: \
                  amore-proto db-config slurm_reservation NAME, or slurm_partition NAME"
             )),
         });
@@ -81,7 +81,7 @@ pub fn settle(
     {
         asked.mem_mib = Some(mem.min(most));
     }
-    let choice = facts.map_or_else(PartitionChoice::default, |facts| facts.choose(&wanted(&asked)));
+    let choice = facts.map_or_else(PartitionChoice::default, |facts| facts.choose(&needs_of(&asked)));
     if asked.reservation.is_none()
         && asked.partition.is_none()
         && let Some((chosen, why)) = choice.instead_of_default()
@@ -101,15 +101,15 @@ pub fn settle(
     (asked, remarks)
 }
 
-/// The partition that the first of these reservations names.
+/// The partition that is named by the first of these reservations that names one.
 fn partition_of<'a>(all: &'a [Reservation], names: &str) -> Option<&'a str> {
     let mut named = names.split(',').filter_map(|name| all.iter().find(|one| one.name == name));
     named.find_map(|one| one.partition.as_deref())
 }
 
-/// Are there nodes beside those that could not start an earlier job? Where it is not known, none is left out: a job
-/// that asks for what is not there would be refused.
-fn leaves_enough(asked: &JobAsked, facts: Option<&SiteFacts>) -> bool {
+/// Whether enough nodes are left without those that could not start an earlier job. If that is not known, no node is
+/// excluded: Slurm would refuse a job that requests more nodes than there are.
+fn leaves_enough(asked: &JobOptions, facts: Option<&SiteFacts>) -> bool {
     let (None, Some(facts)) = (&asked.reservation, facts) else { return false };
     let default =
         || facts.partitions.iter().find(|partition| partition.default).map(|found| found.name.as_str());
@@ -119,12 +119,16 @@ fn leaves_enough(asked: &JobAsked, facts: Option<&SiteFacts>) -> bool {
     asked.constraint.is_none() && nodes.is_some_and(|nodes| nodes.in_service >= wanted)
 }
 
-/// Of a list of reservations those that Slurm will take, and what is to be said of the others.
-fn keep_usable(names: &str, standing: impl Fn(&str) -> Standing, now: i64) -> (Option<String>, Vec<Remark>) {
+/// Splits a list of reservations into those that Slurm will accept, and remarks about the others.
+fn keep_usable(
+    names: &str,
+    state: impl Fn(&str) -> ReservationState,
+    now: i64,
+) -> (Option<String>, Vec<Remark>) {
     let mut kept = Vec::new();
     let mut remarks = Vec::new();
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let found = standing(name);
+        let found = state(name);
         if found.is_usable() {
             kept.push(name);
             continue;
@@ -156,26 +160,26 @@ mod tests {
             ),
             ..SiteFacts::default()
         };
-        let asked = |partition: Option<&str>, nodes: &[&str]| JobAsked {
+        let asked = |partition: Option<&str>, nodes: &[&str]| JobOptions {
             partition: partition.map(str::to_owned),
             exclude: nodes.iter().map(|node| (*node).to_owned()).collect(),
-            ..JobAsked::default()
+            ..JobOptions::default()
         };
         assert!(leaves_enough(&asked(None, &["n1"]), Some(&facts)));
         assert!(!leaves_enough(&asked(None, &["n1", "n2"]), Some(&facts)));
         assert!(!leaves_enough(&asked(Some("one"), &["n1"]), Some(&facts)));
         assert!(!leaves_enough(&asked(None, &["n1"]), None));
-        let in_reservation = JobAsked { reservation: Some("r".to_owned()), ..asked(None, &["n1"]) };
+        let in_reservation = JobOptions { reservation: Some("r".to_owned()), ..asked(None, &["n1"]) };
         assert!(!leaves_enough(&in_reservation, Some(&facts)));
     }
 
     #[test]
     fn reservations_that_nobody_can_use_are_left_out_and_named() {
         let stands = |name: &str| match name {
-            "gone" => Standing::Unknown,
-            "over" => Standing::Expired { ended: 400 },
-            "soon" => Standing::NotStarted { starts: 2000 },
-            _ => Standing::Active { until: None },
+            "gone" => ReservationState::Unknown,
+            "over" => ReservationState::Expired { ended: 400 },
+            "soon" => ReservationState::NotStarted { starts: 2000 },
+            _ => ReservationState::Active { until: None },
         };
         let (kept, remarks) = keep_usable("now, over,soon", stands, 1000);
         assert_eq!(kept.as_deref(), Some("now,soon"));

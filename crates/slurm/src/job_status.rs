@@ -1,4 +1,4 @@
-//! How a job stands, as one of Slurm's commands shows it.
+//! The status of a job, as one of Slurm's commands shows it.
 
 use amore_model::{JobId, JobState};
 
@@ -8,18 +8,18 @@ use crate::{
     states::{Ended, Meaning, is_final},
 };
 
-/// What is told of a job that stands still.
+/// Advice about a job that makes no progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// After "job 12": `waits: PartitionDown`.
+    /// Follows "job 12": `waits: PartitionDown`.
     pub what: String,
     /// What it means, and what to do.
     pub hint: String,
 }
 
-/// How a job stands.
+/// The status of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct JobStatus {
     /// Its state.
     pub state: JobState,
     /// Why it waits, or why it ended.
@@ -30,20 +30,20 @@ pub struct Seen {
     pub partition: String,
     /// Its reservation.
     pub reservation: String,
-    /// The tokens in its comment, where that is seen: a site's plugins may write more into it.
+    /// The tokens in its comment, if the comment is shown: a site's plugins may add text.
     pub tokens: Vec<String>,
-    /// How it ended, if it has, or will never begin.
+    /// How it ended, if it has ended or will never start.
     pub end: Option<JobEnd>,
 }
 
-impl Seen {
-    /// Does it wait for its start, as far as is known?
+impl JobStatus {
+    /// Whether it waits for its start, as far as is known.
     pub fn waits(&self) -> bool {
         self.end.is_none()
             && matches!(Meaning::of(&self.state), Meaning::Waits | Meaning::Held | Meaning::Unknown)
     }
 
-    /// What to tell of it, and what to do, if it may stand still for long.
+    /// What to tell the user, if the job may make no progress for long.
     pub fn advice(&self, job: &JobId) -> Option<Advice> {
         if self.end.is_some() {
             return None;
@@ -55,24 +55,24 @@ impl Seen {
             Meaning::Suspended => Some(Advice {
                 what: format!("is {}", self.state),
                 hint: format!(
-                    "it stands still until Slurm or an administrator resumes it (`scontrol{on} resume {number}`); `amore cancel {job}` gives it up"
+                    "it is suspended until Slurm or an administrator resumes it (`scontrol{on} resume {number}`); `amore cancel {job}` cancels it"
                 ),
             }),
             Meaning::Unknown => Some(Advice {
                 what: format!("is {}, a state that Amore does not know", self.state),
                 hint: format!(
-                    "it is followed as one that waits: `scontrol{on} show job {number}` shows it; `amore cancel {job}` gives it up"
+                    "Amore treats it as waiting: `scontrol{on} show job {number}` shows details; `amore cancel {job}` cancels it"
                 ),
             }),
             Meaning::Held => reasons::advice("job requeued in held state", job)
                 .map(|hint| Advice { what: format!("is held ({}): {}", self.state, self.reason), hint }),
-            // Of a partition these are the daily life, of a reservation they are not expected.
+            // These reasons are normal in a partition, but unexpected in a reservation.
             Meaning::Waits
                 if !self.reservation.is_empty()
                     && matches!(self.reason.as_str(), "Resources" | "Priority") =>
             {
                 Some(waits(format!(
-                    "the reservation {} is full: it begins when others in it have ended; `scontrol{on} update JobId={number} ReservationName=` lets it go to a partition",
+                    "the reservation {} is full: the job starts when others in it have ended; `scontrol{on} update JobId={number} ReservationName=` moves it to a partition",
                     self.reservation
                 )))
             }
@@ -80,26 +80,26 @@ impl Seen {
         }
     }
 
-    /// Is it the job of another attempt?
+    /// Whether the job belongs to another attempt.
     pub fn is_of_another(&self, token: &str) -> bool {
         !self.tokens.is_empty() && !self.is_of(token)
     }
 
-    /// Does it carry this token?
+    /// Whether it carries this token.
     pub fn is_of(&self, token: &str) -> bool {
         self.tokens.iter().any(|own| own == token)
     }
 
-    /// Does it stay in the queue although it will never begin?
+    /// Whether it stays in the queue although it will never start.
     pub fn lingers(&self) -> bool {
         self.end.is_some() && !is_final(&self.state)
     }
 }
 
-/// The columns of a line about a job, as the command prints them. One that a command does not have is empty.
+/// The columns of a line about a job, as printed. Columns that a command does not have are empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Columns<'a> {
-    /// Its state, in accounting with who cancelled it.
+    /// Its state; in accounting, also who cancelled it.
     pub(crate) state: &'a str,
     /// Exit code and signal, `1:0`.
     pub(crate) exit: &'a str,
@@ -113,12 +113,12 @@ pub(crate) struct Columns<'a> {
     pub(crate) reason: &'a str,
 }
 
-/// Finds the name of a user by his number, where there is one.
+/// Finds the name of a user by UID.
 pub type UserNames<'a> = &'a dyn Fn(u32) -> Option<String>;
 
 impl Columns<'_> {
-    pub(crate) fn seen(&self, tokens: Vec<String>, names: UserNames<'_>) -> Seen {
-        Seen {
+    pub(crate) fn status(&self, tokens: Vec<String>, names: UserNames<'_>) -> JobStatus {
+        JobStatus {
             state: JobState::of(self.state),
             reason: self.reason.to_owned(),
             nodes: self.nodes.to_owned(),
@@ -129,7 +129,7 @@ impl Columns<'_> {
         }
     }
 
-    /// How the job ended, if it has, or will never begin.
+    /// How the job ended, if it has ended or will never start.
     pub(crate) fn end(&self, names: UserNames<'_>) -> Option<JobEnd> {
         let Columns { exit, reason, reservation, .. } = *self;
         let state = JobState::of(self.state);
@@ -143,7 +143,7 @@ impl Columns<'_> {
         let not_started = JobEnd::Failed { code: (0, 53), launch: true };
         Some(match Meaning::of(&state) {
             Meaning::Over(Ended::Completed) => JobEnd::Completed,
-            // Without the code only the reason is left, which is the same for some scripts that were killed.
+            // Without the code, only the reason is left, which is the same for some scripts that were killed.
             Meaning::Over(Ended::Failed) => JobEnd::Failed {
                 code: code.unwrap_or((1, 0)),
                 launch: match code {
@@ -158,10 +158,10 @@ impl Columns<'_> {
             Meaning::Over(Ended::NodeFailed) => JobEnd::NodeFailed,
             Meaning::Over(Ended::Cancelled) => JobEnd::Cancelled { by: self.cancelled_by(names) },
             Meaning::Over(Ended::ReservationGone) => gone(),
-            // Nobody starts it again.
+            // Nobody will start it again.
             _ if reason.starts_with("launch failed requeued held") => not_started,
             Meaning::Over(Ended::Otherwise) => JobEnd::Other(state),
-            // Some versions let it wait without a state of its own.
+            // Some versions keep it pending without a state of its own.
             Meaning::Waits | Meaning::Held if reasons::is_reservation_gone(reason) => gone(),
             Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => {
                 return None;
@@ -169,7 +169,7 @@ impl Columns<'_> {
         })
     }
 
-    /// `CANCELLED by 1000`: who that is.
+    /// The user in `CANCELLED by 1000`.
     fn cancelled_by(&self, names: UserNames<'_>) -> Option<String> {
         let (_, by) = self.state.split_once(" by ")?;
         let uid = by.trim().parse().ok()?;
@@ -211,7 +211,7 @@ mod tests {
             parse_accounting(&line, &ACCOUNTED, &|_| None).unwrap().1
         };
         assert!(kept("amore:b-1").is_of_another("a-1") && !kept("amore:a-1").is_of_another("a-1"));
-        // A site may write comments of its own.
+        // A site may write its own comments.
         assert!(!of("(null)").is_of_another("a-1") && !of("checked").is_of_another("a-1"));
     }
 
