@@ -53,7 +53,7 @@ fn each_end_but_a_cancellation_leaves_only_the_missing_values_to_the_next_job() 
         (JobEnd::OutOfMemory, "(OUT_OF_MEMORY)"),
         (JobEnd::Failed { code: (1, 0), launch: false }, "exit code 1"),
         (JobEnd::Failed { code: (0, 53), launch: true }, "could not be started on its node"),
-        (JobEnd::Completed, "before its work was done"),
+        (JobEnd::Completed, "before all work was done"),
         (JobEnd::TakenBack, "cancelled by Slurm"),
         (JobEnd::ReservationGone { reservation: "beam".to_owned() }, "the reservation beam"),
         (JobEnd::Vanished, "its job is "),
