@@ -300,6 +300,36 @@ fn a_job_that_can_compute_nothing_fails_its_run_with_its_reason_and_is_not_repea
 }
 
 #[test]
+fn what_a_worker_in_a_job_reports_is_told_once_for_many_runs() {
+    let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1, 2]));
+    for index in 0..2 {
+        let token = world.token(index);
+        world.accept(&token, 10 + index as u64);
+        let of = || world.task_of(&token).attempt_id();
+        let notice = FromWorker::Notice { of: of(), message: "the Python is old".to_owned() };
+        let hint = Some("use another node".to_owned());
+        let failed = FromWorker::HostFailed { of: of(), message: "no such Python".to_owned(), hint };
+        world.job_says(&token, notice);
+        if index == 0 {
+            world.job_says(&token, failed);
+        }
+    }
+    let expected = ["the Python is old", "no such Python\n  hint: use another node"];
+    assert_eq!(world.words(Listener::Here), expected);
+}
+
+#[test]
+fn a_disk_that_is_full_in_a_job_fails_its_run_and_is_not_tried_again() {
+    let mut world = two();
+    let token = in_the_second(&mut world, 0);
+    let of = world.task_of(&token).attempt_id();
+    let problem = Some("no space left".to_owned());
+    world.job_says(&token, FromWorker::TaskEnded { of, problem, cut_short: Some(CutShort::NoSpace) });
+    let summary = world.summary();
+    assert_eq!((summary.values, summary.runs_failed, world.submitted.len()), (1, 1, 1));
+}
+
+#[test]
 fn a_value_that_comes_between_two_attempts_is_not_computed_again() {
     let mut world = two();
     let token = world.token(0);

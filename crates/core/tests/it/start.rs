@@ -6,6 +6,7 @@ use amore_core::{
     request::{Listener, Request},
 };
 use amore_model::{JobId, Problem, ProblemKind};
+use amore_wire::task::{AttemptId, FromWorker};
 
 use crate::harness::{World, in_job, key, runs, setup, variable, with_slurm};
 
@@ -66,6 +67,23 @@ fn a_context_file_with_errors_ends_the_command_with_them() {
     assert_eq!(refusal.kind, RefusalKind::ContextFile);
     assert!(refusal.message.contains("a depends on bra"), "{refusal}");
     assert!(world.at_worker.is_empty() && world.core.has_ended());
+}
+
+#[test]
+fn a_python_that_cannot_be_used_ends_the_command_with_what_to_do() {
+    let mut world = World::new(setup(None), vec![variable("a")]);
+    world.hold_description = true;
+    world.start(None);
+    own_request(&mut world);
+    let of = AttemptId::without_attempts(&world.to_describe[0]);
+    let hint = Some("set context_python".to_owned());
+    world.worker_says(FromWorker::HostFailed {
+        of,
+        message: "no such Python".to_owned(),
+        hint: hint.clone(),
+    });
+    let refusal = world.core.outcome().unwrap_err();
+    assert_eq!((refusal.message.as_str(), refusal.hint), ("no such Python", hint));
 }
 
 #[test]
