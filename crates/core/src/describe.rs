@@ -3,7 +3,7 @@
 use amore_model::{Problem, Severity, VariableSpec};
 use amore_plan::{Checked, check, merged};
 
-/// Puts together what Python found and what the planner finds. With an error of Python's there is no DAG.
+/// Combines what Python found with what the planner finds. If Python found an error, there is no DAG.
 pub fn complete(variables: Vec<VariableSpec>, problems: Vec<Problem>) -> Checked {
     let mut checked = check(variables);
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);

@@ -40,7 +40,7 @@ pub enum Event {
         /// Wall seconds.
         seconds: f64,
     },
-    /// How the Slurm jobs stand.
+    /// The numbers of Slurm jobs.
     Jobs {
         /// Jobs that are submitted and not over.
         submitted: usize,
@@ -72,7 +72,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Says what is done.
+    /// Reports what was done.
     pub fn info(message: impl Into<String>) -> Self {
         Event::Notice(Notice::info(message))
     }
@@ -82,12 +82,12 @@ impl Event {
         Event::Notice(Notice::note(message))
     }
 
-    /// Something is perhaps not as it was meant.
+    /// Warns of something that may be unintended.
     pub fn warning(message: impl Into<String>) -> Self {
         Event::Notice(Notice::warning(message))
     }
 
-    /// Something is not done.
+    /// Reports what could not be done.
     pub fn error(message: impl Into<String>) -> Self {
         Event::Notice(Notice::error(message))
     }
@@ -133,7 +133,7 @@ impl Summary {
         }
     }
 
-    /// What was counted was not the last word.
+    /// Takes back what was counted of a variable.
     pub fn take_back(&mut self, outcome: &Outcome) {
         let counted = match outcome {
             Outcome::Value => &mut self.values,

@@ -80,9 +80,9 @@ pub struct TaskFacts {
     /// What earlier attempts have shown.
     #[serde(rename = "journey")]
     pub retry: RetryState,
-    /// The number of the next or present attempt.
+    /// The number of the next or current attempt.
     pub attempt: u32,
-    /// The present attempt's token, if it is in a Slurm job.
+    /// The current attempt's token, if it is in a Slurm job.
     pub token: Option<String>,
     /// Its job.
     pub job: Option<JobId>,
@@ -324,7 +324,7 @@ impl Journal {
     }
 
     /// Adds a line to a run's history.
-    pub fn tell(&mut self, line: HistoryLine) {
+    pub fn add_history(&mut self, line: HistoryLine) {
         self.changes().history.push(line);
     }
 
@@ -442,9 +442,9 @@ mod tests {
     #[test]
     fn what_is_being_written_is_not_changed_and_what_failed_is_written_again() {
         let mut journal = Journal::default();
-        journal.tell(line("first"));
+        journal.add_history(line("first"));
         assert_eq!(journal.to_write().len(), 1);
-        journal.tell(line("second"));
+        journal.add_history(line("second"));
         assert!(journal.to_write().is_empty(), "the driver is writing");
         journal.written(0);
         let again = journal.to_write();
@@ -488,9 +488,9 @@ mod tests {
     #[test]
     fn a_request_and_its_end_keep_their_place_among_the_changes() {
         let mut journal = Journal::default();
-        journal.tell(line("before"));
+        journal.add_history(line("before"));
         journal.finish_request("1-2".to_owned());
-        journal.tell(line("after"));
+        journal.add_history(line("after"));
         let writes = journal.to_write();
         assert_eq!(writes.iter().map(messages).collect::<Vec<_>>(), [vec!["before"], vec![], vec!["after"]]);
         assert!(matches!(&writes[1], Write::Finished(id) if id == "1-2"));

@@ -1,7 +1,7 @@
 //! Which task comes next: pure.
 //!
-//! The more urgent goes first, and among equals the earlier request, then the earlier run. So that nothing waits for ever,
-//! of those who were passed over [`PATIENCE`] times one goes next.
+//! More urgent tasks go first; among equals, those of the earlier request, then of the earlier run. So that no task waits
+//! for ever, one goes next after [`PATIENCE`] more urgent ones have gone first.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Puts a task in line. One that is there already stays where it is.
+    /// Adds a task. One that is there already keeps its place.
     pub fn push(&mut self, urgency: Urgency, position: Position) {
         self.lines.entry(urgency).or_default().waiting.insert(position);
     }
@@ -38,7 +38,7 @@ impl Queue {
     /// Takes the next task, of those urgencies only that may begin now.
     pub fn pop(&mut self, may_begin: impl Fn(Urgency) -> bool) -> Option<TaskNo> {
         let open = |urgency: Urgency, line: &Line| !line.waiting.is_empty() && may_begin(urgency);
-        // The least urgent has been patient for longest.
+        // The least urgent has waited longest.
         let impatient =
             self.lines.iter().rev().find(|(urgency, line)| open(**urgency, line) && line.passed >= PATIENCE);
         let (&next, _) =
@@ -52,7 +52,7 @@ impl Queue {
     }
 }
 
-/// How many of the jobs that may be in the queue at once may be of bulk requests: something more urgent finds a place.
+/// How many of the jobs that may be in the queue at once may be of bulk requests: the rest is left to more urgent ones.
 pub fn for_bulk(limit: usize) -> usize {
     limit - (limit / 5).max(1).min(limit.saturating_sub(1))
 }

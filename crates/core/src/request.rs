@@ -95,7 +95,7 @@ impl Compute {
         if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
     }
 
-    /// Is this one of the runs that are asked for? A request for all runs may mean it.
+    /// Is this run requested? A request for all runs may include it.
     pub fn names_run(&self, run: Run) -> bool {
         match &self.runs {
             Runs::All => true,

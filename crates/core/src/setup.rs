@@ -8,7 +8,7 @@ use amore_wire::task::Limits;
 
 use crate::job_asked::JobEnvironment;
 
-/// What the core needs to know of the directory, the host and the user's wishes.
+/// The directory, the host, and what the user wants.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The directory.
@@ -31,6 +31,6 @@ pub struct Setup {
     pub python_environment: BTreeMap<String, String>,
     /// The epoch of the ownership: greater than that of every earlier owner.
     pub epoch: u64,
-    /// Tells the tokens of this process from those of others that started in the same microsecond: its number.
+    /// The number of this process: distinguishes its tokens from those of others that start in the same microsecond.
     pub process: u32,
 }

@@ -34,7 +34,7 @@ pub struct Common {
     pub context: ContextSource,
     /// The user's Python.
     pub python: PathBuf,
-    /// A fake run object.
+    /// A mock run object.
     pub mock: bool,
     /// Bounds on each variable.
     pub limits: Limits,
@@ -59,7 +59,7 @@ pub struct TaskRecord {
     pub data: RunData,
     /// Names to drop; only the first task of a run has any.
     pub forget: Vec<String>,
-    /// What its variables came to.
+    /// Outcomes of its variables.
     pub results: TaskResults,
     /// What earlier attempts have shown, for the next one.
     pub retry: RetryState,
@@ -76,9 +76,9 @@ pub struct RetryState {
     pub submissions: u32,
     /// Tries so far.
     pub tries: Tries,
-    /// Results that were stored when the present job was submitted.
+    /// Results that were stored when the current job was submitted.
     pub results_before: usize,
-    /// The variable that the present job computes.
+    /// The variable that the current job computes.
     pub running: Option<String>,
     /// Memory that the next job asks for, once it had to be raised.
     pub mem_mib: Option<u64>,
@@ -98,7 +98,7 @@ pub struct RetryState {
     pub give_up: BTreeMap<String, Ended>,
     /// How the jobs of variables ended: what the functions are called with.
     pub outcomes: BTreeMap<String, JobOutcome>,
-    /// When the present job began (Unix time).
+    /// When the current job began (Unix time).
     pub began: Option<f64>,
     /// All steps that are left get an error: stored by the worker here, without a job.
     pub hopeless: bool,
@@ -117,7 +117,7 @@ impl RetryState {
         self.log_mark = log_mark;
     }
 
-    /// The next job asks for this much memory, because the present one ran out of it with this variable.
+    /// The next job asks for this much memory, because the current one ran out of it with this variable.
     pub(crate) fn raise_memory(&mut self, variable: Option<String>, mem_mib: Option<u64>) {
         self.out_of_memory = variable;
         self.mem_before = self.mem_mib;

@@ -13,7 +13,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerNo(pub u32);
 
-/// One try of a task: all that is known of it. What is said under another token is not about this attempt.
+/// One try of a task. Messages with another token are not about this attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Which try this is, from 1.
@@ -54,7 +54,7 @@ pub enum TaskState {
     },
     /// An attempt is in progress.
     InProgress(Attempt),
-    /// It is over, for good or ill.
+    /// It has ended, with or without a problem.
     Ended {
         /// Why it ended before its steps were done.
         problem: Option<String>,
@@ -98,7 +98,7 @@ pub enum TaskMove {
     },
     /// The user cancelled it.
     Cancelled,
-    /// What it waits for will never come.
+    /// A task that it waits for can never end.
     Hopeless {
         /// Why.
         problem: String,

@@ -7,13 +7,13 @@ const MAX_CRASHES: usize = 10;
 /// How long a crash counts. A process that lives for months sees crashes now and then; ten in a row have one cause.
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// The crashes of late.
+/// The recent crashes.
 #[derive(Debug, Default)]
 pub struct WorkerCrashes {
     recent: VecDeque<Duration>,
 }
 
-/// It makes no sense to start another worker.
+/// The worker has crashed too often to start another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the worker ended unexpectedly {crashes} times within {minutes} minutes")]
 pub struct TooManyCrashes {

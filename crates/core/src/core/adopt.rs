@@ -109,7 +109,7 @@ impl Core {
             // The worker that ran it here has ended with its owner.
             _ => TaskState::Ready { attempt: facts.attempt + u32::from(phase == Phase::Running) },
         };
-        // They came after the directory was searched, perhaps from an attempt that nobody listens to.
+        // They came after the directory was searched, perhaps from an attempt that was given up.
         for path in fragments {
             self.collect(Fragment { key, path });
         }
@@ -159,7 +159,7 @@ impl Core {
         None
     }
 
-    /// Follows a job of an earlier owner.
+    /// Tracks a job of an earlier owner.
     fn adopt_job(&mut self, number: TaskNo, token: String, job: Option<JobId>, clusters: Clusters) {
         let Some(task) = self.tasks.get(number) else { return };
         let cancelled = task.retry.cancelled;
@@ -180,7 +180,7 @@ impl Core {
         self.effects.push(Effect::Tell { listener: Listener::Here, event });
         let mut listener = Listener::Here;
         for (_, request) in self.requests.iter_mut() {
-            // One of them speaks for all: events carry their run.
+            // Only one of them has the listener: events name their run.
             request.wait_for(std::mem::replace(&mut listener, Listener::Nobody));
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     task::{TaskNo, TaskRecord},
 };
 
-/// What `amore cancel` names.
+/// The tasks that `amore cancel` selects.
 struct Named {
     what: String,
     tasks: Vec<TaskNo>,
@@ -50,7 +50,7 @@ impl Core {
         self.conclude_cancellations();
     }
 
-    /// The tasks that are meant: of the run with this number, else in the job with this number.
+    /// The tasks to cancel: those of the run with this number, otherwise the one in the job with this number.
     fn find_tasks(&self, named: &JobId) -> Result<Named, Refusal> {
         let open = |of: &dyn Fn(&TaskRecord) -> bool| -> Vec<TaskNo> {
             let tasks = self.tasks.iter();
@@ -73,7 +73,7 @@ impl Core {
         Ok(Named { what: format!("job {named}"), tasks })
     }
 
-    /// Gives how many tasks are cancelled at once, and the tokens of the jobs that Slurm has to end.
+    /// Returns how many tasks are cancelled at once, and the tokens of the jobs that Slurm has to end.
     fn cancel_tasks(&mut self, found: &[TaskNo]) -> (usize, BTreeSet<String>) {
         // The task that calls the function gets the outcome of its command.
         let telling: Vec<TaskNo> =
@@ -97,7 +97,7 @@ impl Core {
                 Some(token) => self.end_cancelled(number, token, None),
                 // Its worker is dead.
                 None if self.worker.take_lost(number) => self.cancel_task(number),
-                // It says itself that it is over.
+                // The worker reports its end.
                 None if state.is_here() => {
                     self.worker.cancel(number);
                     if self.is_command(number) {
@@ -113,14 +113,14 @@ impl Core {
         (ended, waits_for)
     }
 
-    /// Is the end of this attempt's job wanted?
+    /// Is the task of this attempt being cancelled?
     pub(super) fn is_cancelled(&self, token: &str) -> bool {
         self.task_of_attempt(token)
             .and_then(|number| self.tasks.get(number))
             .is_some_and(|task| task.retry.cancelled)
     }
 
-    /// The job of a task whose end is wanted has ended, or was never there.
+    /// The job of a task that is being cancelled has ended, or never existed.
     pub(super) fn job_is_cancelled(&mut self, token: &str, job: Option<&JobId>) {
         if let Some(number) = self.task_of_attempt(token) {
             let known = self.tasks.get(number).and_then(|task| task.state().job().cloned());
@@ -139,7 +139,7 @@ impl Core {
             record.outcome = Some("cancelled by amore cancel".to_owned());
         });
         self.release_job(token);
-        // What it has finished stays.
+        // Its finished results are kept.
         if let Some(key) = self.tasks.get(number).map(TaskRecord::key) {
             self.scan(Some(key));
             self.effects.push(Effect::HurryCollector);
@@ -151,13 +151,13 @@ impl Core {
         }
     }
 
-    /// A task that was to be cancelled has ended by itself.
+    /// A task that was being cancelled has ended by itself.
     pub(super) fn on_ended_before_cancellation(&mut self, token: &str) {
         self.cancellations.ended_before(token);
         self.conclude_cancellations();
     }
 
-    /// Slurm still has a job that is to end. Whoever asked for that need not wait longer; it is tried again.
+    /// Slurm has not cancelled a job yet. The request fails, and the cancellation is tried again.
     pub(super) fn job_is_not_cancelled(&mut self, token: &str, job: Option<&JobId>, words: &str) {
         let Some(number) = self.task_of_attempt(token) else { return };
         let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
@@ -183,7 +183,7 @@ impl Core {
         }
     }
 
-    /// A request that could not be served to its end.
+    /// Ends a request that could not be served to its end.
     fn fail_request(&mut self, number: RequestNo, refusal: Refusal) {
         let Some(request) = self.requests.get(number) else { return };
         match request.listener() {

@@ -24,7 +24,7 @@ use crate::{
     task_state::{TaskMove, TaskState},
 };
 
-/// How a command ended whose worker has not said so.
+/// How a command ended, if its worker has not reported it.
 struct Unseen {
     state: JobState,
     reason: String,
@@ -34,12 +34,12 @@ struct Unseen {
 }
 
 impl Core {
-    /// What is given for the next attempt at a command.
+    /// The next attempt at a command.
     pub(super) fn next_attempt_at_command(&mut self, number: TaskNo, attempt: u32) -> Next {
         let Some(task) = self.tasks.get(number) else { return Next::NothingLeft };
         let common = self.requests.get(task.request).and_then(|request| request.common());
         let (Some(job), Some(common)) = (&task.planned.job, common) else { return Next::NothingLeft };
-        // There are no data for it; its function says so.
+        // A mock run has no data for it; its function reports that.
         if common.mock {
             return Next::NothingLeft;
         }
@@ -84,7 +84,7 @@ impl Core {
         })
     }
 
-    /// The worker says how the command of a task ended. That the task has ended it says next.
+    /// The worker reports how the command of a task ended. The end of the task is its next message.
     pub(super) fn on_command_ended(&mut self, id: &str, outcome: JobOutcome) {
         let Some(number) = self.tasks.by_id(id) else { return };
         let Some(task) = self.tasks.get(number) else { return };
@@ -94,7 +94,7 @@ impl Core {
         }
     }
 
-    /// The job of a command is over, and its worker has not said how the command ended.
+    /// The job of a command is over, and its worker has not reported how the command ended.
     pub(super) fn judge_command(&mut self, number: TaskNo, end: &JobEnd, job: Option<&JobId>) {
         let Some(task) = self.tasks.get_mut(number) else { return };
         let run = task.run;
@@ -116,7 +116,7 @@ impl Core {
         }
     }
 
-    /// The user cancels a command: that is its variable's error. `next` follows when that is known.
+    /// The user cancels a command: its variable gets an error. `next` follows when the end of its log is known.
     pub(super) fn cancel_command(&mut self, number: TaskNo, job: Option<&JobId>, next: NextStep) {
         let unseen = Unseen {
             state: JobState::Cancelled,
@@ -133,7 +133,7 @@ impl Core {
         self.tasks.get(number).is_some_and(|task| task.planned.job.is_some())
     }
 
-    /// Does a task wait for a command among these? Then it tells its variable's error, and is not cancelled itself.
+    /// Does a task wait for a command among these? Then it stores the error of the variable, and is not cancelled itself.
     pub(super) fn reports_a_command(&self, number: TaskNo, cancelled: &[TaskNo]) -> bool {
         match self.tasks.get(number).map(|task| task.state()) {
             Some(TaskState::Waiting { on }) => {
@@ -143,7 +143,7 @@ impl Core {
         }
     }
 
-    /// Hands the outcome of a command on whose worker says nothing, once the end of its log is known.
+    /// Delivers the outcome of a command that its worker has not reported, once the end of its log is known.
     fn deliver_with_log(&mut self, number: TaskNo, unseen: Unseen, job: Option<&JobId>, next: NextStep) {
         let Some(task) = self.tasks.get(number) else { return };
         let dir = &self.setup.dir;
@@ -184,7 +184,7 @@ impl Core {
         }
     }
 
-    /// Hands the outcome of a command on; a failure is the error of its variable, unless that wants to see it itself.
+    /// Delivers the outcome of a command. A failure is the error of its variable, unless its function checks that itself.
     fn deliver_outcome(&mut self, number: TaskNo, outcome: JobOutcome) {
         let Some(job) = self.tasks.get(number).and_then(|task| task.planned.job.as_ref()) else { return };
         let how = (job.spec.check && !outcome.is_success()).then(|| Ended::Error {

@@ -68,7 +68,7 @@ impl Core {
         self.forget_request(number);
     }
 
-    /// A request is done with.
+    /// Forgets a request, and finishes it in the ledger.
     pub(super) fn forget_request(&mut self, number: RequestNo) {
         if let Some(id) = self.requests.forget(number).and_then(RequestRecord::into_recorded) {
             self.journal.finish_request(id);

@@ -43,14 +43,14 @@ impl Core {
         }
     }
 
-    /// The task whose present attempt has this token.
+    /// The task whose current attempt has this token.
     pub(super) fn task_of_attempt(&self, token: &str) -> Option<TaskNo> {
         let number = self.jobs.task(token)?;
         let task = self.tasks.get(number)?;
         (task.state().job_token() == Some(token)).then_some(number)
     }
 
-    /// Nothing more is expected under this token. Gives the task, if this was its present attempt.
+    /// Stops tracking the job with this token. Returns the task, if this was its current attempt.
     pub(super) fn release_job(&mut self, token: &str) -> Option<TaskNo> {
         let number = self.task_of_attempt(token);
         self.jobs.release(token);
@@ -85,7 +85,7 @@ impl Core {
         let run = task.run;
         let Some(job) = task.state().job().cloned() else { return };
         if let Some(advice) = seen.advice(&job) {
-            // Of many jobs that wait for the same one is enough; `amore jobs` shows all.
+            // One note is enough for many jobs that wait for the same reason; `amore jobs` shows all.
             self.tell_about(
                 number,
                 format!("{} {} in {} {}", seen.state, seen.reason, seen.partition, seen.reservation),

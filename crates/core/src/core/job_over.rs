@@ -131,7 +131,7 @@ impl Core {
             return JobMemory { had: None, most: None, may_be_asked_for };
         };
         let most = self.slurm.most_memory(&asked);
-        // Raised memory is asked for as far as there is any.
+        // Raised memory is requested up to what there is.
         let had =
             asked.mem_mib.map(|mem| if asked.raised_memory { mem.min(most.unwrap_or(mem)) } else { mem });
         JobMemory { had, most, may_be_asked_for }
@@ -153,7 +153,7 @@ impl Core {
     }
 }
 
-/// For the user; a job may be over before its number was heard.
+/// The job, for the user. It may be over before its number is known.
 pub(super) fn job_name(job: Option<&JobId>) -> String {
     job.map_or_else(|| "its job".to_owned(), |job| format!("job {job}"))
 }

@@ -47,7 +47,7 @@ impl Core {
             && task.recorded
         {
             let (key, id) = (task.key(), Some(task.id.clone()));
-            self.journal.tell(HistoryLine { key, task: id, at, kind, message });
+            self.journal.add_history(HistoryLine { key, task: id, at, kind, message });
         }
     }
 }

@@ -237,11 +237,11 @@ impl Core {
             }
             deadline => deadline,
         };
-        // What is due already is done; something else is waited for.
+        // Times that have passed are not waited for.
         [own, self.ledger_access.retry_at()].into_iter().flatten().filter(|at| *at > self.now.steady).min()
     }
 
-    /// Is everything in the table, and was everything waited for?
+    /// Are all results in the table, and was nothing abandoned?
     pub fn is_settled(&self) -> bool {
         !self.ending.is_abandoned() && self.uncollected.is_empty()
     }

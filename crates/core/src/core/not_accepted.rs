@@ -78,7 +78,7 @@ impl Core {
             _ => format!("Slurm refuses the job of run {run}: {words}\n  hint: {}", why.hint),
         };
         self.tell_once(number, Event::error(refused));
-        // A job that never was says nothing against earlier values, and they may have taken hours.
+        // Earlier values, which may have taken hours, are not replaced by the error of a job that never ran.
         let Some(task) = self.tasks.get(number) else { return };
         if task.planned.job.is_some() {
             self.give_up_refused(number, &why);
@@ -89,10 +89,10 @@ impl Core {
         }
     }
 
-    /// Slurm was asked for a job, and has none of which anybody knows.
+    /// The answer to a submission was lost, and no such job was found.
     pub(super) fn on_not_found(&mut self, number: TaskNo, doubt: Doubt) {
         self.advance(number, TaskMove::NotSubmitted);
-        // A controller that was not reached has accepted nothing, however often.
+        // A controller that was not reached has accepted nothing: this does not count as a try.
         if doubt != Doubt::NotReached {
             let Some(task) = self.tasks.get_mut(number) else { return };
             task.retry.tries.faults += 1;
@@ -118,7 +118,7 @@ impl Core {
         self.enqueue(number);
     }
 
-    /// Which variables of a task have earlier values, whose job Slurm refuses for good.
+    /// Decides about a task whose job is refused for good: earlier values of all its variables are kept.
     pub(super) fn on_earlier_values(&mut self, number: TaskNo, values: &BTreeSet<String>) {
         let Some(why) = self.submissions.take_refused(number) else { return };
         let Some(task) = self.tasks.get(number) else { return };
@@ -144,7 +144,7 @@ impl Core {
         self.give_up_rest(number, class, &format!("{}\n{}", refusal_text(why), why.hint));
     }
 
-    /// The job was not accepted: another one is submitted, with this change.
+    /// Submits another job, with this change.
     fn submit_again(&mut self, number: TaskNo, change: impl FnOnce(&mut crate::task::RetryState)) {
         if let Some(task) = self.tasks.get_mut(number) {
             change(&mut task.retry);
@@ -159,8 +159,8 @@ impl Core {
             .is_some_and(|asked| asked.reservation.is_some() && asked.partition.is_some())
     }
 
-    /// Slurm does not give the memory that a job needs after one that ran out of it: the variable that did gets an error,
-    /// and the others are computed with what there was. Was it that?
+    /// If Slurm refuses the raised memory of a job: the variable that ran out of memory gets an error, and the others are
+    /// computed with the memory of the job before. `false`: the refusal has another reason.
     fn refused_more_memory(&mut self, number: TaskNo, why: &Refused) -> bool {
         let Some(task) = self.tasks.get_mut(number) else { return false };
         if !why.is_about_resources() || task.planned.job.is_some() {
@@ -190,7 +190,7 @@ impl Core {
     }
 }
 
-/// What becomes of a job that is submitted again.
+/// Why the job is submitted again, or what to do.
 fn retry_text(why: &Refused) -> &str {
     match why.kind {
         RefusalKind::Unknown => "it is submitted again some times, in case that passes",
@@ -198,7 +198,7 @@ fn retry_text(why: &Refused) -> &str {
     }
 }
 
-/// What Slurm, or the system, says of a job that was not accepted.
+/// The message of Slurm, or of the system, about a job that was not accepted.
 fn refusal_text(why: &Refused) -> String {
     let words = why.words.trim_end_matches('.');
     match why.kind {

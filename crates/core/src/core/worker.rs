@@ -51,7 +51,7 @@ impl Core {
                     let refusal = Refusal { hint, ..Refusal::new(message) };
                     self.on_not_described(&of.task, refusal);
                 } else if let Some(hint) = hint {
-                    // The task's end says the message; the hint would be lost.
+                    // The end of the task reports the message, but not the hint.
                     self.tell_all(&Event::info(format!("{message}\n  hint: {hint}")));
                 }
             }
