@@ -119,7 +119,7 @@ def test_a_job_is_followed_on_the_cluster_that_is_named(database: Database) -> N
     job = shown[0]["job"]
     assert f"{job}@lab" in database.amore("jobs")
     follower = database.proposal.start_amore("follow")
-    wait_until(lambda: "taken up again" in follower.stdout + follower.stderr, 30, "the next owner")
+    wait_until(lambda: "from earlier commands" in follower.stdout + follower.stderr, 30, "the next owner")
     assert f"job {job}@lab is RUNNING on n" in database.amore("explain", str(shown[0]["run"]))
     database.touch("go-1")
     database.touch("go-2")
@@ -129,7 +129,7 @@ def test_a_job_is_followed_on_the_cluster_that_is_named(database: Database) -> N
     assert database.effects() == {"waits-1": 1, "waits-2": 1}
     logs = json.loads(database.proposal.amore("log", str(shown[0]["run"]), "--json").stdout)
     assert [(log["slurm_job"], log["slurm_cluster"]) for log in logs if log["slurm_job"]] == [(int(job), "lab")]
-    assert f"Slurm has taken job {job}@lab" in database.amore("explain", str(shown[0]["run"]), "waits")
+    assert f"Slurm accepted job {job}@lab" in database.amore("explain", str(shown[0]["run"]), "waits")
 
 
 def test_an_answer_that_was_lost_is_found_on_the_cluster(database: Database) -> None:
@@ -177,7 +177,7 @@ def test_two_clusters_that_give_the_same_number(annex: Site, database: Database)
     # A coordinator that is killed leaves nothing but the ledger.
     command.kill()
     follower = database.proposal.start_amore("follow")
-    wait_until(lambda: "taken up again" in follower.stdout + follower.stderr, 30, "the next owner")
+    wait_until(lambda: "from earlier commands" in follower.stdout + follower.stderr, 30, "the next owner")
     said = database.amore("cancel", number, code=1)
     assert f"2 clusters have a job {number}: nothing is cancelled" in said
     assert f"amore cancel {number}@annex" in said

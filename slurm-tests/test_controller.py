@@ -97,10 +97,10 @@ def test_a_terminal_that_is_lost(database: Database) -> None:
     database.wait_effect("heavy-1", "heavy-2")
     command.running.signal("HUP")
     said = command.ends(130)
-    assert "2 Slurm jobs go on" in said and "amore follow" in said
+    assert "2 Slurm jobs continue" in said and "amore follow" in said
     database.touch("go-1")
     database.touch("go-2")
-    assert "2 tasks of earlier commands are taken up again" in database.amore("follow")
+    assert "resuming 2 tasks from earlier commands" in database.amore("follow")
     rows = database.rows()
     assert (rows[1], rows[2]) == ({"heavy": 10}, {"heavy": 20})
     assert database.effects() == {"heavy-1": 1, "heavy-2": 1}

@@ -199,15 +199,15 @@ def test_ctrl_c_leaves_jobs_that_the_next_command_follows(database: Database) ->
     wait_until(lambda: {"heavy-1", "heavy-2"} <= set(database.effects()), 60, "both jobs")
     command.signal("INT")
     assert command.wait(60) == 130
-    assert "2 Slurm jobs go on" in command.stdout + command.stderr
+    assert "2 Slurm jobs continue" in command.stdout + command.stderr
     assert "RUNNING" in database.amore("jobs")
     said = database.amore("follow")
-    assert "taken up again" in said
+    assert "from earlier commands" in said
     rows = database.rows()
     assert (rows[1]["total"], rows[2]["total"]) == (11, 21)
     assert set(database.effects().values()) == {1}
     assert "no unfinished tasks" in database.amore("jobs")
-    assert "Slurm has taken job" in database.amore("explain", "1", "heavy")
+    assert "Slurm accepted job" in database.amore("explain", "1", "heavy")
 
 
 def test_a_killed_coordinator_loses_and_doubles_nothing(database: Database, ledger_url: str) -> None:

@@ -121,7 +121,7 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     assert (rows["trains"], rows["number"]) == (0, 7)
     # The error that an earlier command had stored is that of this one now.
     assert rows["first_train"][0] != "IndexError"
-    assert "run 7 could not be processed" in said and "the earlier values stay" in said, said
+    assert "run 7 could not be processed" in said and "earlier values are kept" in said, said
     for command in (["explain", "7"], ["explain", "7", "trains"], ["log", "7"]):
         told = database.amore(*command).stdout
         assert "nothing was computed" in told and "earlier values are kept: trains" in told, told
@@ -148,7 +148,7 @@ def test_a_run_with_calibrated_data_only(database: Database) -> None:
     assert rows["xgm"][0] == "SourceNameError" and "raw data" not in said.stderr, said.stderr
     for what in (["8"], ["all"]):
         said = database.amore("reprocess", *what)
-        assert "need raw data, which the run has not" in said.stderr, said.stderr
+        assert "need raw data, which the run does not have" in said.stderr, said.stderr
         rows = database.rows(8)
         assert (rows["trains"], rows["number"], rows["agipd"]) == (0, 8, 5)
     assert "unexpected argument '--proc'" in database.amore("reprocess", "8", "--proc", code=2).stderr
@@ -171,9 +171,9 @@ def test_all_on_an_empty_table(database: Database) -> None:
 def test_a_command_that_computes_nothing_says_why(database: Database) -> None:
     database.context(CONTEXT)
     said = database.amore("reprocess", "1", "--match", "agipd").stderr
-    assert "run 1: nothing to compute: agipd needs proc data, which the run has not" in said, said
+    assert "run 1: nothing to compute: agipd needs proc data, which the run does not have" in said, said
     said = database.amore("reprocess", "1-3", "--var", "agipd").stderr
-    assert "3 runs, run 1 the first: nothing to compute: agipd needs proc data" in said, said
+    assert "3 runs, the first is run 1: nothing to compute: agipd needs proc data" in said, said
     said = database.amore("reprocess", "1", "--var", "agipd", "--var", "number").stderr
     assert "run 1: left out: agipd needs proc data" in said, said
     assert database.amore("reprocess", "1").stderr == ""

@@ -218,7 +218,7 @@ def test_cancel_is_heard_while_a_context_file_is_loaded(database: Database) -> N
     first = database.start("reprocess", "1-2")
     wait_for("the file is loaded", lambda: has_begun(database, "loaded"), first)
     said = database.amore("cancel", "1")
-    assert "run 1: left out of what is being prepared" in said.stdout + said.stderr
+    assert "run 1: removed from a request that is being prepared" in said.stdout + said.stderr
     assert "end-loaded" not in database.executions()
     open_gate(database, "loaded")
     end_of(first)

@@ -152,7 +152,7 @@ def test_a_limit_of_submitted_jobs(database: Database) -> None:
     database.context(ONE)
     database.cluster.limit(1)
     command = database.begin("reprocess", "1-2")
-    command.wait_said("Slurm takes no more jobs now (AssocMaxSubmitJobLimit; ", "others of yours have ended")
+    command.wait_said("Slurm accepts no more jobs now (AssocMaxSubmitJobLimit; ", "others of yours have ended")
     database.touch(*ALL_GO)
     command.ends()
     assert (database.rows(1), database.rows(2)) == ({"heavy": 10}, {"heavy": 20})
@@ -182,5 +182,5 @@ def test_what_stays_refused_is_an_error(database: Database, key: str, value: str
     # A job that never was takes no value away that may have cost hours.
     database.amore("db-config", key, value)
     said = database.begin("reprocess", "1").ends(3)
-    assert words in said and "the earlier values stay" in said
+    assert words in said and "earlier values are kept" in said
     assert database.rows(1) == {"heavy": 10} and database.executions() == {"heavy-1": 1}

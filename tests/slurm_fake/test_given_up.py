@@ -51,7 +51,7 @@ exec "$REAL/sbatch" "$@" """,
         command.process.kill()
         command.process.wait()
         command = database.begin("follow")
-        command.wait_said("taken up again")
+        command.wait_said("from earlier commands")
     database.cluster.cut_off(database.job(1))
     said = command.ends()
     assert database.rows(1) == {"first": 3, "second": 4, **({"light": 1} if light else {})}, said

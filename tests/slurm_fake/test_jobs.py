@@ -120,7 +120,7 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     database.cluster.reserve("upex_001234", "n2")
     database.cluster.next_submission(refuse="reservation-unknown")
     said = database.amore("reprocess", "1").stderr
-    assert "Slurm does not take jobs in the reservation (Requested reservation is invalid)" in said
+    assert "Slurm does not accept jobs in the reservation (Requested reservation is invalid)" in said
     assert database.rows(1)["where"] == "none short"
 
 
@@ -134,7 +134,7 @@ def test_jobs_that_nobody_watches_are_followed_by_the_next_command(database: Dat
     assert all(database.job(run) in shown for run in (1, 2)) and shown.count("RUNNING") == 2
     database.touch("go")
     said = database.begin("follow").ends()
-    assert "2 tasks of earlier commands are taken up again" in said
+    assert "resuming 2 tasks from earlier commands" in said
     assert (database.rows(1)["total"], database.rows(2)["total"]) == (27, 37)
     assert set(database.executions().values()) == {1}
 

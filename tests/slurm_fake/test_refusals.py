@@ -85,7 +85,7 @@ def test_a_rule_of_the_site_is_told_once(database: Database, words: str, shown: 
 def test_a_limit_of_submissions_is_waited_for_and_explained(database: Database) -> None:
     refusing(database, "sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + POLICY, times=1)
     command = database.begin("reprocess", "1")
-    command.wait_said("note: Slurm takes no more jobs now (QOSMaxSubmitJobPerUserLimit;")
+    command.wait_said("note: Slurm accepts no more jobs now (QOSMaxSubmitJobPerUserLimit;")
     told = database.amore("explain", "1").stdout
     assert "will be submitted again (Slurm refused the job: QOSMaxSubmit" in told and "its turn" not in told
     command.ends()

@@ -53,7 +53,7 @@ def test_memory_is_raised_to_what_the_largest_node_has(database: Database) -> No
     assert [job["mem"] for job in database.jobs(1)][:2] == ["2500M", "4000M"]
     kind, message = database.rows(1)["large"]
     assert kind == "MemoryError" and "ran out of memory" in message
-    assert "with 4000 MiB at last" in message and "the largest node that it can have has 4000 MiB" in message
+    assert "with 4000 MiB in the last attempt" in message and "the largest node available to it has 4000 MiB" in message
     assert database.rows(1)["small"] == 2
     assert database.executions() == {"large": 2, "small": 1}
 
@@ -72,7 +72,7 @@ def test_a_refusal_of_more_memory_is_a_want_of_memory(database: Database) -> Non
     said = command.ends()
     assert "Slurm has no more memory for large" in said
     kind, message = database.rows(1)["large"]
-    assert kind == "MemoryError" and "with 2500 MiB at last" in message and "Memory specification" in message
+    assert kind == "MemoryError" and "with 2500 MiB in the last attempt" in message and "Memory specification" in message
     assert "noncluster" not in message
     assert database.rows(1)["small"] == 2 and database.executions() == {"large": 1, "small": 1}
 
@@ -125,7 +125,7 @@ def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(databas
     database.cluster.reservation_over("shift7")
     database.cluster.reserve("shift7", "n1")
     said = database.begin("reprocess", "1").ends()
-    assert "they go into the reservation alone" in said
+    assert "they use the reservation only" in said
     # Slurm keeps the one that it refused as a job that has failed.
     refused, taken = database.jobs(1)[1:]
     assert (refused["partition"], refused["state"], refused["reason"]) == ("closed", "FAILED", "BadConstraints")

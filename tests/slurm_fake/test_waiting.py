@@ -61,7 +61,7 @@ def normalised(text: str, database: Database) -> str:
 
 def taken(database: Database, run: int) -> bool:
     """Is it known that Slurm has the job?"""
-    return f"Slurm has taken job {database.job(run)}" in database.amore("explain", str(run)).stdout
+    return f"Slurm accepted job {database.job(run)}" in database.amore("explain", str(run)).stdout
 
 
 def compare(name: str, *parts: str) -> None:

@@ -128,7 +128,7 @@ def on_fresh(run, x: "var#fresh"): return 1
     assert rows["a"] == 1
     assert isinstance(rows["fresh"], tuple) and "in job" in rows["fresh"][1], rows
     assert isinstance(rows["on_fresh"], tuple), rows
-    assert "the earlier values stay" in ended.stdout + ended.stderr, ended
+    assert "earlier values are kept" in ended.stdout + ended.stderr, ended
     for command in (["explain", "1"], ["explain", "1", "a"]):
         told = database.amore(*command).stdout
         assert "nothing was computed" in told and "earlier values are kept: a" in told, told

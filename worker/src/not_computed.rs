@@ -63,5 +63,5 @@ pub fn not_computed(
     }
     // Only the first task of a run that ends is reported: its message covers the others.
     let any_value = stored.values().any(|answer| answer.outcome == results::StoredOutcome::Value);
-    Ok(if any_value { "; the earlier values stay" } else { "" }.to_owned())
+    Ok(if any_value { "; earlier values are kept" } else { "" }.to_owned())
 }

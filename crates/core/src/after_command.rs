@@ -76,7 +76,7 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
             if tries.faults < MAX_FAULTS {
                 return again;
             }
-            ended(JobState::Cancelled, format!("by Slurm before it began, {} times", tries.faults))
+            ended(JobState::Cancelled, format!("by Slurm before it started, {} times", tries.faults))
         }
         JobEnd::Failed { code: (code, signal), launch: false } => AfterCommand::Ended {
             state: JobState::Failed,
@@ -94,7 +94,7 @@ pub fn after_command(end: &JobEnd, tries: &mut Tries) -> AfterCommand {
             ended(JobState::Failed, "its worker did not say how the command ended".to_owned())
         }
         JobEnd::Vanished => {
-            ended(JobState::Unknown("UNKNOWN".to_owned()), "Slurm knows of it no more".to_owned())
+            ended(JobState::Unknown("UNKNOWN".to_owned()), "it is no longer known to Slurm".to_owned())
         }
         JobEnd::Other(state) => ended(state.clone(), String::new()),
     }

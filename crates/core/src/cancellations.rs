@@ -53,11 +53,11 @@ impl Cancellation {
     fn conclude(self) -> Concluded {
         let Cancellation { request, what, tasks, jobs, too_late, left_out, .. } = self;
         if tasks == 0 && too_late > 0 {
-            let result = Err(format!("{what}: all of it had ended before it could be cancelled"));
+            let result = Err(format!("{what}: everything had ended before it could be cancelled"));
             return Concluded { request, result };
         }
         let mut report = if left_out {
-            format!("{what}: left out of what is being prepared")
+            format!("{what}: removed from a request that is being prepared")
         } else {
             format!("{what}: {} cancelled", count(tasks, "task"))
         };
@@ -150,7 +150,7 @@ mod tests {
     fn what_was_not_planned_yet_is_left_out() {
         let mut cancellations = Cancellations::default();
         cancellations.add(Cancellation::left_out(RequestNo(1), "run 42".to_owned()));
-        let report = "run 42: left out of what is being prepared";
+        let report = "run 42: removed from a request that is being prepared";
         assert_eq!(results(&mut cancellations), [Ok(report.to_owned())]);
     }
 

@@ -167,20 +167,19 @@ impl Summary {
             words.push_str(&format!("; left out {}", missing_words(self.runs_missing)));
         }
         if self.interrupted {
-            words.push_str(
-                "; stopped before the end: what is computed is stored, run the command again for the rest",
-            );
+            words.push_str("; interrupted: computed results are stored; run the command again for the rest");
             if self.jobs_left > 0 {
-                let (go, them) = if self.jobs_left == 1 { ("goes", "it") } else { ("go", "them") };
+                let (go_on, them) =
+                    if self.jobs_left == 1 { ("continues", "it") } else { ("continue", "them") };
                 words.push_str(&format!(
-                    "; {} {go} on (`amore follow` waits for {them}, `amore cancel` ends {them})",
+                    "; {} {go_on} (`amore follow` waits for {them}, `amore cancel` cancels {them})",
                     count(self.jobs_left, "Slurm job")
                 ));
             }
         } else if self.tasks_left > 0 {
             let (is, them) = if self.tasks_left == 1 { ("is", "it") } else { ("are", "them") };
             words.push_str(&format!(
-                "; {} of earlier commands {is} still open (`amore follow` waits for {them})",
+                "; {} from earlier commands {is} unfinished (`amore follow` waits for {them})",
                 count(self.tasks_left, "task")
             ));
         }
@@ -221,7 +220,7 @@ mod tests {
         summary.tasks_left = 1;
         assert_eq!(
             summary.in_words(),
-            "1 run in 1.3 s: 1 value, 1 failed; 1 task of earlier commands is still open (`amore follow` waits for it)"
+            "1 run in 1.3 s: 1 value, 1 failed; 1 task from earlier commands is unfinished (`amore follow` waits for it)"
         );
     }
 }

@@ -22,25 +22,25 @@ impl JobMemory {
     /// The error of a variable that needed more.
     pub(crate) fn error(&self, words: &str) -> String {
         let had = match self.had {
-            Some(had) => format!("with {} at last", amount(had)),
-            None => "with what its partition gives to a job that asks for nothing".to_owned(),
+            Some(had) => format!("with {} in the last attempt", amount(had)),
+            None => "with the default memory of its partition".to_owned(),
         };
         let (most, hint) = match self.most {
             _ if !self.may_be_asked_for => (
                 String::new(),
-                "memory is not asked for here (slurm_mem is none): a partition with larger nodes may help, @Variable(cluster=True, partition=\"NAME\")",
+                "Amore requests no memory here (slurm_mem is none): a partition with larger nodes may help, @Variable(cluster=True, partition=\"NAME\")",
             ),
             Some(most) if self.had.is_some_and(|had| had >= most) => (
-                format!("; the largest node that it can have has {}", amount(most)),
-                "make it need less, or find larger nodes (`sinfo -o '%P %m'`): @Variable(cluster=True, partition=\"NAME\", mem=\"…\")",
+                format!("; the largest node available to it has {}", amount(most)),
+                "reduce its memory, or use larger nodes (`sinfo -o '%P %m'`): @Variable(cluster=True, partition=\"NAME\", mem=\"…\")",
             ),
             Some(most) => (
-                format!("; the largest node that it can have has {}", amount(most)),
+                format!("; the largest node available to it has {}", amount(most)),
                 "give it more memory: @Variable(cluster=True, mem=\"…\")",
             ),
             None => (String::new(), "give it more memory: @Variable(cluster=True, mem=\"128G\")"),
         };
-        format!("{words} while this variable was computed, {had}{most}\n{hint}")
+        format!("{words} while this variable was being computed, {had}{most}\n{hint}")
     }
 }
 
@@ -60,20 +60,20 @@ mod tests {
                 Some(4096),
                 Some(4096),
                 true,
-                "with 4 GiB at last; the largest node that it can have has 4 GiB\nmake it need less",
+                "with 4 GiB in the last attempt; the largest node available to it has 4 GiB\nreduce its memory",
             ),
             (
                 Some(2500),
                 Some(4000),
                 true,
-                "with 2500 MiB at last; the largest node that it can have has 4000 MiB\ngive it more",
+                "with 2500 MiB in the last attempt; the largest node available to it has 4000 MiB\ngive it more",
             ),
-            (None, None, true, "gives to a job that asks for nothing\ngive it more memory"),
-            (None, Some(4000), false, "gives to a job that asks for nothing\nmemory is not asked for here"),
+            (None, None, true, "the default memory of its partition\ngive it more memory"),
+            (None, Some(4000), false, "the default memory of its partition\nAmore requests no memory here"),
         ] {
             let error = JobMemory { had, most, may_be_asked_for }.error("job 7 ran out of memory");
             assert!(
-                error.starts_with("job 7 ran out of memory while this variable was computed, with "),
+                error.starts_with("job 7 ran out of memory while this variable was being computed, with "),
                 "{error}"
             );
             assert!(error.contains(expected), "{error}");

@@ -116,12 +116,12 @@ pub(crate) fn why_left_out(plans: &[(RunKey, Plan)], asked_for_some: bool) -> Ve
         for (names, what) in [(names_by(true), "raw"), (names_by(false), "proc")] {
             match names.as_slice() {
                 [] => {}
-                [only] => why.push(format!("{only} needs {what} data, which the run has not")),
+                [only] => why.push(format!("{only} needs {what} data, which the run does not have")),
                 [first, second] => {
-                    why.push(format!("{first} and {second} need {what} data, which the run has not"))
+                    why.push(format!("{first} and {second} need {what} data, which the run does not have"))
                 }
                 [first, ..] => why.push(format!(
-                    "{first} and {} need {what} data, which the run has not",
+                    "{first} and {} need {what} data, which the run does not have",
                     count(names.len() - 1, "other variable")
                 )),
             }
@@ -138,7 +138,7 @@ pub(crate) fn why_left_out(plans: &[(RunKey, Plan)], asked_for_some: bool) -> Ve
     }
     let words = |(why, runs): (String, Vec<Run>)| match runs.as_slice() {
         [run] => format!("run {run}: {why}"),
-        runs => format!("{}, run {} the first: {why}", count(runs.len(), "run"), runs[0]),
+        runs => format!("{}, the first is run {}: {why}", count(runs.len(), "run"), runs[0]),
     };
     runs_by_why.into_iter().map(words).collect()
 }
@@ -150,14 +150,14 @@ pub(crate) fn without_slurm(plan: &Plan, why_no_slurm: &str) -> Vec<String> {
     let variables = plan.variables.iter().filter(|variable| is_meant(&variable.place_reason)).count();
     if variables > 0 {
         notes.push(format!(
-            "{} with cluster=True; {why_no_slurm}, so that they are computed on this machine",
+            "{} with cluster=True; {why_no_slurm}, so they are computed on this machine",
             count(variables, "variable")
         ));
     }
     let commands = plan.tasks.iter().filter(|task| task.job.is_some() && task.place == Place::Local).count();
     if commands > 0 {
         notes.push(format!(
-            "{} with a Slurm job of their own; {why_no_slurm}, so that the commands are executed on this machine",
+            "{} with a Slurm job of their own; {why_no_slurm}, so the commands are executed on this machine",
             count(commands, "variable")
         ));
     }
@@ -255,12 +255,13 @@ mod tests {
             plan_all(&setup(), None, to_plan(variables, names), found).unwrap().plans
         };
         let plans = plans_of(&[], vec![calibrated("a")]);
-        let nothing = "2 runs, run 2 the first: nothing to compute: a needs proc data, which the run has not";
+        let nothing =
+            "2 runs, the first is run 2: nothing to compute: a needs proc data, which the run does not have";
         assert_eq!(why_left_out(&plans, false), [nothing]);
         // Some variables of a file may need more than a run has.
         let variables = vec![calibrated("a"), VariableSpec::new("b")];
         assert_eq!(why_left_out(&plans_of(&[], variables.clone()), false), [""; 0]);
-        let asked = "2 runs, run 2 the first: left out: a needs proc data, which the run has not";
+        let asked = "2 runs, the first is run 2: left out: a needs proc data, which the run does not have";
         assert_eq!(why_left_out(&plans_of(&["a", "b"], variables), true), [asked]);
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What to do about a disk that is full.
-pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: what is stored stays, and what waits in extracted_data/ is collected";
+pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: stored results are kept, and those waiting in extracted_data/ are collected";
 
 /// What kind of refusal it is: decides the exit code of the command that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

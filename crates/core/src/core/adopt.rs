@@ -43,15 +43,14 @@ impl Core {
                 number => format!(", and {} that depend on them given up", count(number, "task")),
             };
             let message = format!(
-                "{} of earlier commands cannot be read, because another version wrote the ledger: not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
+                "{} of earlier commands cannot be read, because another version wrote the ledger: they are not computed{waiting}\n  hint: `amore reprocess {}` computes the runs again",
                 count(unreadable.len(), "task"),
                 runs.join(" ")
             );
             self.effects.push(Effect::Tell { listener: Listener::Here, event: Event::warning(message) });
         }
         if taken > 0 {
-            let are = if taken == 1 { "is" } else { "are" };
-            let message = format!("{} of earlier commands {are} taken up again", count(taken, "task"));
+            let message = format!("resuming {} from earlier commands", count(taken, "task"));
             self.effects.push(Effect::Tell { listener: Listener::Here, event: Event::note(message) });
         }
         self.begin_work();

@@ -31,7 +31,7 @@ impl Core {
         record.set_missing(missing.len());
         let request = self.requests.add(record);
         if none_known {
-            let words = "this database has no runs yet: name those that you want, for instance 1-10";
+            let words = "this database has no runs yet: give run numbers, for instance 1-10";
             self.tell(request, Event::note(words));
         }
         self.tell(request, Event::Planned { runs: plans.len(), variables, missing });

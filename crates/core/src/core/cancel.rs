@@ -163,10 +163,10 @@ impl Core {
         let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
         let message = format!("run {run}: {} could not be cancelled in Slurm yet: {words}", job_name(job));
         self.note_history(number, HistoryKind::NotCancelled, message.clone());
-        self.tell_once(number, Event::warning(format!("{message}; it is tried again")));
+        self.tell_once(number, Event::warning(format!("{message}; Amore tries again")));
         for request in self.cancellations.take_waiting_for(token) {
             let refusal = Refusal::new(message.clone())
-                .hint("it is tried again while a command works here: `amore follow` waits for its end");
+                .hint("Amore tries again while a command runs here: `amore follow` waits for its end");
             self.fail_request(request, refusal);
         }
     }

@@ -73,7 +73,7 @@ impl Core {
             record.job_id = Some(job.number);
             record.cluster = job.cluster.clone().unwrap_or_default();
         });
-        self.note_history(number, HistoryKind::Submitted, format!("Slurm has taken job {job}"));
+        self.note_history(number, HistoryKind::Submitted, format!("Slurm accepted job {job}"));
         self.advance(number, TaskMove::Accepted(job));
         self.tell_job_counts();
     }

@@ -65,7 +65,7 @@ impl Core {
         let next = match &verdict {
             Verdict::Again { more_memory: true, .. } => "tried again with more memory",
             Verdict::Again { .. } => "tried again",
-            Verdict::GiveUp { only_running: true, .. } => "the variable that was computed is given up",
+            Verdict::GiveUp { only_running: true, .. } => "giving up the variable that was being computed",
             Verdict::GiveUp { .. } => "given up",
             Verdict::Stop => "not tried again",
         };
@@ -93,7 +93,7 @@ impl Core {
                 let Some(name) = running else { return };
                 let message = match end {
                     JobEnd::TimeLimit => format!(
-                        "{words} while this variable was computed, and so did the one before\ngive it more time: @Variable(cluster=True, time=\"8:00:00\"), or amore-proto db-config slurm_time 8:00:00"
+                        "{words} while this variable was being computed, and so did the job before it\ngive it more time: @Variable(cluster=True, time=\"8:00:00\"), or amore-proto db-config slurm_time 8:00:00"
                     ),
                     _ => memory.error(&words),
                 };
@@ -107,7 +107,7 @@ impl Core {
                 let look = if matches!(end, JobEnd::Failed { launch: true, .. }) {
                     // Such a job has no log: most often the log's folder is what is wrong.
                     format!(
-                        "is {} there on the nodes, and can you write to it? Slurm's administrators find the cause in slurmd's log",
+                        "check that {} exists on the nodes and that you can write to it; Slurm's administrators can find the cause in slurmd's log",
                         self.setup.dir.slurm_logs().display()
                     )
                 } else {

@@ -37,7 +37,7 @@ impl Core {
             self.tell_once(
                 number,
                 Event::note(format!(
-                    "Slurm does not take jobs in the reservation and in the partition together ({words}); they go into the reservation alone"
+                    "Slurm does not accept jobs with both the reservation and the partition ({words}); they use the reservation only"
                 )),
             );
             return;
@@ -47,7 +47,7 @@ impl Core {
             self.tell_once(
                 number,
                 Event::warning(format!(
-                    "Slurm does not take jobs in the reservation ({words}); they go to a partition\n  hint: {}",
+                    "Slurm does not accept jobs in the reservation ({words}); they go to a partition\n  hint: {}",
                     why.hint
                 )),
             );
@@ -62,8 +62,8 @@ impl Core {
                 _ => String::new(),
             };
             let what = match why.kind {
-                RefusalKind::Unknown => "does not take the job",
-                _ => "takes no more jobs now",
+                RefusalKind::Unknown => "did not accept the job",
+                _ => "accepts no more jobs now",
             };
             self.tell_about(
                 number,
@@ -99,17 +99,17 @@ impl Core {
             let (run, faults) = (task.run, task.retry.tries.faults);
             let words = match doubt {
                 Doubt::Unnumbered => {
-                    "sbatch says that Slurm has taken its job, without a number that could be read; neither queue nor accounting shows it, and no worker has begun"
+                    "sbatch accepted its job, but printed no number that could be read; neither queue nor accounting shows it, and no worker has started"
                 }
                 Doubt::NotReached | Doubt::Unanswered => {
-                    "sbatch had no answer for its job; neither queue nor accounting shows it, and no worker has begun"
+                    "sbatch got no answer for its job; neither queue nor accounting shows it, and no worker has started"
                 }
             };
             self.note_history(number, HistoryKind::NotFound, words.to_owned());
             if faults >= MAX_FAULTS {
                 self.tell_once(number, Event::error(format!("run {run}: {words}; given up")));
                 let message =
-                    format!("{words}, {MAX_FAULTS} times\n`amore doctor` asks Slurm's commands one by one");
+                    format!("{words}, {MAX_FAULTS} times\n`amore doctor` tests Slurm's commands one by one");
                 self.give_up_rest(number, "JobFailed", &message);
                 return;
             }
@@ -128,9 +128,9 @@ impl Core {
         }
         let problem = match why.kind {
             RefusalKind::NotExecuted => {
-                format!("{}; the earlier values stay", why.words.trim_end_matches('.'))
+                format!("{}; earlier values are kept", why.words.trim_end_matches('.'))
             }
-            _ => "Slurm refused its job; the earlier values stay".to_owned(),
+            _ => "Slurm refused its job; earlier values are kept".to_owned(),
         };
         self.end_task(number, Some(problem));
     }
@@ -178,7 +178,7 @@ impl Core {
         self.tell_once(
             number,
             Event::note(format!(
-                "run {run}: Slurm has no more memory for {name} ({words}); it is given up, the others are computed"
+                "run {run}: Slurm has no more memory for {name} ({words}); giving it up and computing the others"
             )),
         );
         if let Some(task) = self.tasks.get_mut(number) {
@@ -193,7 +193,7 @@ impl Core {
 /// Why the job is submitted again, or what to do.
 fn retry_text(why: &Refused) -> &str {
     match why.kind {
-        RefusalKind::Unknown => "it is submitted again some times, in case that passes",
+        RefusalKind::Unknown => "Amore submits it again a few times, in case this is temporary",
         _ => &why.hint,
     }
 }

@@ -16,7 +16,7 @@ impl Core {
         match self.life.stop(self.now.steady) {
             Interrupted::Start => self.ending.fail(
                 Refusal::new("stopped while results of earlier commands were collected")
-                    .hint("what is not collected waits in extracted_data/ for the next command")
+                    .hint("uncollected results stay in extracted_data/ for the next command")
                     .kind(RefusalKind::Interrupted),
             ),
             Interrupted::Work => self.stop_work(),

@@ -121,7 +121,7 @@ impl Core {
             Err(too_many) => {
                 self.ending.fail(
                     Refusal::new(too_many.to_string())
-                        .hint("look for memory or disk that has run out; what was computed is stored"),
+                        .hint("check whether memory or disk space ran out; computed results are stored"),
                 );
                 return;
             }

@@ -83,7 +83,7 @@ fn a_job_is_followed_and_not_submitted_again() {
     assert_eq!(next.adopted, std::slice::from_ref(&token));
     next.give(Input::Follow);
     assert!(next.submitted.is_empty());
-    assert_eq!(next.words(Listener::Here), ["note: 1 task of earlier commands is taken up again"]);
+    assert_eq!(next.words(Listener::Here), ["note: resuming 1 task from earlier commands"]);
     let task = world.task_of(&token);
     for message in next.words_of(&task) {
         next.job_says(&token, message);

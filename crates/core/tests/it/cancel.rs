@@ -126,7 +126,7 @@ fn a_job_that_ends_by_itself_before_is_told_as_such() {
     world.accept(&token, 10);
     cancel(&mut world, 1);
     world.job_done(&token);
-    assert_eq!(refusals(&world), ["run 1: all of it had ended before it could be cancelled"]);
+    assert_eq!(refusals(&world), ["run 1: everything had ended before it could be cancelled"]);
     assert_eq!(world.summary().values, 1);
 }
 

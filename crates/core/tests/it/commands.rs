@@ -104,7 +104,7 @@ fn each_end_of_a_command_is_the_outcome_that_the_table_says() {
         (JobEnd::TimeLimit, "TIMEOUT"),
         (JobEnd::OutOfMemory, "OUT_OF_MEMORY"),
         (JobEnd::Cancelled { by: Some("alice".to_owned()) }, "by alice"),
-        (JobEnd::Vanished, "knows"),
+        (JobEnd::Vanished, "no longer known"),
         (JobEnd::Completed, "did not say"),
     ] {
         let mut world = world(command());

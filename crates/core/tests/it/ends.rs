@@ -95,7 +95,7 @@ fn each_end_is_tried_again_as_often_as_the_table_says() {
 #[test]
 fn what_could_not_be_started_names_the_folder_of_logs_and_what_failed_its_log() {
     for (end, words) in [
-        (JobEnd::Failed { code: (0, 53), launch: true }, "is /db/slurm_logs there on the nodes"),
+        (JobEnd::Failed { code: (0, 53), launch: true }, "check that /db/slurm_logs exists on the nodes"),
         (JobEnd::Vanished, "its log: slurm_logs/"),
     ] {
         let mut world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
@@ -172,7 +172,10 @@ fn memory_is_raised_to_what_the_largest_node_has_then_the_variable_gets_an_error
         assert_eq!([0, 1].map(|index| world.submitted[index].asked.mem_mib), asked);
         let third = world.task_of(&world.token(2));
         let error = format!("{:?}", third.give_up["large"]);
-        assert!(error.contains("MemoryError") && error.contains("with 4000 MiB at last"), "{error}");
+        assert!(
+            error.contains("MemoryError") && error.contains("with 4000 MiB in the last attempt"),
+            "{error}"
+        );
         assert!(!third.give_up.contains_key("small"));
         let token = world.token(2);
         world.job_done(&token);

@@ -230,7 +230,7 @@ fn without_its_reservation_a_run_goes_to_the_partition() {
     world.refuse(&token, RefusalKind::Reservation, "Access denied to requested reservation");
     assert_eq!(world.submitted[1].asked.reservation, None);
     assert!(
-        world.words(Listener::Here)[0].starts_with("warning: Slurm does not take jobs in the reservation")
+        world.words(Listener::Here)[0].starts_with("warning: Slurm does not accept jobs in the reservation")
     );
 }
 
@@ -264,7 +264,7 @@ fn a_lost_answer_is_no_refusal_and_is_bounded() {
         world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::Unanswered }));
     }
     assert_eq!(world.submitted.len(), 3);
-    assert!(error_steps(&world)[0].1.contains("sbatch had no answer"));
+    assert!(error_steps(&world)[0].1.contains("sbatch got no answer"));
 }
 
 #[test]

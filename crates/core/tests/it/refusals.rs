@@ -121,7 +121,7 @@ fn a_reservation_that_does_not_go_with_the_partition_is_used_alone_then_left() {
     assert_eq!(asked(1), (Some("shift7"), None));
     assert_eq!(asked(2), (None, Some("closed")));
     let said = world.words(Listener::Here);
-    assert!(said[0].starts_with("note: ") && said[0].contains("reservation alone"), "{said:?}");
+    assert!(said[0].starts_with("note: ") && said[0].contains("the reservation only"), "{said:?}");
     assert!(said[1].starts_with("warning: "), "{said:?}");
 }
 

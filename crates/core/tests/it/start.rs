@@ -135,7 +135,7 @@ fn a_run_that_is_cancelled_before_it_is_planned_is_left_out() {
     world.start(None);
     world.give(Input::Request { listener: Listener::Here, request: runs([1, 2]) });
     let other = world.ask(1, Request::Cancel(JobId::on(None, 2)));
-    assert_eq!(world.words(other), ["run 2: left out of what is being prepared"]);
+    assert_eq!(world.words(other), ["run 2: removed from a request that is being prepared"]);
     world.describe();
     assert_eq!(world.at_worker.iter().map(|task| task.run.0).collect::<Vec<_>>(), [1]);
 }
