@@ -232,7 +232,7 @@ fn in_job_words(class: &str, message: &str, job: &InJob) -> String {
 }
 
 /// Results that earlier workers stored for this plan.
-fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
+fn answers(task: &Task) -> Result<Vec<(String, results::StoredResult)>, Stop> {
     let folder = task.directory.join("extracted_data");
     let found = results::answered(&folder, task.proposal, task.run, task.stamp)?;
     let is_ours = |name: &String| task.steps.iter().any(|step| step.name == *name && !step.again);
@@ -242,7 +242,7 @@ fn answers(task: &Task) -> Result<Vec<(String, results::Answer)>, Stop> {
 /// Reports each of these results again: messages of an abandoned attempt are ignored, so the attempt that adopts its fragments
 /// has to report them.
 fn take_answers(
-    answers: &[(String, results::Answer)],
+    answers: &[(String, results::StoredResult)],
     progress: &mut TaskProgress,
     task: &Task,
     report: &Report,

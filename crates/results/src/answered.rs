@@ -19,7 +19,7 @@ use crate::{
 
 /// A stored result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct StoredResult {
     /// The file that contains it. A fragment may be collected in the meantime; then the run file has it.
     pub path: PathBuf,
     /// How the variable ended.
@@ -28,7 +28,7 @@ pub struct Answer {
     pub error: Option<(String, String)>,
 }
 
-impl Answer {
+impl StoredResult {
     /// Whether it is in a fragment that still has to be collected.
     pub fn is_in_fragment(&self) -> bool {
         self.path.file_name().and_then(|name| name.to_str()).and_then(names::parse_fragment).is_some()
@@ -45,8 +45,8 @@ pub fn answered(
     proposal: Proposal,
     run: Run,
     stamp: PlanStamp,
-) -> Result<BTreeMap<String, Answer>, ResultsError> {
-    let mut answers: BTreeMap<String, (Made, Answer)> = BTreeMap::new();
+) -> Result<BTreeMap<String, StoredResult>, ResultsError> {
+    let mut answers: BTreeMap<String, (Made, StoredResult)> = BTreeMap::new();
     // Fragments first: those collected in the meantime are in the run file when it is read.
     let mut paths: Vec<PathBuf> = match fs::read_dir(extracted_data) {
         Ok(entries) => entries
@@ -77,7 +77,7 @@ pub fn answered(
     Ok(answers.into_iter().map(|(name, (_, answer))| (name, answer)).collect())
 }
 
-type Found = Vec<(String, Made, Answer)>;
+type Found = Vec<(String, Made, StoredResult)>;
 
 fn read(path: &Path, stamp: PlanStamp) -> Result<Found, ResultsError> {
     fs::metadata(path).doing("cannot open", path)?;
@@ -102,7 +102,8 @@ fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<Found> {
             }
             _ => None,
         };
-        let answer = Answer { path: path.to_owned(), outcome: provenance.outcome, error: error.transpose()? };
+        let answer =
+            StoredResult { path: path.to_owned(), outcome: provenance.outcome, error: error.transpose()? };
         answers.push((name, Made::of(&provenance), answer));
     }
     Ok(answers)

@@ -26,7 +26,7 @@ mod sync_directory;
 mod value;
 mod verify;
 
-pub use answered::{Answer, answered};
+pub use answered::{StoredResult, answered};
 pub use dtype::{Dtype, DtypeError, Field};
 pub use error::ResultsError;
 pub use export::export;

@@ -8,7 +8,7 @@ use std::{
 use amore_core::{Prepared, RunKey, command::CommandSpec};
 use amore_model::{Argument, DatabaseDir, Dependency, Piece, pieces};
 use amore_plan::{Pattern, PlannedJob};
-use amore_results::{Answer, Scalar, StoredOutcome, answered, read_scalar};
+use amore_results::{Scalar, StoredOutcome, StoredResult, answered, read_scalar};
 use amore_wire::task::Command;
 
 use crate::site;
@@ -105,7 +105,7 @@ struct Values<'a> {
     dir: &'a DatabaseDir,
     key: RunKey,
     job: &'a PlannedJob,
-    answers: &'a BTreeMap<String, Answer>,
+    answers: &'a BTreeMap<String, StoredResult>,
     places: &'a BTreeMap<&'static str, String>,
 }
 
