@@ -139,13 +139,13 @@ pub fn merge(
         if incoming.is_empty() {
             return Ok(report);
         }
-        match attempt(extracted_data, proposal, run, &target, &incoming, &mut report)? {
-            Step::Done => {
+        match try_merge(extracted_data, proposal, run, &target, &incoming, &mut report)? {
+            Tried::Done => {
                 report.done = pending;
                 return Ok(report);
             }
-            Step::Again => {}
-            Step::Damaged(index, error) => {
+            Tried::Again => {}
+            Tried::Damaged(index, error) => {
                 drop(incoming);
                 let path = pending.remove(index);
                 let aside = set_aside(&path)?;
@@ -156,7 +156,7 @@ pub fn merge(
     Err(MergeError::Contended(target))
 }
 
-enum Step {
+enum Tried {
     Done,
     /// The run file was replaced meanwhile.
     Again,
@@ -279,14 +279,14 @@ pub(crate) fn check_sources(path: &Path, root: &Node) -> Result<(), ResultsError
     Ok(())
 }
 
-fn attempt(
+fn try_merge(
     extracted_data: &Path,
     proposal: Proposal,
     run: Run,
     target: &Path,
     incoming: &[Incoming],
     report: &mut MergeReport,
-) -> Result<Step, MergeError> {
+) -> Result<Tried, MergeError> {
     let existing = match fs::metadata(target) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -302,7 +302,7 @@ fn attempt(
     {
         sync_directory(extracted_data)?;
         describe(report, only)?;
-        return Ok(Step::Done);
+        return Ok(Tried::Done);
     }
     if let ([only], Some(metadata)) = (incoming, &existing)
         && only.identity == (metadata.dev(), metadata.ino())
@@ -310,14 +310,14 @@ fn attempt(
         // It became the run file before; perhaps nobody lived to tell.
         sync_directory(extracted_data)?;
         describe(report, only)?;
-        return Ok(Step::Done);
+        return Ok(Tried::Done);
     }
     let base = match &existing {
         Some(_) => Some(open_base(target)?),
         None => None,
     };
     if base.as_ref().map(|base| base.identity) != existing.as_ref().map(|found| (found.dev(), found.ino())) {
-        return Ok(Step::Again);
+        return Ok(Tried::Again);
     }
     rewrite(extracted_data, proposal, run, target, base.as_ref(), incoming, report)
 }
@@ -392,7 +392,7 @@ fn rewrite(
     base: Option<&Incoming>,
     incoming: &[Incoming],
     report: &mut MergeReport,
-) -> Result<Step, MergeError> {
+) -> Result<Tried, MergeError> {
     // Which file each variable's result is taken from: the run file (none) or a fragment.
     let mut winners: BTreeMap<&str, (Option<usize>, &Provenance)> = BTreeMap::new();
     if let Some(base) = base {
@@ -427,7 +427,7 @@ fn rewrite(
     let nothing_new = report.stored.is_empty() && report.removed.is_empty();
     if nothing_new && base.is_some() && (known.is_some() || starts.is_none()) {
         take_rows(report, RunFileSummary::default());
-        return Ok(Step::Done);
+        return Ok(Tried::Done);
     }
 
     let sizes = base.iter().copied().chain(incoming);
@@ -487,12 +487,12 @@ fn rewrite(
         _ => false,
     };
     if !unchanged {
-        return Ok(Step::Again);
+        return Ok(Tried::Again);
     }
     sealed.rename_to(target)?;
     (report.start_time, report.mock_start) = (summary.start_time, summary.mock_start);
     take_rows(report, summary);
-    Ok(Step::Done)
+    Ok(Tried::Done)
 }
 
 fn write_provenance(root: &Node, name: &str, provenance: &Provenance) -> H5Result<()> {
@@ -501,13 +501,18 @@ fn write_provenance(root: &Node, name: &str, provenance: &Provenance) -> H5Resul
 }
 
 /// Copying from `file` failed: is the disk full, or the file damaged?
-fn failed(error: H5Error, file: &Incoming, output: &Path, incoming: &[Incoming]) -> Result<Step, MergeError> {
+fn failed(
+    error: H5Error,
+    file: &Incoming,
+    output: &Path,
+    incoming: &[Incoming],
+) -> Result<Tried, MergeError> {
     if error.is_write() {
         return Err(write_error(error, output).into());
     }
     let damaged = ResultsError::Damaged { path: file.path.clone(), reason: error.to_string() };
     match incoming.iter().position(|other| std::ptr::eq(other, file)) {
-        Some(index) => Ok(Step::Damaged(index, damaged)),
+        Some(index) => Ok(Tried::Damaged(index, damaged)),
         None => Err(MergeError::RunFile(damaged)),
     }
 }
