@@ -4,7 +4,7 @@ use std::{io, path::Path, time::Instant};
 
 use amore_model::{Proposal, Run};
 use amore_results as results;
-use amore_wire::host::{self, Array, Content, FromChild, Layout, Stored, ToChild, ValueMessage};
+use amore_wire::host::{self, Array, Content, FromChild, Layout, StoredObject, ToChild, ValueMessage};
 
 use crate::{
     child::ChildProcess,
@@ -209,7 +209,7 @@ pub fn assemble<'a>(
 }
 
 fn object<'a>(
-    stored: &'a Stored,
+    stored: &'a StoredObject,
     memory: &'a SharedMemory,
     streamed: &mut Rest<'a>,
 ) -> Result<results::Object<'a>, TakeError> {

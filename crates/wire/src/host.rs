@@ -224,10 +224,10 @@ pub struct ValueMessage {
     pub max_rss_kib: u64,
     /// The value itself; `None` for a `Cell` with only a summary or preview.
     #[serde(default)]
-    pub data: Option<Stored>,
+    pub data: Option<StoredObject>,
     /// `Cell(preview=…)`.
     #[serde(default)]
-    pub preview: Option<Stored>,
+    pub preview: Option<StoredObject>,
     /// Summary for the table.
     #[serde(default)]
     pub summary: Option<Array>,
@@ -280,7 +280,7 @@ mod infinity {
 
 /// An object as it is stored in HDF5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stored {
+pub struct StoredObject {
     /// `_damnit_objtype`: dataarray, dataset, image, PlotlyFigure, series, dataframe, timestamp; `None` for plain data.
     #[serde(default)]
     pub objtype: Option<String>,

@@ -8,8 +8,8 @@ use amore_model::{
 use amore_wire::{
     ended::Ended,
     host::{
-        Array, Attr, ChildTask, Content, Dim, FromChild, FromHost, Layout, NetcdfVariable, Stored, ToChild,
-        ToHost, ValueMessage,
+        Array, Attr, ChildTask, Content, Dim, FromChild, FromHost, Layout, NetcdfVariable, StoredObject,
+        ToChild, ToHost, ValueMessage,
     },
     manifest::JobManifest,
     task::{AttemptId, Command, ContextSource, CutShort, FromWorker, Limits, Outcome, Step, Task, ToWorker},
@@ -321,7 +321,7 @@ fn value() -> ValueMessage {
         seconds: 0.25,
         cpu_seconds: 0.5,
         max_rss_kib: 123_456,
-        data: Some(Stored {
+        data: Some(StoredObject {
             objtype: Some(text("dataset")),
             layout: Layout::Netcdf {
                 dims: vec![Dim { name: text("trainId"), size: 6 }],
@@ -331,7 +331,7 @@ fn value() -> ValueMessage {
             returned: Some(text("{\"version\":1}")),
             differs: Some(text("an attribute is lost")),
         }),
-        preview: Some(Stored {
+        preview: Some(StoredObject {
             objtype: None,
             layout: Layout::Plain { array: array(Content::Stream) },
             returned: None,
