@@ -48,7 +48,7 @@ enum Ended {
 /// Executes the command of a task and reports its outcome.
 pub fn run_command(
     task: &Task,
-    command: &task::Command,
+    command: &task::UserCommand,
     report: &Report,
     cancelled: &AtomicBool,
     job: Option<&InJob>,
@@ -96,7 +96,7 @@ pub fn run_command(
 /// Also returns the offset of its output in the log.
 fn execute_and_wait(
     task: &Task,
-    command: &task::Command,
+    command: &task::UserCommand,
     cancelled: &AtomicBool,
     job: Option<&InJob>,
 ) -> io::Result<(Ended, u64)> {
@@ -149,7 +149,7 @@ fn make_empty(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn start(command: &task::Command, log: &File, job: Option<&InJob>) -> io::Result<Child> {
+fn start(command: &task::UserCommand, log: &File, job: Option<&InJob>) -> io::Result<Child> {
     // Through this program, so that the command ends if the worker is killed.
     let mut child = Command::new(std::env::current_exe()?);
     child
@@ -206,7 +206,7 @@ fn job_id(job: Option<&InJob>) -> Option<String> {
 
 fn outcome(
     task: &Task,
-    command: &task::Command,
+    command: &task::UserCommand,
     status: ExitStatus,
     elapsed: Duration,
     begins_at: u64,

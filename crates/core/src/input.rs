@@ -9,7 +9,7 @@ use std::{
 use amore_model::{Notice, PlanStamp, Run};
 use amore_plan::Availability;
 use amore_slurm::{clusters::Clusters, settings::SlurmSettings, site_facts::SiteFacts};
-use amore_wire::task::{Command, ContextSource, FromWorker};
+use amore_wire::task::{ContextSource, FromWorker, UserCommand};
 
 use crate::{
     effect::Fragment,
@@ -216,7 +216,7 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub enum Prepared {
     /// It can be.
-    Ready(Box<Command>),
+    Ready(Box<UserCommand>),
     /// A value that the function needs is missing: called without an outcome, it says which.
     NotNow,
     /// It cannot be.

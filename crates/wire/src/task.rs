@@ -121,7 +121,7 @@ pub struct Task {
     pub outcomes: BTreeMap<String, JobOutcome>,
     /// The command of a variable; such a task has no other work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<Command>,
+    pub command: Option<UserCommand>,
     /// Names that are no longer in the context file: they are removed from the run's file.
     #[serde(default)]
     pub forget: Vec<String>,
@@ -157,7 +157,7 @@ impl AttemptId {
 
 /// A user's command, ready to be executed without a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
+pub struct UserCommand {
     /// The variable that it belongs to.
     pub variable: String,
     /// Program and arguments.

@@ -9,7 +9,7 @@ use amore_core::{Prepared, RunKey, command::CommandSpec};
 use amore_model::{Argument, DatabaseDir, Dependency, Piece, pieces};
 use amore_plan::{Pattern, PlannedJob};
 use amore_results::{Scalar, StoredOutcome, StoredResult, answered, read_scalar};
-use amore_wire::task::Command;
+use amore_wire::task::UserCommand;
 
 use crate::site;
 
@@ -82,7 +82,7 @@ pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
     {
         *program = elsewhere;
     }
-    Prepared::Ready(Box::new(Command {
+    Prepared::Ready(Box::new(UserCommand {
         variable: job.variable.clone(),
         words,
         environment,

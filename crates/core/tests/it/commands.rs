@@ -10,13 +10,13 @@ use amore_model::{JobId, JobOutcome, JobState};
 use amore_slurm::{JobEnd, refused::RefusalKind};
 use amore_wire::{
     ended::Ended,
-    task::{Command, FromWorker},
+    task::{FromWorker, UserCommand},
 };
 
 use crate::harness::{World, runs, with_command, with_slurm};
 
 fn command() -> Prepared {
-    Prepared::Ready(Box::new(Command {
+    Prepared::Ready(Box::new(UserCommand {
         variable: "a".to_owned(),
         words: vec!["program".to_owned()],
         environment: BTreeMap::new(),

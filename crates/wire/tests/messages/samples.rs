@@ -12,7 +12,9 @@ use amore_wire::{
         ToChild, ToHost, ValueMessage,
     },
     manifest::JobManifest,
-    task::{AttemptId, Command, ContextSource, CutShort, FromWorker, Limits, Outcome, Step, Task, ToWorker},
+    task::{
+        AttemptId, ContextSource, CutShort, FromWorker, Limits, Outcome, Step, Task, ToWorker, UserCommand,
+    },
 };
 use serde_json::json;
 
@@ -109,7 +111,7 @@ pub fn full_task() -> Task {
         log: PathBuf::from("/gpfs/usr/Shared/amore/process_logs/r42-p1234.out"),
         limits: Limits { variable_seconds: Some(60.0), memory_bytes: Some(1 << 30) },
         outcomes: [(text("fit"), job_outcome()), (text("fit2"), job_outcome_without_slurm())].into(),
-        command: Some(Command {
+        command: Some(UserCommand {
             variable: text("fit"),
             words: texts(&["fit", "--run", "42"]),
             environment: [(text("OMP_NUM_THREADS"), text("1"))].into(),
