@@ -5,7 +5,7 @@ use amore_model::{JobId, JobState};
 use crate::{
     job_end::JobEnd,
     reasons,
-    states::{Ended, Meaning, is_final},
+    states::{Ending, Meaning, is_final},
 };
 
 /// Advice about a job that makes no progress.
@@ -142,25 +142,25 @@ impl Columns<'_> {
         };
         let not_started = JobEnd::Failed { code: (0, 53), launch: true };
         Some(match Meaning::of(&state) {
-            Meaning::Over(Ended::Completed) => JobEnd::Completed,
+            Meaning::Over(Ending::Completed) => JobEnd::Completed,
             // Without the code, only the reason is left, which is the same for some scripts that were killed.
-            Meaning::Over(Ended::Failed) => JobEnd::Failed {
+            Meaning::Over(Ending::Failed) => JobEnd::Failed {
                 code: code.unwrap_or((1, 0)),
                 launch: match code {
                     Some(code) => code == (0, 53),
                     None => reason.starts_with("JobLaunchFailure") || reason.starts_with("RaisedSignal:53"),
                 },
             },
-            Meaning::Over(Ended::NotStarted) => not_started,
-            Meaning::Over(Ended::TimeLimit) => JobEnd::TimeLimit,
-            Meaning::Over(Ended::OutOfMemory) => JobEnd::OutOfMemory,
-            Meaning::Over(Ended::Preempted) => JobEnd::Preempted,
-            Meaning::Over(Ended::NodeFailed) => JobEnd::NodeFailed,
-            Meaning::Over(Ended::Cancelled) => JobEnd::Cancelled { by: self.cancelled_by(names) },
-            Meaning::Over(Ended::ReservationGone) => gone(),
+            Meaning::Over(Ending::NotStarted) => not_started,
+            Meaning::Over(Ending::TimeLimit) => JobEnd::TimeLimit,
+            Meaning::Over(Ending::OutOfMemory) => JobEnd::OutOfMemory,
+            Meaning::Over(Ending::Preempted) => JobEnd::Preempted,
+            Meaning::Over(Ending::NodeFailed) => JobEnd::NodeFailed,
+            Meaning::Over(Ending::Cancelled) => JobEnd::Cancelled { by: self.cancelled_by(names) },
+            Meaning::Over(Ending::ReservationGone) => gone(),
             // Nobody will start it again.
             _ if reason.starts_with("launch failed requeued held") => not_started,
-            Meaning::Over(Ended::Otherwise) => JobEnd::Other(state),
+            Meaning::Over(Ending::Otherwise) => JobEnd::Other(state),
             // Some versions keep it pending without a state of its own.
             Meaning::Waits | Meaning::Held if reasons::is_reservation_gone(reason) => gone(),
             Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => {

@@ -10,7 +10,7 @@ use amore_model::JobId;
 use crate::{
     job_end::JobEnd,
     job_status::JobStatus,
-    states::{Ended, Meaning},
+    states::{Ending, Meaning},
     submission::SlurmUnavailable,
 };
 
@@ -183,7 +183,7 @@ pub fn best<'a>(queue: Option<&'a JobStatus>, accounting: Option<&'a JobStatus>)
 
 /// Whether its script failed. For a job that never started (`LAUNCH_FAILED`) the queue says enough.
 fn failed(seen: &JobStatus) -> bool {
-    Meaning::of(&seen.state) == Meaning::Over(Ended::Failed)
+    Meaning::of(&seen.state) == Meaning::Over(Ending::Failed)
         && matches!(seen.end, Some(JobEnd::Failed { .. }))
 }
 

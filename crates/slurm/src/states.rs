@@ -14,14 +14,14 @@ pub enum Meaning {
     /// It has its nodes, but is stopped until it is resumed.
     Suspended,
     /// It is over.
-    Over(Ended),
+    Over(Ending),
     /// A state that Amore does not know.
     Unknown,
 }
 
 /// How a job is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Ending {
     /// Exit code 0.
     Completed,
     /// Exit code and signal say how.
@@ -48,9 +48,9 @@ impl Meaning {
     /// The meaning of a state.
     pub fn of(state: &JobState) -> Self {
         match state {
-            JobState::BootFail | JobState::NodeFail => Meaning::Over(Ended::NodeFailed),
-            JobState::Cancelled => Meaning::Over(Ended::Cancelled),
-            JobState::Completed => Meaning::Over(Ended::Completed),
+            JobState::BootFail | JobState::NodeFail => Meaning::Over(Ending::NodeFailed),
+            JobState::Cancelled => Meaning::Over(Ending::Cancelled),
+            JobState::Completed => Meaning::Over(Ending::Completed),
             JobState::Completing
             | JobState::Resizing
             | JobState::Running
@@ -63,15 +63,17 @@ impl Meaning {
             | JobState::PowerUpNode
             | JobState::Requeued
             | JobState::RequeueFed => Meaning::Waits,
-            JobState::Deadline | JobState::Revoked | JobState::SpecialExit => Meaning::Over(Ended::Otherwise),
-            JobState::Failed => Meaning::Over(Ended::Failed),
-            JobState::LaunchFailed | JobState::ReconfigFail => Meaning::Over(Ended::NotStarted),
-            JobState::OutOfMemory => Meaning::Over(Ended::OutOfMemory),
-            JobState::Preempted => Meaning::Over(Ended::Preempted),
+            JobState::Deadline | JobState::Revoked | JobState::SpecialExit => {
+                Meaning::Over(Ending::Otherwise)
+            }
+            JobState::Failed => Meaning::Over(Ending::Failed),
+            JobState::LaunchFailed | JobState::ReconfigFail => Meaning::Over(Ending::NotStarted),
+            JobState::OutOfMemory => Meaning::Over(Ending::OutOfMemory),
+            JobState::Preempted => Meaning::Over(Ending::Preempted),
             JobState::RequeueHold => Meaning::Held,
-            JobState::ResvDelHold => Meaning::Over(Ended::ReservationGone),
+            JobState::ResvDelHold => Meaning::Over(Ending::ReservationGone),
             JobState::Stopped | JobState::Suspended => Meaning::Suspended,
-            JobState::TimedOut => Meaning::Over(Ended::TimeLimit),
+            JobState::TimedOut => Meaning::Over(Ending::TimeLimit),
             JobState::Unknown(_) => Meaning::Unknown,
         }
     }
@@ -81,13 +83,13 @@ impl Meaning {
 pub fn is_final(state: &JobState) -> bool {
     match Meaning::of(state) {
         Meaning::Over(
-            Ended::Completed
-            | Ended::Failed
-            | Ended::TimeLimit
-            | Ended::OutOfMemory
-            | Ended::Preempted
-            | Ended::NodeFailed
-            | Ended::Cancelled,
+            Ending::Completed
+            | Ending::Failed
+            | Ending::TimeLimit
+            | Ending::OutOfMemory
+            | Ending::Preempted
+            | Ending::NodeFailed
+            | Ending::Cancelled,
         ) => true,
         Meaning::Over(_) => matches!(state, JobState::Deadline | JobState::Revoked),
         Meaning::Waits | Meaning::Held | Meaning::Runs | Meaning::Suspended | Meaning::Unknown => false,
@@ -126,9 +128,9 @@ mod tests {
             ("RUNNING", Meaning::Runs),
             ("COMPLETING", Meaning::Runs),
             ("SUSPENDED", Meaning::Suspended),
-            ("LAUNCH_FAILED", Meaning::Over(Ended::NotStarted)),
-            ("CANCELLED by 1000", Meaning::Over(Ended::Cancelled)),
-            ("NODE_FAIL", Meaning::Over(Ended::NodeFailed)),
+            ("LAUNCH_FAILED", Meaning::Over(Ending::NotStarted)),
+            ("CANCELLED by 1000", Meaning::Over(Ending::Cancelled)),
+            ("NODE_FAIL", Meaning::Over(Ending::NodeFailed)),
             ("HIBERNATING", Meaning::Unknown),
             ("", Meaning::Unknown),
         ] {
