@@ -13,7 +13,7 @@ use std::{
 
 use amore_ledger::{
     Acquired, AttemptRow, Changes, Holder, Lease, Ledger, NewEvent, NewRequest, NewTask, OpenOptions, Phase,
-    Place, TaskMove,
+    PhaseChange, Place,
 };
 use amore_model::{Proposal, Run};
 use serde_json::{Value, json};
@@ -40,11 +40,11 @@ fn id(number: usize) -> String {
     format!("{number:08}")
 }
 
-fn step(number: usize, from: Phase, to: Phase) -> TaskMove {
-    TaskMove { id: id(number), from, to, facts: Some(json!({"job": number})), attempt: None, event: None }
+fn step(number: usize, from: Phase, to: Phase) -> PhaseChange {
+    PhaseChange { id: id(number), from, to, facts: Some(json!({"job": number})), attempt: None, event: None }
 }
 
-fn told(number: usize, from: Phase, to: Phase) -> TaskMove {
+fn told(number: usize, from: Phase, to: Phase) -> PhaseChange {
     let event = NewEvent {
         proposal: Proposal(1234),
         run: Run(number as u32 / 10),
@@ -54,7 +54,7 @@ fn told(number: usize, from: Phase, to: Phase) -> TaskMove {
         message: "it moved".into(),
         detail: Value::Null,
     };
-    TaskMove { event: Some(event), ..step(number, from, to) }
+    PhaseChange { event: Some(event), ..step(number, from, to) }
 }
 
 /// Fills up to `size` tasks, of which all but [`OPEN`] have ended.
@@ -71,7 +71,7 @@ async fn fill(ledger: &Ledger, lease: &Lease, from: usize, size: usize) -> Resul
         let tasks: Vec<NewTask> = batch.iter().map(|&number| task(number)).collect();
         ledger.add_request(lease, &request, &tasks).await?;
         let ended = batch.iter().filter(|&&number| number >= OPEN);
-        let moves: Vec<TaskMove> = ended.map(|&number| told(number, Phase::Ready, Phase::Ended)).collect();
+        let moves: Vec<PhaseChange> = ended.map(|&number| told(number, Phase::Ready, Phase::Ended)).collect();
         let attempts = batch.iter().map(|&number| AttemptRow {
             task: id(number),
             number: 1,
@@ -143,7 +143,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         for repeat in 0..REPEATS {
             let (from, to) =
                 if repeat % 2 == 0 { (Phase::Ready, Phase::Running) } else { (Phase::Running, Phase::Ready) };
-            let all: Vec<TaskMove> = (0..OPEN).map(|number| step(number, from, to)).collect();
+            let all: Vec<PhaseChange> = (0..OPEN).map(|number| step(number, from, to)).collect();
             let start = Instant::now();
             ledger.move_tasks(&lease, 2.0, &all).await?;
             bulks.push(start.elapsed());
@@ -151,7 +151,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             assert_eq!(ledger.open_tasks(SCOPE).await?.len(), OPEN);
             opens.push(start.elapsed());
         }
-        let back: Vec<TaskMove> =
+        let back: Vec<PhaseChange> =
             (0..OPEN).map(|number| step(number, Phase::Running, Phase::Ready)).collect();
         ledger.move_tasks(&lease, 2.0, &back).await?;
         let start = Instant::now();

@@ -13,7 +13,7 @@ use crate::{
 
 /// A move of a task from one phase to another, or new facts in the same phase.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TaskMove {
+pub struct PhaseChange {
     /// The task.
     pub id: String,
     /// The phase that the task must be in.
@@ -32,7 +32,7 @@ pub struct TaskMove {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Moves, at most one for each task.
-    pub moves: Vec<TaskMove>,
+    pub moves: Vec<PhaseChange>,
     /// New or known attempts.
     pub attempts: Vec<AttemptRow>,
     /// Entries for the history, after those of the moves.
@@ -55,7 +55,12 @@ impl Ledger {
     /// [`LedgerError::Conflict`] names the tasks that were not in the phase that their move starts from;
     /// [`LedgerError::IllegalMove`] and [`LedgerError::Misuse`] (a task moves twice) are bugs of the caller;
     /// [`LedgerError::Deposed`].
-    pub async fn move_tasks(&self, lease: &Lease, now: f64, moves: &[TaskMove]) -> Result<(), LedgerError> {
+    pub async fn move_tasks(
+        &self,
+        lease: &Lease,
+        now: f64,
+        moves: &[PhaseChange],
+    ) -> Result<(), LedgerError> {
         self.apply(lease, now, &Changes { moves: moves.to_vec(), ..Changes::default() }).await
     }
 
@@ -78,7 +83,7 @@ impl Ledger {
 }
 
 /// Checks that need no access to the ledger.
-fn check(moves: &[TaskMove]) -> Result<(), LedgerError> {
+fn check(moves: &[PhaseChange]) -> Result<(), LedgerError> {
     let mut seen = HashSet::new();
     for step in moves {
         if !step.from.may_become(step.to) {
@@ -105,7 +110,7 @@ async fn move_all(
     work: &mut dyn Work,
     lease: &Lease,
     now: f64,
-    moves: &[TaskMove],
+    moves: &[PhaseChange],
 ) -> Result<(), LedgerError> {
     if moves.is_empty() {
         return Ok(());
@@ -123,13 +128,13 @@ async fn move_all(
         return Ok(());
     }
     let moved = moved.into_iter().map(|mut row| row.text()).collect::<Result<HashSet<_>, _>>()?;
-    let left: Vec<&TaskMove> = moves.iter().filter(|step| !moved.contains(&step.id)).collect();
+    let left: Vec<&PhaseChange> = moves.iter().filter(|step| !moved.contains(&step.id)).collect();
     let given = Rows::of(&left).text("which", |step| step.id.as_str()).end();
     let mut found = HashMap::new();
     for mut row in work.fetch(&Statement::new(PHASES).text(&lease.scope).given(given)).await? {
         found.insert(row.text()?, row.word("phase")?);
     }
-    let mismatch = |step: &&TaskMove| Mismatch {
+    let mismatch = |step: &&PhaseChange| Mismatch {
         task: step.id.clone(),
         expected: Some(step.from),
         found: found.get(&step.id).copied(),

@@ -35,7 +35,7 @@ mod task;
 pub use address::without_secret;
 pub use amore_model::lease::{Claim, Holder, LeaseState};
 pub use attempt::AttemptRow;
-pub use changes::{Changes, TaskMove};
+pub use changes::{Changes, PhaseChange};
 pub use error::{LedgerError, Mismatch};
 pub use event::{EventRow, NewEvent};
 pub use forget::Pruned;

@@ -488,7 +488,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Acquired, AttemptRow, Changes, Holder, Ledger, NewEvent, NewRequest, NewTask, Phase, Place, TaskMove,
+        Acquired, AttemptRow, Changes, Holder, Ledger, NewEvent, NewRequest, NewTask, Phase, PhaseChange,
+        Place,
     };
 
     /// Every statement that was sent.
@@ -526,7 +527,7 @@ mod tests {
             message: text(),
             detail: Value::Null,
         };
-        let step = |id: &str| TaskMove {
+        let step = |id: &str| PhaseChange {
             id: id.into(),
             from: Phase::Ready,
             to: Phase::Ended,

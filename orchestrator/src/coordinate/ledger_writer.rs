@@ -5,7 +5,7 @@ use amore_core::{
     history::HistoryLine,
     journal::{AttemptRecord, Changes, Moved, NewRequest, Phase, Write},
 };
-use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, NewEvent, TaskMove};
+use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, NewEvent, PhaseChange};
 use amore_model::DatabaseDir;
 use amore_plan::Place;
 use amore_run_table::SettingValue;
@@ -266,7 +266,7 @@ fn user_name() -> String {
 fn changes_row(changes: &Changes) -> Result<amore_ledger::Changes, serde_json::Error> {
     let mut moves = Vec::with_capacity(changes.moves.len());
     for Moved { task, from, to, facts, attempt } in &changes.moves {
-        moves.push(TaskMove {
+        moves.push(PhaseChange {
             id: task.clone(),
             from: phase_row(*from),
             to: phase_row(*to),

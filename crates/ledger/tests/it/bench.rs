@@ -6,8 +6,8 @@ use std::{
 };
 
 use amore_ledger::{
-    Acquired, AttemptRow, Holder, Lease, Ledger, NewEvent, NewRequest, NewTask, OpenOptions, Phase, Place,
-    TaskMove,
+    Acquired, AttemptRow, Holder, Lease, Ledger, NewEvent, NewRequest, NewTask, OpenOptions, Phase,
+    PhaseChange, Place,
 };
 use amore_model::{Proposal, Run};
 use serde_json::{Value, json};
@@ -194,8 +194,8 @@ pub fn task(id: &str, waits_for: &[&str]) -> NewTask {
     }
 }
 
-pub fn step(id: &str, from: Phase, to: Phase) -> TaskMove {
-    TaskMove { id: id.into(), from, to, facts: None, attempt: None, event: None }
+pub fn step(id: &str, from: Phase, to: Phase) -> PhaseChange {
+    PhaseChange { id: id.into(), from, to, facts: None, attempt: None, event: None }
 }
 
 pub fn attempt(task: &str, number: u32) -> AttemptRow {

@@ -107,7 +107,7 @@ async fn write(ledger: &Ledger, lease: &amore_ledger::Lease, id: &str) -> Result
     let mut tasks = vec![task(&first, &[])];
     tasks.extend((1..TASKS).map(|number| task(&format!("{id}-{number}"), &[&first])));
     ledger.add_request(lease, &request(id), &tasks).await?;
-    let end = amore_ledger::TaskMove {
+    let end = amore_ledger::PhaseChange {
         event: Some(event("ended", 1.0)),
         ..step(&first, Phase::Ready, Phase::Ended)
     };

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use amore_ledger::{Acquired, Lease, Ledger, LedgerError, NewTask, Phase, TaskMove};
+use amore_ledger::{Acquired, Lease, Ledger, LedgerError, NewTask, Phase, PhaseChange};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -54,12 +54,12 @@ impl World<'_> {
         }
     }
 
-    fn a_move(&self, (task, from, to): (usize, usize, usize), n: u64) -> TaskMove {
+    fn a_move(&self, (task, from, to): (usize, usize, usize), n: u64) -> PhaseChange {
         let id = self.tasks.keys().nth(task).cloned().unwrap_or_else(|| "nobody".into());
         // Mostly from where the task is, so that much is legal.
         let at = self.tasks.get(&id).map(|(phase, _)| *phase);
         let from = if from < 4 { at.unwrap_or(Phase::Ready) } else { Phase::ALL[from] };
-        TaskMove { facts: Some(json!({"n": n})), ..step(&id, from, Phase::ALL[to]) }
+        PhaseChange { facts: Some(json!({"n": n})), ..step(&id, from, Phase::ALL[to]) }
     }
 
     async fn make(&mut self, op: &Op) {
@@ -83,7 +83,7 @@ impl World<'_> {
                 }
             }
             Op::Move(moves) => {
-                let moves: Vec<TaskMove> = moves.iter().map(|&step| self.a_move(step, n)).collect();
+                let moves: Vec<PhaseChange> = moves.iter().map(|&step| self.a_move(step, n)).collect();
                 let answer = self.ledger.move_tasks(&self.lease, 1.0, &moves).await;
                 let twice = moves.len() == 2 && moves[0].id == moves[1].id;
                 let illegal = moves.iter().any(|step| !step.from.may_become(step.to));

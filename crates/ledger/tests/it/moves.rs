@@ -1,6 +1,6 @@
 //! Every move there is: the legal ones are made, the others refused by the program and by the database itself.
 
-use amore_ledger::{Changes, LedgerError, Mismatch, Phase, TaskMove};
+use amore_ledger::{Changes, LedgerError, Mismatch, Phase, PhaseChange};
 use serde_json::json;
 
 use crate::bench::*;
@@ -17,7 +17,7 @@ on_both! {
                 let waits: &[&str] = if first == Phase::Waiting { &["gate"] } else { &[] };
                 ledger.add_request(&lease, &request(&id), &[task(&id, waits)]).await.unwrap();
                 lead(&ledger, &lease, &id, first, from).await;
-                let step = TaskMove { facts: Some(json!({"n": 1})), ..step(&id, from, to) };
+                let step = PhaseChange { facts: Some(json!({"n": 1})), ..step(&id, from, to) };
                 let moved = ledger.move_tasks(&lease, 5.0, std::slice::from_ref(&step)).await;
                 let row = ledger.task(SCOPE, &id).await.unwrap().unwrap();
                 if from.may_become(to) {
@@ -59,9 +59,9 @@ on_both! {
         let tasks = [task("a", &[]), task("b", &[]), task("c", &[])];
         ledger.add_request(&lease, &request("r"), &tasks).await.unwrap();
         lead(&ledger, &lease, "b", Phase::Ready, Phase::Running).await;
-        let moves: Vec<TaskMove> = ["a", "b", "c", "nobody"]
+        let moves: Vec<PhaseChange> = ["a", "b", "c", "nobody"]
             .iter()
-            .map(|id| TaskMove {
+            .map(|id| PhaseChange {
                 event: Some(event("submitting", 2.0)),
                 ..step(id, Phase::Ready, Phase::Running)
             })
@@ -99,7 +99,7 @@ on_both! {
         let (ledger, lease) = bench.owned().await;
         ledger.add_request(&lease, &request("r"), &[task("a", &[])]).await.unwrap();
         let intent = Changes {
-            moves: vec![TaskMove { attempt: Some(1), ..step("a", Phase::Ready, Phase::Submitting) }],
+            moves: vec![PhaseChange { attempt: Some(1), ..step("a", Phase::Ready, Phase::Submitting) }],
             attempts: vec![attempt("a", 1)],
             events: vec![event("submitting", 3.0)],
         };

@@ -1,6 +1,6 @@
 //! Ten thousand tasks at once. No time is asserted: `examples/time_moves.rs` measures.
 
-use amore_ledger::{AttemptRow, Phase, TaskMove};
+use amore_ledger::{AttemptRow, Phase, PhaseChange};
 
 use crate::bench::*;
 
@@ -17,7 +17,7 @@ on_both! {
         ledger.add_request(&lease, &request("r"), &tasks).await.unwrap();
         assert_eq!(ledger.open_tasks(SCOPE).await.unwrap().len(), TASKS);
         let ready: Vec<&String> = ids.iter().step_by(2).collect();
-        let all = |from, to| -> Vec<TaskMove> { ready.iter().map(|id| step(id, from, to)).collect() };
+        let all = |from, to| -> Vec<PhaseChange> { ready.iter().map(|id| step(id, from, to)).collect() };
         ledger.move_tasks(&lease, 1.0, &all(Phase::Ready, Phase::Submitting)).await.unwrap();
         let attempts: Vec<AttemptRow> = ready.iter().map(|id| attempt(id, 1)).collect();
         ledger.upsert_attempts(&lease, &attempts).await.unwrap();
