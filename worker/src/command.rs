@@ -39,7 +39,7 @@ const TAIL_BYTES: u64 = 8 * 1024;
 /// Exit code of a program that cannot be executed, as in a shell.
 const CANNOT_EXECUTE: u8 = 127;
 
-enum Ended {
+enum CommandEnd {
     Alone(ExitStatus),
     /// It was told to end.
     Told,
@@ -58,11 +58,11 @@ pub fn run_command(
     let mut problem = None;
     let mut cut_short = None;
     match execute_and_wait(task, command, cancelled, job) {
-        Ok((Ended::Told, _)) => {
+        Ok((CommandEnd::Told, _)) => {
             problem = Some("cancelled".to_owned());
             cut_short = job.map(|_| CutShort::ToldToEnd);
         }
-        Ok((Ended::Alone(status), begins_at)) => {
+        Ok((CommandEnd::Alone(status), begins_at)) => {
             let outcome = outcome(task, command, status, since.elapsed(), begins_at, job);
             if let Some(job) = job {
                 // As in a shell, for a command ended by a signal.
@@ -99,7 +99,7 @@ fn execute_and_wait(
     command: &task::UserCommand,
     cancelled: &AtomicBool,
     job: Option<&InJob>,
-) -> io::Result<(Ended, u64)> {
+) -> io::Result<(CommandEnd, u64)> {
     make_empty(&command.own_directory)?;
     if let Some(folder) = task.log.parent() {
         fs::create_dir_all(folder)?;
@@ -133,9 +133,9 @@ fn execute_and_wait(
         job.wait_whether_told_to_end(cancelled);
     }
     if told.is_some() || cancelled.load(Ordering::Relaxed) {
-        return Ok((Ended::Told, begins_at));
+        return Ok((CommandEnd::Told, begins_at));
     }
-    Ok((Ended::Alone(status), begins_at))
+    Ok((CommandEnd::Alone(status), begins_at))
 }
 
 /// Creates an empty directory: files of an earlier execution must not be mistaken for results of this one.
