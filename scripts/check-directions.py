@@ -82,12 +82,19 @@ HARMLESS = {
     "unicode-normalization",
 }
 
+_NO_TERMINAL = "it works without a terminal, too: errors have types of their own, which the command line puts into words"
+
 #: Module of the orchestrator -> what it must not use, and why. A name that begins with `amore_` is a crate.
 MODULES = {
+    "advice": ({"cli"}, _NO_TERMINAL),
+    "context_file": ({"cli"}, _NO_TERMINAL),
+    "database_dir": ({"cli"}, _NO_TERMINAL),
+    "signals": ({"cli"}, _NO_TERMINAL),
+    "site": ({"coordinate", "cli"}, _NO_TERMINAL),
     "trigger": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
     "dispatch": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
     "collect": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
-    "coordinate": ({"cli"}, "the coordinator works without a terminal, too"),
+    "coordinate": ({"cli"}, _NO_TERMINAL),
     "cli": ({"amore_ledger", "amore_results"}, "the command line shows what the other modules give it"),
 }
 

@@ -1,28 +1,58 @@
 //! Finding a database directory.
 
-use std::{env, path::Path};
+use std::{env, io, path::Path};
 
 pub use amore_model::DatabaseDir;
 use amore_model::Proposal;
 
-use crate::{failure::Failure, site};
+use crate::{
+    advice::Advice,
+    site::{self, SiteError},
+};
+
+/// Why there is no database directory to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDatabaseDir {
+    /// The working directory was deleted: go to another one.
+    #[error("the working directory is gone: {0}")]
+    WorkingDirectoryGone(#[source] io::Error),
+    /// What `--in` names does not exist.
+    #[error("{given:?} is neither a directory nor a proposal number")]
+    NoSuchPlace { given: String },
+    /// The proposal that `--in` names cannot be found.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// It has no `runs.sqlite`: go to another one, or make it one.
+    #[error("{} is not a database directory: there is no runs.sqlite in it", dir.path().display())]
+    NoRunTable { dir: DatabaseDir },
+}
+
+impl Advice for NoDatabaseDir {
+    fn hint(&self) -> Option<String> {
+        match self {
+            NoDatabaseDir::WorkingDirectoryGone(_) | NoDatabaseDir::NoSuchPlace { .. } => None,
+            NoDatabaseDir::Site(error) => error.hint(),
+            NoDatabaseDir::NoRunTable { .. } => Some(
+                "go to the database directory of your proposal (usr/Shared/amore, where context.py is), or make this \
+                 one such a directory with: amore-proto proposal <number>"
+                    .to_owned(),
+            ),
+        }
+    }
+}
 
 /// From `--in`: a directory or a proposal number; the working directory if nothing is given.
 ///
 /// # Errors
 /// When it is neither.
-pub fn locate(given: Option<&str>) -> Result<DatabaseDir, Failure> {
-    let here = || {
-        env::current_dir().map_err(|error| Failure::new(format!("the working directory is gone: {error}")))
-    };
+pub fn locate(given: Option<&str>) -> Result<DatabaseDir, NoDatabaseDir> {
+    let here = || env::current_dir().map_err(NoDatabaseDir::WorkingDirectoryGone);
     let path = match given {
         None => here()?,
         Some(text) if Path::new(text).is_dir() => here()?.join(text),
         Some(text) => match text.parse::<Proposal>() {
             Ok(proposal) => site::find_proposal(proposal)?.join("usr/Shared/amore"),
-            Err(_) => {
-                return Err(Failure::new(format!("{text:?} is neither a directory nor a proposal number")));
-            }
+            Err(_) => return Err(NoDatabaseDir::NoSuchPlace { given: text.to_owned() }),
         },
     };
     Ok(DatabaseDir::at(path.canonicalize().unwrap_or(path)))
@@ -32,16 +62,6 @@ pub fn locate(given: Option<&str>) -> Result<DatabaseDir, Failure> {
 ///
 /// # Errors
 /// When there is no `runs.sqlite`.
-pub fn must_have_run_table(dir: &DatabaseDir) -> Result<(), Failure> {
-    if dir.run_table().exists() {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "{} is not a database directory: there is no runs.sqlite in it",
-        dir.path().display()
-    ))
-    .hint(
-        "go to the database directory of your proposal (usr/Shared/amore, where context.py is), or make this one such a \
-         directory with: amore-proto proposal <number>",
-    ))
+pub fn must_have_run_table(dir: &DatabaseDir) -> Result<(), NoDatabaseDir> {
+    if dir.run_table().exists() { Ok(()) } else { Err(NoDatabaseDir::NoRunTable { dir: dir.clone() }) }
 }

@@ -3,13 +3,13 @@
 //! The stages of a run: [`trigger`] → plan (`amore_plan`) → [`dispatch`] → execute (`amore-worker`) → [`collect`] →
 //! progress display. [`coordinate`] passes it from one to the next.
 
+mod advice;
 mod cli;
 mod collect;
 mod context_file;
 mod coordinate;
 mod database_dir;
 mod dispatch;
-mod failure;
 mod growing_lines;
 mod signals;
 mod site;

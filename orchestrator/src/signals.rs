@@ -1,8 +1,8 @@
 //! Termination signals: Ctrl-C, a termination request, or a closed terminal.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::io;
 
-use crate::failure::Failure;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that tell a command to end. Created once per command and passed on: a signal between two waits is received by
 /// the second.
@@ -15,13 +15,14 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to receive them.
-    pub fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn new() -> io::Result<Self> {
         Ok(Signals {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 

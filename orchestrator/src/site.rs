@@ -8,10 +8,36 @@ use std::{
 
 use amore_model::{Proposal, Run};
 
-use crate::failure::Failure;
+use crate::advice::Advice;
 
 /// The root at European XFEL.
 const DEFAULT_DATA_ROOT: &str = "/gpfs/exfel/exp";
+
+/// Why the data of a proposal cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// There is no such proposal, or the data root is another one.
+    #[error(
+        "proposal {proposal} is not below {} (looked for */*/{})",
+        root.display(),
+        proposal.directory_name()
+    )]
+    NoSuchProposal { proposal: Proposal, root: PathBuf },
+    /// A directory that exists cannot be listed: ask for the right to, or for the file system to be repaired.
+    #[error("cannot list {}: {source}", folder.display())]
+    NotListed { folder: PathBuf, source: io::Error },
+}
+
+impl Advice for SiteError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            SiteError::NoSuchProposal { .. } => {
+                Some("set EXTRA_DATA_DATA_ROOT if the data are elsewhere".to_owned())
+            }
+            SiteError::NotListed { .. } => None,
+        }
+    }
+}
 
 /// The data root: `EXTRA_DATA_DATA_ROOT` (which `open_run` uses too), else `XFEL_DATA_ROOT`, else the facility's.
 pub fn data_root() -> PathBuf {
@@ -25,7 +51,7 @@ pub fn data_root() -> PathBuf {
 ///
 /// # Errors
 /// It does not exist below the data root.
-pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, Failure> {
+pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, SiteError> {
     let root = data_root();
     let name = proposal.directory_name();
     for instrument in folders(&root) {
@@ -36,8 +62,7 @@ pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, Failure> {
             }
         }
     }
-    Err(Failure::new(format!("proposal {proposal} is not below {} (looked for */*/{name})", root.display()))
-        .hint("set EXTRA_DATA_DATA_ROOT if the data are elsewhere"))
+    Err(SiteError::NoSuchProposal { proposal, root })
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
@@ -61,14 +86,14 @@ pub struct RunOnDisk {
 ///
 /// # Errors
 /// When the proposal's directory cannot be listed.
-pub fn runs_on_disk(proposal_root: &Path) -> Result<BTreeMap<Run, RunOnDisk>, Failure> {
+pub fn runs_on_disk(proposal_root: &Path) -> Result<BTreeMap<Run, RunOnDisk>, SiteError> {
     let mut runs: BTreeMap<Run, RunOnDisk> = BTreeMap::new();
     for (class, calibrated) in [("raw", false), ("proc", true)] {
         let folder = proposal_root.join(class);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Failure::new(format!("cannot list {}: {error}", folder.display()))),
+            Err(source) => return Err(SiteError::NotListed { folder, source }),
         };
         for entry in entries.flatten() {
             let name = entry.file_name();

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use amore_core::request::Request;
 use amore_model::JobId;
 
-use super::{foreground::Foreground, progress::Display};
+use super::{failure::Failure, foreground::Foreground, progress::Display};
 use crate::{
     coordinate::ledger_place,
     database_dir::{locate, must_have_run_table},
-    failure::Failure,
 };
 
 /// Cancel a run's unfinished tasks, or one Slurm job. Stored results are kept.

@@ -12,13 +12,15 @@ use amore_run_table::RunTable;
 use amore_wire::task::ContextSource;
 use serde::Serialize;
 
-use super::{open, output};
+use super::{
+    failure::{Exit, Failure},
+    open, output,
+};
 use crate::{
     context_file,
     coordinate::{describe, events::count},
     database_dir::{DatabaseDir, locate},
     dispatch::local::LocalWorker,
-    failure::{Exit, Failure},
 };
 
 /// Report every problem in a context file.

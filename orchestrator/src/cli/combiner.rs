@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{open, output};
+use super::{failure::Failure, open, output};
 use crate::{
     collect::{Collector, FragmentNote},
     coordinate::{
@@ -10,7 +10,6 @@ use crate::{
         owner::{Owner, TakenOwner},
     },
     database_dir::{locate, must_have_run_table},
-    failure::Failure,
 };
 
 /// Merge waiting result files (fragments) into the run files and the table.

@@ -6,11 +6,8 @@ use amore_model::Notice;
 use amore_run_table::SettingValue;
 use serde_json::{Map, Value, json};
 
-use super::{open, output};
-use crate::{
-    database_dir::{DatabaseDir, locate, must_have_run_table},
-    failure::Failure,
-};
+use super::{failure::Failure, open, output};
+use crate::database_dir::{DatabaseDir, locate, must_have_run_table};
 
 /// Show or change the settings of this database.
 #[derive(Debug, clap::Args)]

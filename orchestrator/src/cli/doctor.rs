@@ -8,12 +8,11 @@ use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{open, output};
+use super::{failure::Failure, open, output};
 use crate::{
     coordinate::events::count,
     database_dir::{DatabaseDir, locate, must_have_run_table},
     dispatch::slurm::{site_file, sourced::Resolved},
-    failure::Failure,
 };
 
 /// Check that everything Amore needs is available, and suggest fixes.
@@ -134,7 +133,7 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
     };
     let read = async {
         if !is_database {
-            return Ok((BTreeMap::new(), None));
+            return Ok::<_, Failure>((BTreeMap::new(), None));
         }
         let table = open::for_reading(dir).await?;
         Ok((open::settings(&table).await?, open::own_proposal(&table).await?))
@@ -150,7 +149,7 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
                 let hint = format!("{near}amore db-config {} --delete", unknown.key);
                 checks.warn(&unknown.key, "it is set, but there is no such setting", hint);
             }
-            site_file::resolve(&database, site.as_ref(), proposal, dir.path())
+            site_file::resolve(&database, site.as_ref(), proposal, dir.path()).map_err(Failure::from)
         }
         Err(failure) => Err(failure),
     };

@@ -6,10 +6,8 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::{
-    database_dir::{locate, must_have_run_table},
-    failure::Failure,
-};
+use super::failure::Failure;
+use crate::database_dir::{locate, must_have_run_table};
 
 /// Open the table in DAMNIT's graphical interface (the PyPI package damnit[gui]).
 #[derive(Debug, clap::Args)]

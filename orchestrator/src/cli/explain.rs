@@ -11,12 +11,11 @@ use amore_run_table::{Cell, TableFilter};
 use amore_wire::task::NotComputed;
 use serde_json::json;
 
-use super::{local_time, log::last_not_computed, open, output, variable_name};
+use super::{failure::Failure, local_time, log::last_not_computed, open, output, variable_name};
 use crate::{
     coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     database_dir::locate,
     dispatch::slurm::slurm,
-    failure::Failure,
 };
 
 /// Explain what happened to a run, or to one of its variables: from the request to the value or error, or what it is
@@ -59,7 +58,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         runs: Some(BTreeSet::from([arguments.run])),
         variables: arguments.variable.clone().map(|name| vec![name]),
     };
-    let data = table.table(&filter).await.map_err(|error| Failure::from_error(&error))?;
+    let data = table.table(&filter).await?;
     let row = data.rows.first();
     // For values in the table while they are computed again.
     let before = |name: &String| {
@@ -96,7 +95,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let log = dir.run_log(proposal, arguments.run);
     if links.is_empty() {
-        let known = table.computed_variables().await.map_err(|error| Failure::from_error(&error))?;
+        let known = table.computed_variables().await?;
         let words = if let Some(name) = &arguments.variable
             && !known.iter().any(|row| row.name == *name)
         {

@@ -8,8 +8,8 @@ use std::{
 use amore_model::{Proposal, Run};
 use serde::Serialize;
 
-use super::{open, output};
-use crate::{database_dir::locate, failure::Failure};
+use super::{failure::Failure, open, output};
+use crate::database_dir::locate;
 
 /// Copy a run's results into one self-contained HDF5 file.
 #[derive(Debug, clap::Args)]

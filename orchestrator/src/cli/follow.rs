@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use amore_model::Notice;
 
 use super::{
+    failure::Failure,
     foreground::{Foreground, exit_code},
     progress::Display,
 };
 use crate::{
     coordinate::{events::Event, ledger_place},
     database_dir::{locate, must_have_run_table},
-    failure::Failure,
 };
 
 /// Resume work that earlier commands left in Slurm: track the jobs and collect their results.

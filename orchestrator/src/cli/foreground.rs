@@ -9,7 +9,11 @@ use amore_core::request::{Compute, Request, Runs};
 use amore_model::Notice;
 use amore_run_table::RunTable;
 
-use super::{open, progress::Display};
+use super::{
+    failure::{Exit, Failure},
+    open,
+    progress::Display,
+};
 use crate::{
     coordinate::{
         abandoned::Asker,
@@ -24,7 +28,6 @@ use crate::{
         local::LocalWorker,
         slurm::{client::installed, site_file},
     },
-    failure::{Exit, Failure},
     signals::Signals,
 };
 
@@ -71,7 +74,7 @@ impl Foreground {
 
     /// Whether another process already coordinates.
     pub(super) async fn is_owned(&self) -> Result<bool, Failure> {
-        Owner::is_held(&self.dir).await
+        Ok(Owner::is_held(&self.dir).await?)
     }
 
     /// Serves the request, or without one the work that earlier owners left.
@@ -85,7 +88,8 @@ impl Foreground {
         let worker = LocalWorker::start(self.processes)?;
         worker.greet();
         let mut worker = Some(worker);
-        let mut signals = Signals::new()?;
+        let mut signals =
+            Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         let mut follow = if self.follow { Some(open::Following::new(dir)) } else { None };
         loop {
             let begun = async {
@@ -117,7 +121,8 @@ impl Foreground {
                         display.show(event);
                     };
                     let request = request.as_deref();
-                    return Driver::new(&setup, *owner, worker, &mut tell).run(request, &mut signals).await;
+                    let driver = Driver::new(&setup, *owner, worker, &mut tell);
+                    return Ok(driver.run(request, &mut signals).await?);
                 }
                 TakenOwner::Held { by } => {
                     if let Some(worker) = worker.take() {

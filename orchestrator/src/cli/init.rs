@@ -9,10 +9,9 @@ use std::{
 use amore_model::Proposal;
 use serde::Serialize;
 
-use super::{open, output};
+use super::{failure::Failure, open, output};
 use crate::{
     database_dir::{DatabaseDir, locate, must_have_run_table},
-    failure::Failure,
     site,
 };
 

@@ -9,12 +9,11 @@ use amore_model::{JobId, Notice};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::output;
+use super::{failure::Failure, output};
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
     database_dir::{locate, must_have_run_table},
     dispatch::slurm::{answers::JobStatus, reasons, slurm},
-    failure::Failure,
 };
 
 /// List unfinished tasks with their Slurm jobs and their state in the queue.

@@ -13,11 +13,10 @@ use amore_model::{Proposal, Run};
 use amore_wire::task::NotComputed;
 use serde::Serialize;
 
-use super::{open, output};
+use super::{failure::Failure, open, output};
 use crate::{
-    coordinate::ledger_place,
+    coordinate::remembered::{Remembered, RememberedAttempt},
     database_dir::{DatabaseDir, locate},
-    failure::Failure,
 };
 
 /// How often `-f` checks for new output.
@@ -66,7 +65,10 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .hint("a run has a log once it has been processed; `amore table` lists processed runs"));
     }
     if arguments.json {
-        let clusters = clusters(&dir, proposal, arguments.run).await?;
+        let attempts = match Remembered::open(&dir).await? {
+            Some(remembered) => remembered.attempts_of_run(proposal, arguments.run).await?,
+            None => Vec::new(),
+        };
         let logs = paths.iter().map(|(job, path)| {
             let unreadable = |error| Failure::new(format!("{} cannot be read: {error}", path.display()));
             let lines = File::open(path)
@@ -77,7 +79,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             Ok(Log {
                 file: path.clone(),
                 slurm_job,
-                slurm_cluster: cluster_of(job.as_ref(), &clusters),
+                slurm_cluster: cluster_of(job.as_ref(), &attempts),
                 lines,
             })
         });
@@ -120,31 +122,14 @@ impl WrittenBy {
     }
 }
 
-/// The attempts of a run's tasks that were submitted to a named cluster: number, token and cluster.
-async fn clusters(
-    dir: &DatabaseDir,
-    proposal: Proposal,
-    run: Run,
-) -> Result<Vec<(Option<u64>, String, String)>, Failure> {
-    let mut found = Vec::new();
-    if ledger_place::exists(dir) {
-        let ledger = ledger_place::open_to_read(dir).await?;
-        let scope = ledger_place::scope(dir);
-        let failed = |error| ledger_place::failed(&error);
-        for task in ledger.tasks_of_run(&scope, proposal, run, 200).await.map_err(failed)? {
-            let attempts = ledger.attempts_of_task(&scope, &task.id).await.map_err(failed)?;
-            let named = attempts.into_iter().filter(|attempt| !attempt.cluster.is_empty());
-            found.extend(named.map(|attempt| (attempt.job_id, attempt.token, attempt.cluster)));
-        }
-    }
-    Ok(found)
-}
-
-fn cluster_of(job: Option<&WrittenBy>, clusters: &[(Option<u64>, String, String)]) -> Option<String> {
+/// The cluster of the job that wrote a log, if the job was submitted to a named one.
+fn cluster_of(job: Option<&WrittenBy>, attempts: &[RememberedAttempt]) -> Option<String> {
     let job = job?;
-    let is_it = |token: &str| job.mark.as_deref().is_none_or(|mark| mark == token);
-    let found = clusters.iter().rev().find(|(number, token, _)| *number == Some(job.number) && is_it(token));
-    found.map(|(_, _, cluster)| cluster.clone())
+    let is_it = |attempt: &RememberedAttempt| {
+        attempt.job == Some(job.number) && job.mark.as_deref().is_none_or(|mark| mark == attempt.token)
+    };
+    let named = |attempt: &&RememberedAttempt| !attempt.cluster.is_empty() && is_it(attempt);
+    attempts.iter().rev().find(named).map(|attempt| attempt.cluster.clone())
 }
 
 /// The local log, then those of Slurm jobs, oldest first, with their jobs.
@@ -276,11 +261,15 @@ mod tests {
         let one = WrittenBy::of("17").unwrap();
         let other = WrittenBy::of("17.b-1").unwrap();
         assert_eq!(WrittenBy::of("hits"), None);
-        let attempt = |token: &str, cluster: &str| (Some(17), token.to_owned(), cluster.to_owned());
-        let clusters = [attempt("b-1", "lab"), attempt("b-2", "maxwell")];
-        assert_eq!(cluster_of(Some(&other), &clusters).as_deref(), Some("lab"));
-        assert_eq!(cluster_of(Some(&one), &clusters[..1]).as_deref(), Some("lab"));
-        assert_eq!(cluster_of(WrittenBy::of("18").as_ref(), &clusters), None);
-        assert_eq!(cluster_of(None, &clusters), None);
+        let attempt = |token: &str, cluster: &str| RememberedAttempt {
+            job: Some(17),
+            token: token.to_owned(),
+            cluster: cluster.to_owned(),
+        };
+        let attempts = [attempt("b-1", "lab"), attempt("b-2", "maxwell")];
+        assert_eq!(cluster_of(Some(&other), &attempts).as_deref(), Some("lab"));
+        assert_eq!(cluster_of(Some(&one), &attempts[..1]).as_deref(), Some("lab"));
+        assert_eq!(cluster_of(WrittenBy::of("18").as_ref(), &attempts), None);
+        assert_eq!(cluster_of(None, &attempts), None);
     }
 }

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{open, output};
-use crate::{
-    database_dir::{locate, must_have_run_table},
-    failure::Failure,
-};
+use super::{failure::Failure, open, output};
+use crate::database_dir::{locate, must_have_run_table};
 
 /// Upgrade an older database to the current format (every command that writes does this too).
 ///

@@ -9,6 +9,7 @@ mod doctor;
 mod elsewhere;
 mod explain;
 mod export;
+mod failure;
 mod follow;
 mod foreground;
 mod init;
@@ -32,7 +33,7 @@ use std::{convert::Infallible, path::Path, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::Failure;
+use failure::Failure;
 
 /// Automatic per-run analysis: runs the variables of a context file for each run and maintains the run table.
 ///

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{open, output};
-use crate::{
-    database_dir::{locate, must_have_run_table},
-    failure::Failure,
-};
+use super::{failure::Failure, open, output};
+use crate::database_dir::{locate, must_have_run_table};
 
 /// Give this database a new random id (for a copy that must not share the original's).
 #[derive(Debug, clap::Args)]

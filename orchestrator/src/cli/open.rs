@@ -12,33 +12,24 @@ use amore_run_table::{OpenOptions, RunTable, RunTableError, SettingValue};
 use amore_slurm::settings::Setting;
 use amore_wire::task::Limits;
 
-use super::output;
+use super::{failure::Failure, output};
 use crate::{
     coordinate::events::Event,
     database_dir::{DatabaseDir, must_have_run_table},
     dispatch::slurm::asked::{self, memory_bytes},
-    failure::Failure,
 };
-
-fn failed(error: &RunTableError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
 
 /// Opens the table for reading.
 pub async fn for_reading(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     must_have_run_table(dir)?;
-    RunTable::open_read_only(dir.path()).await.map_err(|error| failed(&error))
+    Ok(RunTable::open_read_only(dir.path()).await?)
 }
 
 /// Opens the table for writing; upgrades an older format.
 pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     must_have_run_table(dir)?;
     let options = OpenOptions { waits: Some(tell_of_lock), ..OpenOptions::default() };
-    RunTable::open_with(dir.path(), options).await.map_err(|error| failed(&error))
+    Ok(RunTable::open_with(dir.path(), options).await?)
 }
 
 /// Reports that this process waits because others have locked the table.
@@ -51,7 +42,7 @@ fn tell_of_lock(error: &RunTableError) {
 
 /// Creates an empty table.
 pub async fn create(dir: &DatabaseDir, proposal: Proposal) -> Result<RunTable, Failure> {
-    RunTable::create(dir.path(), proposal, random_id()?, &[]).await.map_err(|error| failed(&error))
+    Ok(RunTable::create(dir.path(), proposal, random_id()?, &[]).await?)
 }
 
 /// Its format version, without changing it.
@@ -68,16 +59,16 @@ pub fn random_id() -> Result<[u8; 20], Failure> {
 }
 
 pub async fn settings(table: &RunTable) -> Result<BTreeMap<String, SettingValue>, Failure> {
-    Ok(table.settings().await.map_err(|error| failed(&error))?.into_iter().collect())
+    Ok(table.settings().await?.into_iter().collect())
 }
 
 pub async fn set_setting(table: &RunTable, key: &str, value: SettingValue) -> Result<(), Failure> {
-    table.set_setting(key, &value).await.map_err(|error| failed(&error))
+    Ok(table.set_setting(key, &value).await?)
 }
 
 /// Deletes a setting; `false` if it was not set.
 pub async fn delete_setting(table: &RunTable, key: &str) -> Result<bool, Failure> {
-    table.delete_setting(key).await.map_err(|error| failed(&error))
+    Ok(table.delete_setting(key).await?)
 }
 
 /// Refuses invalid values of a setting.
@@ -101,7 +92,7 @@ pub fn check_setting(key: &str, value: &SettingValue) -> Result<(), Failure> {
             }
             Ok(())
         }
-        _ => Setting::of_key(key).map_or(Ok(()), |setting| asked::check(setting, value)),
+        _ => Setting::of_key(key).map_or(Ok(()), |setting| Ok(asked::check(setting, value)?)),
     }
 }
 
@@ -215,14 +206,14 @@ fn limits_of(settings: &BTreeMap<String, SettingValue>) -> Result<Limits, Failur
 
 /// For each run, the names stored for it by a context file.
 pub async fn stored_names(table: &RunTable) -> Result<HashMap<(Proposal, Run), Vec<String>>, Failure> {
-    table.context_names().await.map_err(|error| failed(&error))
+    Ok(table.context_names().await?)
 }
 
 /// Copies the user-editable variables of another directory.
 pub async fn copy_user_variables(from: &DatabaseDir, to: &DatabaseDir) -> Result<(), Failure> {
     let source = for_reading(from).await?;
     let target = for_writing(to).await?;
-    target.copy_user_variables_from(&source).await.map_err(|error| failed(&error))
+    Ok(target.copy_user_variables_from(&source).await?)
 }
 
 /// Shows the output of variables while runs are processed (`--watch`).

@@ -9,7 +9,7 @@ use std::{
 use amore_model::Notice;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// Prints a line (or several); a closed pipe ends the program quietly, as `head` expects.
 pub fn say(text: impl AsRef<str>) {

@@ -11,7 +11,11 @@ use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs, shell}
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
-use super::{check::usable_context, open, output, variable_name};
+use super::{
+    check::usable_context,
+    failure::{Exit, Failure},
+    open, output, variable_name,
+};
 use crate::{
     coordinate::setup::job_environment,
     database_dir::{DatabaseDir, locate, must_have_run_table},
@@ -21,7 +25,6 @@ use crate::{
         script, site_facts, site_file,
         sourced::Resolved,
     },
-    failure::{Exit, Failure},
     trigger::user_request::resolve,
 };
 
@@ -115,7 +118,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let table = open::for_reading(&dir).await?;
     let own = open::proposal(&table, None).await?;
-    let known = table.runs().await.map_err(|error| Failure::from_error(&error))?;
+    let known = table.runs().await?;
     let stored = open::stored_names(&table).await?;
     let resolved = resolve(&request, own, &known)?;
     let cluster_available = installed() || arguments.script;

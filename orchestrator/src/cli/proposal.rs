@@ -5,11 +5,8 @@ use std::process::ExitCode;
 use amore_model::Proposal;
 use serde::Serialize;
 
-use super::{open, output};
-use crate::{
-    database_dir::{locate, must_have_run_table},
-    failure::Failure,
-};
+use super::{failure::Failure, open, output};
+use crate::database_dir::{locate, must_have_run_table};
 
 /// Show or set the proposal of this directory; creates an empty database if there is none.
 #[derive(Debug, clap::Args)]

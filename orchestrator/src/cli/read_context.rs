@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{check::usable_context, open, output};
+use super::{check::usable_context, failure::Failure, open, output};
 use crate::{
     collect::about_table,
     coordinate::{
@@ -10,7 +10,6 @@ use crate::{
         owner::{Owner, TakenOwner},
     },
     database_dir::{locate, must_have_run_table},
-    failure::Failure,
 };
 
 /// Read the context file and update the table's list of variables.

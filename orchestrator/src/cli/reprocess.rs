@@ -6,6 +6,7 @@ use amore_core::request::{Compute, Request, Runs};
 use amore_model::{Proposal, parse_runs};
 
 use super::{
+    failure::{Exit, Failure},
     foreground::{Foreground, exit_code},
     progress::Display,
     variable_name,
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     coordinate::events::Event,
     database_dir::{locate, must_have_run_table},
-    failure::{Exit, Failure},
 };
 
 /// Compute variables of some runs, or of all runs in the database.

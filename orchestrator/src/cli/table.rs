@@ -7,8 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::{local_time, open, output};
-use crate::{coordinate::events::count, database_dir::locate, failure::Failure};
+use super::{failure::Failure, local_time, open, output};
+use crate::{coordinate::events::count, database_dir::locate};
 
 /// Heading of the column with the start times of runs.
 const STARTED: &str = "Started";
@@ -53,8 +53,8 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     let table = open::for_reading(&dir).await?;
-    let data = table.table(&TableFilter::default()).await.map_err(|error| Failure::from_error(&error))?;
-    let computed = table.computed_variables().await.map_err(|error| Failure::from_error(&error))?;
+    let data = table.table(&TableFilter::default()).await?;
+    let computed = table.computed_variables().await?;
     let mut tags: HashMap<String, Vec<String>> =
         computed.into_iter().map(|row| (row.name, row.tags)).collect();
     let mut data = Sheet::new(data, &mut tags);

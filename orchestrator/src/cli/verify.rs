@@ -5,12 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use amore_model::{Notice, Proposal, Run, parse_runs};
 use serde::Serialize;
 
-use super::{open, output};
-use crate::{
-    coordinate::events::count,
-    database_dir::locate,
+use super::{
     failure::{Exit, Failure},
+    open, output,
 };
+use crate::{coordinate::events::count, database_dir::locate};
 
 /// Check that run files exist, are readable, and have all files of their large arrays.
 #[derive(Debug, clap::Args)]
@@ -39,7 +38,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let wanted: Vec<(Proposal, Run)> = if arguments.run.is_empty() {
-        table.runs().await.map_err(|error| Failure::from_error(&error))?
+        table.runs().await?
     } else {
         let proposal = open::proposal(&table, arguments.proposal).await?;
         let runs = parse_runs(&arguments.run).map_err(|error| Failure::new(error.to_string()))?;

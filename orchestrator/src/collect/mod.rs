@@ -10,25 +10,24 @@ use std::{
 };
 
 use amore_model::{Notice, PlanStamp, Proposal, Run};
-use amore_results::{MergeError, MergeReport, ResultsError};
+use amore_results::{MergeError, MergeReport};
 use amore_run_table::{Ownership, RunTable};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
 };
 
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use crate::{advice::with_causes, database_dir::DatabaseDir};
 
+mod error;
 mod rows;
 pub mod stale;
 
+pub use error::CollectError;
 pub use rows::about_table;
 
 /// How long a fragment waits for others of its task: each collection rewrites the run file.
 const GATHER: Duration = Duration::from_millis(80);
-
-/// The hint for a full disk.
-pub const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: stored results are kept, and those waiting in extracted_data/ are collected";
 
 /// Messages to the collector.
 #[derive(Debug)]
@@ -54,12 +53,12 @@ impl FragmentNote {
     ///
     /// # Errors
     /// The directory cannot be listed. A missing directory is not an error.
-    pub fn scan(dir: &DatabaseDir) -> Result<Vec<FragmentNote>, Failure> {
+    pub fn scan(dir: &DatabaseDir) -> Result<Vec<FragmentNote>, CollectError> {
         let folder = dir.extracted_data();
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Failure::new(format!("cannot list {}: {error}", folder.display()))),
+            Err(source) => return Err(CollectError::NotListed { folder, source }),
         };
         let mut found: Vec<_> = entries
             .flatten()
@@ -113,7 +112,7 @@ pub struct Collected {
 #[derive(Debug)]
 pub struct Collector {
     give: UnboundedSender<Order>,
-    take: UnboundedReceiver<Result<Collected, Failure>>,
+    take: UnboundedReceiver<Result<Collected, CollectError>>,
     task: JoinHandle<()>,
 }
 
@@ -141,8 +140,8 @@ impl Collector {
     ///
     /// # Errors
     /// The table cannot be written (deposed, locked for too long, disk full). The fragments are kept for the next owner.
-    pub async fn next(&mut self) -> Result<Collected, Failure> {
-        self.take.recv().await.unwrap_or_else(|| Err(Failure::new("the collector stopped")))
+    pub async fn next(&mut self) -> Result<Collected, CollectError> {
+        self.take.recv().await.unwrap_or(Err(CollectError::Stopped(None)))
     }
 
     /// Lets it finish its work.
@@ -159,7 +158,7 @@ async fn work(
     table: Arc<RunTable>,
     ownership: Ownership,
     mut inbox: UnboundedReceiver<Order>,
-    outbox: UnboundedSender<Result<Collected, Failure>>,
+    outbox: UnboundedSender<Result<Collected, CollectError>>,
 ) {
     while let Some(first) = inbox.recv().await {
         let Order::Collect(first) = first else { continue };
@@ -177,8 +176,8 @@ async fn work(
             Ok(all) => all.into_iter().for_each(|collected| {
                 let _ = outbox.send(Ok(collected));
             }),
-            Err(failure) => {
-                let _ = outbox.send(Err(failure));
+            Err(error) => {
+                let _ = outbox.send(Err(error));
                 return;
             }
         }
@@ -190,14 +189,14 @@ async fn collect(
     table: &RunTable,
     ownership: &Ownership,
     notes: Vec<FragmentNote>,
-) -> Result<Vec<Collected>, Failure> {
+) -> Result<Vec<Collected>, CollectError> {
     let mut by_run: BTreeMap<(Proposal, Run), Vec<PathBuf>> = BTreeMap::new();
     for note in notes {
         by_run.entry((note.proposal, note.run)).or_default().push(note.path);
     }
     // HDF5 blocks.
     let folder = dir.extracted_data();
-    let merged = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
+    let merged = tokio::task::spawn_blocking(move || -> Result<_, MergeError> {
         let mut merged = Vec::new();
         for ((proposal, run), paths) in by_run {
             // A fragment may already have been collected (found by a scan and also announced by its worker).
@@ -212,19 +211,12 @@ async fn collect(
                     Err(error @ MergeError::RunFile(_)) => {
                         problem = Some(format!(
                             "{}; its new results are kept in extracted_data/: move the damaged file away and run `amore reprocess {run}`",
-                            Failure::from_error(&error).message
+                            with_causes(&error)
                         ));
                         None
                     }
                     // No run's results can be stored, so further computing would be useless.
-                    Err(error @ MergeError::Results(ResultsError::NoSpace { .. })) => {
-                        return Err(Failure::from_error(&error).hint(NO_SPACE));
-                    }
-                    Err(error) => {
-                        return Err(Failure::from_error(&error).hint(
-                            "the results are kept in extracted_data/ and collected by the next command once this is fixed",
-                        ));
-                    }
+                    Err(error) => return Err(error),
                 }
             };
             merged.push((proposal, run, paths.len(), report, problem));
@@ -232,7 +224,7 @@ async fn collect(
         Ok(merged)
     })
     .await
-    .map_err(|error| Failure::from_error(&error))??;
+    .map_err(|error| CollectError::Stopped(Some(error)))??;
 
     let reports: Vec<(Proposal, Run, &MergeReport)> = merged
         .iter()

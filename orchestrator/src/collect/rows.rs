@@ -5,12 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use amore_model::{Notice, Proposal, Run};
 use amore_results::{MergeReport, ReducedRow, ReducedValue};
 use amore_run_table::{
-    CellKind, CellUpdate, CellValue, Ownership, Refused, RunTable, RunTableError, RunUpdate, SqlValue,
-    ViewTruncated,
+    CellKind, CellUpdate, CellValue, Ownership, Refused, RunTable, RunUpdate, SqlValue, ViewTruncated,
 };
 
-use super::CollectedNotice;
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use super::{CollectError, CollectedNotice};
+use crate::database_dir::DatabaseDir;
 
 /// Writes the results of merges, all runs in one transaction.
 pub async fn store(
@@ -18,7 +17,7 @@ pub async fn store(
     table: &RunTable,
     ownership: &Ownership,
     reports: &[(Proposal, Run, &MergeReport)],
-) -> Result<Vec<CollectedNotice>, Failure> {
+) -> Result<Vec<CollectedNotice>, CollectError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let updates: Vec<RunUpdate> =
         reports.iter().map(|(proposal, run, report)| update(*proposal, *run, report, now)).collect();
@@ -26,19 +25,9 @@ pub async fn store(
         return Ok(Vec::new());
     }
     if !dir.run_table().exists() {
-        return Err(Failure::new(format!(
-            "{} was deleted while this command was using it",
-            dir.run_table().display()
-        ))
-        .hint("run the command again; it will use the new file"));
+        return Err(CollectError::TableGone { path: dir.run_table() });
     }
-    let stored = table.store(ownership, &updates, now).await.map_err(|error: RunTableError| {
-        let failure = Failure::from_error(&error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let stored = table.store(ownership, &updates, now).await?;
     Ok(about_table(&stored.refused, stored.truncated.as_ref()))
 }
 

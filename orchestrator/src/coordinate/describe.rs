@@ -6,7 +6,8 @@ use amore_core::describe::complete;
 use amore_plan::Checked;
 use amore_wire::task::{ContextSource, FromWorker, ToWorker};
 
-use crate::{dispatch::local::LocalWorker, failure::Failure};
+use super::CoordinateError;
+use crate::dispatch::local::LocalWorker;
 
 /// What is known of a context file: its DAG if it has one, and all its problems.
 pub type Described = Checked;
@@ -19,7 +20,7 @@ pub async fn describe(
     worker: &mut LocalWorker,
     context: &ContextSource,
     python: &Path,
-) -> Result<Described, Failure> {
+) -> Result<Described, CoordinateError> {
     let asked =
         ToWorker::Describe { id: "describe".to_owned(), context: context.clone(), python: python.to_owned() };
     worker.send(&[asked]);
@@ -29,12 +30,13 @@ pub async fn describe(
                 return Ok(complete(variables, problems));
             }
             Some(FromWorker::HostFailed { message, hint, .. }) => {
-                let mut failure = Failure::new(message);
-                failure.hint = hint;
-                return Err(failure);
+                return Err(CoordinateError::Python { message, hint });
             }
             Some(_) => {}
-            None => return Err(Failure::new("the worker ended while it read the context file")),
+            None => {
+                let message = "the worker ended while it read the context file".to_owned();
+                return Err(CoordinateError::Python { message, hint: None });
+            }
         }
     }
 }

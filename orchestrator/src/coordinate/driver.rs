@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    CoordinateError,
     effects::for_core,
     hand_over::{self, Taken},
     ledger_place,
@@ -30,7 +31,6 @@ use super::{
 use crate::{
     collect::{Collector, stale},
     dispatch::{local::LocalWorker, slurm::lane::Lane},
-    failure::Failure,
     signals::Signals,
 };
 
@@ -42,7 +42,7 @@ const COLLECTOR_PATIENCE: Duration = Duration::from_secs(2);
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
 
 /// What work beside the loop has brought: an input for the core, or the end of everything.
-pub(super) type Answer = Result<Input, Failure>;
+pub(super) type Answer = Result<Input, CoordinateError>;
 
 /// The core and everything that it acts on.
 pub struct Driver<'a> {
@@ -110,7 +110,11 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// When the request cannot be served at all, or the ownership is lost.
-    pub async fn run(mut self, request: Option<&Request>, signals: &mut Signals) -> Result<Summary, Failure> {
+    pub async fn run(
+        mut self,
+        request: Option<&Request>,
+        signals: &mut Signals,
+    ) -> Result<Summary, CoordinateError> {
         let ended = self.work(request, signals).await;
         let outcome = self.core.outcome();
         // Everything is collected, and nobody was told to hurry.
@@ -150,7 +154,11 @@ impl<'a> Driver<'a> {
         Ok(summary)
     }
 
-    async fn work(&mut self, request: Option<&Request>, signals: &mut Signals) -> Result<(), Failure> {
+    async fn work(
+        &mut self,
+        request: Option<&Request>,
+        signals: &mut Signals,
+    ) -> Result<(), CoordinateError> {
         let fragments = super::questions::scan(&self.setup.dir, None).await?;
         let ledger_exists = ledger_place::exists(&self.setup.dir);
         self.feed(Input::Started { fragments, ledger_exists }).await?;
@@ -167,7 +175,7 @@ impl<'a> Driver<'a> {
             let input = tokio::select! {
                 biased;
                 () = signals.next() => Input::Stop,
-                failure = self.owner.lost() => return Err(failure),
+                lost = self.owner.lost() => return Err(lost),
                 Some(answer) = self.answers.recv() => answer?,
                 collected = self.collector.next() => Input::Collected(for_core(collected?)),
                 message = self.worker.next() => {
@@ -206,7 +214,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Gives the core an input, and does what it wants.
-    pub(super) async fn feed(&mut self, input: Input) -> Result<(), Failure> {
+    pub(super) async fn feed(&mut self, input: Input) -> Result<(), CoordinateError> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let now = Moment { steady: self.started.elapsed(), unix };
         for effect in self.core.on(now, input) {

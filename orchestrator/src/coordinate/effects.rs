@@ -2,7 +2,7 @@
 
 use amore_core::{Answer, Effect, Fragment, Input, NewJob, Question, TableNotice, task::TaskNo};
 
-use super::{driver::Driver, hand_over::take_requests, questions, survey};
+use super::{CoordinateError, driver::Driver, hand_over::take_requests, questions, survey};
 use crate::{
     collect::{Collected, CollectedNotice, FragmentNote},
     dispatch::{
@@ -10,7 +10,6 @@ use crate::{
         prepare_command,
         slurm::{lane::Lane, order::Order, site_facts, site_file, slurm},
     },
-    failure::Failure,
 };
 
 impl Driver<'_> {
@@ -18,13 +17,13 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// Nothing can go on.
-    pub(super) async fn perform(&mut self, effect: Effect) -> Result<(), Failure> {
+    pub(super) async fn perform(&mut self, effect: Effect) -> Result<(), CoordinateError> {
         let dir = self.setup.dir.clone();
         match effect {
             Effect::Tell { listener, event } => self.tell(listener, event),
             Effect::ReadContext { incoming } => self.beside(async move {
                 let read = tokio::task::spawn_blocking(move || questions::read_context(&dir)).await;
-                let context = read.map_err(|error| Failure::from_error(&error))?;
+                let context = read?;
                 Ok(Input::ContextRead { incoming, context })
             }),
             Effect::AskSite => {
@@ -44,7 +43,10 @@ impl Driver<'_> {
                     variables,
                 };
                 self.beside(async move {
-                    let survey = survey::survey(wanted).await.map(Box::new).map_err(Into::into);
+                    let survey = match survey::survey(wanted).await {
+                        Err(error) if error.is_loss() => return Err(error),
+                        found => found.map(Box::new).map_err(CoordinateError::into_refusal),
+                    };
                     Ok(Input::Surveyed { incoming, survey })
                 });
             }
@@ -69,7 +71,7 @@ impl Driver<'_> {
             Effect::ReadSettings => {
                 let (table, proposal) = (self.owner.table(), self.setup.proposal);
                 self.beside(async move {
-                    let settings = table.settings().await.map_err(|error| Failure::from_error(&error))?;
+                    let settings = table.settings().await?;
                     let settings = settings.into_iter().collect();
                     // An invalid value was refused when it was set; one that came by another way changes nothing.
                     let read = tokio::task::spawn_blocking(move || {
@@ -95,7 +97,7 @@ impl Driver<'_> {
     }
 
     /// Does something that may take long; its answer comes to the core as an input.
-    fn beside(&self, work: impl Future<Output = Result<Input, Failure>> + Send + 'static) {
+    fn beside(&self, work: impl Future<Output = Result<Input, CoordinateError>> + Send + 'static) {
         let answer = self.answer.clone();
         tokio::spawn(async move {
             // A driver that is gone needs no answer.
@@ -117,7 +119,7 @@ impl Driver<'_> {
                 Question::LogTail { path } => Answer::LogTail(questions::log_tail(&path)),
                 Question::Command(spec) => Answer::Command(prepare_command::prepare(&dir, &spec)),
             });
-            let answer = found.await.map_err(|error| Failure::from_error(&error))?;
+            let answer = found.await?;
             Ok(Input::Answer { task, answer })
         });
     }
@@ -135,7 +137,7 @@ impl Driver<'_> {
     }
 
     /// Tells the core what is known of the site, if that has changed.
-    pub(super) async fn learn_of_site(&mut self) -> Result<(), Failure> {
+    pub(super) async fn learn_of_site(&mut self) -> Result<(), CoordinateError> {
         let Some(settings) = &self.setup.slurm else { return Ok(()) };
         let Some(facts) = site_facts::known_for(settings) else { return Ok(()) };
         if self.site.as_ref().is_some_and(|known| std::sync::Arc::ptr_eq(known, &facts)) {

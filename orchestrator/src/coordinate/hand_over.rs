@@ -16,8 +16,11 @@ use amore_core::{events::Event, request::Request};
 use amore_model::DatabaseDir;
 use serde::{Deserialize, Serialize};
 
-use super::abandoned::{Asker, is_abandoned};
-use crate::{failure::Failure, growing_lines::GrowingLines};
+use super::{
+    CoordinateError,
+    abandoned::{Asker, is_abandoned},
+};
+use crate::growing_lines::GrowingLines;
 
 /// The version of requests and events. Fields may be added under the same one; what a reader of this version would
 /// misunderstand takes the next.
@@ -79,10 +82,6 @@ pub struct Taken {
     events: File,
 }
 
-fn failed(what: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write {}: {error}", what.display()))
-}
-
 /// Puts a request where the owner looks.
 ///
 /// # Errors
@@ -92,20 +91,22 @@ pub fn hand_over(
     id: &str,
     asker: Asker,
     request: &Request,
-) -> Result<HandedOver, Failure> {
+) -> Result<HandedOver, CoordinateError> {
     let folder = dir.requests();
-    fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+    let not_written =
+        |path: &Path, source| CoordinateError::File { doing: "write", path: path.to_owned(), source };
+    fs::create_dir_all(&folder).map_err(|error| not_written(&folder, error))?;
     let waiting = folder.join(format!("{id}.json"));
     let writing = folder.join(format!("{id}.writing"));
     let text = RequestFile { version: VERSION, asker: Some(asker), request: request.clone() };
-    let text = serde_json::to_vec(&text).map_err(|error| Failure::from_error(&error))?;
+    let text = serde_json::to_vec(&text)?;
     let write = || -> io::Result<()> {
         let mut file = File::create(&writing)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&writing, &waiting)
     };
-    write().map_err(|error| failed(&waiting, &error))?;
+    write().map_err(|error| not_written(&waiting, error))?;
     Ok(HandedOver {
         taken: folder.join(format!("{id}.taken")),
         done: folder.join(format!("{id}.done")),
@@ -120,17 +121,13 @@ impl HandedOver {
     ///
     /// # Errors
     /// The owner is of a later version, whose events would be misunderstood.
-    pub fn news(&mut self) -> Result<Vec<Event>, Failure> {
+    pub fn news(&mut self) -> Result<Vec<Event>, CoordinateError> {
         let mut events = Vec::new();
         for line in self.events.read() {
             let version =
                 serde_json::from_slice::<Envelope>(&line).map_or(VERSION, |envelope| envelope.version);
             if version > VERSION {
-                return Err(Failure::new(format!(
-                    "the process that owns this directory is of a later version (its events are of version \
-                     {version}, this program knows {VERSION}): it goes on with the request"
-                ))
-                .hint("`amore table` shows what it has computed; use the same version for both commands"));
+                return Err(CoordinateError::LaterOwner { version, known: VERSION });
             }
             match serde_json::from_slice(&line) {
                 Ok(event) => events.push(event),
@@ -360,8 +357,8 @@ mod tests {
         fs::write(dir.requests().join("1.events"), "").unwrap();
         let mut asked = HandedOver { events: GrowingLines::of(asked.events.path()), ..asked };
         fs::write(dir.requests().join("1.events"), "{\"version\":2,\"event\":\"finished\"}\n").unwrap();
-        let failure = asked.news().unwrap_err();
-        assert!(failure.message.contains("later version"), "{failure}");
+        let error = asked.news().unwrap_err();
+        assert!(matches!(error, CoordinateError::LaterOwner { version: 2, known: 1 }), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keeps the owner's term and the ledger's lease from running out, whatever else this process does.
 //!
 //! A thread of its own, with connections of its own: neither a context file that takes minutes to load, nor a full
-//! collector, nor a blocked session delays it. Only a process that is stopped or dead loses its term.
+//! collector, nor a blocked loop delays it. Only a process that is stopped or dead loses its term.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -19,8 +19,7 @@ use amore_model::DatabaseDir;
 use amore_run_table::{OpenOptions, Ownership, RunTable, RunTableError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::ledger_place;
-use crate::failure::Failure;
+use super::{CoordinateError, ledger_place};
 
 /// How often it is looked whether the table is still there, and whether a renewal is due.
 const CHECK: Duration = Duration::from_millis(250);
@@ -41,7 +40,7 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct Keeper {
     orders: Sender<Order>,
-    lost: UnboundedReceiver<Failure>,
+    lost: UnboundedReceiver<CoordinateError>,
     begun: Arc<Mutex<SystemTime>>,
     term: Duration,
     thread: JoinHandle<()>,
@@ -81,8 +80,9 @@ impl Keeper {
     ///
     /// # Errors
     /// There can be no more threads.
-    pub(super) fn start(held: Held) -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| Failure::new(format!("cannot start a thread: {error}"));
+    pub(super) fn start(held: Held) -> Result<Self, CoordinateError> {
+        let cannot =
+            |error: std::io::Error| CoordinateError::Fault(format!("cannot start a thread: {error}").into());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
         let (orders, inbox) = channel();
         let (report, lost) = unbounded_channel();
@@ -105,9 +105,9 @@ impl Keeper {
     }
 
     /// Waits until what is kept is lost, and says why. Can be cancelled.
-    pub(super) async fn lost(&mut self) -> Failure {
+    pub(super) async fn lost(&mut self) -> CoordinateError {
         match self.lost.recv().await {
-            Some(failure) => failure,
+            Some(error) => error,
             None => std::future::pending().await,
         }
     }
@@ -130,8 +130,8 @@ pub(super) fn seconds(time: SystemTime) -> f64 {
 
 /// Why it is over.
 enum Over {
-    Lost(Failure),
-    /// The session has ended.
+    Lost(CoordinateError),
+    /// The command has ended.
     Unwanted,
 }
 
@@ -143,7 +143,7 @@ struct Keeping {
     /// Opened when it is needed first.
     table: Option<RunTable>,
     ledger: Option<KeptLedger>,
-    report: UnboundedSender<Failure>,
+    report: UnboundedSender<CoordinateError>,
 }
 
 struct KeptLedger {
@@ -165,8 +165,8 @@ impl Keeping {
             match step {
                 Ok(()) => {}
                 Err(Over::Unwanted) => break,
-                Err(Over::Lost(failure)) => {
-                    let _ = self.report.send(failure);
+                Err(Over::Lost(error)) => {
+                    let _ = self.report.send(error);
                     break;
                 }
             }
@@ -177,11 +177,7 @@ impl Keeping {
     /// Renews the term when a third of it is over.
     async fn renew_if_due(&mut self) -> Result<(), Over> {
         if inode(&self.path) != self.inode {
-            let words =
-                format!("{} was deleted or replaced while this command worked with it", self.path.display());
-            return Err(Over::Lost(
-                Failure::new(words).hint("run the command again; it will work with what is there now"),
-            ));
+            return Err(Over::Lost(CoordinateError::TableReplaced { path: self.path.clone() }));
         }
         let last = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back has not made the term longer.
@@ -193,7 +189,7 @@ impl Keeping {
         match self.renew_table(begun).await {
             Ok(()) => *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun,
             Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
-                return Err(Over::Lost(super::owner::failed(&error)));
+                return Err(Over::Lost(error.into()));
             }
             // Locked, full, or a file system that hangs: nobody else can take it either. Every write checks the epoch.
             Err(error) => {
@@ -208,7 +204,7 @@ impl Keeping {
             }
         }
         match self.renew_ledger(begun).await {
-            Err(error) if !error.is_temporary() => Err(Over::Lost(ledger_place::failed(&error))),
+            Err(error) if !error.is_temporary() => Err(Over::Lost(error.into())),
             Err(error) => {
                 tracing::debug!(%error, "the lease of the ledger could not be prolonged; trying again");
                 Ok(())

@@ -14,7 +14,8 @@ use amore_ledger::{Ledger, LedgerError, OpenOptions, without_secret};
 use amore_model::DatabaseDir;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use super::CoordinateError;
+use crate::advice::Advice;
 
 /// What a directory says of a ledger that is not in it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,40 @@ struct Elsewhere {
     ledger: String,
     /// The run table that it speaks of: after "starting from scratch" it is another one.
     run_table: String,
+}
+
+/// What is under way is in another ledger than the one to be used: bring it to its end there first.
+#[derive(Debug, thiserror::Error)]
+pub enum OtherLedger {
+    /// In the file of the directory.
+    #[error("{} has {} under way, and another ledger is to be used", file.display(), count(*tasks, "task"))]
+    InDirectory { file: PathBuf, tasks: usize },
+    /// In one that has left a note.
+    #[error("the ledger {ledger} has something of this directory under way, and is not the one to be used")]
+    Elsewhere { ledger: String, note: PathBuf },
+    /// Somewhere: the note is damaged.
+    #[error("{} cannot be understood", note.display())]
+    Unknown { note: PathBuf },
+}
+
+impl Advice for OtherLedger {
+    fn hint(&self) -> Option<String> {
+        let (ledger, note) = match self {
+            OtherLedger::InDirectory { .. } => {
+                return Some(
+                    "without AMORE_LEDGER_URL `amore follow` brings them to their end, and `amore cancel RUN` ends them"
+                        .to_owned(),
+                );
+            }
+            OtherLedger::Elsewhere { ledger, note } => (ledger.as_str(), note),
+            OtherLedger::Unknown { note } => ("its ledger", note),
+        };
+        Some(format!(
+            "with AMORE_LEDGER_URL for {ledger} `amore follow` brings it to its end, and `amore cancel RUN` ends it; \
+             if that ledger is gone, remove {}",
+            note.display()
+        ))
+    }
 }
 
 /// The present, in seconds since 1970.
@@ -55,27 +90,21 @@ pub fn scope(dir: &DatabaseDir) -> String {
     dir.path().display().to_string()
 }
 
-/// What the ledger says went wrong, for the user.
-pub fn failed(error: &LedgerError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 /// Opens the ledger of a directory, for the run table with this `db_id`.
 ///
 /// # Errors
 /// Another ledger has something of this directory under way; see [`LedgerError`] for others.
-pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, Failure> {
+pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, CoordinateError> {
     if let Some(folder) = file(dir).parent() {
-        fs::create_dir_all(folder)
-            .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))?;
+        fs::create_dir_all(folder).map_err(|source| CoordinateError::File {
+            doing: "create",
+            path: folder.to_owned(),
+            source,
+        })?;
     }
     nothing_in_the_file(dir).await?;
     nothing_elsewhere(dir, Some(run_table))?;
-    Ledger::open(&place(dir), &options()).await.map_err(|error| failed(&error))
+    Ok(Ledger::open(&place(dir), &options()).await?)
 }
 
 /// Opens the ledger that this process uses already once more.
@@ -90,16 +119,16 @@ pub async fn open_again(dir: &DatabaseDir) -> Result<Ledger, LedgerError> {
 ///
 /// # Errors
 /// Another ledger has something of this directory under way; see [`LedgerError`] for others.
-pub async fn open_to_read(dir: &DatabaseDir) -> Result<Ledger, Failure> {
+pub async fn open_to_read(dir: &DatabaseDir) -> Result<Ledger, CoordinateError> {
     nothing_elsewhere(dir, None)?;
-    Ledger::open_to_read(&place(dir), &options()).await.map_err(|error| failed(&error))
+    Ok(Ledger::open_to_read(&place(dir), &options()).await?)
 }
 
 /// Notes in the directory that its ledger has something under way, if it is not there itself.
 ///
 /// # Errors
 /// The note cannot be written.
-pub fn leave_note(dir: &DatabaseDir, run_table: &str) -> Result<(), Failure> {
+pub fn leave_note(dir: &DatabaseDir, run_table: &str) -> Result<(), CoordinateError> {
     let place = place(dir);
     if place == own_file(dir) {
         // Of a run table that is gone.
@@ -112,18 +141,18 @@ pub fn leave_note(dir: &DatabaseDir, run_table: &str) -> Result<(), Failure> {
         fs::write(&beside, text)?;
         fs::rename(&beside, &path)
     });
-    written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    written.map_err(|source| CoordinateError::File { doing: "write", path, source })
 }
 
 /// Takes the note away: nothing is under way.
 ///
 /// # Errors
 /// It cannot be removed.
-pub fn remove_note(dir: &DatabaseDir) -> Result<(), Failure> {
+pub fn remove_note(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     let path = note(dir);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Failure::new(format!("cannot remove {}: {error}", path.display())))
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(CoordinateError::File { doing: "remove", path, source })
         }
         _ => Ok(()),
     }
@@ -143,49 +172,33 @@ fn options() -> OpenOptions {
 }
 
 /// With a ledger that is not in the directory, is anything open in the one that is?
-async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), Failure> {
+async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     let own = own_file(dir);
     if place(dir) == own || !file(dir).exists() {
         return Ok(());
     }
-    let ledger = Ledger::open_to_read(&own, &options()).await.map_err(|error| failed(&error))?;
-    let open = ledger.open_tasks(&scope(dir)).await.map_err(|error| failed(&error))?;
+    let ledger = Ledger::open_to_read(&own, &options()).await?;
+    let open = ledger.open_tasks(&scope(dir)).await?;
     let _ = ledger.close().await;
     if open.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "{own} has {} under way, and another ledger is to be used",
-        count(open.len(), "task")
-    ))
-    .hint(
-        "without AMORE_LEDGER_URL `amore follow` brings them to their end, and `amore cancel RUN` ends them",
-    ))
+    Err(OtherLedger::InDirectory { file: file(dir), tasks: open.len() }.into())
 }
 
 /// Has a ledger that is not the one to be used left a note? One about another run table than this counts for nothing.
-fn nothing_elsewhere(dir: &DatabaseDir, run_table: Option<&str>) -> Result<(), Failure> {
+fn nothing_elsewhere(dir: &DatabaseDir, run_table: Option<&str>) -> Result<(), CoordinateError> {
     let path = note(dir);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::new(format!("cannot read {}: {error}", path.display()))),
-    };
-    let hint = |ledger: &str| {
-        format!(
-            "with AMORE_LEDGER_URL for {ledger} `amore follow` brings it to its end, and `amore cancel RUN` ends it; \
-             if that ledger is gone, remove {}",
-            path.display()
-        )
+        Err(source) => return Err(CoordinateError::File { doing: "read", path, source }),
     };
     let Ok(Elsewhere { ledger, run_table: of }) = serde_json::from_slice(&text) else {
-        return Err(Failure::new(format!("{} cannot be understood", path.display())).hint(hint("its ledger")));
+        return Err(OtherLedger::Unknown { note: path }.into());
     };
     if ledger == without_secret(&place(dir)) || run_table.is_some_and(|run_table| run_table != of) {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "the ledger {ledger} has something of this directory under way, and is not the one to be used"
-    ))
-    .hint(hint(&ledger)))
+    Err(OtherLedger::Elsewhere { ledger, note: path }.into())
 }

@@ -11,8 +11,8 @@ use amore_model::{DatabaseDir, Run};
 use amore_results::StoredOutcome;
 use amore_wire::task::Outcome;
 
-use super::ledger_place::failed;
-use crate::{dispatch::slurm::clusters::Clusters, failure::Failure};
+use super::CoordinateError;
+use crate::dispatch::slurm::clusters::Clusters;
 
 /// Reads it.
 ///
@@ -22,9 +22,9 @@ pub(super) async fn left_open(
     dir: &DatabaseDir,
     ledger: &Ledger,
     lease: &Lease,
-) -> Result<LeftOpen, Failure> {
-    let requests = ledger.requests(&lease.scope, true).await.map_err(|error| failed(&error))?;
-    let rows = ledger.open_tasks(&lease.scope).await.map_err(|error| failed(&error))?;
+) -> Result<LeftOpen, CoordinateError> {
+    let requests = ledger.requests(&lease.scope, true).await?;
+    let rows = ledger.open_tasks(&lease.scope).await?;
     let mut by_request: HashMap<String, Vec<TaskRow>> = HashMap::new();
     for row in rows {
         by_request.entry(row.request.clone()).or_default().push(row);
@@ -52,7 +52,7 @@ pub(super) async fn left_open(
             }
             tasks
         });
-        let tasks = found.await.map_err(|error| Failure::from_error(&error))?;
+        let tasks = found.await?;
         let complete = unreadable.is_empty();
         left.unreadable.extend(unreadable);
         left.requests.push(OpenRequest { id, detail, tasks, complete });
@@ -119,9 +119,12 @@ fn phase(phase: amore_ledger::Phase) -> Phase {
 }
 
 /// The attempt that is under way in a Slurm job, and where its job was submitted to.
-async fn attempt_of(ledger: &Ledger, task: &OpenTask) -> Result<Option<(AttemptRecord, Clusters)>, Failure> {
+async fn attempt_of(
+    ledger: &Ledger,
+    task: &OpenTask,
+) -> Result<Option<(AttemptRecord, Clusters)>, CoordinateError> {
     let Some(token) = &task.facts.token else { return Ok(None) };
-    let row = ledger.find_token(token).await.map_err(|error| failed(&error))?;
+    let row = ledger.find_token(token).await?;
     Ok(row.map(|row| {
         let record = attempt_record(row);
         let clusters = Clusters::of(record.asked.clusters.as_deref());

@@ -1,7 +1,7 @@
 //! The ledger in the hands of the owner: what the core notes is written in order, beside the loop.
 
 use amore_core::{
-    IncomingNo, Input, Refusal,
+    IncomingNo, Input,
     history::HistoryLine,
     journal::{AttemptRecord, Changes, Moved, NewRequest, Phase, Write},
 };
@@ -16,14 +16,13 @@ use tokio::{
 };
 
 use super::{
+    CoordinateError,
     driver::Answer,
     keeper::LedgerLeases,
-    ledger_place::{failed, leave_note, now, open, remove_note, scope},
+    ledger_place::{leave_note, now, open, remove_note, scope},
     ledger_reader,
     owner::{Owner, this_process},
 };
-use crate::failure::Failure;
-
 /// The table that the ledger speaks of: its `db_id`. After "starting from scratch" it is another one.
 const TABLE: &str = "run_table";
 
@@ -97,7 +96,7 @@ impl Writer {
         while let Some(order) = inbox.recv().await {
             let answer = match order {
                 Order::Open(incoming) => {
-                    let opened = self.held().await.map(|_| ()).map_err(Refusal::from);
+                    let opened = self.held().await.map(|_| ()).map_err(CoordinateError::into_refusal);
                     Ok(Input::LedgerOpened { incoming, opened })
                 }
                 Order::Load => self.load().await,
@@ -114,19 +113,24 @@ impl Writer {
     }
 
     /// The ledger, taken if it is not yet.
-    async fn held(&mut self) -> Result<&Held, Failure> {
-        if self.open.is_none() {
-            let settings = self.table.settings().await.map_err(|error| Failure::from_error(&error))?;
-            let id = settings.into_iter().find_map(|(key, value)| match value {
-                SettingValue::Text(id) if key == "db_id" => Some(id),
-                _ => None,
-            });
-            let (begun, term) = self.leases.term();
-            let held = Held::take(&self.dir, begun, term, &id.unwrap_or_default()).await?;
-            self.leases.keep(held.lease.clone());
-            self.open = Some(held);
-        }
-        self.open.as_ref().ok_or_else(|| Failure::new("the ledger is not open"))
+    async fn held(&mut self) -> Result<&Held, CoordinateError> {
+        let held = match self.open.take() {
+            Some(held) => held,
+            None => self.take().await?,
+        };
+        Ok(self.open.insert(held))
+    }
+
+    async fn take(&self) -> Result<Held, CoordinateError> {
+        let settings = self.table.settings().await?;
+        let id = settings.into_iter().find_map(|(key, value)| match value {
+            SettingValue::Text(id) if key == "db_id" => Some(id),
+            _ => None,
+        });
+        let (begun, term) = self.leases.term();
+        let held = Held::take(&self.dir, begun, term, &id.unwrap_or_default()).await?;
+        self.leases.keep(held.lease.clone());
+        Ok(held)
     }
 
     async fn load(&mut self) -> Answer {
@@ -144,8 +148,8 @@ impl Writer {
                 Err(WriteError::Ledger(error)) if error.is_temporary() => {
                     return Ok(Input::LedgerWritten { done, silent: Some(error.to_string()) });
                 }
-                Err(WriteError::Ledger(error)) => return Err(failed(&error)),
-                Err(WriteError::Json(error)) => return Err(Failure::from_error(&error)),
+                Err(WriteError::Ledger(error)) => return Err(error.into()),
+                Err(WriteError::Json(error)) => return Err(error.into()),
             }
         }
         Ok(Input::LedgerWritten { done: writes.len(), silent: None })
@@ -163,45 +167,45 @@ enum WriteError {
 impl Held {
     /// Takes the ledger for a term that began at `begun` (seconds since 1970). The caller owns the directory, so whoever
     /// holds the lease still is dead or deposed.
-    async fn take(dir: &DatabaseDir, begun: f64, term: Duration, table: &str) -> Result<Held, Failure> {
+    async fn take(
+        dir: &DatabaseDir,
+        begun: f64,
+        term: Duration,
+        table: &str,
+    ) -> Result<Held, CoordinateError> {
         let holder = this_process();
         let ledger = open(dir, table).await?;
         let scope = scope(dir);
-        let mut acquired =
-            ledger.acquire(&scope, &holder, begun, term, None).await.map_err(|error| failed(&error))?;
+        let mut acquired = ledger.acquire(&scope, &holder, begun, term, None).await?;
         if let Acquired::HeldBy(claim) = &acquired {
             let before = claim.holder.clone();
-            acquired = ledger
-                .acquire(&scope, &holder, begun, term, Some(&before))
-                .await
-                .map_err(|error| failed(&error))?;
+            acquired = ledger.acquire(&scope, &holder, begun, term, Some(&before)).await?;
         }
         let lease = match acquired {
             Acquired::Mine(lease) => lease,
             Acquired::HeldBy(claim) => {
-                return Err(Failure::new(format!("the ledger is held by {:?}", claim.holder))
-                    .hint("it is free as soon as that process has ended"));
+                return Err(CoordinateError::LedgerHeld { by: claim.holder });
             }
         };
-        let known = ledger.fact(&scope, TABLE).await.map_err(|error| failed(&error))?;
+        let known = ledger.fact(&scope, TABLE).await?;
         let ours = serde_json::Value::String(table.to_owned());
         if known.as_ref() != Some(&ours) {
             if known.is_some() {
                 // The results that it speaks of are gone.
-                ledger.forget_scope(&lease).await.map_err(|error| failed(&error))?;
+                ledger.forget_scope(&lease).await?;
             }
-            ledger.set_fact(&lease, TABLE, &ours).await.map_err(|error| failed(&error))?;
+            ledger.set_fact(&lease, TABLE, &ours).await?;
         }
         leave_note(dir, table)?;
-        ledger.prune(&lease, now() - KEPT_SECONDS).await.map_err(|error| failed(&error))?;
+        ledger.prune(&lease, now() - KEPT_SECONDS).await?;
         Ok(Held { ledger, lease })
     }
 
     async fn release(self, dir: &DatabaseDir) {
         match self.ledger.open_tasks(&self.lease.scope).await {
             Ok(open) if open.is_empty() => {
-                if let Err(failure) = remove_note(dir) {
-                    tracing::warn!(%failure, "the note of the ledger stays");
+                if let Err(error) = remove_note(dir) {
+                    tracing::warn!(%error, "the note of the ledger stays");
                 }
             }
             Ok(_) => {}

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod driver;
 pub use amore_core::events;
 mod effects;
+mod error;
 pub mod hand_over;
 mod keeper;
 pub mod ledger_place;
@@ -18,3 +19,5 @@ mod recorded_rows;
 pub mod remembered;
 pub mod setup;
 mod survey;
+
+pub use error::CoordinateError;

@@ -9,8 +9,10 @@ use std::{
 use amore_model::{DatabaseDir, VariableSpec, lease::Holder};
 use amore_run_table::{Acquired, Ownership, RunTable, RunTableError, VariableChanges, VariableRow};
 
-use super::keeper::{Held, Keeper, LedgerLeases, seconds};
-use crate::failure::Failure;
+use super::{
+    CoordinateError,
+    keeper::{Held, Keeper, LedgerLeases, seconds},
+};
 
 /// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
@@ -86,19 +88,13 @@ fn known_dead(holder: &Holder) -> bool {
     holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
 }
 
-pub(super) fn failed(error: &RunTableError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 /// If the term of a living holder has run out: waits a moment for it to be renewed.
-async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), Failure> {
+async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), CoordinateError> {
     let run_out = async || {
-        let row = table.owner().await.map_err(|e| failed(&e))?;
-        Ok::<_, Failure>(row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.holder)))
+        let row = table.owner().await?;
+        Ok::<_, CoordinateError>(
+            row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.holder)),
+        )
     };
     let until = tokio::time::Instant::now() + grace;
     while run_out().await? && tokio::time::Instant::now() < until {
@@ -112,21 +108,17 @@ impl Owner {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, Failure> {
+    pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, CoordinateError> {
         let term = term();
         leave_time_to_renew(&table, GRACE.min(term / 2)).await?;
         let mut begun = SystemTime::now();
-        let mut acquired =
-            table.acquire(&this_process(), seconds(begun), term, None).await.map_err(|e| failed(&e))?;
+        let mut acquired = table.acquire(&this_process(), seconds(begun), term, None).await?;
         if let Acquired::HeldBy(claim) = &acquired
             && known_dead(&claim.holder)
         {
             let dead = claim.holder.clone();
             begun = SystemTime::now();
-            acquired = table
-                .acquire(&this_process(), seconds(begun), term, Some(&dead))
-                .await
-                .map_err(|e| failed(&e))?;
+            acquired = table.acquire(&this_process(), seconds(begun), term, Some(&dead)).await?;
         }
         let ownership = match acquired {
             Acquired::Mine(ownership) => ownership,
@@ -141,9 +133,9 @@ impl Owner {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn is_held(dir: &DatabaseDir) -> Result<bool, Failure> {
-        let table = RunTable::open_read_only(dir.path()).await.map_err(|e| failed(&e))?;
-        let row = table.owner().await.map_err(|e| failed(&e))?;
+    pub async fn is_held(dir: &DatabaseDir) -> Result<bool, CoordinateError> {
+        let table = RunTable::open_read_only(dir.path()).await?;
+        let row = table.owner().await?;
         let grace = GRACE.min(term() / 2).as_secs_f64();
         Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.holder)))
     }
@@ -165,7 +157,7 @@ impl Owner {
 
     /// Waits until the ownership is lost (somebody else has become the owner, or the table was deleted under us), and
     /// says so. Can be cancelled.
-    pub async fn lost(&mut self) -> Failure {
+    pub async fn lost(&mut self) -> CoordinateError {
         self.keeper.lost().await
     }
 
@@ -174,10 +166,10 @@ impl Owner {
     /// # Errors
     /// Somebody else has become the owner meanwhile: this process may have been stopped so long that its last results count
     /// for nothing.
-    pub async fn release(self) -> Result<(), Failure> {
+    pub async fn release(self) -> Result<(), CoordinateError> {
         self.keeper.stop();
         match tokio::time::timeout(RELEASE_PATIENCE, self.table.release(self.ownership)).await {
-            Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(failed(&error)),
+            Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(error.into()),
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "not released"),
             Err(_) => tracing::debug!("the table is locked: not released"),
@@ -189,8 +181,11 @@ impl Owner {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn update_variables(&self, variables: &[VariableSpec]) -> Result<VariableChanges, Failure> {
-        self.table.update_variables(&self.ownership, &rows(variables)).await.map_err(|e| failed(&e))
+    pub async fn update_variables(
+        &self,
+        variables: &[VariableSpec],
+    ) -> Result<VariableChanges, CoordinateError> {
+        Ok(self.table.update_variables(&self.ownership, &rows(variables)).await?)
     }
 
     /// Notes which variables the context file has.
@@ -202,16 +197,16 @@ impl Owner {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn drop_unused_variables(&self) -> Result<(), Failure> {
+    pub async fn drop_unused_variables(&self) -> Result<(), CoordinateError> {
         let Some(listed) = &self.listed else { return Ok(()) };
-        let known = self.table.computed_variables().await.map_err(|e| failed(&e))?;
+        let known = self.table.computed_variables().await?;
         let gone: Vec<String> =
             known.into_iter().map(|row| row.name).filter(|name| !listed.contains(name)).collect();
         if !gone.is_empty() {
             match self.table.drop_variables(&self.ownership, &gone).await {
                 // Everything is stored. A later command may find the table free.
                 Err(RunTableError::Busy { .. }) => {}
-                dropped => drop(dropped.map_err(|e| failed(&e))?),
+                dropped => drop(dropped?),
             }
         }
         Ok(())

@@ -12,7 +12,8 @@ use amore_model::{DatabaseDir, PlanStamp};
 use amore_results::StoredOutcome;
 use amore_wire::task::ContextSource;
 
-use crate::{collect::FragmentNote, context_file, failure::Failure};
+use super::CoordinateError;
+use crate::{collect::FragmentNote, context_file};
 
 /// Lines of a log that are told.
 const TAIL_LINES: usize = 20;
@@ -34,10 +35,10 @@ pub(super) fn read_context(dir: &DatabaseDir) -> Result<ContextSource, Refusal> 
 ///
 /// # Errors
 /// The folder cannot be listed.
-pub(super) async fn scan(dir: &DatabaseDir, key: Option<RunKey>) -> Result<Vec<Fragment>, Failure> {
+pub(super) async fn scan(dir: &DatabaseDir, key: Option<RunKey>) -> Result<Vec<Fragment>, CoordinateError> {
     let dir = dir.clone();
     let found = tokio::task::spawn_blocking(move || FragmentNote::scan(&dir));
-    let notes = found.await.map_err(|error| Failure::from_error(&error))??;
+    let notes = found.await??;
     let fragments =
         notes.into_iter().map(|note| Fragment { key: (note.proposal, note.run), path: note.path });
     Ok(fragments.filter(|fragment| key.is_none_or(|key| key == fragment.key)).collect())

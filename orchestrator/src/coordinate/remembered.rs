@@ -12,8 +12,8 @@ use amore_model::{JobId, Proposal, Run, Urgency};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::ledger_place;
-use crate::{database_dir::DatabaseDir, failure::Failure};
+use super::{CoordinateError, ledger_place};
+use crate::database_dir::DatabaseDir;
 
 /// So many tasks of a run are looked at, the newest first.
 const TASKS_OF_RUN: u32 = 200;
@@ -83,6 +83,17 @@ impl RememberedTask {
     }
 }
 
+/// An attempt at a task in a Slurm job.
+#[derive(Debug)]
+pub struct RememberedAttempt {
+    /// The number of its job, if that is known.
+    pub job: Option<u64>,
+    /// Its token.
+    pub token: String,
+    /// The cluster that its job was submitted to; empty if none was named.
+    pub cluster: String,
+}
+
 /// A request.
 #[derive(Debug)]
 pub struct RememberedRequest {
@@ -120,7 +131,7 @@ impl Remembered {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn open(dir: &DatabaseDir) -> Result<Option<Self>, Failure> {
+    pub async fn open(dir: &DatabaseDir) -> Result<Option<Self>, CoordinateError> {
         if !ledger_place::exists(dir) {
             return Ok(None);
         }
@@ -132,8 +143,8 @@ impl Remembered {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn open_tasks(&self) -> Result<Vec<RememberedTask>, Failure> {
-        let rows = self.ledger.open_tasks(&self.scope).await.map_err(|error| ledger_place::failed(&error))?;
+    pub async fn open_tasks(&self) -> Result<Vec<RememberedTask>, CoordinateError> {
+        let rows = self.ledger.open_tasks(&self.scope).await?;
         Ok(rows.into_iter().map(RememberedTask::of).collect())
     }
 
@@ -141,19 +152,42 @@ impl Remembered {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn tasks_of_run(&self, proposal: Proposal, run: Run) -> Result<Vec<RememberedTask>, Failure> {
-        let rows = self.ledger.tasks_of_run(&self.scope, proposal, run, TASKS_OF_RUN).await;
-        let rows = rows.map_err(|error| ledger_place::failed(&error))?;
+    pub async fn tasks_of_run(
+        &self,
+        proposal: Proposal,
+        run: Run,
+    ) -> Result<Vec<RememberedTask>, CoordinateError> {
+        let rows = self.ledger.tasks_of_run(&self.scope, proposal, run, TASKS_OF_RUN).await?;
         Ok(rows.into_iter().map(RememberedTask::of).collect())
+    }
+
+    /// The attempts at a run's tasks.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn attempts_of_run(
+        &self,
+        proposal: Proposal,
+        run: Run,
+    ) -> Result<Vec<RememberedAttempt>, CoordinateError> {
+        let mut found = Vec::new();
+        for task in self.ledger.tasks_of_run(&self.scope, proposal, run, TASKS_OF_RUN).await? {
+            let attempts = self.ledger.attempts_of_task(&self.scope, &task.id).await?;
+            found.extend(attempts.into_iter().map(|attempt| RememberedAttempt {
+                job: attempt.job_id,
+                token: attempt.token,
+                cluster: attempt.cluster,
+            }));
+        }
+        Ok(found)
     }
 
     /// All requests.
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn requests(&self) -> Result<Vec<RememberedRequest>, Failure> {
-        let rows =
-            self.ledger.requests(&self.scope, false).await.map_err(|error| ledger_place::failed(&error))?;
+    pub async fn requests(&self) -> Result<Vec<RememberedRequest>, CoordinateError> {
+        let rows = self.ledger.requests(&self.scope, false).await?;
         let request = |row: RequestRow| {
             let request = row.request;
             let detail: Option<RequestDetail> = decode("detail", &request.id, request.detail);
@@ -174,9 +208,12 @@ impl Remembered {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn events_of_run(&self, proposal: Proposal, run: Run) -> Result<Vec<RememberedEvent>, Failure> {
-        let rows = self.ledger.events_of_run(&self.scope, proposal, run).await;
-        let rows = rows.map_err(|error| ledger_place::failed(&error))?;
+    pub async fn events_of_run(
+        &self,
+        proposal: Proposal,
+        run: Run,
+    ) -> Result<Vec<RememberedEvent>, CoordinateError> {
+        let rows = self.ledger.events_of_run(&self.scope, proposal, run).await?;
         let event = |row: EventRow| {
             let NewEvent { at, kind, message, task, .. } = row.event;
             RememberedEvent { at, kind: kind.into(), message, task }

@@ -1,17 +1,17 @@
 //! What a request is about: which of its runs exist, what they have, and what is stored of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use amore_core::{Survey, TableNotice, request::Compute};
 use amore_model::{DatabaseDir, Proposal, VariableSpec};
 use amore_plan::Availability;
 use amore_run_table::{Ownership, RunTable};
 
-use super::owner;
+use super::{CoordinateError, error::refusal, owner};
 use crate::{
+    advice::Advice,
     collect::about_table,
-    dispatch::slurm::script,
-    failure::Failure,
+    dispatch::slurm::script::{self, TemplateError},
     trigger::user_request::{ResolvedRuns, resolve},
 };
 
@@ -32,21 +32,20 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// The table cannot be read or written, or the proposal's data cannot be found.
-pub(super) async fn survey(wanted: Wanted) -> Result<Survey, Failure> {
+pub(super) async fn survey(wanted: Wanted) -> Result<Survey, CoordinateError> {
     let Wanted { dir, proposal, table, ownership, with_jobs, compute, variables } = wanted;
     let rows = owner::rows(&variables);
-    let changes = table.update_variables(&ownership, &rows).await.map_err(|error| owner::failed(&error))?;
+    let changes = table.update_variables(&ownership, &rows).await?;
     let notices = about_table(&changes.refused, changes.truncated.as_ref());
-    let known = table.runs().await.map_err(|error| Failure::from_error(&error))?;
+    let known = table.runs().await?;
     let known: Vec<_> = known.into_iter().collect();
-    let stored = table.context_names().await.map_err(|error| owner::failed(&error))?;
+    let stored = table.context_names().await?;
     let found = tokio::task::spawn_blocking(move || {
         let resolved = resolve(&compute, proposal, &known)?;
         let no_jobs = if with_jobs { can_make_jobs(&dir).err() } else { None };
-        Ok::<_, Failure>((resolved, no_jobs))
+        Ok::<_, CoordinateError>((resolved, no_jobs))
     });
-    let (ResolvedRuns { runs, missing }, no_jobs) =
-        found.await.map_err(|error| Failure::from_error(&error))??;
+    let (ResolvedRuns { runs, missing }, no_jobs) = found.await??;
     Ok(Survey {
         runs: runs
             .into_iter()
@@ -60,27 +59,46 @@ pub(super) async fn survey(wanted: Wanted) -> Result<Survey, Failure> {
             .into_iter()
             .map(|found| TableNotice { notice: found.notice, about_view: found.about_view })
             .collect(),
-        no_jobs: no_jobs.map(Into::into),
+        no_jobs: no_jobs.as_ref().map(refusal),
     })
+}
+
+/// Why there can be no Slurm jobs of a directory.
+#[derive(Debug, thiserror::Error)]
+enum NoJobs {
+    /// The folder of results cannot be created.
+    #[error("cannot create {}: {source}", folder.display())]
+    NoFolder { folder: PathBuf, source: io::Error },
+    /// The template of job scripts is wrong.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Slurm replaces backslashes in the name of a log.
+    #[error("Slurm cannot write logs into {}: a backslash in the name", directory.display())]
+    Backslash { directory: PathBuf },
+}
+
+impl Advice for NoJobs {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            NoJobs::NoFolder { .. } => return None,
+            NoJobs::Template(_) => {
+                "see docs/slurm.md for what a template must have; `amore plan RUN --script` tries it"
+            }
+            NoJobs::Backslash { .. } => "rename the directory, or compute here with --direct",
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// Can jobs be made at all? The folder of results is created here, before a job can: a site's job script may have a umask
 /// that would hide it from those who read what we write.
-fn can_make_jobs(dir: &DatabaseDir) -> Result<(), Failure> {
+fn can_make_jobs(dir: &DatabaseDir) -> Result<(), NoJobs> {
     let directory = dir.path();
     let folder = dir.extracted_data();
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| Failure::new(format!("cannot create {}: {error}", folder.display())))?;
-    script::check(directory).map_err(|error| {
-        Failure::from_error(&error)
-            .hint("see docs/slurm.md for what a template must have; `amore plan RUN --script` tries it")
-    })?;
+    std::fs::create_dir_all(&folder).map_err(|source| NoJobs::NoFolder { folder, source })?;
+    script::check(directory)?;
     if directory.as_os_str().as_encoded_bytes().contains(&b'\\') {
-        return Err(Failure::new(format!(
-            "Slurm cannot write logs into {}: a backslash in the name",
-            directory.display()
-        ))
-        .hint("rename the directory, or compute here with --direct"));
+        return Err(NoJobs::Backslash { directory: directory.to_owned() });
     }
     Ok(())
 }

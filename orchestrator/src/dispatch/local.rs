@@ -1,7 +1,7 @@
 //! A worker on this machine: started by us, spoken to by its standard input and output.
 
 use std::{
-    env,
+    env, io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -17,10 +17,41 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-use crate::failure::Failure;
+use crate::advice::Advice;
 
 /// How long it may take to end when nothing is asked of it any more.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why there is no worker to execute tasks, or not the right one: the installation has to be repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The program is missing or cannot be started.
+    #[error("cannot start {}: {source}", program.display())]
+    NotStarted { program: PathBuf, source: io::Error },
+    /// It wrote something other than a message.
+    #[error("the worker sent something that is not a message ({source}): {line:.200}")]
+    NotAMessage { line: String, source: serde_json::Error },
+    /// It is of another version.
+    #[error(
+        "the messages of amore-worker are of version {version}, and this program knows version {VERSION}"
+    )]
+    OtherVersion { version: u32 },
+}
+
+impl Advice for WorkerError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            WorkerError::NotStarted { .. } => {
+                "amore and amore-worker belong in one folder: install both (make install)"
+            }
+            WorkerError::NotAMessage { .. } => {
+                "amore and amore-worker must come from one build: install both again"
+            }
+            WorkerError::OtherVersion { .. } => "install amore and amore-worker from one build",
+        };
+        Some(hint.to_owned())
+    }
+}
 
 /// A running `amore-worker`.
 #[derive(Debug)]
@@ -56,8 +87,9 @@ impl LocalWorker {
     ///
     /// # Errors
     /// When the program is not there or cannot be started.
-    pub fn start(processes: usize) -> Result<Self, Failure> {
+    pub fn start(processes: usize) -> Result<Self, WorkerError> {
         let program = program();
+        let not_started = |source| WorkerError::NotStarted { program: program.clone(), source };
         let mut process = Command::new(&program)
             .args(["--processes", &processes.to_string()])
             .stdin(Stdio::piped())
@@ -65,13 +97,10 @@ impl LocalWorker {
             // Ctrl-C is for us to hear: the worker is told what to finish.
             .process_group(0)
             .spawn()
-            .map_err(|error| {
-                Failure::new(format!("cannot start {}: {error}", program.display()))
-                    .hint("amore and amore-worker belong in one folder: install both (make install)")
-            })?;
-        let (input, output) = (process.stdin.take(), process.stdout.take());
-        let output = output.ok_or_else(|| Failure::new("the worker has no standard output"))?;
-        let input = input.ok_or_else(|| Failure::new("the worker has no standard input"))?;
+            .map_err(not_started)?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(not_started(io::Error::other("it has no standard input or output")));
+        };
         let (send, inbox) = unbounded_channel();
         tokio::spawn(write(input, inbox));
         Ok(LocalWorker { process, input: Some(send), output: BufReader::new(output).lines() })
@@ -99,19 +128,16 @@ impl LocalWorker {
     ///
     /// # Errors
     /// A worker of another version, or one that says something that is no message.
-    pub async fn next(&mut self) -> Result<Option<FromWorker>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<FromWorker>, WorkerError> {
         let Ok(Some(line)) = self.output.next_line().await else { return Ok(None) };
-        let message: FromWorker = serde_json::from_str(&line).map_err(|error| {
-            Failure::new(format!("the worker said something that is no message ({error}): {line:.200}"))
-                .hint("amore and amore-worker must come from one build: install both again")
-        })?;
+        let message: FromWorker = match serde_json::from_str(&line) {
+            Ok(message) => message,
+            Err(source) => return Err(WorkerError::NotAMessage { line, source }),
+        };
         if let FromWorker::Hello { version, .. } = &message
             && !is_understood(*version)
         {
-            return Err(Failure::new(format!(
-                "the messages of amore-worker are of version {version}, and this program knows version {VERSION}"
-            ))
-            .hint("install amore and amore-worker from one build"));
+            return Err(WorkerError::OtherVersion { version: *version });
         }
         Ok(Some(message))
     }

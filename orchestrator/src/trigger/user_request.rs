@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amore_core::request::{Compute, Runs};
 use amore_model::{Proposal, Run};
 
-use crate::{
-    failure::Failure,
-    site::{self, RunOnDisk},
-};
+use crate::site::{self, RunOnDisk, SiteError};
 
 /// The existing runs of a request, with their data, and the missing ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +19,11 @@ pub struct ResolvedRuns {
 ///
 /// # Errors
 /// When the proposal's directory cannot be found or listed.
-pub fn resolve(request: &Compute, own: Proposal, known: &[(Proposal, Run)]) -> Result<ResolvedRuns, Failure> {
+pub fn resolve(
+    request: &Compute,
+    own: Proposal,
+    known: &[(Proposal, Run)],
+) -> Result<ResolvedRuns, SiteError> {
     let wanted: BTreeSet<(Proposal, Run)> = match &request.runs {
         Runs::All => known
             .iter()

@@ -8,8 +8,9 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
+use super::super::failure::Failure;
 use super::{Check, Checks};
-use crate::{dispatch::local, failure::Failure};
+use crate::dispatch::local;
 
 /// Time limit for a program. The first import of extra_data from a busy shared file system is slow.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,14 +12,6 @@ use amore_slurm::{
     sourced::{InvalidSetting, Resolved},
 };
 
-use crate::failure::Failure;
-
-impl From<InvalidSetting> for Failure {
-    fn from(error: InvalidSetting) -> Self {
-        Failure::from_error(&error).hint(error.hint)
-    }
-}
-
 fn text(value: &SettingValue) -> Option<String> {
     match value {
         SettingValue::Text(text) => Some(text.clone()),
@@ -32,16 +24,16 @@ fn text(value: &SettingValue) -> Option<String> {
 ///
 /// # Errors
 /// A value that cannot be meant.
-pub fn of_database(settings: &BTreeMap<String, SettingValue>) -> Result<Resolved, Failure> {
+pub fn of_database(settings: &BTreeMap<String, SettingValue>) -> Result<Resolved, InvalidSetting> {
     let texts = settings.iter().filter_map(|(key, value)| Some((key.as_str(), text(value)?)));
-    Ok(Resolved::of_database(texts)?)
+    Resolved::of_database(texts)
 }
 
 /// Refuses a value that a setting of Slurm's cannot have.
 ///
 /// # Errors
 /// What it must be.
-pub fn check(setting: Setting, value: &SettingValue) -> Result<(), Failure> {
+pub fn check(setting: Setting, value: &SettingValue) -> Result<(), InvalidSetting> {
     let Some(text) = text(value) else { return Ok(()) };
     // Elsewhere nothing is as good as no setting; a name that is empty is a slip.
     if setting.kind != Kind::Name && text.trim().is_empty() {
@@ -73,11 +65,15 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_what_to_do() {
         let check = |key: &str, value: &str| {
             let setting = Setting::of_key(key).unwrap();
-            check(setting, &SettingValue::Text(value.to_owned())).map_err(|failure| failure.to_string())
+            check(setting, &SettingValue::Text(value.to_owned()))
+                .map_err(|error| (error.to_string(), error.hint))
         };
         assert_eq!(
             check("slurm_time", "soon").unwrap_err(),
-            "slurm_time must be a time in Slurm's notation, like 2:00:00, not \"soon\"\n  hint: amore-proto db-config slurm_time 2:00:00"
+            (
+                "slurm_time must be a time in Slurm's notation, like 2:00:00, not \"soon\"".to_owned(),
+                "amore-proto db-config slurm_time 2:00:00".to_owned()
+            )
         );
         assert!(check("slurm_partition", "").is_err() && check("slurm_partition", "a b").is_err());
         assert!(check("slurm_partition", "upex").is_ok() && check("slurm_time", "").is_ok());

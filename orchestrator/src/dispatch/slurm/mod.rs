@@ -58,7 +58,7 @@ pub mod order {
 
 /// The script of a job.
 pub mod script {
-    pub use amore_slurm_client::template::{check, render};
+    pub use amore_slurm_client::template::{TemplateError, check, render};
 }
 
 /// What the site offers to this user.

@@ -11,13 +11,33 @@ pub use amore_slurm_client::site_file::load;
 
 use super::{
     asked::{SlurmSettings, of_database},
-    sourced::Resolved,
+    sourced::{InvalidSetting, Resolved},
 };
-use crate::failure::Failure;
+use crate::advice::Advice;
 
-impl From<SiteFileError> for Failure {
-    fn from(error: SiteFileError) -> Self {
-        let hint = match &error {
+/// Why it is not known what jobs ask for: which of the two places has to be corrected.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] InvalidSetting),
+    /// The site's file.
+    #[error(transparent)]
+    SiteFile(#[from] SiteFileError),
+}
+
+impl Advice for SettingsError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            SettingsError::Database(error) => Advice::hint(error),
+            SettingsError::SiteFile(error) => error.hint(),
+        }
+    }
+}
+
+impl Advice for SiteFileError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
             SiteFileError::Unreadable { path, .. } => {
                 format!(
                     "make it readable for everybody (chmod a+r {}), or unset AMORE_SITE_CONFIG",
@@ -25,8 +45,7 @@ impl From<SiteFileError> for Failure {
                 )
             }
             SiteFileError::Invalid(wrong) => wrong.hint.clone(),
-        };
-        Failure::from_error(&error).hint(hint)
+        })
     }
 }
 
@@ -39,7 +58,7 @@ pub fn resolve(
     site: Option<&SiteFile>,
     proposal: Option<Proposal>,
     directory: &Path,
-) -> Result<Resolved, Failure> {
+) -> Result<Resolved, InvalidSetting> {
     Ok(site_file::resolve(of_database(database)?, site, proposal, directory))
 }
 
@@ -51,7 +70,7 @@ pub fn settings(
     database: &BTreeMap<String, SettingValue>,
     proposal: Proposal,
     directory: &Path,
-) -> Result<SlurmSettings, Failure> {
+) -> Result<SlurmSettings, SettingsError> {
     Ok(sourced(database, proposal, directory)?.settings())
 }
 
@@ -63,7 +82,7 @@ pub fn sourced(
     database: &BTreeMap<String, SettingValue>,
     proposal: Proposal,
     directory: &Path,
-) -> Result<Resolved, Failure> {
+) -> Result<Resolved, SettingsError> {
     let site = load()?;
-    resolve(database, site.as_ref(), Some(proposal), directory)
+    Ok(resolve(database, site.as_ref(), Some(proposal), directory)?)
 }

@@ -2,7 +2,9 @@
 
 use std::{fmt, process::ExitCode};
 
-use amore_core::{Refusal, RefusalKind};
+use amore_core::RefusalKind;
+
+use crate::advice::{Advice, with_causes};
 
 /// Exit codes; documented in `docs/cli.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +42,9 @@ impl Failure {
         Failure { exit: Exit::Failed, message: message.into(), hint: None }
     }
 
-    /// From an error, with its chain of causes.
+    /// From an error without a hint, with its chain of causes.
     pub fn from_error(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let words = inner.to_string();
-            if !message.contains(&words) {
-                message.push_str(": ");
-                message.push_str(&words);
-            }
-            cause = inner.source();
-        }
-        Failure::new(message)
+        Failure::new(with_causes(error))
     }
 
     /// Adds a hint.
@@ -70,25 +62,15 @@ impl Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        let exit = match refusal.kind {
+/// What a module reports, as the command reports it.
+impl<E: Advice + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let exit = match error.kind() {
             RefusalKind::Failed => Exit::Failed,
             RefusalKind::ContextFile => Exit::ContextFile,
             RefusalKind::Interrupted => Exit::Interrupted,
         };
-        Failure { exit, message: refusal.message, hint: refusal.hint }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        let kind = match failure.exit {
-            Exit::ContextFile => RefusalKind::ContextFile,
-            Exit::Interrupted => RefusalKind::Interrupted,
-            Exit::Failed | Exit::Usage | Exit::Partly => RefusalKind::Failed,
-        };
-        Refusal { kind, message: failure.message, hint: failure.hint }
+        Failure { exit, message: with_causes(&error), hint: error.hint() }
     }
 }
 
