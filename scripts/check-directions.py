@@ -166,6 +166,15 @@ ONLY_AT = {
     ),
 }
 
+#: What lives as long as the process, whoever uses it.
+STATIC = re.compile(r"\bstatic\s+(?:mut\s+)?[A-Z_0-9]+\s*:|\bthread_local!|\b(?:LazyLock|OnceLock|OnceCell|LazyCell)\b")
+
+#: File -> why it may have some. Others are given their state by their caller.
+STATICS = {
+    "crates/results/src/compress.rs": "buffers of a thread, which hold nothing between two calls",
+    "crates/slurm/src/refused.rs": "a table that is part of the program, parsed when it is first needed",
+}
+
 
 def crates() -> Iterator[str]:
     """Forbidden dependencies between crates."""
@@ -293,6 +302,10 @@ def edges() -> Iterator[str]:
         yield from (f"{name} must not call {call}: {why}" for name in sorted(found - allowed))
         for name in sorted(allowed - found):
             yield f"{name} does not call {call} any more: remove it from the list in {sys.argv[0]}"
+    found = {name for name, text in texts.items() if STATIC.search(text)}
+    yield from (f"{name} must have no static: pass the value on" for name in sorted(found - STATICS.keys()))
+    for name in sorted(STATICS.keys() - found):
+        yield f"{name} has no static any more: remove it from the list in {sys.argv[0]}"
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ use super::{failure::Failure, foreground::Foreground, progress::Display};
 use crate::{
     coordinate::ledger_place,
     database_dir::{locate, must_have_run_table},
+    dispatch::slurm::Slurm,
 };
 
 /// Cancel a run's unfinished tasks, or one Slurm job. Stored results are kept.
@@ -27,11 +28,11 @@ pub struct Arguments {
 }
 
 /// Cancels as the owner of the directory, or through its owner.
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
     let mut display = Display::new(false);
-    let foreground = Foreground::new(dir.clone());
+    let foreground = Foreground::new(dir.clone(), slurm);
     if !ledger_place::exists(&dir) && !foreground.is_owned().await? {
         return Err(Failure::new("no unfinished tasks"));
     }

@@ -12,7 +12,7 @@ use super::{failure::Failure, open, output};
 use crate::{
     coordinate::events::count,
     database_dir::{DatabaseDir, locate, must_have_run_table},
-    dispatch::slurm::{site_file, sourced::Resolved},
+    dispatch::slurm::{Slurm, site_file, sourced::Resolved},
 };
 
 /// Check that everything Amore needs is available, and suggest fixes.
@@ -90,7 +90,7 @@ struct Answer<'a> {
     checks: &'a [Check],
 }
 
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     let is_database = dir.run_table().exists();
     if arguments.directory.is_some() {
@@ -99,7 +99,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut checks = programs::check().await;
     let (settings_checks, settings) = settings(&dir, is_database).await;
     checks.extend(settings_checks);
-    checks.extend(slurm::check(&settings, dir.path()).await);
+    checks.extend(slurm::check(slurm, &settings, dir.path()).await);
     if is_database {
         checks.extend(directory::check(&dir));
     }

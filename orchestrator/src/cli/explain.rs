@@ -15,7 +15,7 @@ use super::{failure::Failure, local_time, log::last_not_computed, open, output, 
 use crate::{
     coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     database_dir::locate,
-    dispatch::slurm::slurm,
+    dispatch::slurm::Slurm,
 };
 
 /// Explain what happened to a run, or to one of its variables: from the request to the value or error, or what it is
@@ -42,14 +42,14 @@ struct Link {
     words: String,
 }
 
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(None)?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
     let mut under_way = BTreeSet::new();
     if let Some(remembered) = Remembered::open(&dir).await? {
-        let (told, open) = story(&remembered, proposal, arguments).await?;
+        let (told, open) = story(&remembered, slurm, proposal, arguments).await?;
         links.extend(told);
         under_way = open;
     }
@@ -197,6 +197,7 @@ fn waits(
 /// The entries from the ledger, and the unfinished variables.
 async fn story(
     remembered: &Remembered,
+    slurm: &Slurm,
     proposal: Proposal,
     arguments: &Arguments,
 ) -> Result<(Vec<Link>, BTreeSet<String>), Failure> {
@@ -250,7 +251,7 @@ async fn story(
         by_cluster.entry(job.cluster.clone()).or_default().push(job);
     }
     for (cluster, jobs) in by_cluster {
-        match slurm().queue(cluster.as_deref()).await {
+        match slurm.queue(cluster.as_deref()).await {
             Ok(queue) => {
                 for job in jobs {
                     let words = match queue.get(&job) {

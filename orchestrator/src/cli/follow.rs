@@ -12,6 +12,7 @@ use super::{
 use crate::{
     coordinate::{events::Event, ledger_place},
     database_dir::{locate, must_have_run_table},
+    dispatch::slurm::Slurm,
 };
 
 /// Resume work that earlier commands left in Slurm: track the jobs and collect their results.
@@ -26,7 +27,7 @@ pub struct Arguments {
 }
 
 /// Follows until no task is unfinished.
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
     let mut display = Display::new(arguments.json);
@@ -34,7 +35,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         display.show(&Event::Notice(Notice::info("no unfinished tasks")));
         return Ok(ExitCode::SUCCESS);
     }
-    let summary = Foreground::new(dir).serve(None, &mut display).await?;
+    let summary = Foreground::new(dir, slurm).serve(None, &mut display).await?;
     display.show(&Event::Finished(summary.clone()));
     Ok(exit_code(&summary))
 }

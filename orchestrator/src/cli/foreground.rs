@@ -26,7 +26,7 @@ use crate::{
     database_dir::DatabaseDir,
     dispatch::{
         local::LocalWorker,
-        slurm::{client::installed, site_file},
+        slurm::{Slurm, client::installed, site_file},
     },
     signals::Signals,
 };
@@ -40,6 +40,8 @@ const NEWS_POLL: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Foreground {
     pub(super) dir: DatabaseDir,
+    /// The way to Slurm.
+    pub(super) slurm: Slurm,
     /// Number of parallel children.
     pub(super) processes: usize,
     /// No Slurm jobs.
@@ -50,9 +52,9 @@ pub(super) struct Foreground {
 
 impl Foreground {
     /// With one process per core, and Slurm jobs if available.
-    pub(super) fn new(dir: DatabaseDir) -> Self {
+    pub(super) fn new(dir: DatabaseDir, slurm: Slurm) -> Self {
         let processes = std::thread::available_parallelism().map_or(1, usize::from);
-        Foreground { dir, processes, direct: false, follow: false }
+        Foreground { dir, slurm, processes, direct: false, follow: false }
     }
 
     async fn setup(&self, table: &RunTable) -> Result<Setup, Failure> {
@@ -64,7 +66,8 @@ impl Foreground {
             python: open::context_python(table).await?,
             processes: self.processes,
             limits: open::limits(table).await?,
-            slurm: if self.direct || !installed() {
+            slurm: self.slurm.clone(),
+            slurm_settings: if self.direct || !installed() {
                 None
             } else {
                 Some(site_file::settings(&open::settings(table).await?, proposal, dir.path())?)

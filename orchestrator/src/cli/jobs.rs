@@ -13,7 +13,7 @@ use super::{failure::Failure, output};
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
     database_dir::{locate, must_have_run_table},
-    dispatch::slurm::{answers::JobStatus, reasons, slurm},
+    dispatch::slurm::{Slurm, answers::JobStatus, reasons},
 };
 
 /// List unfinished tasks with their Slurm jobs and their state in the queue.
@@ -38,11 +38,11 @@ impl Line {
     }
 }
 
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
     let lines = match Remembered::open(&dir).await? {
-        Some(remembered) => lines(&remembered).await?,
+        Some(remembered) => lines(&remembered, slurm).await?,
         None => Vec::new(),
     };
     if arguments.json {
@@ -56,14 +56,14 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn lines(remembered: &Remembered) -> Result<Vec<Line>, Failure> {
+async fn lines(remembered: &Remembered, slurm: &Slurm) -> Result<Vec<Line>, Failure> {
     let tasks = remembered.open_tasks().await?;
     // Without an answer from Slurm, the ledger's state is shown.
     let clusters: BTreeSet<Option<String>> =
         tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
     let mut queue: HashMap<JobId, JobStatus> = HashMap::new();
     for cluster in clusters {
-        match slurm().queue(cluster.as_deref()).await {
+        match slurm.queue(cluster.as_deref()).await {
             Ok(found) => queue.extend(found),
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();

@@ -35,6 +35,8 @@ use tracing_subscriber::EnvFilter;
 
 use failure::Failure;
 
+use crate::dispatch::slurm;
+
 /// Automatic per-run analysis: runs the variables of a context file for each run and maintains the run table.
 ///
 /// Run it in a database directory (usr/Shared/amore of a proposal, where context.py is). amore, amore-proto and damnit
@@ -154,19 +156,19 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Proposal(arguments) => proposal::run(&arguments).await,
         Command::DbConfig(arguments) => db_config::run(&arguments).await,
-        Command::Reprocess(arguments) => reprocess::run(&arguments).await,
-        Command::Follow(arguments) => follow::run(&arguments).await,
-        Command::Jobs(arguments) => jobs::run(&arguments).await,
-        Command::Cancel(arguments) => cancel::run(&arguments).await,
-        Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::Reprocess(arguments) => reprocess::run(&arguments, slurm::connect()).await,
+        Command::Follow(arguments) => follow::run(&arguments, slurm::connect()).await,
+        Command::Jobs(arguments) => jobs::run(&arguments, &slurm::connect()).await,
+        Command::Cancel(arguments) => cancel::run(&arguments, slurm::connect()).await,
+        Command::Explain(arguments) => explain::run(&arguments, &slurm::connect()).await,
         Command::ReadContext(arguments) => read_context::run(&arguments).await,
         Command::Check(arguments) => check::run(&arguments).await,
-        Command::Plan(arguments) => plan::run(&arguments).await,
+        Command::Plan(arguments) => plan::run(&arguments, &slurm::connect()).await,
         Command::Table(arguments) => table::run(&arguments).await,
         Command::Export(arguments) => export::run(&arguments).await,
         Command::Log(arguments) => log::run(&arguments).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
-        Command::Doctor(arguments) => doctor::run(&arguments).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &slurm::connect()).await,
         Command::NewId(arguments) => new_id::run(&arguments).await,
         Command::Init(arguments) => init::run(&arguments).await,
         Command::Migrate(arguments) => migrate::run(&arguments).await,

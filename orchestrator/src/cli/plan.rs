@@ -20,9 +20,10 @@ use crate::{
     coordinate::setup::job_environment,
     database_dir::{DatabaseDir, locate, must_have_run_table},
     dispatch::slurm::{
+        Slurm,
         client::{self, JobOptions, installed},
         destination::{self, Destination},
-        script, site_facts, site_file,
+        script, site_file,
         sourced::Resolved,
     },
     trigger::user_request::resolve,
@@ -99,7 +100,7 @@ struct Answer {
     jobs: Vec<JobPlan>,
 }
 
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
     let runs = if arguments.run == ["all"] {
@@ -129,7 +130,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let settings = sourced.settings();
     if installed() {
-        site_facts::ask_ahead(&settings);
+        slurm.ask_ahead(settings.on());
     }
     let (_, dag) = usable_context(&dir, &table).await?;
     let urgency = request.urgency(resolved.runs.len());
@@ -148,7 +149,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         })?;
         answer.runs.push(RunPlan { proposal, run, plan });
     }
-    let jobs = Jobs { dir: &dir, sourced: &sourced, urgency };
+    let jobs = Jobs { dir: &dir, slurm, sourced: &sourced, urgency };
     if installed() {
         answer.jobs = jobs.of(&answer.runs).await;
     }
@@ -165,6 +166,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Everything needed to determine where a job would go.
 struct Jobs<'a> {
     dir: &'a DatabaseDir,
+    slurm: &'a Slurm,
     sourced: &'a Resolved,
     urgency: Urgency,
 }
@@ -175,9 +177,9 @@ impl Jobs<'_> {
         let settings = self.sourced.settings();
         let retry = RetryState::default();
         let wanted = Wanted { key, resources, urgency: self.urgency, retry: &retry, token: "TOKEN" };
-        let asked = job_asked(self.dir, &job_environment(), &settings, &wanted);
+        let asked = job_asked(self.dir, &job_environment(self.slurm), &settings, &wanted);
         if installed() {
-            destination::find(asked, resources, self.sourced).await
+            destination::find(self.slurm, asked, resources, self.sourced).await
         } else {
             (asked, Destination::default())
         }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     coordinate::events::Event,
     database_dir::{locate, must_have_run_table},
+    dispatch::slurm::Slurm,
 };
 
 /// Compute variables of some runs, or of all runs in the database.
@@ -91,7 +92,7 @@ impl Arguments {
 }
 
 /// Runs the request as the owner of the directory, or through its owner.
-pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failure> {
     let mut request = arguments.request()?;
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
@@ -100,7 +101,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         processes: arguments.processes(),
         direct: arguments.direct || arguments.watch,
         follow: arguments.watch,
-        ..Foreground::new(dir)
+        ..Foreground::new(dir, slurm)
     };
     let summary = foreground.serve(Some(&mut request), &mut display).await?;
     display.show(&Event::Finished(summary.clone()));

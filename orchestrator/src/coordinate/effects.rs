@@ -8,7 +8,7 @@ use crate::{
     dispatch::{
         local::LocalWorker,
         prepare_command,
-        slurm::{lane::Lane, order::Order, site_facts, site_file, slurm},
+        slurm::{lane::Lane, order::Order, site_facts, site_file},
     },
 };
 
@@ -27,8 +27,8 @@ impl Driver<'_> {
                 Ok(Input::ContextRead { incoming, context })
             }),
             Effect::AskSite => {
-                if let Some(settings) = &self.setup.slurm {
-                    site_facts::ask_ahead(settings);
+                if let Some(settings) = &self.setup.slurm_settings {
+                    self.setup.slurm.ask_ahead(settings.on());
                 }
             }
             Effect::Survey { incoming, compute, variables } => {
@@ -38,7 +38,7 @@ impl Driver<'_> {
                     proposal: self.setup.proposal,
                     table: self.owner.table(),
                     ownership: self.owner.ownership(),
-                    with_jobs: self.setup.slurm.is_some(),
+                    with_jobs: self.setup.slurm_settings.is_some(),
                     compute,
                     variables,
                 };
@@ -106,7 +106,7 @@ impl Driver<'_> {
     }
 
     fn lane(&mut self) -> &Lane {
-        self.lane.get_or_insert_with(|| Lane::start(slurm().clone()))
+        self.lane.get_or_insert_with(|| Lane::start(self.setup.slurm.clone()))
     }
 
     fn ask(&self, task: TaskNo, question: Question) {
@@ -138,8 +138,8 @@ impl Driver<'_> {
 
     /// Tells the core what is known of the site, if that has changed.
     pub(super) async fn learn_of_site(&mut self) -> Result<(), CoordinateError> {
-        let Some(settings) = &self.setup.slurm else { return Ok(()) };
-        let Some(facts) = site_facts::known_for(settings) else { return Ok(()) };
+        let Some(settings) = &self.setup.slurm_settings else { return Ok(()) };
+        let Some(facts) = site_facts::known_for(&self.setup.slurm, settings) else { return Ok(()) };
         if self.site.as_ref().is_some_and(|known| std::sync::Arc::ptr_eq(known, &facts)) {
             return Ok(());
         }

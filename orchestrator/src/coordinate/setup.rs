@@ -12,9 +12,9 @@ use amore_wire::task::Limits;
 use crate::dispatch::{
     local,
     slurm::{
+        Slurm,
         asked::SlurmSettings,
         client::{installed, switched_off},
-        environment,
     },
 };
 
@@ -31,8 +31,10 @@ pub struct Setup {
     pub processes: usize,
     /// Bounds on each variable.
     pub limits: Limits,
-    /// Settings of Slurm, if there is Slurm and jobs are wanted.
-    pub slurm: Option<SlurmSettings>,
+    /// The way to Slurm.
+    pub slurm: Slurm,
+    /// What jobs ask for, if there is Slurm and jobs are wanted.
+    pub slurm_settings: Option<SlurmSettings>,
 }
 
 impl Setup {
@@ -44,9 +46,9 @@ impl Setup {
             python: self.python.clone(),
             processes: self.processes,
             limits: self.limits,
-            slurm: self.slurm.clone(),
+            slurm: self.slurm_settings.clone(),
             why_no_slurm: why_no_slurm().to_owned(),
-            job_environment: job_environment(),
+            job_environment: job_environment(&self.slurm),
             python_environment: python_environment(),
             epoch,
             process: std::process::id(),
@@ -69,7 +71,7 @@ fn why_no_slurm() -> &'static str {
 const PASSED_ON: [&str; 2] = ["EXTRA_DATA_DATA_ROOT", "AMORE_PYTHONPATH"];
 
 /// What jobs are given of this process's environment.
-pub fn job_environment() -> JobEnvironment {
+pub fn job_environment(slurm: &Slurm) -> JobEnvironment {
     JobEnvironment {
         worker: local::program().display().to_string(),
         umask: own_umask(),
@@ -77,7 +79,7 @@ pub fn job_environment() -> JobEnvironment {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
             .collect(),
-        without: environment::not_for_jobs(),
+        without: slurm.not_for_jobs(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Check, Checks};
 use crate::dispatch::slurm::{
+    Slurm,
     answers::ACCOUNTED,
     asked::{SlurmSettings, TIME_MINUTES, minutes},
     client::{self, SlurmUnavailable},
@@ -13,11 +14,10 @@ use crate::dispatch::slurm::{
     reservation::{ReservationState, state_for},
     script,
     site_facts::{self, SiteFacts},
-    slurm,
     sourced::Resolved,
 };
 
-pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
+pub(super) async fn check(slurm: &Slurm, resolved: &Resolved, directory: &Path) -> Vec<Check> {
     let mut checks = Checks::of("slurm");
     if !client::installed() {
         let words = "Slurm is not available: everything is computed on this machine";
@@ -47,12 +47,12 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
     for problem in environment::wrong_names() {
         checks.problem("environment", problem, format!("correct {}", environment::MORE));
     }
-    let Ok(version) = commands(&mut checks).await else {
+    let Ok(version) = commands(&mut checks, slurm).await else {
         return checks.done;
     };
     let settings = resolved.settings();
     let clusters = settings.on();
-    if !clusters_are_known(&mut checks, &clusters).await {
+    if !clusters_are_known(&mut checks, slurm, &clusters).await {
         return checks.done;
     }
     if clusters.chosen_by_slurm() {
@@ -60,10 +60,10 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         return checks.done;
     }
     let cluster = clusters.only();
-    if !controller(&mut checks, cluster).await {
+    if !controller(&mut checks, slurm, cluster).await {
         return checks.done;
     }
-    let facts = match slurm().facts(cluster).await {
+    let facts = match slurm.facts(cluster).await {
         Ok(facts) => facts,
         Err(SlurmUnavailable(words)) => {
             checks.problem(
@@ -85,10 +85,10 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
         );
     }
     accounting(&mut checks, &facts);
-    ends_of_jobs(&mut checks, cluster).await;
+    ends_of_jobs(&mut checks, slurm, cluster).await;
     account_and_qos(&mut checks, &facts, &settings);
     limits(&mut checks, &facts, &settings);
-    let reserved = reservation(&mut checks, cluster, &facts, &settings).await;
+    let reserved = reservation(&mut checks, slurm, cluster, &facts, &settings).await;
     partition(&mut checks, &facts, &settings, reserved);
     noncluster(&mut checks, &facts, &settings, reserved);
     checks.done
@@ -98,12 +98,12 @@ pub(super) async fn check(resolved: &Resolved, directory: &Path) -> Vec<Check> {
 struct NothingToAsk;
 
 /// Are all commands available, with the same version?
-async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
+async fn commands(checks: &mut Checks, slurm: &Slurm) -> Result<Option<String>, NothingToAsk> {
     let needed = ["sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr"];
     let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
     let mut missing = Vec::new();
     for program in needed {
-        match slurm().ask(program, &["--version"]).await {
+        match slurm.ask(program, &["--version"]).await {
             Ok(answer) => {
                 let version = answer.split_whitespace().last().unwrap_or_default().to_owned();
                 match versions.iter_mut().find(|(other, _)| *other == version) {
@@ -115,7 +115,7 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
         }
     }
     if let Some((first, _)) = missing.first() {
-        let needs = slurm().what_it_needs(first).await.join(",");
+        let needs = slurm.what_it_needs(first).await.join(",");
         let hint = if needs.is_empty() {
             "all Slurm commands must be on PATH and start: module load slurm".to_owned()
         } else {
@@ -150,11 +150,11 @@ async fn commands(checks: &mut Checks) -> Result<Option<String>, NothingToAsk> {
 }
 
 /// Does accounting know the configured clusters? Only accounting has their addresses.
-async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
+async fn clusters_are_known(checks: &mut Checks, slurm: &Slurm, clusters: &Clusters) -> bool {
     if *clusters == Clusters::Ours {
         return true;
     }
-    let asked = tokio::join!(slurm().names(clusters), slurm().known_clusters());
+    let asked = tokio::join!(slurm.names(clusters), slurm.known_clusters());
     let (names, known) = match asked {
         (Ok(names), Ok(known)) => (names.into_iter().flatten().collect::<Vec<String>>(), known),
         (Err(SlurmUnavailable(words)), _) | (_, Err(SlurmUnavailable(words))) => {
@@ -189,9 +189,9 @@ async fn clusters_are_known(checks: &mut Checks, clusters: &Clusters) -> bool {
     true
 }
 
-async fn controller(checks: &mut Checks, cluster: Option<&str>) -> bool {
+async fn controller(checks: &mut Checks, slurm: &Slurm, cluster: Option<&str>) -> bool {
     let ping = cluster.map_or_else(|| vec!["ping"], |name| vec!["-M", name, "ping"]);
-    match slurm().ask("scontrol", &ping).await {
+    match slurm.ask("scontrol", &ping).await {
         Ok(answer) if answer.contains(" is UP") => {
             let down = answer.lines().any(|line| line.contains(" is DOWN"));
             if down {
@@ -244,15 +244,15 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
 }
 
 /// Does accounting report how jobs ended, and which of them are ours?
-async fn ends_of_jobs(checks: &mut Checks, cluster: Option<&str>) {
-    match slurm().kept_tokens(cluster).await {
+async fn ends_of_jobs(checks: &mut Checks, slurm: &Slurm, cluster: Option<&str>) {
+    match slurm.kept_tokens(cluster).await {
         Err(SlurmUnavailable(words)) => checks.warn(
             "accounting",
             format!("sacct does not answer: {words}"),
             "jobs run without it; the outcome of a job that left the queue unobserved, and who cancelled a job, are then unknown",
         ),
         Ok(_) => {
-            let unknown = slurm().unknown_fields(&ACCOUNTED);
+            let unknown = slurm.unknown_fields(&ACCOUNTED);
             if !unknown.is_empty() {
                 checks.warn(
                     "accounting",
@@ -320,12 +320,13 @@ fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
 /// Will jobs use a reservation?
 async fn reservation(
     checks: &mut Checks,
+    slurm: &Slurm,
     cluster: Option<&str>,
     facts: &SiteFacts,
     settings: &SlurmSettings,
 ) -> bool {
     let Some(names) = &settings.reservation else { return false };
-    let all = match slurm().reservations(cluster).await {
+    let all = match slurm.reservations(cluster).await {
         Ok(all) => all,
         Err(SlurmUnavailable(words)) => {
             checks.problem("reservation", words, "try again");

@@ -5,11 +5,11 @@ use amore_slurm::settings::{PARTITION, RESERVATION};
 use serde::{Serialize, Serializer};
 
 use super::{
+    Slurm,
     client::{JobOptions, SlurmUnavailable},
     clusters::Clusters,
     partition::{Usability, format_minutes},
     site_facts::{self, SiteFacts},
-    slurm,
     sourced::{Resolved, Source},
 };
 
@@ -62,6 +62,7 @@ impl Destination {
 /// Settles a job that is only planned, as its submission would, and says where it goes. `resources` is what its
 /// variables ask for.
 pub async fn find(
+    slurm: &Slurm,
     asked: JobOptions,
     resources: &Resources,
     settings: &Resolved,
@@ -70,10 +71,10 @@ pub async fn find(
     let facts = if clusters.chosen_by_slurm() {
         Err(SlurmUnavailable("Slurm chooses the cluster for each job".to_owned()))
     } else {
-        slurm().facts(clusters.only()).await
+        slurm.facts(clusters.only()).await
     };
     let first = asked.clone();
-    let (settled, remarks) = slurm().adjust(asked).await;
+    let (settled, remarks) = slurm.adjust(asked).await;
     let mut found = Destination {
         clusters: settled.clusters.clone(),
         reservation: settled.reservation.clone(),

@@ -7,22 +7,18 @@ pub mod asked;
 pub mod destination;
 pub mod site_file;
 
-use std::sync::LazyLock;
-
 use amore_slurm::environment::SiteCommands;
 pub use amore_slurm::{clusters, partition, reasons, reservation, sourced};
-use amore_slurm_client::Slurm;
+pub use amore_slurm_client::Slurm;
 
-/// The one handle of this program. Read once: a command lasts no longer. What is wrong with the site's file is told where
-/// settings are read.
-pub fn slurm() -> &'static Slurm {
-    static SLURM: LazyLock<Slurm> = LazyLock::new(|| {
-        Slurm::new(match site_file::load() {
-            Ok(Some(site)) => site.commands().clone(),
-            Ok(None) | Err(_) => SiteCommands::default(),
-        })
-    });
-    &SLURM
+/// Slurm as the site's file says it is asked. An error in that file is reported where settings are read.
+///
+/// A program makes one handle and passes it on: the handle remembers what Slurm has answered.
+pub fn connect() -> Slurm {
+    Slurm::new(match site_file::load() {
+        Ok(Some(site)) => site.commands().clone(),
+        Ok(None) | Err(_) => SiteCommands::default(),
+    })
 }
 
 /// How jobs stand.
@@ -39,11 +35,6 @@ pub mod client {
 /// The variables that Slurm's commands are given.
 pub mod environment {
     pub use amore_slurm_client::environment::{MORE, wrong_names};
-
-    /// Those of them that a job is not to see.
-    pub fn not_for_jobs() -> Vec<String> {
-        super::slurm().not_for_jobs()
-    }
 }
 
 /// The loop that submits jobs and follows them.
@@ -68,16 +59,11 @@ pub mod site_facts {
 
     use std::sync::Arc;
 
-    use super::{asked::SlurmSettings, slurm};
+    use super::{Slurm, asked::SlurmSettings};
 
     /// What is known by now of the cluster that jobs go to, if there is only one.
-    pub fn known_for(settings: &SlurmSettings) -> Option<Arc<SiteFacts>> {
+    pub fn known_for(slurm: &Slurm, settings: &SlurmSettings) -> Option<Arc<SiteFacts>> {
         let clusters = settings.on();
-        if clusters.chosen_by_slurm() { None } else { slurm().known(clusters.only()) }
-    }
-
-    /// Asks for what the first job will need, while the caller does something else.
-    pub fn ask_ahead(settings: &SlurmSettings) {
-        slurm().ask_ahead(settings.on());
+        if clusters.chosen_by_slurm() { None } else { slurm.known(clusters.only()) }
     }
 }
