@@ -89,6 +89,7 @@ MODULES = {
     "advice": ({"cli"}, _NO_TERMINAL),
     "context_file": ({"cli"}, _NO_TERMINAL),
     "database_dir": ({"cli"}, _NO_TERMINAL),
+    "run_files": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
     "signals": ({"cli"}, _NO_TERMINAL),
     "site": ({"coordinate", "cli"}, _NO_TERMINAL),
     "trigger": ({"coordinate", "cli"}, "a stage knows nothing of those that call it"),
@@ -102,7 +103,6 @@ _RUN_FILES = "a thin command around one function of the crate; nothing in betwee
 
 #: (File, what it uses) -> why it may, though the rules above say that it may not.
 EXCEPTIONS = {
-    ("cli/explain.rs", "amore_results"): "reads a run's errors from its file, which has them in full",
     ("cli/export.rs", "amore_results"): _RUN_FILES,
     ("cli/verify.rs", "amore_results"): _RUN_FILES,
 }

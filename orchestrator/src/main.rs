@@ -11,6 +11,7 @@ mod coordinate;
 mod database_dir;
 mod dispatch;
 mod growing_lines;
+mod run_files;
 mod signals;
 mod site;
 mod trigger;

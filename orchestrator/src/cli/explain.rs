@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     process::ExitCode,
 };
 
@@ -16,6 +15,7 @@ use crate::{
     coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     database_dir::locate,
     dispatch::slurm::Slurm,
+    run_files::Computed,
 };
 
 /// Explain what happened to a run, or to one of its variables: from the request to the value or error, or what it is
@@ -60,6 +60,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     };
     let data = table.table(&filter).await?;
     let row = data.rows.first();
+    let computed = Computed::read(&dir.run_file(proposal, arguments.run));
     // For values in the table while they are computed again.
     let before = |name: &String| {
         if under_way.contains(name) { " (from an earlier request; it is being computed again)" } else { "" }
@@ -81,17 +82,13 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
                         before(&column.name)
                     ),
                 });
-                links.extend(computed_again(&dir.run_file(proposal, arguments.run), &column.name));
+                links.extend(computed_again(&computed, &column.name));
             }
             _ => {}
         }
     }
     if let Some(note) = last_not_computed(&dir, proposal, arguments.run) {
-        links.extend(why_not_computed(
-            note,
-            &dir.run_file(proposal, arguments.run),
-            arguments.variable.as_ref(),
-        ));
+        links.extend(why_not_computed(note, &computed, arguments.variable.as_ref()));
     }
     let log = dir.run_log(proposal, arguments.run);
     if links.is_empty() {
@@ -141,16 +138,10 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
 }
 
 /// Why values are from an earlier command than the last, if so.
-fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -> Option<Link> {
-    // `amore verify` reports unreadable files.
-    let rows = amore_results::read_reduced(file).ok()?.rows;
-    let is_older = |name: &String| {
-        let row = rows.iter().find(|row| row.name == *name);
-        // Values stored by other programs have no time.
-        row.is_some_and(|row| row.provenance.as_ref().is_none_or(|stored| stored.started_at < note.at))
-    };
+fn why_not_computed(note: NotComputed, computed: &Computed, variable: Option<&String>) -> Option<Link> {
     let meant = |name: &String| variable.is_none_or(|wanted| wanted == name);
-    let kept: Vec<String> = note.kept.iter().filter(|name| meant(name) && is_older(name)).cloned().collect();
+    let kept: Vec<String> =
+        note.kept.iter().filter(|name| meant(name) && computed.is_older(name, note.at)).cloned().collect();
     if kept.is_empty() {
         return None;
     }
@@ -159,10 +150,8 @@ fn why_not_computed(note: NotComputed, file: &Path, variable: Option<&String>) -
 }
 
 /// Why dependents in other processes do not read the value from the file, if so.
-fn computed_again(file: &Path, name: &str) -> Option<Link> {
-    // `amore verify` reports unreadable files.
-    let rows = amore_results::read_reduced(file).ok()?.rows;
-    let differs = rows.into_iter().find(|row| row.name == name)?.provenance?.differs?;
+fn computed_again(computed: &Computed, name: &str) -> Option<Link> {
+    let differs = computed.differs(name)?;
     let words = format!("it is computed again if another process or job needs it: {differs}");
     Some(Link { at: None, kind: "value".to_owned(), words })
 }
