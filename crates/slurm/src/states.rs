@@ -124,6 +124,8 @@ mod tests {
         for (state, expected) in [
             ("PENDING", Meaning::Waits),
             ("CONFIGURING", Meaning::Waits),
+            ("POWER_UP_NODE", Meaning::Waits),
+            ("EXPEDITING", Meaning::Waits),
             ("REQUEUE_HOLD", Meaning::Held),
             ("RUNNING", Meaning::Runs),
             ("COMPLETING", Meaning::Runs),
