@@ -69,7 +69,9 @@ PURE = {
     "amore-slurm": "crates/slurm",
 }
 # None of these does any I/O. amore-slurm renders a template (tera) and parses tables and the site's file (toml) from text.
+# jiff computes with dates; without its features it knows neither the time nor any time zone of the machine.
 HARMLESS = {
+    "jiff",
     "rand_core",
     "rand_pcg",
     "serde",
@@ -83,6 +85,9 @@ HARMLESS = {
 }
 
 _NO_TERMINAL = "it works without a terminal, too: errors have types of their own, which the command line puts into words"
+
+#: Library -> why a pure crate may only use it without default features and others.
+BARE = {"jiff": "with its features it reads the clock and the database of time zones"}
 
 #: Module of the orchestrator -> what it must not use, and why. A name that begins with `amore_` is a crate.
 MODULES = {
@@ -199,6 +204,8 @@ def crates() -> Iterator[str]:
                 yield f"{name} must not depend on {other}: {ONLY_IN[other][1]}"
             if name in PURE and not other.startswith("amore") and other not in HARMLESS:
                 yield f"{name} is pure and must not depend on {other}"
+            if name in PURE and other in BARE and (dependency["uses_default_features"] or dependency["features"]):
+                yield f"{name} is pure and must use {other} without features: {BARE[other]}"
 
 
 def source(file: Path) -> str:

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::{civil::DateTime, tz::Offset};
+
 use crate::{partition_facts::words, slurm_user::SlurmUser};
 
 /// A reservation, as printed by `scontrol show reservation -o`.
@@ -95,25 +97,8 @@ fn moment(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return (seconds > 0).then_some(seconds);
     }
-    let (date, time) = text.split_once('T')?;
-    let numbers = |text: &str, by: char| -> Option<Vec<i64>> {
-        text.split(by).map(|part| part.parse::<u32>().ok().map(i64::from)).collect()
-    };
-    let (date, time) = (numbers(date, '-')?, numbers(time, ':')?);
-    let (&[year, month, day], &[hour, minute, second]) = (date.as_slice(), time.as_slice()) else {
-        return None;
-    };
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Days since 1970, counted with years that start in March.
-    let year = if month <= 2 { year - 1 } else { year };
-    let in_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + in_year - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    let time = DateTime::strptime("%Y-%m-%dT%H:%M:%S", text).ok()?;
+    Some(Offset::UTC.to_timestamp(time).ok()?.as_second()).filter(|seconds| *seconds > 0)
 }
 
 /// State of a reservation, for a user.
