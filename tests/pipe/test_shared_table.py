@@ -4,6 +4,7 @@ tables as they are found."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -102,6 +103,52 @@ def test_a_notebook_from_the_first_moment_on(database: Database) -> None:
     ended = database.amore("reprocess", "1")
     assert f"process {notebook.process.pid}" in ended.stderr, ended.stderr
     assert database.rows(1) == {"one": 1}
+
+
+def told_of_the_lock(process: subprocess.Popen[str]) -> str:
+    """The note about a lock: the next line that mentions one, and its hint."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "has been locked" in line:
+            return line + process.stderr.readline()
+    raise AssertionError("the command ended without a note about the lock")
+
+
+def test_a_lock_that_is_held_before_the_command_starts_is_told(database: Database) -> None:
+    database.context(ONE)
+    holder = sqlite3.connect(database.path / "runs.sqlite", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    command = database.start("reprocess", "1")
+    note = told_of_the_lock(command)
+    assert note.startswith("note: ") and "by another program" in note, note
+    assert f"process {os.getpid()}" in note, note
+    holder.execute("ROLLBACK")
+    holder.close()
+    out, err = command.communicate(timeout=120)
+    assert command.returncode == 0, out + err
+    assert database.rows(1) == {"one": 1}
+
+
+def test_a_lock_of_a_variable_is_told_from_that_of_another_program(database: Database) -> None:
+    go = database.path / "go"
+    database.context(
+        "import sqlite3, time\nOPEN = []\n"
+        "@Variable\ndef one(run):\n"
+        "    OPEN.append(sqlite3.connect('runs.sqlite'))\n"
+        "    OPEN[0].execute('BEGIN')\n"
+        "    return OPEN[0].execute('SELECT count(*) FROM run_info').fetchone()[0]\n"
+        "@Variable\ndef two(run, _: 'var#one'):\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.02)\n"
+        "    return 2\n"
+    )
+    command = database.start("reprocess", "1")
+    note = told_of_the_lock(command)
+    assert "by a process of this command" in note, note
+    assert "close its connection" in note, note
+    go.touch()
+    out, err = command.communicate(timeout=120)
+    assert command.returncode == 0, out + err
+    assert database.rows(1)["two"] == 2
 
 
 def test_a_reader_in_wal_mode_is_in_nobodys_way(database: Database) -> None:

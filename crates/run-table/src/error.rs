@@ -116,7 +116,7 @@ pub enum RunTableError {
         path: PathBuf,
     },
     /// Another process held a lock for the whole waiting time.
-    #[error("{} has been locked by another program for {} s", .path.display(), .waited.as_secs())]
+    #[error("{} has been locked by {} for {} s", .path.display(), whom(.holders), .waited.as_secs())]
     Busy {
         /// The file.
         path: PathBuf,
@@ -175,6 +175,14 @@ pub enum RunTableError {
         /// The cause.
         source: sqlx::Error,
     },
+}
+
+fn whom(holders: &[LockHolder]) -> &'static str {
+    if !holders.is_empty() && holders.iter().all(|holder| holder.ours) {
+        "a process of this command"
+    } else {
+        "another program"
+    }
 }
 
 fn deposed_words(by: Option<&Holder>, epoch: u64) -> String {

@@ -20,6 +20,8 @@ pub struct LockHolder {
     pub command: Option<String>,
     /// Whether it is suspended (Ctrl-Z, SIGSTOP, a debugger). It keeps its locks until it resumes or ends.
     pub stopped: bool,
+    /// Whether this process has started it, directly or through others.
+    pub ours: bool,
 }
 
 impl fmt::Display for LockHolder {
@@ -59,7 +61,27 @@ fn look_up(pid: u32) -> LockHolder {
             .map_or_else(|_| "this host".to_owned(), |name| name.to_string_lossy().into_owned()),
         command: command(&fs::read(folder.join("cmdline")).unwrap_or_default()),
         stopped: matches!(state(&stat), Some('T' | 't')),
+        ours: is_descendant(pid, std::process::id(), parent_of),
     }
+}
+
+/// The parent of a process; none if the process is gone.
+fn parent_of(pid: u32) -> Option<u32> {
+    parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Is one process below the other in the tree of processes?
+fn is_descendant(pid: u32, ancestor: u32, parent_of: impl Fn(u32) -> Option<u32>) -> bool {
+    let mut next = pid;
+    // Numbers are used again while we look: more steps than any tree is deep are a circle.
+    for _ in 0..100 {
+        match parent_of(next) {
+            Some(parent) if parent == ancestor => return true,
+            Some(parent) if parent > 1 => next = parent,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// `/proc/PID/cmdline` as one line of limited length.
@@ -76,6 +98,11 @@ fn command(cmdline: &[u8]) -> Option<String> {
 /// The state in `/proc/PID/stat`: it follows the program's name, which may contain parentheses.
 fn state(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The parent in `/proc/PID/stat`: the field after the state.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The process in one line of `/proc/locks`, if the line is about this inode:
@@ -97,6 +124,9 @@ pub(crate) fn advice(holders: &[LockHolder]) -> String {
     let stopped: Vec<String> =
         holders.iter().filter(|holder| holder.stopped).map(|holder| holder.pid.to_string()).collect();
     let held = format!("held by {}", all.join(", "));
+    if holders.iter().all(|holder| holder.ours) {
+        return format!("{held}; the variable must end its transaction (commit), or close its connection");
+    }
     match (stopped.join(" "), holders.len()) {
         (pids, _) if pids.is_empty() => format!("{held}; wait for it to finish, or end it"),
         (pids, 1) => {
@@ -122,6 +152,23 @@ mod tests {
         assert_eq!(holder("", 131_094), None);
         assert_eq!(state("42 (a) b) T 1 42"), Some('T'));
         assert_eq!(state(""), None);
+        assert_eq!(parent("42 (a) b) T 1 42"), Some(1));
+    }
+
+    #[test]
+    fn what_this_process_has_started_is_its_own() {
+        // 10 has started 20, and that 30.
+        let parents = |pid| match pid {
+            30 => Some(20),
+            20 => Some(10),
+            10 | 40 => Some(1),
+            _ => None,
+        };
+        assert!(is_descendant(30, 10, parents) && is_descendant(20, 10, parents));
+        assert!(!is_descendant(40, 10, parents) && !is_descendant(10, 10, parents));
+        assert!(!is_descendant(50, 10, parents));
+        assert!(!is_descendant(60, 10, Some));
+        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
     }
 
     #[test]
@@ -139,10 +186,17 @@ mod tests {
             host: "max-1".into(),
             command: Some("python3 watch.py".into()),
             stopped: false,
+            ours: false,
         };
         assert_eq!(
             advice(std::slice::from_ref(&one)),
             "held by process 42 of alice on max-1 (python3 watch.py); wait for it to finish, or end it"
+        );
+        let own = LockHolder { ours: true, ..one.clone() };
+        assert_eq!(
+            advice(&[own]),
+            "held by process 42 of alice on max-1 (python3 watch.py); the variable must end its transaction (commit), or \
+             close its connection"
         );
         let two = LockHolder { pid: 43, user: None, command: None, stopped: true, ..one.clone() };
         assert_eq!(

@@ -20,8 +20,15 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use crate::{
-    RunTableError, SCHEMA_VERSION, SettingValue, holders::lock_holders, migrate, settings, sql,
-    sync_directory::sync_directory, value::Stored, views, views::KnownViews,
+    RunTableError, SCHEMA_VERSION, SettingValue,
+    holders::lock_holders,
+    migrate,
+    patience::{self, Patience},
+    settings, sql,
+    sync_directory::sync_directory,
+    value::Stored,
+    views,
+    views::KnownViews,
 };
 
 /// The name of the run table in a database directory.
@@ -36,8 +43,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// How long to wait for a lock that another process holds.
     pub busy_timeout: Duration,
-    /// Writes of results wait for other processes' locks without a limit; this function is called from time to time with a
-    /// [`RunTableError::Busy`]. `None`: such calls fail after `busy_timeout` too.
+    /// Called from time to time with a [`RunTableError::Busy`] while another process's lock is waited for. With it, writes
+    /// of results wait without a limit; without it they fail after `busy_timeout`, as everything else does.
     pub waits: Option<fn(&RunTableError)>,
 }
 
@@ -142,7 +149,7 @@ impl RunTable {
             writable(&path, AccessFlags::W_OK)?;
             writable(&dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
         }
-        let opened = open_file(&path, options).await;
+        let opened = open_and_migrate(&path, options).await;
         let (connection, version) = match opened {
             // A writer died in the middle of a transaction. Reading with write permission rolls it back.
             Err(RunTableError::Interrupted { .. }) if options.read_only => {
@@ -156,7 +163,7 @@ impl RunTable {
                     connection.close().await
                 };
                 undone.await.map_err(|e| explain(&path, options, "undo an interrupted transaction", e))?;
-                open_file(&path, options).await?
+                open_and_migrate(&path, options).await?
             }
             opened => opened?,
         };
@@ -333,6 +340,30 @@ fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     matches!(code & 0xff, 5 | 6)
 }
 
+/// Opens, and migrates an older version if it is opened for writing.
+async fn open_and_migrate(
+    path: &Path,
+    options: OpenOptions,
+) -> Result<(SqliteConnection, i64), RunTableError> {
+    let mut patience = Patience::new();
+    let (mut connection, version) = loop {
+        let opened = open_file(path, patience::one_try(options)).await;
+        if let Some(opened) = patience.until_timeout(options, opened).await? {
+            break opened;
+        }
+    };
+    let set = patience::set(&mut connection, options.busy_timeout).await;
+    set.map_err(|e| explain(path, options, "open the run table", e))?;
+    if version == SCHEMA_VERSION || options.read_only {
+        return Ok((connection, version));
+    }
+    migrate::migrate(&mut connection, path, version, migrate::STEPS)
+        .await
+        .map_err(|e| e.into_table_error(path, |doing, e| explain(path, options, doing, e)))?;
+    Ok((connection, SCHEMA_VERSION))
+}
+
+/// Opens a file that is a run table.
 async fn open_file(path: &Path, options: OpenOptions) -> Result<(SqliteConnection, i64), RunTableError> {
     if path.to_str().is_none() {
         return Err(RunTableError::UnusablePath { path: path.to_owned() });
@@ -361,14 +392,7 @@ async fn open_file(path: &Path, options: OpenOptions) -> Result<(SqliteConnectio
         }
     }
     match version {
-        SCHEMA_VERSION => Ok((connection, version)),
-        1..SCHEMA_VERSION if options.read_only => Ok((connection, version)),
-        1..SCHEMA_VERSION => {
-            migrate::migrate(&mut connection, path, version, migrate::STEPS)
-                .await
-                .map_err(|e| e.into_table_error(path, |doing, e| explain(path, options, doing, e)))?;
-            Ok((connection, SCHEMA_VERSION))
-        }
+        1..=SCHEMA_VERSION => Ok((connection, version)),
         0 => Err(RunTableError::TooOld { path: path.to_owned() }),
         version if version > SCHEMA_VERSION => Err(RunTableError::TooNew { path: path.to_owned(), version }),
         version => Err(RunTableError::BadVersion { path: path.to_owned(), found: version.to_string() }),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, sqlite::SqliteConnection};
 
-use crate::{RunTable, RunTableError};
+use crate::{OpenOptions, RunTable, RunTableError};
 
 /// Duration of one try. While it waits for existing readers, SQLite blocks new ones, most of which wait for five seconds
 /// (Python's default).
@@ -38,16 +38,48 @@ impl Patience {
     ) -> Result<Option<T>, RunTableError> {
         let Some(tell) = table.options.waits else { return done.map(Some) };
         table.set_busy_timeout(table.options.busy_timeout).await?;
+        self.wait(tell, Duration::MAX, done).await
+    }
+
+    /// The same for what gives up after the timeout of the options.
+    pub(crate) async fn until_timeout<T>(
+        &mut self,
+        options: OpenOptions,
+        done: Result<T, RunTableError>,
+    ) -> Result<Option<T>, RunTableError> {
+        match options.waits {
+            Some(tell) => self.wait(tell, options.busy_timeout, done).await,
+            None => done.map(Some),
+        }
+    }
+
+    async fn wait<T>(
+        &mut self,
+        tell: fn(&RunTableError),
+        limit: Duration,
+        done: Result<T, RunTableError>,
+    ) -> Result<Option<T>, RunTableError> {
         let Err(RunTableError::Busy { path, holders, .. }) = done else { return done.map(Some) };
         let waited = self.begun.elapsed();
+        let busy = RunTableError::Busy { path, waited, holders };
+        if waited >= limit {
+            return Err(busy);
+        }
         if waited >= self.tell_at {
-            tell(&RunTableError::Busy { path, waited, holders });
+            tell(&busy);
             let later = TELL_AFTER.into_iter().find(|after| *after > waited);
             self.tell_at = later.unwrap_or(waited + TELL_AFTER[2]);
         }
         tokio::time::sleep(PAUSE).await;
         Ok(None)
     }
+}
+
+/// The options of one try: a short one if waiting is to be reported.
+pub(crate) fn one_try(options: OpenOptions) -> OpenOptions {
+    let busy_timeout =
+        if options.waits.is_some() { ATTEMPT.min(options.busy_timeout) } else { options.busy_timeout };
+    OpenOptions { busy_timeout, ..options }
 }
 
 impl RunTable {
@@ -59,7 +91,7 @@ impl RunTable {
     }
 }
 
-async fn set(connection: &mut SqliteConnection, timeout: Duration) -> Result<(), sqlx::Error> {
+pub(crate) async fn set(connection: &mut SqliteConnection, timeout: Duration) -> Result<(), sqlx::Error> {
     let text = format!("-- patience::set\nPRAGMA busy_timeout = {}", timeout.as_millis());
     sqlx::query(AssertSqlSafe(text)).fetch_optional(connection).await.map(drop)
 }

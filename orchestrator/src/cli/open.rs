@@ -36,7 +36,7 @@ pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
 fn tell_of_lock(error: &RunTableError) {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
     output::tell(&Notice::note(format!(
-        "{error}; results computed in the meantime are kept in extracted_data/, and stored as soon as that ends{hint}"
+        "{error}; this command waits for that, and results that are computed meanwhile are kept in extracted_data/{hint}"
     )));
 }
 
