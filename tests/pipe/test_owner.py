@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Database, context_python, kill, wait_for
+from conftest import Database, context_python, kill, programs, wait_for
 
 TERM = 2.0
 
@@ -369,3 +369,136 @@ def test_a_worker_that_is_replaced_while_its_results_take_long_to_collect(databa
     # What it had stored is not computed again.
     assert (counts["a-1"], counts["b-1"], counts["a-2"], counts["b-2"]) == (1, 2, 1, 1)
     assert [database.rows(run)["b"] for run in (1, 2)] == [10, 20]
+
+
+def indented(text: str) -> str:
+    """As the beginning of a function."""
+    return "".join("    " + line + "\n" for line in text.splitlines())
+
+
+def slow_to_start(database: Database, name: str, program: str) -> Path:
+    """A program that takes long to start once the file `later` exists: until the file `ready` does."""
+    later, starting, ready = (database.path / mark for mark in ("later", "starting", "ready"))
+    script = database.path / name
+    script.write_text(
+        f"#!/bin/sh\nif [ -e '{later}' ]; then\n  touch '{starting}'\n"
+        f"  while [ ! -e '{ready}' ]; do sleep 0.1; done\nfi\nexec '{program}' \"$@\"\n"
+    )
+    script.chmod(0o755)
+    return script
+
+
+def computed(database: Database, runs: range) -> bool:
+    return all(database.rows(run).get("v") == run for run in runs)
+
+
+def test_a_python_that_takes_long_to_start_holds_up_nobody_else(database: Database) -> None:
+    database.context(VARIABLE.replace("    return r", indented(gate(database, "running")) + "    return r"))
+    python = slow_to_start(database, "some-python", context_python())
+    database.amore("db-config", "context_python", str(python))
+    first = database.start("reprocess", "1-4", "--concurrent-jobs", "1", env=short_term(database))
+    wait_for("the first run", lambda: has_begun(database, "running"), first)
+    open_gate(database, "later")
+    database.context(VARIABLE.replace("return r", "return 10 * r"))
+    second = database.start("reprocess", "2", env=short_term(database))
+    wait_for("another Python is started", (database.path / "starting").exists, second)
+    open_gate(database, "running")
+    wait_for("all runs of the first", lambda: computed(database, range(1, 5)), first)
+    outlive_the_term(database, first)
+    assert second.poll() is None
+    open_gate(database, "ready")
+    end_of(second)
+    end_of(first)
+    assert [database.rows(run)["v"] for run in range(1, 5)] == [1, 20, 3, 4]
+
+
+def test_a_worker_that_takes_long_to_be_replaced(database: Database) -> None:
+    database.context(VARIABLE.replace("    return r", indented(gate(database, "running")) + "    return r"))
+    worker = slow_to_start(database, "some-worker", str(programs() / "amore-worker"))
+    environment = {**short_term(database), "AMORE_WORKER": str(worker)}
+    first = database.start("reprocess", "1", env=environment)
+    wait_for("the first run", lambda: has_begun(database, "running"), first)
+    open_gate(database, "later")
+    assert kill(database.processes()["worker"]) == 1
+    wait_for("another worker is started", (database.path / "starting").exists, first)
+    second = database.start("reprocess", "2", env=short_term(database))
+    third = database.start("reprocess", "3", env=short_term(database))
+    wait_for("both are taken", lambda: len(database.requests("taken")) == 2, first)
+    # What needs no worker is done at once.
+    said = database.amore("cancel", "3")
+    assert "run 3" in said.stdout + said.stderr
+    outlive_the_term(database, first)
+    assert not (database.path / "ready").exists()
+    open_gate(database, "running")
+    open_gate(database, "ready")
+    end_of(first)
+    end_of(second)
+    third.communicate(timeout=180)
+    counts = database.executions()
+    assert (counts["v-1"], counts["v-2"]) == (2, 1) and "v-3" not in counts
+    assert database.rows(1)["v"] == 1 and database.rows(2)["v"] == 2
+
+
+def hang_the_context_file(database: Database) -> Path:
+    """From now on, whoever opens the context file waits, as on a file system that hangs."""
+    path = database.path / "context.py"
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def test_others_go_on_while_the_file_system_hangs(database: Database) -> None:
+    database.context(VARIABLE.replace("    return r", indented(gate(database, "running")) + "    return r"))
+    first = database.start("reprocess", "1-4", "--concurrent-jobs", "1", env=short_term(database))
+    wait_for("the first run", lambda: has_begun(database, "running"), first)
+    path = hang_the_context_file(database)
+    second = database.start("reprocess", "2", env=short_term(database))
+    wait_for("the request is taken", lambda: database.requests("taken"), second)
+    open_gate(database, "running")
+    wait_for("all runs of the first", lambda: computed(database, range(1, 5)), first)
+    outlive_the_term(database, first)
+    assert second.poll() is None
+    # The file system goes on.
+    with path.open("w") as file:
+        path.unlink()
+        database.context(VARIABLE.replace("return r", "return 10 * r"))
+        file.write(path.read_text())
+    end_of(second)
+    end_of(first)
+    assert [database.rows(run)["v"] for run in range(1, 5)] == [1, 20, 3, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_ends_while_the_file_system_hangs(database: Database, number: int) -> None:
+    database.context(VARIABLE)
+    path = hang_the_context_file(database)
+    first = database.start("reprocess", "1")
+    wait_for("ownership", lambda: database.is_owned_by(first), first)
+    time.sleep(0.3)
+    first.send_signal(number)
+    end_of(first, 130)
+    assert database.owner() is None
+    path.unlink()
+    database.context(VARIABLE)
+    database.amore("reprocess", "1")
+    assert database.rows(1)["v"] == 1
+
+
+def test_others_go_on_while_nobody_reads_what_the_owner_prints(database: Database) -> None:
+    hold = f"while r == 1 and not os.path.exists({str(database.path / 'running')!r}):\n    import time; time.sleep(0.02)\n"
+    database.context(VARIABLE.replace("    return r", indented(hold) + "    return r"))
+    first = database.start("reprocess", "1-40", "--mock", "--json", env=short_term(database))
+    assert first.stdout is not None
+    # A page: what it prints for a few runs.
+    fcntl.fcntl(first.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    wait_for("all other runs of the first", lambda: computed(database, range(2, 41)), first)
+    second = database.start("reprocess", "41", "--mock", env=short_term(database))
+    end_of(second)
+    assert database.rows(41)["v"] == 41
+    outlive_the_term(database, first)
+    open_gate(database, "running")
+    out, err = first.communicate(timeout=180)
+    assert first.returncode == 0, err
+    printed = [json.loads(line) for line in out.splitlines()]
+    assert [event["run"] for event in printed if event["event"] == "run_ended"][-1] == 1
+    assert printed[-1]["event"] == "finished"

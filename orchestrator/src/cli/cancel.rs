@@ -31,12 +31,12 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
-    let mut display = Display::new(false);
+    let display = Display::start(false, None)?;
     let foreground = Foreground::new(dir.clone(), slurm);
     if !ledger_place::exists(&dir) && !foreground.is_owned().await? {
         return Err(Failure::new("no unfinished tasks"));
     }
     let mut request = Request::Cancel(arguments.named.clone());
-    foreground.serve(Some(&mut request), &mut display).await?;
+    foreground.serve(Some(&mut request), &display).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -30,12 +30,12 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failure> {
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
-    let mut display = Display::new(arguments.json);
+    let display = Display::start(arguments.json, None)?;
     if !ledger_place::exists(&dir) {
         display.show(&Event::Notice(Notice::info("no unfinished tasks")));
         return Ok(ExitCode::SUCCESS);
     }
-    let summary = Foreground::new(dir, slurm).serve(None, &mut display).await?;
+    let summary = Foreground::new(dir, slurm).serve(None, &display).await?;
     display.show(&Event::Finished(summary.clone()));
     Ok(exit_code(&summary))
 }

@@ -46,15 +46,13 @@ pub(super) struct Foreground {
     pub(super) processes: usize,
     /// No Slurm jobs.
     pub(super) direct: bool,
-    /// Show what variables print.
-    pub(super) follow: bool,
 }
 
 impl Foreground {
     /// With one process per core, and Slurm jobs if available.
     pub(super) fn new(dir: DatabaseDir, slurm: Slurm) -> Self {
         let processes = std::thread::available_parallelism().map_or(1, usize::from);
-        Foreground { dir, slurm, processes, direct: false, follow: false }
+        Foreground { dir, slurm, processes, direct: false }
     }
 
     async fn setup(&self, table: &RunTable) -> Result<Setup, Failure> {
@@ -84,7 +82,7 @@ impl Foreground {
     pub(super) async fn serve(
         &self,
         mut request: Option<&mut Request>,
-        display: &mut Display,
+        display: &Display,
     ) -> Result<Summary, Failure> {
         let dir = &self.dir;
         // Started first, because its Python takes longest.
@@ -93,7 +91,6 @@ impl Foreground {
         let mut worker = Some(worker);
         let mut signals =
             Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let mut follow = if self.follow { Some(open::Following::new(dir)) } else { None };
         loop {
             let begun = async {
                 let table = open::for_writing(dir).await?;
@@ -117,12 +114,7 @@ impl Foreground {
                             worker
                         }
                     };
-                    let mut tell = |event: &Event| {
-                        if let Some(follow) = &mut follow {
-                            follow.show(event);
-                        }
-                        display.show(event);
-                    };
+                    let mut tell = |event: &Event| display.show(event);
                     let request = request.as_deref();
                     let driver = Driver::new(&setup, *owner, worker, &mut tell);
                     return Ok(driver.run(request, &mut signals).await?);
@@ -184,7 +176,7 @@ pub(super) fn exit_code(summary: &Summary) -> ExitCode {
 async fn through_owner(
     dir: &DatabaseDir,
     request: &mut Request,
-    display: &mut Display,
+    display: &Display,
     signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
     let since = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -199,7 +191,7 @@ async fn follow(
     dir: &DatabaseDir,
     asked: &mut HandedOver,
     request: &mut Request,
-    display: &mut Display,
+    display: &Display,
     signals: &mut Signals,
 ) -> Result<Option<Summary>, Failure> {
     let mut checks = 0u32;

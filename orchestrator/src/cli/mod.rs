@@ -28,7 +28,7 @@ mod reprocess;
 mod table;
 mod verify;
 
-use std::{convert::Infallible, path::Path, process::ExitCode};
+use std::{convert::Infallible, path::Path, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -125,6 +125,9 @@ fn command() -> clap::Command {
     CommandLine::command().name(name).bin_name(name)
 }
 
+/// How long what still goes on in the background may take when a command has ended.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Parses the command line, runs the command and reports its failure.
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -143,7 +146,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(line.command)) {
+    let ended = runtime.block_on(run(line.command));
+    // A call of the operating system that hangs must not keep the command from ending.
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    match ended {
         Ok(code) => code,
         Err(failure) => {
             output::warn(format!("error: {failure}"));

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     io::{IsTerminal, stderr, stdout},
+    sync::mpsc::{Sender, channel},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -10,15 +12,65 @@ use amore_model::{Proposal, Run};
 use amore_wire::task::Outcome;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{as_text, say_if_possible};
+use super::{
+    failure::Failure,
+    open::Following,
+    output::{as_text, say_if_possible},
+};
 use crate::coordinate::events::{Event, Summary, count, missing_words};
 
 /// Number of failures that are shown; the rest is counted, and `amore table` shows them all.
 const MAX_FAILURES_SHOWN: usize = 20;
 
-/// Where progress is shown.
+/// Shows what happens, in a thread of its own: a pager that waits, or a terminal that is stopped, holds up nothing else.
 #[derive(Debug)]
-pub enum Display {
+pub struct Display {
+    events: Option<Sender<Event>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Display {
+    /// Chooses by the type of standard error, unless JSON is wanted. `output` is shown too, if it is given.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn start(json: bool, mut output: Option<Following>) -> Result<Self, Failure> {
+        let (events, inbox) = channel::<Event>();
+        let show = move || {
+            let mut screen = Screen::new(json);
+            for event in inbox {
+                if let Some(output) = &mut output {
+                    output.show(&event);
+                }
+                screen.show(&event);
+            }
+        };
+        let thread = thread::Builder::new().name("display".to_owned()).spawn(show);
+        let thread = thread.map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
+        Ok(Display { events: Some(events), thread: Some(thread) })
+    }
+
+    /// Shows an event after those before it.
+    pub fn show(&self, event: &Event) {
+        if let Some(events) = &self.events {
+            // The thread ends only after us.
+            let _ = events.send(event.clone());
+        }
+    }
+}
+
+impl Drop for Display {
+    /// A command ends when everything is shown.
+    fn drop(&mut self) {
+        self.events = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where progress is shown.
+enum Screen {
     /// A terminal.
     Bar(Box<Bar>),
     Json,
@@ -30,8 +82,7 @@ pub enum Display {
 }
 
 /// State of the bar.
-#[derive(Debug)]
-pub struct Bar {
+struct Bar {
     bar: ProgressBar,
     runs: usize,
     runs_done: usize,
@@ -42,11 +93,10 @@ pub struct Bar {
     running: BTreeSet<(Proposal, Run)>,
 }
 
-impl Display {
-    /// Chooses by the type of standard error.
-    pub fn new(json: bool) -> Self {
+impl Screen {
+    fn new(json: bool) -> Self {
         if json {
-            Display::Json
+            Screen::Json
         } else if stderr().is_terminal() {
             let bar = ProgressBar::new(0).with_style(
                 ProgressStyle::with_template("{bar:28} {msg}")
@@ -54,7 +104,7 @@ impl Display {
                     .progress_chars("━╸─"),
             );
             bar.enable_steady_tick(Duration::from_millis(500));
-            Display::Bar(Box::new(Bar {
+            Screen::Bar(Box::new(Bar {
                 bar,
                 runs: 0,
                 runs_done: 0,
@@ -64,18 +114,18 @@ impl Display {
                 running: BTreeSet::new(),
             }))
         } else {
-            Display::Quiet { failures: 0 }
+            Screen::Quiet { failures: 0 }
         }
     }
 
-    pub fn show(&mut self, event: &Event) {
+    fn show(&mut self, event: &Event) {
         match self {
-            Display::Json => {
+            Screen::Json => {
                 if let Ok(line) = serde_json::to_string(event) {
                     say_if_possible(stdout(), &line);
                 }
             }
-            Display::Quiet { failures } => {
+            Screen::Quiet { failures } => {
                 if let Some(line) = line_of(event, failures) {
                     say_if_possible(stderr(), &line);
                 }
@@ -83,7 +133,7 @@ impl Display {
                     say_if_possible(stdout(), &summary.in_words());
                 }
             }
-            Display::Bar(bar) => bar.show(event),
+            Screen::Bar(bar) => bar.show(event),
         }
     }
 }

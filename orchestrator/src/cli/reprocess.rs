@@ -8,6 +8,7 @@ use amore_model::{Proposal, parse_runs};
 use super::{
     failure::{Exit, Failure},
     foreground::{Foreground, exit_code},
+    open::Following,
     progress::Display,
     variable_name,
 };
@@ -96,14 +97,14 @@ pub async fn run(arguments: &Arguments, slurm: Slurm) -> Result<ExitCode, Failur
     let mut request = arguments.request()?;
     let dir = locate(arguments.directory.as_deref())?;
     must_have_run_table(&dir)?;
-    let mut display = Display::new(arguments.json);
+    let output = arguments.watch.then(|| Following::new(&dir));
+    let display = Display::start(arguments.json, output)?;
     let foreground = Foreground {
         processes: arguments.processes(),
         direct: arguments.direct || arguments.watch,
-        follow: arguments.watch,
         ..Foreground::new(dir, slurm)
     };
-    let summary = foreground.serve(Some(&mut request), &mut display).await?;
+    let summary = foreground.serve(Some(&mut request), &display).await?;
     display.show(&Event::Finished(summary.clone()));
     Ok(exit_code(&summary))
 }

@@ -26,6 +26,7 @@ use super::{
     ledger_writer::LedgerWriter,
     listeners::Listeners,
     owner::Owner,
+    questions,
     setup::Setup,
 };
 use crate::{
@@ -159,9 +160,12 @@ impl<'a> Driver<'a> {
         request: Option<&Request>,
         signals: &mut Signals,
     ) -> Result<(), CoordinateError> {
-        let fragments = super::questions::scan(&self.setup.dir, None).await?;
-        let ledger_exists = ledger_place::exists(&self.setup.dir);
-        self.feed(Input::Started { fragments, ledger_exists }).await?;
+        let dir = self.setup.dir.clone();
+        self.beside(async move {
+            let fragments = questions::scan(&dir, None).await?;
+            let ledger_exists = tokio::task::spawn_blocking(move || ledger_place::exists(&dir)).await?;
+            Ok(Input::Started { fragments, ledger_exists })
+        });
         self.feed(match request {
             Some(request) => Input::Request { listener: Listener::Here, request: request.clone() },
             None => Input::Follow,

@@ -97,7 +97,7 @@ impl Driver<'_> {
     }
 
     /// Does something that may take long; its answer comes to the core as an input.
-    fn beside(&self, work: impl Future<Output = Result<Input, CoordinateError>> + Send + 'static) {
+    pub(super) fn beside(&self, work: impl Future<Output = Result<Input, CoordinateError>> + Send + 'static) {
         let answer = self.answer.clone();
         tokio::spawn(async move {
             // A driver that is gone needs no answer.
