@@ -6,13 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amore_model::{PlanStamp, Proposal, Run};
+use amore_model::{PlanStamp, Proposal, Run, precedence::Made};
 
 use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{File, H5Result, Node},
     names::{self, ERRORS},
-    precedence::Made,
     reduced::read_provenance,
     value::StoredOutcome,
 };
@@ -104,7 +103,7 @@ fn list(root: &Node, path: &Path, stamp: PlanStamp) -> H5Result<Found> {
         };
         let answer =
             StoredResult { path: path.to_owned(), outcome: provenance.outcome, error: error.transpose()? };
-        answers.push((name, Made::of(&provenance), answer));
+        answers.push((name, provenance.made(), answer));
     }
     Ok(answers)
 }

@@ -20,7 +20,6 @@ use crate::{
     names::{BROKEN, PROVENANCE, READY, SIDE_GROUPS, START_TIME},
     netcdf,
     output::Output,
-    precedence::Made,
     readers::{self, Readers, Settled},
     reduced::{self, ReducedRow, RunFileSummary},
     sync_directory::sync_directory,
@@ -402,7 +401,7 @@ fn rewrite(
     for (index, fragment) in incoming.iter().enumerate() {
         for (name, provenance) in &fragment.variables {
             match winners.get(name.as_str()) {
-                Some((_, stored)) if !Made::of(provenance).replaces(Made::of(stored)) => {
+                Some((_, stored)) if !provenance.made().replaces(stored.made()) => {
                     older.insert(name.clone());
                 }
                 _ => {

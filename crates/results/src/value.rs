@@ -1,6 +1,9 @@
 //! Values to be stored: arrays, objects, and their metadata.
 
-use amore_model::{AttemptToken, PlanStamp};
+use amore_model::{
+    AttemptToken, PlanStamp,
+    precedence::{AttemptMade, Made},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{dtype::Dtype, large::LargeArray};
@@ -253,6 +256,18 @@ pub struct Provenance {
     /// Whether it was written by a program without provenance; `stamp.micros` is then the time of its file.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+}
+
+impl Provenance {
+    /// When the result was created, as [`amore_model::precedence`] compares it.
+    pub fn made(&self) -> Made {
+        if self.foreign {
+            Made::Foreign { micros: self.stamp.micros }
+        } else {
+            let attempt = AttemptMade::new(self.token.as_ref(), self.restarts, self.attempt);
+            Made::Planned { stamp: self.stamp, attempt }
+        }
+    }
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -1,17 +1,17 @@
 //! Runs one Slurm command, with machine-readable output and a clean environment.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::Path,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::{env, ffi::OsString, path::Path, process::Stdio, sync::PoisonError, time::Duration};
 
-use amore_slurm::{command_failure::did_not_start, printed, submission::SlurmUnavailable};
+use amore_slurm::{
+    adjust::Remark,
+    command_failure::did_not_start,
+    commands::{Commands, NoAnswer, Output},
+    environment::SiteCommands,
+    submission::{JobOptions, SlurmUnavailable},
+};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use crate::{Slurm, environment};
+use crate::{Slurm, environment, template, users};
 
 /// Time limit of a command. Slurm's own limit (MessageTimeout, by default 10 s) usually ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,23 +40,6 @@ pub fn has_configuration() -> Result<(), SlurmUnavailable> {
             Err(SlurmUnavailable(format!("SLURM_CONF names {}, which is not a file", path.display())))
         }
         _ => Ok(()),
-    }
-}
-
-/// Why a command gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
-    /// It started, and what it did is not known.
-    Unknown(String),
-    /// It did not start, so nothing was requested from Slurm.
-    NotExecuted(String),
-}
-
-impl From<NoAnswer> for SlurmUnavailable {
-    fn from(no_answer: NoAnswer) -> Self {
-        match no_answer {
-            NoAnswer::Unknown(words) | NoAnswer::NotExecuted(words) => SlurmUnavailable(words),
-        }
     }
 }
 
@@ -95,10 +78,14 @@ async fn execute(
             return Err(NoAnswer::Unknown(words));
         }
     };
-    let words = String::from_utf8_lossy(&output.stderr);
-    match output.status.code().filter(|code| did_not_start(*code, &words)) {
+    let output = Output {
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: output.status.code(),
+    };
+    match output.code.filter(|code| did_not_start(*code, &output.stderr)) {
         Some(code) => {
-            let words = printed::words_of(&words);
+            let words = output.error_text();
             let words = if words.is_empty() { String::new() } else { format!(": {words}") };
             Err(NoAnswer::NotExecuted(format!("cannot run {program} (exit code {code}){words}")))
         }
@@ -106,8 +93,8 @@ async fn execute(
     }
 }
 
-impl Slurm {
-    pub(crate) async fn run(
+impl Commands for Slurm {
+    async fn run(
         &self,
         program: &str,
         arguments: &[String],
@@ -117,6 +104,41 @@ impl Slurm {
         execute(program, arguments, input, &self.environment()).await
     }
 
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn adjust(&self, asked: JobOptions) -> (JobOptions, Vec<Remark>) {
+        Slurm::adjust(self, asked).await
+    }
+
+    fn script(&self, asked: &JobOptions) -> Result<String, String> {
+        template::render(&asked.directory, &asked.script).map_err(|error| error.to_string())
+    }
+
+    fn uid(&self) -> String {
+        users::uid()
+    }
+
+    fn user_name(&self, uid: u32) -> Option<String> {
+        users::name_of(uid)
+    }
+
+    fn site(&self) -> &SiteCommands {
+        &self.0.site
+    }
+
+    fn unknown_fields(&self) -> Vec<String> {
+        self.0.no_fields.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn note_unknown_field(&self, field: &str) {
+        tracing::info!(field, "sacct of this version does not have a field");
+        self.0.no_fields.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned());
+    }
+}
+
+impl Slurm {
     /// The output of a Slurm command, run in the same way as all others.
     ///
     /// # Errors
@@ -124,15 +146,18 @@ impl Slurm {
     pub async fn ask(&self, program: &str, arguments: &[&str]) -> Result<String, SlurmUnavailable> {
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
         let output = self.run(program, &arguments, None).await?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        if output.success() {
+            return Ok(output.stdout.trim().to_owned());
         }
         // `scontrol ping` prints its error on standard output.
         let last = [&output.stderr, &output.stdout].into_iter().find_map(|text| {
-            let text = String::from_utf8_lossy(text);
             text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
         });
-        Err(SlurmUnavailable(last.unwrap_or_else(|| output.status.to_string())))
+        let ended = || match output.code {
+            Some(code) => format!("exit status: {code}"),
+            None => "ended by a signal".to_owned(),
+        };
+        Err(SlurmUnavailable(last.unwrap_or_else(ended)))
     }
 
     /// Environment variables of the shell without which a command does not start. Empty if it starts without them, or does not
@@ -140,7 +165,7 @@ impl Slurm {
     pub async fn what_it_needs(&self, program: &str) -> Vec<String> {
         let version = ["--version".to_owned()];
         let begins = async |given: &[(String, OsString)]| {
-            execute(program, &version, None, given).await.is_ok_and(|output| output.status.success())
+            execute(program, &version, None, given).await.is_ok_and(|output| output.success())
         };
         let known = self.environment();
         let mut more: Vec<(String, OsString)> = environment::of_the_shell();
@@ -165,45 +190,5 @@ impl Slurm {
             size = if size == 1 { 0 } else { size.div_ceil(2) };
         }
         more.into_iter().map(|(name, _)| name).collect()
-    }
-
-    /// The lines that a Slurm command prints about a cluster. Each query is for one cluster: with several, only some versions
-    /// print which lines belong to which, and one that does not answer would cost the answers of the others.
-    ///
-    /// # Errors
-    /// It is not installed, does not answer, or fails.
-    pub(crate) async fn lines(
-        &self,
-        program: &str,
-        cluster: Option<&str>,
-        arguments: &[&str],
-    ) -> Result<Vec<String>, SlurmUnavailable> {
-        let arguments = on_cluster(cluster, arguments);
-        let output = self.run(program, &arguments, None).await?;
-        if !output.status.success() {
-            return Err(SlurmUnavailable(printed::words_of(&String::from_utf8_lossy(&output.stderr))));
-        }
-        Ok(printed::plain(&String::from_utf8_lossy(&output.stdout)).lines().map(str::to_owned).collect())
-    }
-}
-
-/// Arguments that select a cluster. By default none is named, because with `-M` every command needs slurmdbd.
-pub(crate) fn on_cluster(cluster: Option<&str>, arguments: &[&str]) -> Vec<String> {
-    let cluster = cluster.map(|name| ["-M", name]).into_iter().flatten();
-    cluster.chain(arguments.iter().copied()).map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use amore_model::JobId;
-
-    use super::*;
-
-    #[test]
-    fn a_cluster_is_named_to_slurm_only_where_one_is_set() {
-        assert_eq!(on_cluster(None, &["-h"]), ["-h"]);
-        assert_eq!(on_cluster(Some("lab"), &["-h"]), ["-M", "lab", "-h"]);
-        assert_eq!(JobId::on(Some("lab"), 7).cluster_option(), " -M lab");
-        assert_eq!(JobId::on(None, 7).cluster_option(), "");
     }
 }

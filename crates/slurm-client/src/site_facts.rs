@@ -9,10 +9,9 @@ use std::{
 use amore_slurm::{
     adjust::{Remark, adjust},
     clusters::Clusters,
-    partition_facts::{parse_nodes, parse_partitions},
+    commands::lines,
     reservation::{Reservation, parse_reservations},
-    site_facts::{SiteFacts, of_config},
-    slurm_user::{ASSOCIATIONS, SlurmUser, parse_associations, parse_parents},
+    site_facts::{SiteAnswers, SiteFacts},
     submission::{JobOptions, SlurmUnavailable},
 };
 use tokio::{
@@ -107,7 +106,7 @@ impl Slurm {
         cluster: Option<&str>,
         arguments: &[&str],
     ) -> Result<String, SlurmUnavailable> {
-        Ok(self.lines(program, cluster, arguments).await?.join("\n"))
+        Ok(lines(self, program, cluster, arguments).await?.join("\n"))
     }
 
     async fn ask_sacctmgr(&self, arguments: &[&str]) -> Result<String, SlurmUnavailable> {
@@ -120,39 +119,25 @@ impl Slurm {
     async fn ask_facts(&self, cluster: Option<&str>) -> Result<SiteFacts, SlurmUnavailable> {
         let user = users::own_name();
         let mine = format!("user={user}");
-        let associations = ["-nP", "show", "assoc", &mine, ASSOCIATIONS];
+        let associations = SiteAnswers::associations(&mine);
         let default = ["-nP", "show", "user", &user, "format=user,defaultaccount"];
         let (partitions, nodes, config, associations, default, parents) = tokio::join!(
-            // -a: includes partitions of other groups, to explain why they cannot be used.
-            self.text("scontrol", cluster, &["-a", "show", "partition", "-o"]),
-            self.text("sinfo", cluster, &["-h", "-a", "-o", "%P|%a|%l|%D|%T|%c|%m|%G"]),
+            self.text("scontrol", cluster, &SiteAnswers::PARTITIONS),
+            self.text("sinfo", cluster, &SiteAnswers::NODES),
             self.text("scontrol", cluster, &["show", "config"]),
             self.ask_sacctmgr(&associations),
             self.ask_sacctmgr(&default),
-            self.ask_sacctmgr(&["-nP", "show", "assoc", "user=", "format=cluster,account,user,parentname"]),
+            self.ask_sacctmgr(&SiteAnswers::PARENTS),
         );
-        let config = config.unwrap_or_default();
-        let cluster = of_config(&config, "ClusterName");
-        let accounting_silent = associations.as_ref().err().map(|silent| silent.0.clone());
-        let default = default.unwrap_or_default();
-        let default_account = default.lines().next().and_then(|line| line.split('|').nth(1)).map(str::trim);
-        // If accounting exists but is not used, it knows nobody.
-        let associations = associations.ok().map(|text| parse_associations(&text, &cluster, &user));
-        Ok(SiteFacts {
-            partitions: parse_partitions(&partitions?),
-            nodes: parse_nodes(&nodes.unwrap_or_default()),
-            user: SlurmUser {
-                root: nix::unistd::geteuid().is_root(),
-                groups: users::groups(),
-                associations,
-                default_account: default_account.filter(|name| !name.is_empty()).map(str::to_owned),
-                parents: parse_parents(&parents.unwrap_or_default(), &cluster),
-                name: user,
-            },
-            version: of_config(&config, "SLURM_VERSION"),
-            cluster,
-            accounting_silent,
-        })
+        let answers = SiteAnswers {
+            partitions: partitions?,
+            nodes: nodes.unwrap_or_default(),
+            config: config.unwrap_or_default(),
+            associations,
+            default_account: default.unwrap_or_default(),
+            parents: parents.unwrap_or_default(),
+        };
+        Ok(SiteFacts::of(answers, user, nix::unistd::geteuid().is_root(), users::groups()))
     }
 
     /// Adjusts the options of a job to what Slurm can do; see [`adjust`].

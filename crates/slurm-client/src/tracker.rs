@@ -9,8 +9,9 @@ use std::{
 use amore_model::{JobId, Urgency};
 use amore_slurm::{
     clusters::Clusters,
-    exchange::{Action, Adoption, Answer, Command, Input, JobEvent, Submission, WorkerMessage},
-    poll::{Question, Reply},
+    commands::perform,
+    exchange::{Action, Adoption, Answer, Input, JobEvent, Submission, WorkerMessage},
+    poll::Reply,
     poller::Poller,
     refused::Refused,
     submission::JobOptions,
@@ -187,7 +188,11 @@ impl Driver {
         match action {
             Action::Run(command) => {
                 let slurm = self.slurm.clone();
-                self.work.spawn(async move { run(&slurm, command).await });
+                self.work.spawn(async move {
+                    let answer = perform(&slurm, command).await;
+                    log_silence(&answer);
+                    answer
+                });
             }
             Action::WriteManifest { token, directory, manifest } => {
                 let result =
@@ -231,47 +236,16 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn run(slurm: &Slurm, command: Command) -> Answer {
-    match command {
-        Command::Submit { token, asked } => {
-            let (asked, remarks) = slurm.adjust(*asked).await;
-            let result = slurm.submit(&asked, &token).await;
-            Answer::Submitted { token, result, remarks }
-        }
-        Command::LookUp { token, name, clusters } => {
-            let result = slurm.find(&token, &name, &clusters).await;
-            Answer::LookedUp { token, result }
-        }
-        Command::Ask { cluster, question } => {
-            let reply = ask(slurm, cluster.as_deref(), question).await;
-            Answer::Replied { cluster, reply }
-        }
-        Command::Cancel { job, token } => {
-            let answer = slurm.cancel(&job, &token).await;
-            Answer::Cancelled { token, job, answer }
-        }
-    }
-}
-
-async fn ask(slurm: &Slurm, cluster: Option<&str>, question: Question) -> Reply {
-    let reply = match question {
-        Question::Queue => Reply::Queue(slurm.queue(cluster).await),
-        Question::Accounting(jobs) => Reply::Accounting(slurm.accounting(cluster, &jobs).await),
-        Question::ExitCodes => Reply::ExitCodes(slurm.exit_codes(cluster).await),
-        Question::Job(job) => {
-            let shown = slurm.show(&job).await;
-            Reply::Job(job, shown)
-        }
-    };
-    let silent = match &reply {
+fn log_silence(answer: &Answer) {
+    let Answer::Replied { cluster, reply } = answer else { return };
+    let silent = match reply {
         Reply::Queue(Err(silent))
         | Reply::Accounting(Err(silent))
         | Reply::ExitCodes(Err(silent))
         | Reply::Job(_, Err(silent)) => silent,
         Reply::Queue(Ok(_)) | Reply::Accounting(Ok(_)) | Reply::ExitCodes(Ok(_)) | Reply::Job(_, Ok(_)) => {
-            return reply;
+            return;
         }
     };
     tracing::debug!(cluster, %silent, "Slurm does not answer");
-    reply
 }

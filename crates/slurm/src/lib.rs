@@ -6,6 +6,7 @@
 //! - Terms: [`states`], [`reasons`], [`job_status`] (status of a job), [`job_end`], [`token`] (identifies an attempt).
 //! - Output of commands: [`sbatch`], [`refused`], [`squeue`], [`sacct`], [`scontrol`], [`partition_facts`] and
 //!   [`reservation`] (scontrol and sinfo), [`slurm_user`] (sacctmgr), [`job_log`]; [`printed`] and [`command_failure`] for all.
+//! - Commands: [`commands`] asks by them, and decides what their answers mean.
 //! - Options of a job: [`submission`], [`script`], [`environment`], [`clusters`], [`amounts`]; [`site_facts`],
 //!   [`partition`] and [`adjust`] adjust them to what the site has.
 //! - Settings: [`settings`] is the table of all settings, [`sourced`] knows where each value comes from, [`site_file`]
@@ -27,6 +28,7 @@ pub mod amounts;
 pub mod cancelling;
 pub mod clusters;
 pub mod command_failure;
+pub mod commands;
 pub mod environment;
 pub mod exchange;
 pub mod job_end;

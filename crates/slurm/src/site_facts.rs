@@ -1,13 +1,45 @@
 //! What Slurm says about the site and the user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     partition::{self, JobNeeds, PartitionChoice, Usability},
-    partition_facts::{Partition, PartitionNodes},
-    slurm_user::SlurmUser,
-    submission::JobOptions,
+    partition_facts::{Partition, PartitionNodes, parse_nodes, parse_partitions},
+    slurm_user::{ASSOCIATIONS, SlurmUser, parse_associations, parse_parents},
+    submission::{JobOptions, SlurmUnavailable},
 };
+
+/// What Slurm's commands print about the site and a user.
+#[derive(Clone, Debug)]
+pub struct SiteAnswers {
+    /// Of `scontrol` with [`SiteAnswers::PARTITIONS`].
+    pub partitions: String,
+    /// Of `sinfo` with [`SiteAnswers::NODES`].
+    pub nodes: String,
+    /// Of `scontrol show config`.
+    pub config: String,
+    /// Of `sacctmgr` with [`SiteAnswers::associations`].
+    pub associations: Result<String, SlurmUnavailable>,
+    /// Of `sacctmgr -nP show user NAME format=user,defaultaccount`.
+    pub default_account: String,
+    /// Of `sacctmgr` with [`SiteAnswers::PARENTS`].
+    pub parents: String,
+}
+
+impl SiteAnswers {
+    /// All partitions; -a: includes partitions of other groups, to explain why they cannot be used.
+    pub const PARTITIONS: [&str; 4] = ["-a", "show", "partition", "-o"];
+    /// All nodes, by partition and state.
+    pub const NODES: [&str; 4] = ["-h", "-a", "-o", "%P|%a|%l|%D|%T|%c|%m|%G"];
+    /// The account above each account.
+    pub const PARENTS: [&str; 5] =
+        ["-nP", "show", "assoc", "user=", "format=cluster,account,user,parentname"];
+
+    /// The associations of a user, who is given as `user=NAME`.
+    pub fn associations(user: &str) -> [&str; 5] {
+        ["-nP", "show", "assoc", user, ASSOCIATIONS]
+    }
+}
 
 /// What Slurm says about partitions and the user.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +59,31 @@ pub struct SiteFacts {
 }
 
 impl SiteFacts {
+    /// From what was printed. `root`, `groups`: as the user database says of the user.
+    pub fn of(answers: SiteAnswers, name: String, root: bool, groups: BTreeSet<String>) -> Self {
+        let SiteAnswers { partitions, nodes, config, associations, default_account, parents } = answers;
+        let cluster = of_config(&config, "ClusterName");
+        let accounting_silent = associations.as_ref().err().map(|silent| silent.0.clone());
+        let default = default_account.lines().next().and_then(|line| line.split('|').nth(1)).map(str::trim);
+        // If accounting exists but is not used, it knows nobody.
+        let associations = associations.ok().map(|text| parse_associations(&text, &cluster, &name));
+        SiteFacts {
+            partitions: parse_partitions(&partitions),
+            nodes: parse_nodes(&nodes),
+            user: SlurmUser {
+                root,
+                groups,
+                associations,
+                default_account: default.filter(|name| !name.is_empty()).map(str::to_owned),
+                parents: parse_parents(&parents, &cluster),
+                name,
+            },
+            version: of_config(&config, "SLURM_VERSION"),
+            cluster,
+            accounting_silent,
+        }
+    }
+
     /// Chooses a partition.
     pub fn choose(&self, needs: &JobNeeds) -> PartitionChoice {
         partition::choose(&self.partitions, &self.nodes, &self.user, needs)

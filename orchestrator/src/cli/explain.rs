@@ -14,7 +14,7 @@ use super::{failure::Failure, local_time, log::last_not_computed, open, output, 
 use crate::{
     coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     database_dir::locate,
-    dispatch::slurm::Slurm,
+    dispatch::slurm::{Slurm, commands},
     run_files::Computed,
 };
 
@@ -240,7 +240,7 @@ async fn story(
         by_cluster.entry(job.cluster.clone()).or_default().push(job);
     }
     for (cluster, jobs) in by_cluster {
-        match slurm.queue(cluster.as_deref()).await {
+        match commands::queue(slurm, cluster.as_deref()).await {
             Ok(queue) => {
                 for job in jobs {
                     let words = match queue.get(&job) {

@@ -13,7 +13,7 @@ use super::{failure::Failure, output};
 use crate::{
     coordinate::remembered::{Remembered, RememberedTask},
     database_dir::{locate, must_have_run_table},
-    dispatch::slurm::{Slurm, answers::JobStatus, reasons},
+    dispatch::slurm::{Slurm, answers::JobStatus, commands, reasons},
 };
 
 /// List unfinished tasks with their Slurm jobs and their state in the queue.
@@ -63,7 +63,7 @@ async fn lines(remembered: &Remembered, slurm: &Slurm) -> Result<Vec<Line>, Fail
         tasks.iter().filter_map(RememberedTask::job).map(|job| job.cluster.clone()).collect();
     let mut queue: HashMap<JobId, JobStatus> = HashMap::new();
     for cluster in clusters {
-        match slurm.queue(cluster.as_deref()).await {
+        match commands::queue(slurm, cluster.as_deref()).await {
             Ok(found) => queue.extend(found),
             Err(silent) => {
                 let which = cluster.map(|name| format!(" of {name}")).unwrap_or_default();

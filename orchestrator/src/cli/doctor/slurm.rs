@@ -9,6 +9,7 @@ use crate::dispatch::slurm::{
     asked::{SlurmSettings, TIME_MINUTES, minutes},
     client::{self, SlurmUnavailable},
     clusters::Clusters,
+    commands::{self, Commands},
     environment,
     partition::{JobNeeds, Usability, format_minutes},
     reservation::{ReservationState, state_for},
@@ -154,7 +155,7 @@ async fn clusters_are_known(checks: &mut Checks, slurm: &Slurm, clusters: &Clust
     if *clusters == Clusters::Ours {
         return true;
     }
-    let asked = tokio::join!(slurm.names(clusters), slurm.known_clusters());
+    let asked = tokio::join!(commands::names(slurm, clusters), commands::known_clusters(slurm));
     let (names, known) = match asked {
         (Ok(names), Ok(known)) => (names.into_iter().flatten().collect::<Vec<String>>(), known),
         (Err(SlurmUnavailable(words)), _) | (_, Err(SlurmUnavailable(words))) => {
@@ -245,14 +246,16 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
 
 /// Does accounting report how jobs ended, and which of them are ours?
 async fn ends_of_jobs(checks: &mut Checks, slurm: &Slurm, cluster: Option<&str>) {
-    match slurm.kept_tokens(cluster).await {
+    match commands::kept_tokens(slurm, cluster).await {
         Err(SlurmUnavailable(words)) => checks.warn(
             "accounting",
             format!("sacct does not answer: {words}"),
             "jobs run without it; the outcome of a job that left the queue unobserved, and who cancelled a job, are then unknown",
         ),
         Ok(_) => {
-            let unknown = slurm.unknown_fields(&ACCOUNTED);
+            let known_not = slurm.unknown_fields();
+            let unknown: Vec<&str> =
+                ACCOUNTED.into_iter().filter(|field| known_not.iter().any(|no| no == field)).collect();
             if !unknown.is_empty() {
                 checks.warn(
                     "accounting",

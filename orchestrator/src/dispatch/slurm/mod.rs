@@ -8,7 +8,7 @@ pub mod destination;
 pub mod site_file;
 
 use amore_slurm::environment::SiteCommands;
-pub use amore_slurm::{clusters, partition, reasons, reservation, sourced};
+pub use amore_slurm::{clusters, commands, partition, reasons, reservation, sourced};
 pub use amore_slurm_client::Slurm;
 
 /// Slurm as the site's file says it is asked. An error in that file is reported where settings are read.

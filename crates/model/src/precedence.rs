@@ -9,9 +9,7 @@
 
 use std::cmp::Ordering;
 
-use amore_model::{AttemptRank, AttemptToken, PlanStamp};
-
-use crate::value::Provenance;
+use crate::{AttemptRank, AttemptToken, PlanStamp};
 
 /// When a result was created, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +39,14 @@ pub struct AttemptMade {
 }
 
 impl AttemptMade {
-    fn of(provenance: &Provenance) -> Self {
-        let rank = provenance.token.as_ref().and_then(AttemptToken::rank).unwrap_or_default();
-        AttemptMade { rank, restarts: provenance.restarts, number: provenance.attempt }
+    /// From its token, how often Slurm had restarted its job, and its number.
+    pub fn new(token: Option<&AttemptToken>, restarts: u32, number: u32) -> Self {
+        let rank = token.and_then(AttemptToken::rank).unwrap_or_default();
+        AttemptMade { rank, restarts, number }
     }
 }
 
 impl Made {
-    /// From a result's provenance.
-    pub fn of(provenance: &Provenance) -> Made {
-        if provenance.foreign {
-            Made::Foreign { micros: provenance.stamp.micros }
-        } else {
-            Made::Planned { stamp: provenance.stamp, attempt: AttemptMade::of(provenance) }
-        }
-    }
-
     fn micros(self) -> u64 {
         match self {
             Made::Planned { stamp, .. } => stamp.micros,
@@ -88,12 +78,7 @@ mod tests {
 
     fn attempt(epoch: u64, serial: u64, restarts: u32, number: u32) -> AttemptMade {
         let token = AttemptToken::new(AttemptRank { epoch, serial }, 77, 3);
-        AttemptMade::of(&Provenance {
-            token: Some(token),
-            restarts,
-            attempt: number,
-            ..Provenance::default()
-        })
+        AttemptMade::new(Some(&token), restarts, number)
     }
 
     /// Of a version that knew numbers only.
