@@ -3,6 +3,7 @@
 //! A job that ends takes nothing with it that was finished. So the question is only whether the rest is tried again, with
 //! what, and when to stop: every rule below is bounded.
 
+use amore_model::planted::{Fault, is_on};
 use amore_slurm::JobEnd;
 
 /// What is known of the tries of a task so far.
@@ -50,6 +51,7 @@ pub const MAX_RAISES: u32 = 3;
 pub fn after_job(end: &JobEnd, tries: &mut Tries, progress: bool) -> Verdict {
     let again = Verdict::Again { more_memory: false, leave_reservation: false };
     match end {
+        JobEnd::Cancelled { .. } if is_on(Fault::CancelledTriedAgain) => again,
         JobEnd::Cancelled { .. } => Verdict::Stop,
         JobEnd::ReservationGone { .. } => {
             tries.misfortunes += 1;
@@ -91,7 +93,7 @@ pub fn after_job(end: &JobEnd, tries: &mut Tries, progress: bool) -> Verdict {
         | JobEnd::TakenBack
         | JobEnd::Vanished
         | JobEnd::Other(_) => {
-            tries.faults += 1;
+            tries.faults += u32::from(!is_on(Fault::FailuresNotCounted));
             if tries.faults >= MAX_FAULTS {
                 Verdict::GiveUp { class: "JobFailed", only_running: false }
             } else {

@@ -1,6 +1,9 @@
 //! Names that are given once: stamps of plans, tokens of attempts, ids of requests in the ledger.
 
-use amore_model::{AttemptRank, AttemptToken, PlanStamp};
+use amore_model::{
+    AttemptRank, AttemptToken, PlanStamp,
+    planted::{Fault, is_on},
+};
 
 use crate::moment::Moment;
 
@@ -21,6 +24,9 @@ impl Ids {
     /// A stamp for a new plan: later than all before it, even if the clock went back.
     pub(crate) fn stamp(&mut self, now: Moment) -> PlanStamp {
         self.last_stamp = now.micros().max(self.last_stamp + 1);
+        if is_on(Fault::StampFollowsClock) {
+            self.last_stamp = now.micros();
+        }
         PlanStamp { epoch: self.epoch, micros: self.last_stamp }
     }
 

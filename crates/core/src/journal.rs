@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use amore_model::{JobId, PlanStamp, RunData, Urgency};
+use amore_model::{
+    JobId, PlanStamp, RunData, Urgency,
+    planted::{Fault, is_on},
+};
 use amore_plan::{Place, PlannedTask};
 use amore_slurm::submission::JobOptions;
 use serde::{Deserialize, Serialize};
@@ -224,6 +227,16 @@ pub struct Changes {
     pub history: Vec<HistoryLine>,
 }
 
+impl Changes {
+    /// Was this written before, as far as the ledger's tasks show? Asked after a write whose answer was lost: then its moves
+    /// stand, and with them the rest, as a write is all or nothing. `phase`: where a task stands in the ledger.
+    pub fn is_applied(&self, phase: impl Fn(&str) -> Option<Phase>) -> bool {
+        let moved = |one: &&Moved| one.from != one.to;
+        self.moves.iter().any(|one| moved(&one))
+            && self.moves.iter().filter(moved).all(|one| phase(&one.task) == Some(one.to))
+    }
+}
+
 /// One write to the ledger: all of it, or nothing.
 #[derive(Clone, Debug)]
 pub enum Write {
@@ -245,8 +258,11 @@ pub struct Journal {
     pending: VecDeque<Write>,
     /// The number of the first of them.
     first: u64,
-    /// So many of them were given to the driver.
+    /// So many of them the driver is writing.
     in_flight: usize,
+    /// So many of them were given to the driver at some time. They may be written, even where no answer came: nothing is
+    /// added to them.
+    sealed: usize,
     /// Tasks that move in the last of them, if it is open for more.
     moved: BTreeSet<String>,
     /// Attempts in progress, by token.
@@ -334,6 +350,7 @@ impl Journal {
             return Vec::new();
         }
         self.in_flight = self.pending.len();
+        self.sealed = self.in_flight;
         self.moved.clear();
         self.pending.iter().cloned().collect()
     }
@@ -343,6 +360,7 @@ impl Journal {
         let done = done.min(self.in_flight);
         self.pending.drain(..done);
         self.first += done as u64;
+        self.sealed -= done;
         self.in_flight = 0;
     }
 
@@ -363,8 +381,8 @@ impl Journal {
 
     /// The last write, if it may be added to.
     fn changes(&mut self) -> &mut Changes {
-        let is_open =
-            self.pending.len() > self.in_flight && matches!(self.pending.back(), Some(Write::Changes(_)));
+        let sealed = if is_on(Fault::UnansweredWriteChanged) { self.in_flight } else { self.sealed };
+        let is_open = self.pending.len() > sealed && matches!(self.pending.back(), Some(Write::Changes(_)));
         if !is_open {
             self.push(Write::Changes(Box::default()));
         }

@@ -4,12 +4,20 @@ use std::time::Duration;
 
 /// How long a ledger that does not answer is left alone.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a command whose work is done waits for it, to tell it how that ended.
+const END_PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
 pub(crate) struct LedgerAccess {
     is_open: bool,
-    /// It does not answer: when it is tried again.
-    retry_at: Option<Duration>,
+    /// It does not answer: since when, and when it is tried again.
+    silent: Option<Silent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Silent {
+    since: Duration,
+    retry_at: Duration,
 }
 
 impl LedgerAccess {
@@ -23,22 +31,24 @@ impl LedgerAccess {
 
     /// It was written to, and has answered or not. Is it silent for the first time since it last answered?
     pub(crate) fn answered(&mut self, now: Duration, answered: bool) -> bool {
-        let was_silent = self.is_silent();
-        self.retry_at = (!answered).then_some(now + RETRY);
-        !answered && !was_silent
+        let before = self.silent;
+        let since = before.map_or(now, |silent| silent.since);
+        self.silent = (!answered).then_some(Silent { since, retry_at: now + RETRY });
+        !answered && before.is_none()
     }
 
-    pub(crate) fn is_silent(&self) -> bool {
-        self.retry_at.is_some()
+    /// Has it been silent for so long that a command does not wait for it at its end?
+    pub(crate) fn is_given_up(&self, now: Duration) -> bool {
+        self.silent.is_some_and(|silent| now.saturating_sub(silent.since) > END_PATIENCE)
     }
 
     pub(crate) fn may_write(&self, now: Duration) -> bool {
-        self.is_open && self.retry_at.is_none_or(|at| at <= now)
+        self.is_open && self.silent.is_none_or(|silent| silent.retry_at <= now)
     }
 
     /// When it is tried again.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
-        self.retry_at
+        self.silent.map(|silent| silent.retry_at)
     }
 }
 
@@ -54,7 +64,8 @@ mod tests {
         access.opened();
         assert!(access.may_write(now));
         assert!(access.answered(now, false), "it is news");
-        assert!(!access.may_write(now) && access.is_silent());
+        assert!(!access.may_write(now) && !access.is_given_up(now + END_PATIENCE));
+        assert!(access.is_given_up(now + END_PATIENCE + RETRY));
         assert!(access.may_write(now + RETRY));
         assert!(!access.answered(now + RETRY, false), "it is known");
         assert_eq!(access.retry_at(), Some(now + RETRY + RETRY));

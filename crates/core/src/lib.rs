@@ -11,6 +11,7 @@
 mod after_command;
 pub mod after_job;
 mod after_refusal;
+mod announced;
 mod cancellations;
 pub mod command;
 mod commands;

@@ -9,7 +9,7 @@ use amore_model::{DatabaseDir, JobOutcome, PlanStamp, Proposal, Resources, Run, 
 use amore_plan::{Place, Plan, PlannedTask, TaskReason};
 use amore_wire::{
     ended::Ended,
-    task::{ContextSource, Limits, Step, Task},
+    task::{ContextSource, Limits, NOT_STORED, Outcome, Step, Task},
 };
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +242,15 @@ impl TaskRecord {
     /// Steps that are left to execute.
     pub fn left(&self) -> Vec<String> {
         self.results.next_attempt(&self.planned.steps).steps
+    }
+
+    /// Variables whose outcome a worker has reported as stored, and which are not collected.
+    pub fn reported_and_not_collected(&self) -> BTreeSet<String> {
+        let reported = |name: &String| match self.results.outcomes.get(name) {
+            Some(Outcome::Error { class, .. }) => class != NOT_STORED,
+            outcome => outcome.is_some(),
+        };
+        self.left_to_store().into_iter().filter(reported).collect()
     }
 
     /// Of the steps that are left, those whose value is stored.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amore_model::{Proposal, Run};
+use amore_model::{
+    Proposal, Run,
+    planted::{Fault, is_on},
+};
 
 use crate::{
     task::{TaskNo, TaskRecord},
@@ -100,6 +103,9 @@ impl Tasks {
 
     /// Forgets tasks that have ended.
     pub fn forget(&mut self, numbers: impl IntoIterator<Item = TaskNo>) {
+        if is_on(Fault::FinishedNotForgotten) {
+            return;
+        }
         for number in numbers {
             let Some(task) = self.records.remove(&number) else { continue };
             self.by_id.remove(&task.id);

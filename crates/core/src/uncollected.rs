@@ -1,9 +1,17 @@
 //! What of each run is not in the table yet: fragments that the collector has, and searches of the directory that have
 //! not ended.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::tasks::RunKey;
+use amore_model::PlanStamp;
+
+use crate::{
+    announced::{Announced, Unseen},
+    tasks::RunKey,
+};
 
 /// Fragments and scans in progress, by run.
 #[derive(Debug, Default)]
@@ -12,6 +20,7 @@ pub struct Uncollected {
     scans: BTreeMap<RunKey, usize>,
     /// Scans of the whole directory.
     scans_of_all: usize,
+    announced: Announced,
 }
 
 impl Uncollected {
@@ -53,14 +62,55 @@ impl Uncollected {
         }
     }
 
+    /// A task has ended, and its worker has reported these results as stored.
+    pub fn announced(&mut self, key: RunKey, names: BTreeSet<String>, stamp: PlanStamp) {
+        self.announced.add(key, names, stamp);
+    }
+
+    /// These are in the run's file, from these plans or later ones.
+    pub fn stored(&mut self, key: RunKey, stored: &[(String, PlanStamp)]) {
+        self.announced.stored(key, stored);
+    }
+
+    /// What was reported of a run is not waited for.
+    pub fn drop_announced(&mut self, key: RunKey) {
+        self.announced.drop_run(key);
+    }
+
+    /// Nothing that was reported is waited for.
+    pub fn drop_all_announced(&mut self) {
+        self.announced.drop_all();
+    }
+
+    /// What is due about results that were reported and are not seen.
+    pub(crate) fn unseen(&mut self, now: Duration) -> Vec<Unseen> {
+        if self.announced.is_empty() {
+            return Vec::new();
+        }
+        let Uncollected { fragments, scans, scans_of_all, announced } = self;
+        let is_idle = |key| *scans_of_all == 0 && !fragments.contains_key(&key) && !scans.contains_key(&key);
+        announced.due(now, is_idle)
+    }
+
+    /// When something is due about them.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.announced.next_due()
+    }
+
     /// Is everything of this run in the table, as far as is known?
     pub fn is_settled(&self, key: RunKey) -> bool {
-        self.scans_of_all == 0 && !self.fragments.contains_key(&key) && !self.scans.contains_key(&key)
+        self.scans_of_all == 0
+            && !self.fragments.contains_key(&key)
+            && !self.scans.contains_key(&key)
+            && !self.announced.has(key)
     }
 
     /// Is everything in the table?
     pub fn is_empty(&self) -> bool {
-        self.scans_of_all == 0 && self.fragments.is_empty() && self.scans.is_empty()
+        self.scans_of_all == 0
+            && self.fragments.is_empty()
+            && self.scans.is_empty()
+            && self.announced.is_empty()
     }
 }
 

@@ -1,9 +1,11 @@
 //! The rule of a lease: who may take the right to write over, and when. Two stores keep leases by it, the run table and
 //! the ledger. No I/O, no clock.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::planted::{Fault, is_on};
 
 /// A process that holds, or wants to hold, a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,6 +62,7 @@ impl LeaseState {
     pub fn check(self, holder: &Holder, epoch: u64) -> Result<(), Option<Holder>> {
         match self.claim {
             Some(claim) if self.epoch == epoch && claim.holder.is_same_process(holder) => Ok(()),
+            _ if is_on(Fault::DeposedNotChecked) => Ok(()),
             claim => Err(claim.map(|claim| claim.holder)),
         }
     }
@@ -96,7 +99,8 @@ pub fn decide(state: &LeaseState, me: &Holder, now: f64, dead: Option<&Holder>, 
     if let Some(claim) = &state.claim {
         let over = claim.until <= now
             || claim.holder.is_same_process(me)
-            || dead.is_some_and(|dead| claim.holder.is_same_process(dead));
+            || dead.is_some_and(|dead| claim.holder.is_same_process(dead))
+            || is_on(Fault::LeaseTakenWhileHeld);
         if !over {
             return Decision::Held(claim.clone());
         }
@@ -108,6 +112,15 @@ pub fn decide(state: &LeaseState, me: &Holder, now: f64, dead: Option<&Holder>, 
         Epochs::FromClock => (now as u64).min(i64::MAX as u64 - 1).max(counted),
     };
     Decision::Take { epoch }
+}
+
+/// Is a term to be renewed that began so many seconds ago? When a third of it is over; and if the clock was set back, which
+/// has not made the term longer.
+pub fn is_renewal_due(elapsed: f64, term: Duration) -> bool {
+    if is_on(Fault::LeaseNotRenewed) {
+        return false;
+    }
+    elapsed < 0.0 || elapsed * 3.0 >= term.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -141,6 +154,13 @@ mod tests {
         assert_eq!(decide_counted(&state, 2, 100.0, None), Decision::Take { epoch: 701 });
         assert_eq!(decide_counted(&state, 1, 5.0, None), Decision::Take { epoch: 701 });
         assert_eq!(decide_counted(&LeaseState::default(), 1, 5.0, None), Decision::Take { epoch: 1 });
+    }
+
+    #[test]
+    fn a_term_is_renewed_well_before_its_end_and_after_the_clock_was_set_back() {
+        let term = Duration::from_secs(15);
+        let due = |elapsed| is_renewal_due(elapsed, term);
+        assert!(!due(0.0) && !due(4.9) && due(5.0) && due(100.0) && due(-0.1));
     }
 
     #[test]

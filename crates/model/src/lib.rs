@@ -11,6 +11,7 @@ mod job_id;
 mod job_state;
 pub mod lease;
 mod notice;
+pub mod planted;
 pub mod precedence;
 mod problem;
 pub mod python_environment;

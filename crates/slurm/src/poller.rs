@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::{JobId, Notice};
+use amore_model::{
+    JobId, Notice,
+    planted::{Fault, is_on},
+};
 
 use crate::{
     adjust::Remark,
@@ -209,7 +212,9 @@ impl<M> Poller<M> {
 
     fn forget(&mut self, token: &str) {
         self.waiting.retain(|submission| submission.token != token);
-        if let Some(job) = self.jobs.remove(token) {
+        if let Some(job) = self.jobs.remove(token)
+            && !is_on(Fault::FilesNotRemoved)
+        {
             self.act(Action::RemoveFiles { token: token.to_owned(), directory: job.directory });
         }
     }
@@ -315,6 +320,9 @@ impl<M> Poller<M> {
     fn look_up(&mut self, token: &str, round: u32, now: Instant) {
         let Some(job) = self.jobs.get_mut(token) else { return };
         let (longer, often) = LOOK_UP;
+        if round > 1 && is_on(Fault::LookedForOnce) {
+            return;
+        }
         job.look_up = Some(LookUp { round, due: Some(now + longer * round.min(often)) });
         self.look_up_due_jobs(now);
     }

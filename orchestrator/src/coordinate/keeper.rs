@@ -15,7 +15,7 @@ use std::{
 };
 
 use amore_ledger::{Lease, Ledger, LedgerError};
-use amore_model::DatabaseDir;
+use amore_model::{DatabaseDir, lease::is_renewal_due};
 use amore_run_table::{OpenOptions, Ownership, RunTable, RunTableError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -180,9 +180,7 @@ impl Keeping {
             return Err(Over::Lost(CoordinateError::TableReplaced { path: self.path.clone() }));
         }
         let last = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back has not made the term longer.
-        let elapsed = last.elapsed().unwrap_or(self.held.term);
-        if elapsed * 3 < self.held.term {
+        if !is_renewal_due(seconds(SystemTime::now()) - seconds(last), self.held.term) {
             return Ok(());
         }
         let begun = SystemTime::now();

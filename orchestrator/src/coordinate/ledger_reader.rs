@@ -107,7 +107,8 @@ fn readable(rows: Vec<TaskRow>) -> (Vec<OpenTask>, Vec<(Run, String)>) {
     }
 }
 
-fn phase(phase: amore_ledger::Phase) -> Phase {
+/// The core's word for a phase.
+pub(super) fn phase(phase: amore_ledger::Phase) -> Phase {
     match phase {
         amore_ledger::Phase::Waiting => Phase::Waiting,
         amore_ledger::Phase::Ready => Phase::Ready,

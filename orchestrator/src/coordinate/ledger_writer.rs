@@ -5,7 +5,7 @@ use amore_core::{
     history::HistoryLine,
     journal::{AttemptRecord, Changes, Moved, NewRequest, Phase, Write},
 };
-use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, NewEvent, PhaseChange};
+use amore_ledger::{Acquired, AttemptRow, Lease, Ledger, LedgerError, Mismatch, NewEvent, PhaseChange};
 use amore_model::DatabaseDir;
 use amore_plan::Place;
 use amore_run_table::SettingValue;
@@ -81,6 +81,8 @@ impl LedgerWriter {
 struct Held {
     ledger: Ledger,
     lease: Lease,
+    /// The last write had no answer: it may have been made.
+    unsure: bool,
 }
 
 struct Writer {
@@ -113,7 +115,7 @@ impl Writer {
     }
 
     /// The ledger, taken if it is not yet.
-    async fn held(&mut self) -> Result<&Held, CoordinateError> {
+    async fn held(&mut self) -> Result<&mut Held, CoordinateError> {
         let held = match self.open.take() {
             Some(held) => held,
             None => self.take().await?,
@@ -198,7 +200,7 @@ impl Held {
         }
         leave_note(dir, table)?;
         ledger.prune(&lease, now() - KEPT_SECONDS).await?;
-        Ok(Held { ledger, lease })
+        Ok(Held { ledger, lease, unsure: false })
     }
 
     async fn release(self, dir: &DatabaseDir) {
@@ -217,11 +219,23 @@ impl Held {
         let _ = self.ledger.close().await;
     }
 
-    async fn write(&self, write: &Write) -> Result<(), WriteError> {
+    async fn write(&mut self, write: &Write) -> Result<(), WriteError> {
+        let written = self.try_write(write).await;
+        self.unsure = matches!(&written, Err(WriteError::Ledger(error)) if error.is_temporary());
+        written
+    }
+
+    async fn try_write(&self, write: &Write) -> Result<(), WriteError> {
         match write {
             Write::Request(request) => self.add_request(request).await,
             Write::Changes(changes) => {
-                Ok(self.ledger.apply(&self.lease, now(), &changes_row(changes)?).await?)
+                match self.ledger.apply(&self.lease, now(), &changes_row(changes)?).await {
+                    // An earlier try got through, and its answer was lost.
+                    Err(LedgerError::Conflict { tasks }) if self.unsure && is_applied(changes, &tasks) => {
+                        Ok(())
+                    }
+                    applied => Ok(applied?),
+                }
             }
             Write::Finished(id) => {
                 Ok(self.ledger.finish_request(&self.lease, id, now()).await.map(|_| ())?)
@@ -259,6 +273,14 @@ impl Held {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Do these tasks stand where the changes move them?
+fn is_applied(changes: &Changes, conflicts: &[Mismatch]) -> bool {
+    changes.is_applied(|task| {
+        let found = conflicts.iter().find(|conflict| conflict.task == task)?.found?;
+        Some(ledger_reader::phase(found))
+    })
 }
 
 fn user_name() -> String {
@@ -331,10 +353,40 @@ fn attempt_row(record: &AttemptRecord) -> Result<AttemptRow, serde_json::Error> 
 
 #[cfg(test)]
 mod tests {
-    use amore_core::task_state::{TaskMove, TaskState, WorkerNo};
+    use amore_core::{
+        journal::TaskFacts,
+        task::RetryState,
+        task_state::{TaskMove, TaskState, WorkerNo},
+    };
     use amore_model::JobId;
 
     use super::*;
+
+    #[test]
+    fn a_write_whose_answer_was_lost_is_known_again_by_where_its_tasks_stand() {
+        let moved = |task: &str, from, to| Moved {
+            task: task.to_owned(),
+            from,
+            to,
+            facts: TaskFacts { retry: RetryState::default(), attempt: 1, token: None, job: None },
+            attempt: None,
+        };
+        let changes = Changes {
+            moves: vec![
+                moved("a", Phase::Ready, Phase::Submitting),
+                moved("b", Phase::Submitted, Phase::Ended),
+                moved("c", Phase::Submitted, Phase::Submitted),
+            ],
+            ..Changes::default()
+        };
+        let found =
+            |task: &str, found| Mismatch { task: task.to_owned(), expected: None, found: Some(found) };
+        let a = || found("a", amore_ledger::Phase::Submitting);
+        assert!(is_applied(&changes, &[a(), found("b", amore_ledger::Phase::Ended)]));
+        assert!(!is_applied(&changes, &[a(), found("b", amore_ledger::Phase::Ready)]));
+        assert!(!is_applied(&changes, &[a()]), "the other one could still be moved");
+        assert!(!is_applied(&Changes::default(), &[]));
+    }
 
     /// The core's moves and the ledger's are one table: whatever a task can do is a move that the ledger accepts.
     #[test]

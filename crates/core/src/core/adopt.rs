@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amore_model::{JobId, Run};
+use amore_model::{
+    JobId, Run,
+    planted::{Fault, is_on},
+};
 use amore_slurm::clusters::Clusters;
 
 use crate::{
@@ -100,11 +103,13 @@ impl Core {
             (Phase::Waiting, _) if waits_in_vain.is_some() => TaskState::Waiting { on: [].into() },
             // What it waited for and is not open any more has ended.
             (Phase::Waiting, _) => TaskState::new(waits_for.iter().filter_map(|id| numbers.get(id).copied())),
-            (Phase::Submitting | Phase::Submitted, Some(token)) => TaskState::InProgress(Attempt {
-                number: facts.attempt,
-                token,
-                place: AttemptPlace::Job { job: facts.job.clone() },
-            }),
+            (Phase::Submitting | Phase::Submitted, Some(token)) if !is_on(Fault::AdoptedAsNew) => {
+                TaskState::InProgress(Attempt {
+                    number: facts.attempt,
+                    token,
+                    place: AttemptPlace::Job { job: facts.job.clone() },
+                })
+            }
             // The worker that ran it here has ended with its owner.
             _ => TaskState::Ready { attempt: facts.attempt + u32::from(phase == Phase::Running) },
         };

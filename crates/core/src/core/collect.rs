@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    announced::Unseen,
     core::Core,
     effect::{Effect, Fragment},
+    events::Event,
     input::Collected,
     request::RequestNo,
     tasks::RunKey,
@@ -42,7 +44,9 @@ impl Core {
     pub(super) fn on_collected(&mut self, collected: Collected) {
         let Collected { key, fragments, stored, notices, problem } = collected;
         self.uncollected.collected(key, fragments);
+        self.uncollected.stored(key, &stored);
         if let Some(problem) = problem {
+            self.uncollected.drop_announced(key);
             self.on_not_collected(key, &problem);
         }
         let unfinished: Vec<RequestNo> = self.requests.unfinished().map(|(number, _)| number).collect();
@@ -58,6 +62,32 @@ impl Core {
             }
         }
         self.after_collection(key);
+    }
+
+    /// Looks after results that workers have reported and whose files are not seen here yet.
+    pub(super) fn search_for_announced(&mut self) {
+        for unseen in self.uncollected.unseen(self.now.steady) {
+            match unseen {
+                Unseen::Search(key) => self.scan(Some(key)),
+                Unseen::SearchAndTell(key, names) => {
+                    let words = format!(
+                        "run {}: waiting for the results of {}: the worker has stored them, and this host does not see the file yet",
+                        key.1,
+                        in_words(&names)
+                    );
+                    self.tell_all(&Event::note(words));
+                    self.scan(Some(key));
+                }
+                Unseen::Missing(key, names) => {
+                    let problem = format!(
+                        "the worker has stored the results of {}, and this host does not see the file in extracted_data/; a later command collects it",
+                        in_words(&names)
+                    );
+                    self.on_not_collected(key, &problem);
+                    self.after_collection(key);
+                }
+            }
+        }
     }
 
     /// Results of a run could not be put into its file.
@@ -81,4 +111,8 @@ impl Core {
             self.close_run_if_done(number, key);
         }
     }
+}
+
+fn in_words(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }

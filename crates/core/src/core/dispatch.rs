@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use amore_model::Urgency;
+use amore_model::{
+    Urgency,
+    planted::{Fault, is_on},
+};
 use amore_wire::{
     ended::Ended,
     task::{Task, ToWorker},
@@ -75,7 +78,7 @@ impl Core {
                 self.enqueue(number);
             }
         }
-        let limit = self.slurm.concurrent_jobs();
+        let limit = self.slurm.concurrent_jobs() + usize::from(is_on(Fault::OneJobTooMany));
         while self.jobs.len() < limit {
             let is_bulk = |number: &TaskNo| {
                 let request = self.tasks.get(*number).and_then(|task| self.requests.get(task.request));

@@ -1,6 +1,8 @@
 //! What follows from the end of a task: others can start, its run is closed, its request is finished, and all of it is
 //! forgotten.
 
+use amore_model::planted::{Fault, is_on};
+
 use crate::{
     core::Core,
     events::Event,
@@ -14,7 +16,8 @@ use crate::{
 impl Core {
     /// Tasks of a run that wait for others may start once those have ended and everything of the run is collected.
     pub(super) fn release_dependents(&mut self, key: RunKey) {
-        if !self.uncollected.is_settled(key) {
+        let is_settled = self.uncollected.is_settled(key) || is_on(Fault::ReleasedBeforeCollected);
+        if !is_settled || is_on(Fault::WaitNeverReleased) {
             return;
         }
         let ended = self.tasks.of_run(key, TaskState::is_ended);

@@ -1,7 +1,10 @@
 //! A Slurm job that is over before its task was: what was stored is collected, then the rules of [`crate::after_job`] are
 //! applied.
 
-use amore_model::JobId;
+use amore_model::{
+    JobId,
+    planted::{Fault, is_on},
+};
 use amore_slurm::job_end::JobEnd;
 use amore_wire::ended::Ended;
 
@@ -32,7 +35,8 @@ impl Core {
     pub(super) fn judge_jobs(&mut self) {
         for over in self.jobs.take_ended() {
             let Some(task) = self.tasks.get(over.task) else { continue };
-            if !self.uncollected.is_settled(task.key()) {
+            let is_settled = self.uncollected.is_settled(task.key());
+            if !is_settled && !is_on(Fault::JudgedBeforeCollected) {
                 self.jobs.add_ended(over);
             } else if task.planned.job.is_some() {
                 self.judge_command(over.task, &over.end, over.job.as_ref());

@@ -20,6 +20,8 @@ mod worker;
 
 use std::time::Duration;
 
+use amore_model::planted::{Fault, is_on};
+
 use crate::{
     cancellations::Cancellations,
     commands::Commands,
@@ -156,6 +158,7 @@ impl Core {
             self.read_settings_if_due();
             self.dispatch_jobs();
             self.dispatch_here();
+            self.search_for_announced();
         }
         self.write_ledger();
         self.release_submissions();
@@ -187,7 +190,9 @@ impl Core {
         if self.ending.is_now() {
             return true;
         }
-        let is_written = self.journal.is_written() || self.ledger_access.is_silent();
+        let is_written = self.journal.is_written() || self.ledger_access.is_given_up(self.now.steady);
+        let is_written =
+            is_written || is_on(Fault::LedgerNotWaitedFor) && self.ledger_access.retry_at().is_some();
         let may_end = match self.life.stop_deadline() {
             Some(until) => self.is_done() || self.now.steady >= until,
             None => self.life.is_working() && self.is_done(),
@@ -219,6 +224,10 @@ impl Core {
     /// The last effects. Processes elsewhere whose requests were stopped before their end get a summary if the ledger has
     /// them: the next owner resumes those. Other requests get no event: their processes do the rest themselves.
     pub fn close(&mut self) -> Vec<Effect> {
+        if !self.journal.is_written() && !self.ending.has_failed() {
+            let words = "the ledger has not answered to the end: the next command starts from what it has";
+            self.effects.push(Effect::Tell { listener: Listener::Here, event: Event::warning(words) });
+        }
         let jobs_left = self.jobs.len();
         for (_, request) in self.requests.iter() {
             if let Some(summary) = request.left_in_ledger() {
@@ -233,7 +242,8 @@ impl Core {
     pub fn next_wakeup(&self) -> Option<Duration> {
         let own = match self.life.stop_deadline() {
             None if self.life.is_working() => {
-                [self.ready.next_due(), self.slurm.next_poll()].into_iter().flatten().min()
+                let due = [self.ready.next_due(), self.slurm.next_poll(), self.uncollected.next_due()];
+                due.into_iter().flatten().min()
             }
             deadline => deadline,
         };

@@ -1,5 +1,7 @@
 //! Moves of a task, and its end.
 
+use amore_model::planted::{Fault, is_on};
+
 use crate::{
     core::Core,
     effect::Effect,
@@ -22,6 +24,13 @@ impl Core {
 
     /// The worker of a task has reported its end.
     pub(super) fn end_task(&mut self, number: TaskNo, problem: Option<String>) {
+        if problem.is_none()
+            && !self.life.is_stopping()
+            && !is_on(Fault::UnseenResultsIgnored)
+            && let Some(task) = self.tasks.get(number)
+        {
+            self.uncollected.announced(task.key(), task.reported_and_not_collected(), task.stamp);
+        }
         self.advance(number, TaskMove::WorkerEnded { problem });
         self.scan_for_earlier_attempts(number);
         self.after_end(number);

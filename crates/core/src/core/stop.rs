@@ -34,6 +34,7 @@ impl Core {
             return;
         }
         self.ready.clear();
+        self.uncollected.drop_all_announced();
         let mut messages = Vec::new();
         let numbers: Vec<TaskNo> = self.tasks.iter().map(|(number, _)| number).collect();
         for number in numbers {

@@ -1,5 +1,6 @@
 //! How a task gets into a Slurm job: the intent is written first.
 
+use amore_model::planted::{Fault, is_on};
 use amore_slurm::submission::JobOptions;
 use amore_wire::{VERSION, manifest::JobManifest, task::Task};
 
@@ -59,7 +60,10 @@ impl Core {
     /// Submits the jobs whose intent is in the ledger now.
     pub(super) fn release_submissions(&mut self) {
         let journal = &self.journal;
-        for new_job in self.submissions.take_written(|write| journal.is_done(write)) {
+        for new_job in self
+            .submissions
+            .take_written(|write| journal.is_done(write) || is_on(Fault::SubmittedWithoutIntent))
+        {
             self.effects.push(Effect::Submit(Box::new(new_job)));
         }
     }

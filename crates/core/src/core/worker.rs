@@ -1,5 +1,6 @@
 //! What workers report, here and in jobs, and what becomes of the tasks of one that crashed.
 
+use amore_model::planted::{Fault, is_on};
 use amore_wire::task::{CutShort, FromWorker, NOT_STORED, Outcome};
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     effect::{Effect, Fragment},
     events::Event,
     refusal::{NO_SPACE, Refusal},
+    task::TaskNo,
     task_state::{TaskMove, TaskState, WorkerNo},
     tasks::RunKey,
 };
@@ -126,6 +128,12 @@ impl Core {
                 return;
             }
         }
+        if is_on(Fault::LostWorkerCostsAll) {
+            for number in self.jobs.tasks().collect::<Vec<TaskNo>>() {
+                self.advance(number, TaskMove::JobOver);
+                self.enqueue(number);
+            }
+        }
         self.describe_again();
         // What it finished is in fragments; only the rest is computed again, once they are collected.
         self.scan(None);
@@ -134,7 +142,8 @@ impl Core {
 
     /// Tasks of a run whose worker was lost are tried again once everything that it stored of the run is collected.
     pub(super) fn try_lost_tasks_again(&mut self, key: RunKey) {
-        if !self.worker.has_lost_any() || !self.uncollected.is_settled(key) {
+        if is_on(Fault::LostTaskNotTried) || !self.worker.has_lost_any() || !self.uncollected.is_settled(key)
+        {
             return;
         }
         for number in self.tasks.of_run(key, TaskState::is_here) {

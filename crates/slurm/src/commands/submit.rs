@@ -1,6 +1,9 @@
 //! Submitting a job.
 
-use amore_model::JobId;
+use amore_model::{
+    JobId,
+    planted::{Fault, is_on},
+};
 
 use super::{Commands, NoAnswer, queue};
 use crate::{
@@ -41,6 +44,9 @@ pub async fn submit<C: Commands>(commands: &C, asked: &JobOptions, token: &str) 
         Submitted::Unsure { words, doubt }
     };
     match refused::read(&plain(&output.stderr), asked.reservation.is_some(), &commands.site().refusals) {
+        SbatchFailure::Unknown { words } if is_on(Fault::LostAnswerIsRefusal) => {
+            Submitted::Refused(Refused::temporary(words))
+        }
         SbatchFailure::Unknown { words } => unsure(words),
         SbatchFailure::Refused(Refused { words, .. }) if output.code.is_none() => unsure(words),
         SbatchFailure::Refused(refused) => Submitted::Refused(refused),

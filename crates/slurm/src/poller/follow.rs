@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::{JobId, Notice};
+use amore_model::{
+    JobId, Notice,
+    planted::{Fault, is_on},
+};
 
 use super::{Cluster, Poller, Purpose, SOON};
 use crate::{
@@ -59,6 +62,9 @@ impl<M> Poller<M> {
 
     /// Reports jobs that ended before their work was done.
     pub(super) fn report_ended(&mut self, now: Instant) {
+        if is_on(Fault::SilentEndNotNoticed) {
+            return;
+        }
         let over: Vec<(String, Over)> = self
             .jobs
             .iter()
