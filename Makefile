@@ -11,7 +11,7 @@ CLUSTER_TREE := $(abspath target/cluster/amore)
 export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build examples demo check test test-parts test-rust test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
+.PHONY: help build examples demo check test test-parts test-rust simulate simulate-faults test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ check: ## Check what takes less than a minute once it is built: format, lints, d
 	cargo clippy --release --locked --workspace -- -D warnings
 	cargo test --release --locked --workspace --lib --test plan --quiet
 
-TEST_PARTS := lint test-rust test-python test-peer
+TEST_PARTS := lint test-rust simulate simulate-faults test-python test-peer
 test: $(TEST_PARTS) ## Run all tests and checks
 
 # For CI, which runs them one by one.
@@ -48,6 +48,16 @@ test-parts:
 test-rust: build ## Run the Rust tests
 	@scripts/setup.sh postgres
 	cargo test --release --locked --workspace
+
+simulate: ## Play scenarios of the coordinator in a simulated world (SEEDS=2000; SEED=x: one of them, with its story)
+	@scripts/setup.sh build
+	cargo build --release --locked --workspace --example simulate
+	"$(BIN)/examples/simulate" $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
+
+# A build of its own: no other one has the faults in it.
+simulate-faults: ## Switch on planted faults one by one, and show how many scenarios it takes to find each
+	cargo build --release --locked -p amore-simulation --features planted-faults --example simulate --target-dir "$(TARGET)/planted"
+	"$(TARGET)/planted/release/examples/simulate" --faults --seeds $(or $(SEEDS),2000)
 
 test-python: examples ## Run the tests of the Python package and the end-to-end tests
 	@scripts/setup.sh demo

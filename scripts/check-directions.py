@@ -28,7 +28,7 @@ OURS = {
     "amore-results": {"amore-model"},
     "amore-run-table": {"amore-model"},
     "amore-ledger": {"amore-model"},
-    "amore-simulation": set(),
+    "amore-simulation": {"amore-core", "amore-model", "amore-plan", "amore-slurm", "amore-wire"},
     "amore-slurm": {"amore-model"},
     "amore-slurm-client": {"amore-model", "amore-slurm", "amore-wire"},
     "amore-core": {"amore-model", "amore-plan", "amore-slurm", "amore-wire"},

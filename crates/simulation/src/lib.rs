@@ -8,6 +8,7 @@
 pub mod generator;
 pub mod moment;
 pub mod slurm;
+pub mod world;
 
 pub use generator::Generator;
 pub use moment::Moment;

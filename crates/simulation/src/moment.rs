@@ -46,6 +46,14 @@ impl Add<Duration> for Moment {
     }
 }
 
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+
+    fn sub(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_sub(millis(duration)))
+    }
+}
+
 impl AddAssign<Duration> for Moment {
     fn add_assign(&mut self, duration: Duration) {
         *self = *self + duration;

@@ -1,0 +1,294 @@
+//! What a scenario does to the world, and how it is undone.
+
+use std::time::Duration;
+
+use amore_core::{Input, request::Request, task_state::WorkerNo};
+use amore_model::JobId;
+use amore_slurm::token::tokens_in;
+
+use super::{
+    BEGIN, Happening, World,
+    coordinator::request_of,
+    process::{End, Role},
+    scenario::{Act, CLUSTERS, JobFault, NODES, RESERVATION},
+    shell::USER,
+};
+use crate::slurm::{AccountingFault, Fault, Limits, Reservation};
+
+/// What undoes something.
+#[derive(Debug)]
+pub(super) enum Undo {
+    Resume(u32),
+    Slurm { cluster: usize, fault: Fault },
+    Accounting(AccountingFault),
+    Description,
+    Limit,
+}
+
+/// How long after the last fault everything is made whole.
+const CALM: Duration = Duration::from_secs(5);
+/// How long a job is held.
+const HELD: Duration = Duration::from_secs(40);
+
+impl World {
+    /// Everything that happens by the scenario.
+    pub(super) fn schedule_acts(&mut self) {
+        let mut last = Duration::ZERO;
+        for index in 0..self.scenario.acts.len() {
+            let at = self.scenario.acts[index].0;
+            last = last.max(at + lasts(&self.scenario.acts[index].1));
+            self.schedule(BEGIN + at, Happening::Act(index));
+        }
+        self.schedule(BEGIN + last + CALM, Happening::Calm);
+    }
+
+    fn undo_after(&mut self, after: Duration, undo: Undo) {
+        self.schedule(self.now + after, Happening::Undo(undo));
+    }
+
+    pub(super) fn do_act(&mut self, index: usize) {
+        let Some((_, act)) = self.scenario.acts.get(index).cloned() else { return };
+        self.story.tell(self.now, "world", || format!("{act:?}"));
+        let now = self.now;
+        match act {
+            Act::Reprocess { host, runs } => {
+                if !runs.is_empty() {
+                    self.run_command(host, Some(request_of(runs)));
+                }
+            }
+            Act::Follow => {
+                self.run_command(0, None);
+            }
+            Act::CancelRun(run) => self.cancel_named(JobId::on(None, u64::from(run))),
+            Act::CancelJob(nth) => {
+                if let Some((cluster, number)) = self.nth_job(nth) {
+                    let cluster = self.scenario.two_clusters.then_some(cluster);
+                    self.cancel_named(JobId { cluster, number });
+                }
+            }
+            Act::Interrupt(nth) => self.interrupt(nth),
+            Act::Kill(nth) => {
+                if let Some(number) = self.nth_process(nth) {
+                    self.end(number, End::Killed);
+                }
+            }
+            Act::Suspend(nth, time) => {
+                if let Some(number) = self.nth_process(nth)
+                    && let Some(process) = self.processes.get_mut(&number)
+                    && process.suspended.is_none()
+                {
+                    process.suspended = Some(Vec::new());
+                    self.history.suspended.insert(number);
+                    self.undo_after(time, Undo::Resume(number));
+                }
+            }
+            Act::Edit => self.edits += 1,
+            Act::WorkerDies(nth) => self.worker_dies(nth),
+            Act::WorkerHangs(nth, time) => {
+                if let Some(owner) = self.nth_process(nth).and_then(|number| self.owner_of(number)) {
+                    owner.worker.hangs_until = now + time;
+                }
+            }
+            Act::JobsHang(time) => self.trouble.jobs_hang_until = now + time,
+            Act::SlowDescription(by) => {
+                self.trouble.description = by;
+                self.undo_after(by, Undo::Description);
+            }
+            Act::LateFiles(by, time) => {
+                self.trouble.late = by;
+                self.trouble.late_until = now + time;
+            }
+            Act::FullDisk(time) => self.trouble.disk_full_until = now + time,
+            Act::SlowCollector(by, time) => {
+                self.trouble.collector = by;
+                self.trouble.collector_until = now + time;
+            }
+            Act::LedgerAway(time) => self.ledger.away_until = now + time,
+            Act::LedgerSlow(by, time) => {
+                self.trouble.ledger_slow = by;
+                self.trouble.ledger_slow_until = now + time;
+            }
+            Act::LedgerAnswerLost => self.ledger.lose_answer = true,
+            Act::ClockJumps(host, by) => {
+                if let Some(clock) = self.clocks.get_mut(host) {
+                    *clock += by;
+                }
+            }
+            Act::Reserve(time) => {
+                let reservation = Reservation {
+                    name: RESERVATION.to_owned(),
+                    nodes: vec!["n1".to_owned(), "n2".to_owned()],
+                    users: vec![USER.to_owned()],
+                    accounts: Vec::new(),
+                    start: now,
+                    end: now + time,
+                };
+                let _ = self.slurm.inject(now, CLUSTERS[0], Fault::Reserve(reservation));
+            }
+            Act::Slurm { cluster, fault, undone } => {
+                let name = CLUSTERS.get(cluster).copied().unwrap_or_default();
+                let _ = self.slurm.inject(now, name, fault);
+                if let Some((after, fault)) = undone {
+                    self.undo_after(after, Undo::Slurm { cluster, fault });
+                }
+            }
+            Act::Job(nth, fault) => self.job_fault(nth, fault),
+            Act::Accounting(fault, time) => {
+                self.slurm.inject_into_accounting(now, fault);
+                let back = match fault {
+                    AccountingFault::Lags(_) => AccountingFault::CatchesUp,
+                    _ => AccountingFault::Returns,
+                };
+                self.undo_after(time, Undo::Accounting(back));
+            }
+            Act::Limit(jobs, time) => {
+                let limits = Limits { submitted: Some(jobs), ..Limits::default() };
+                self.slurm.limit(USER, "physics", limits);
+                self.undo_after(time, Undo::Limit);
+            }
+        }
+    }
+
+    pub(super) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Resume(number) => self.resume(number),
+            Undo::Slurm { cluster, fault } => {
+                self.story.tell(self.now, "world", || format!("{fault:?}"));
+                let name = CLUSTERS.get(cluster).copied().unwrap_or_default();
+                let _ = self.slurm.inject(self.now, name, fault);
+            }
+            Undo::Accounting(fault) => self.slurm.inject_into_accounting(self.now, fault),
+            Undo::Description => self.trouble.description = Duration::ZERO,
+            Undo::Limit => self.slurm.limit(USER, "physics", Limits::default()),
+        }
+    }
+
+    fn resume(&mut self, number: u32) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        let Some(waiting) = process.suspended.take() else { return };
+        self.story.tell(self.now, format!("amore {number}"), || "goes on".to_owned());
+        for happening in waiting {
+            self.schedule(self.now, happening);
+        }
+    }
+
+    fn nth_job(&self, nth: usize) -> Option<(String, u64)> {
+        let jobs = self.our_jobs();
+        jobs.get(nth.checked_rem(jobs.len())?).cloned()
+    }
+
+    fn cancel_named(&mut self, named: JobId) {
+        self.history.cancel(&named);
+        self.run_command(0, Some(Request::Cancel(named)));
+    }
+
+    fn interrupt(&mut self, nth: usize) {
+        let Some(number) = self.nth_process(nth) else { return };
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        process.interrupted = true;
+        match &process.role {
+            Role::Owner(_) => {
+                let input = Happening::ToCore { process: number, input: Box::new(Input::Stop) };
+                self.schedule(self.now, input);
+            }
+            Role::Waiting { request, .. } => {
+                let request = *request;
+                if self.files.requests.get(&request).is_some_and(|file| !file.taken) {
+                    self.files.requests.remove(&request);
+                }
+                self.end(number, End::Refused("stopped waiting".to_owned()));
+            }
+            Role::Trying => self.end(number, End::Refused("stopped before any work was started".to_owned())),
+            Role::Ended(_) => {}
+        }
+    }
+
+    fn worker_dies(&mut self, nth: usize) {
+        let owners: Vec<u32> =
+            self.processes.values().filter(|one| one.owner().is_some()).map(|one| one.number).collect();
+        let Some(number) = nth.checked_rem(owners.len()).and_then(|nth| owners.get(nth)).copied() else {
+            return;
+        };
+        let now = self.now;
+        let Some(owner) = self.owner_of(number) else { return };
+        let dead = owner.worker_number;
+        // Nothing that it began happens any more; what it said before is heard first.
+        owner.worker_number = WorkerNo(u32::MAX);
+        let at = owner.worker.last_heard().max(now) + Duration::from_millis(1);
+        let input = Box::new(Input::WorkerLost { worker: dead });
+        self.schedule(at, Happening::ToCore { process: number, input });
+    }
+
+    fn job_fault(&mut self, nth: usize, fault: JobFault) {
+        let Some((cluster, job)) = self.nth_job(nth) else { return };
+        self.story.tell(self.now, format!("job {job}"), || format!("{fault:?}"));
+        let fault = match fault {
+            JobFault::OutOfMemory => Fault::OutOfMemory(job),
+            JobFault::Preempted(how) => Fault::Preempt(job, how),
+            JobFault::Held(hold) => {
+                let at = CLUSTERS.iter().position(|name| *name == cluster).unwrap_or(0);
+                self.undo_after(HELD, Undo::Slurm { cluster: at, fault: Fault::Release(job) });
+                Fault::Hold(job, hold)
+            }
+            JobFault::Requeued => Fault::Requeue { job, allow: true },
+            JobFault::CancelledByRoot => {
+                let comment = self.slurm.job(&cluster, job).map(|job| job.asked.comment.clone());
+                self.history.root_cancelled.extend(tokens_in(&comment.unwrap_or_default()));
+                Fault::Cancel { job, by: 0 }
+            }
+            JobFault::Forgotten(goes_on) => Fault::Forget { job, goes_on },
+        };
+        let _ = self.slurm.inject(self.now, &cluster, fault);
+    }
+
+    /// All faults are over: what is still broken is repaired.
+    pub(super) fn become_calm(&mut self) {
+        self.story.tell(self.now, "world", || "all faults are over".to_owned());
+        self.calm = Some(self.now);
+        let suspended: Vec<u32> = self.processes.keys().copied().collect();
+        suspended.into_iter().for_each(|number| self.resume(number));
+        let names: Vec<String> = self.slurm.site().clusters.iter().map(|one| one.name.clone()).collect();
+        for name in names {
+            let mut repairs = vec![
+                Fault::ControllerGoesOn,
+                Fault::SlowAnswers(Duration::ZERO),
+                Fault::PartitionUp("main".to_owned(), true),
+            ];
+            for node in 1..=NODES {
+                repairs.push(Fault::NodeReturns(format!("n{node}")));
+                repairs.push(Fault::NodeResumed(format!("n{node}")));
+            }
+            for fault in repairs {
+                let _ = self.slurm.inject(self.now, &name, fault);
+            }
+        }
+        self.slurm.inject_into_accounting(self.now, AccountingFault::Returns);
+        self.slurm.inject_into_accounting(self.now, AccountingFault::CatchesUp);
+        // Jobs that were held are released by somebody who looks at the queue.
+        for (cluster, job) in self.our_jobs() {
+            let _ = self.slurm.inject(self.now, &cluster, Fault::Release(job));
+        }
+        self.schedule(self.now + CALM, Happening::LastLook);
+    }
+}
+
+/// How long a fault lasts.
+fn lasts(act: &Act) -> Duration {
+    match act {
+        Act::Suspend(_, time)
+        | Act::WorkerHangs(_, time)
+        | Act::JobsHang(time)
+        | Act::SlowDescription(time)
+        | Act::LateFiles(_, time)
+        | Act::FullDisk(time)
+        | Act::SlowCollector(_, time)
+        | Act::LedgerAway(time)
+        | Act::LedgerSlow(_, time)
+        | Act::Reserve(time)
+        | Act::Accounting(_, time)
+        | Act::Limit(_, time) => *time,
+        Act::Slurm { undone: Some((time, _)), .. } => *time,
+        Act::Job(..) => HELD,
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,294 @@
+//! What must hold: after each step, when a command ends, and when all faults are over.
+
+use std::time::Duration;
+
+use amore_core::{
+    events::Event,
+    request::{Compute, Request, Runs},
+};
+use amore_model::Run;
+use amore_slurm::token::tokens_in;
+use amore_wire::task::{Outcome, Task};
+
+use super::{
+    Happening, PROPOSAL, World,
+    coordinator::request_of,
+    files::{Call, Stored},
+    process::{End, Role},
+    scenario::{Act, Behaviour},
+};
+use crate::slurm::Job;
+
+/// How often a user looks whether everything has ended.
+const LOOK: Duration = Duration::from_secs(5);
+/// What has been stored for so long is known to the coordinator.
+const KNOWN: Duration = Duration::from_secs(4);
+/// Within this time after the last fault everything must have ended.
+const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+
+/// Does a result have what its variable comes to? `ends_job`: is there a variable that ends its job, so that others of its
+/// task are given up?
+fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool) -> bool {
+    match (&stored.outcome, expected) {
+        (Outcome::Error { class, .. }, _) if ends_job && class == "JobFailed" => true,
+        (Outcome::Skipped { .. }, _) if ends_job => true,
+        (Outcome::Value, Behaviour::Value) | (Outcome::Nothing, Behaviour::Nothing) => true,
+        (Outcome::Skipped { .. }, Behaviour::Skip) => true,
+        (Outcome::Error { class, .. }, Behaviour::Error) => class == "ValueError",
+        (Outcome::Error { class, .. }, Behaviour::TooLarge) => class == "MemoryError",
+        _ => false,
+    }
+}
+
+impl World {
+    /// A process writes under this epoch.
+    pub(super) fn check_still_owner(&mut self, number: u32, epoch: u64, what: &str) {
+        if epoch < self.owner.epoch {
+            let now = self.owner.epoch;
+            self.violate(
+                "a deposed coordinator writes nothing",
+                format!("process {number} of epoch {epoch} {what}, and the owner is of epoch {now}"),
+            );
+        }
+    }
+
+    /// A command has ended by itself: the core knows nothing more of what is finished.
+    pub(super) fn check_forgotten(&mut self, number: u32, (tasks, requests): (usize, usize)) {
+        let Some(owner) = self.owner_of(number) else { return };
+        let left = owner.core.outcome().map(|summary| summary.tasks_left + summary.jobs_left).unwrap_or(1);
+        if left == 0 && tasks > 0 {
+            self.violate(
+                "what is finished is forgotten",
+                format!("process {number} ends, and its core knows {tasks} tasks and {requests} requests"),
+            );
+        }
+    }
+
+    /// A job is submitted: is it one too many, or one that nobody wants?
+    pub(super) fn check_submission(&mut self, token: &str, task: &Task) {
+        let before = self.history.submitted(&task.id, task.attempt, token);
+        let is_there = |job: &Job| {
+            !job.state.is_over() && tokens_in(&job.asked.comment).iter().any(|of| before.contains(of))
+        };
+        let clusters = &self.slurm.site().clusters;
+        let twice = clusters.iter().any(|cluster| self.slurm.jobs(&cluster.name).any(is_there));
+        if twice {
+            let words = format!(
+                "{token} is submitted for attempt {} at {}: Slurm has a job of it",
+                task.attempt, task.id
+            );
+            self.violate("no attempt is submitted twice", words);
+        }
+        self.check_need(token, task);
+        if self.is_cancelled_by_root(&task.id) {
+            let words = format!("{token} is submitted for {}, whose job root has cancelled", task.id);
+            self.violate("what is cancelled is not computed", words);
+        }
+        if self.history.is_cancelled(task.run, task.stamp) {
+            let words = format!("{token} is submitted for run {}, which was cancelled", task.run);
+            self.violate("what is cancelled is not computed", words);
+        }
+    }
+
+    /// Is something computed that has been stored for a while?
+    fn check_need(&mut self, token: &str, task: &Task) {
+        if !self.history.suspended.is_empty() {
+            return;
+        }
+        let steps = task.steps.iter().filter(|step| !step.again && !step.transient);
+        let key = (task.proposal, task.run);
+        let mut stored =
+            steps.filter(|step| self.files.is_stored(key, &step.name, task.stamp, self.now - KNOWN));
+        if let Some(step) = stored.next() {
+            let words = format!("{token} is to compute {} of run {}, which is stored", step.name, task.run);
+            self.violate("nothing is computed twice without need", words);
+        }
+    }
+
+    /// Was an earlier job of a task cancelled by root, and has that ended it?
+    fn is_cancelled_by_root(&self, task: &str) -> bool {
+        let tokens = self.history.tokens_of(task);
+        let is_it = |job: &Job| {
+            job.state.word() == "CANCELLED"
+                && tokens_in(&job.asked.comment).iter().any(|token| {
+                    tokens.contains(&token.as_str()) && self.history.root_cancelled.contains(token)
+                })
+        };
+        self.slurm.site().clusters.iter().any(|cluster| self.slurm.jobs(&cluster.name).any(is_it))
+    }
+
+    /// A user was told that a run is done: what is stored is of that request, or of a later one.
+    pub(super) fn check_run_ended(&mut self, asker: u32, run: Run) {
+        let Some(since) = self.history.planned.get(&asker).copied() else { return };
+        let Some(file) = self.files.run_file((PROPOSAL, run)) else { return };
+        let old = file.iter().find(|(_, stored)| stored.call.is_some_and(|call| call <= since));
+        if let Some((name, _)) = old {
+            let words = format!(
+                "process {asker} was told that run {run} is done, and {name} is of an earlier request"
+            );
+            self.violate("no value of an older plan stands for a newer one", words);
+        }
+    }
+
+    /// A process takes the directory from another one.
+    pub(super) fn check_take_over(&mut self, number: u32, from: u32) {
+        let Some(holder) = self.processes.get(&from).filter(|holder| holder.owner().is_some()) else {
+            return;
+        };
+        let set = self.scenario.acts.iter().any(|(_, act)| matches!(act, Act::ClockJumps(..)));
+        if holder.suspended.is_none() && !set && !self.history.suspended.contains(&from) {
+            let words = format!("process {number} takes the directory from {from}, which is at work");
+            self.violate("an owner that is at work is not deposed", words);
+        }
+    }
+
+    pub(super) fn note_log(&mut self, message: &str) {
+        if message.contains("has no move") {
+            self.violate("no move of a task is illegal", message.to_owned());
+        }
+    }
+
+    /// A user looks whether everything is done; then asks for what may be left, and for everything once more.
+    pub(super) fn last_look(&mut self) {
+        let busy = self.processes.values().any(|process| process.is_alive()) || !self.our_jobs().is_empty();
+        let calm = self.calm.unwrap_or(self.now);
+        if busy {
+            if self.now - calm > PATIENCE {
+                let words = self.open_in_words();
+                self.violate("everything ends within bounded time", words);
+                return;
+            }
+            self.schedule(self.now + LOOK, Happening::LastLook);
+            return;
+        }
+        self.looks += 1;
+        match self.looks {
+            1 => {
+                self.check_ends();
+                self.run_command(0, None);
+            }
+            2 => {
+                self.check_nothing_is_open();
+                self.history.last_request = Some(Call(self.number_of_calls));
+                self.run_command(0, Some(request_of(1..=self.scenario.runs)));
+            }
+            _ => {
+                self.check_everything_is_there();
+                self.over = true;
+                return;
+            }
+        }
+        self.schedule(self.now + LOOK, Happening::LastLook);
+    }
+
+    /// For each command that said that it is done: what it was asked for is there.
+    fn check_ends(&mut self) {
+        let mut wrong = Vec::new();
+        for process in self.processes.values() {
+            let (Role::Ended(End::Served(summary)), Some(Request::Compute(compute))) =
+                (&process.role, &process.request)
+            else {
+                continue;
+            };
+            if summary.interrupted || process.interrupted {
+                continue;
+            }
+            let Compute { runs: Runs::These(_), .. } = compute else { continue };
+            for (_, event) in &process.told {
+                let Event::RunEnded { run, problem: None, .. } = event else { continue };
+                for name in self.missing_of(*run) {
+                    wrong.push(format!(
+                        "process {} was told that run {run} is done, and {name} has no result",
+                        process.number
+                    ));
+                }
+            }
+        }
+        if let Some(words) = wrong.into_iter().next() {
+            self.violate("every wanted variable ends as a value, an explained error or as cancelled", words);
+        }
+    }
+
+    fn missing_of(&self, run: Run) -> Vec<String> {
+        let file = self.files.run_file((PROPOSAL, run));
+        let stored = self.scenario.variables.iter().filter(|variable| !variable.spec.transient);
+        stored
+            .map(|variable| variable.spec.name.clone())
+            .filter(|name| file.is_none_or(|file| !file.contains_key(name)))
+            .collect()
+    }
+
+    fn check_last_command(&mut self) {
+        let Some(process) = self.processes.values().next_back() else { return };
+        if let Role::Ended(End::Refused(why)) = &process.role {
+            let words = format!("process {}, without a fault: {why}", process.number);
+            self.violate("a command without a fault is served", words);
+        }
+    }
+
+    /// After `amore follow` nothing is open, nor left lying about.
+    fn check_nothing_is_open(&mut self) {
+        self.check_last_command();
+        let open = self.ledger.open_tasks();
+        if !open.is_empty() {
+            let words = format!("amore follow has ended, and the ledger has {}", open.join(", "));
+            self.violate("no task is stuck", words);
+        }
+        let left: Vec<String> = self.files.attempts_left().into_iter().map(str::to_owned).collect();
+        if !left.is_empty() {
+            self.violate("what is finished is forgotten", format!("files of {} are left", left.join(", ")));
+        }
+        if self.files.has_fragments() {
+            // A late one of an attempt that was given up; the next command collects it.
+            self.story.tell(self.now, "world", || "fragments are left".to_owned());
+        }
+    }
+
+    /// After the last request every variable of every run is what it must be, and made of what stands beside it.
+    fn check_everything_is_there(&mut self) {
+        self.check_last_command();
+        let (expected, ends_job) = (self.scenario.expected(), self.scenario.has_ended_jobs());
+        let mut wrong = None;
+        for run in 1..=self.scenario.runs {
+            let key = (PROPOSAL, Run(run));
+            if let Some(name) = self.missing_of(Run(run)).into_iter().next() {
+                wrong.get_or_insert(format!("{name} of run {run} has no result"));
+            }
+            let Some(file) = self.files.run_file(key) else { continue };
+            for (name, stored) in file {
+                if expected.get(name).is_some_and(|how| !is_as_expected(stored, *how, ends_job)) {
+                    wrong.get_or_insert(format!("{name} of run {run} is {:?}", stored.outcome));
+                }
+                if stored.call.is_some_and(|call| Some(call) <= self.history.last_request) {
+                    wrong.get_or_insert(format!("{name} of run {run} is older than the last request"));
+                }
+                for (input, call) in &stored.inputs {
+                    let beside = file.get(input);
+                    if beside.is_some_and(|one| one.stamp == stored.stamp && one.call != Some(*call)) {
+                        wrong.get_or_insert(format!(
+                            "{name} of run {run} was made of a value of {input} that is not the stored one"
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(words) = wrong {
+            self.violate("in the end every value is right", words);
+        }
+    }
+
+    /// What has not ended.
+    pub(super) fn open_in_words(&self) -> String {
+        let alive = self.processes.values().filter(|process| process.is_alive());
+        let alive: Vec<String> = alive.map(|process| process.name()).collect();
+        let jobs: Vec<String> = self.our_jobs().iter().map(|(_, number)| number.to_string()).collect();
+        let tasks = self.ledger.open_tasks();
+        let cancelled = if self.history.has_cancellations() { "; something was cancelled" } else { "" };
+        format!(
+            "processes: {}; jobs in Slurm: {}; open tasks: {}{cancelled}",
+            alive.join(", "),
+            jobs.join(", "),
+            tasks.join(", ")
+        )
+    }
+}

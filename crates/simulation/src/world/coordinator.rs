@@ -1,0 +1,607 @@
+//! A process that owns the directory: it feeds the core, and does what the core wants, after a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+use amore_core::{
+    Answer, Collected, Core, Effect, Fragment, Input, Moment as CoreMoment, Question, Refusal, RunKey, Setup,
+    Survey,
+    events::Event,
+    job_asked::JobEnvironment,
+    journal::Write,
+    request::{Listener, Request, Runs},
+    task_state::WorkerNo,
+};
+use amore_model::{
+    DatabaseDir, Run,
+    lease::{Claim, Decision, Epochs, LeaseState, decide, is_renewal_due},
+};
+use amore_plan::Availability;
+use amore_slurm::poller::Poller;
+use amore_wire::task::{ContextSource, Limits};
+
+use super::{
+    Happening, PROPOSAL, World,
+    files::Call,
+    ledger::LedgerNo,
+    local_worker::LocalWorker,
+    process::{Collector, End, Owner, Role, TERM},
+};
+
+/// How long the collector waits for more.
+const GATHER: Duration = Duration::from_millis(80);
+/// How long an answer takes that needs a file, or the ledger.
+const QUICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(30));
+/// How often requests of other processes are looked for, and the core is called.
+const REQUEST_POLL: Duration = Duration::from_millis(1000);
+/// How often it is looked whether a renewal is due.
+const KEEP: Duration = Duration::from_millis(1000);
+
+/// The database directory.
+pub(super) fn dir() -> DatabaseDir {
+    DatabaseDir::at(PathBuf::from("/db"))
+}
+
+impl World {
+    /// Seconds since 1970, as the clock of a host shows.
+    pub(super) fn unix(&self, host: usize) -> f64 {
+        let set = self.clocks.get(host).copied().unwrap_or_default();
+        self.now.milliseconds() as f64 / 1000.0 + set as f64
+    }
+
+    /// The process becomes the owner, if it may.
+    pub(super) fn try_to_own(&mut self, number: u32) -> bool {
+        let Some(process) = self.processes.get(&number) else { return false };
+        let (me, host) = (process.holder(), process.host);
+        let now = self.unix(host);
+        let mut decision = decide(&self.owner, &me, now, None, Epochs::FromClock);
+        if let Decision::Held(claim) = &decision {
+            let dead = self
+                .processes
+                .get(&claim.holder.pid)
+                .is_none_or(|holder| holder.host == host && !holder.is_alive());
+            if dead {
+                decision = decide(&self.owner, &me, now, Some(&claim.holder.clone()), Epochs::FromClock);
+            }
+        }
+        let Decision::Take { epoch } = decision else { return false };
+        if epoch <= self.owner.epoch {
+            self.violate("epochs rise", format!("{epoch} is given after {}", self.owner.epoch));
+        }
+        if let Some(claim) = &self.owner.claim {
+            self.check_take_over(number, claim.holder.pid);
+        }
+        let until = now + TERM.as_secs_f64();
+        self.owner = LeaseState { epoch, claim: Some(Claim { holder: me, until }) };
+        self.renewed.insert(number, now);
+        self.begin_to_own(number, epoch);
+        true
+    }
+
+    fn begin_to_own(&mut self, number: u32, epoch: u64) {
+        let now = self.now;
+        let setup = Setup {
+            dir: dir(),
+            proposal: PROPOSAL,
+            python: PathBuf::from("/usr/bin/python3"),
+            processes: self.scenario.processes,
+            limits: Limits::default(),
+            slurm: Some(self.settings.clone()),
+            why_no_slurm: String::new(),
+            job_environment: JobEnvironment::default(),
+            python_environment: BTreeMap::new(),
+            epoch,
+            process: number,
+        };
+        let owner = Owner {
+            core: Core::new(setup),
+            poller: Poller::default(),
+            epoch,
+            ledger: None,
+            ledger_free: now,
+            ledger_unsure: false,
+            worker: LocalWorker::new(self.scenario.processes, now),
+            worker_number: WorkerNo(0),
+            to_collect: Vec::new(),
+            collector: Collector::Idle,
+            listeners: BTreeMap::new(),
+            read: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            site: None,
+            wake: None,
+            closing: false,
+        };
+        let fragments = self.scan(None);
+        let ledger_exists = self.ledger.noted;
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        process.started = now;
+        process.role = Role::Owner(Box::new(owner));
+        let request = process.request.clone();
+        self.story.tell(now, format!("amore {number}"), || format!("owns the directory, epoch {epoch}"));
+        self.schedule(now + KEEP, Happening::Keep { process: number });
+        self.schedule(now + REQUEST_POLL, Happening::LookForRequests { process: number });
+        // The request comes before anybody asks whether there is anything left to do.
+        self.give(number, Input::Started { fragments, ledger_exists });
+        self.feed(
+            number,
+            match request {
+                Some(request) => Input::Request { listener: Listener::Here, request },
+                None => Input::Follow,
+            },
+        );
+    }
+
+    /// Renews the term when it is due.
+    pub(super) fn keep(&mut self, number: u32) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let Some(owner) = process.owner() else { return };
+        let (me, epoch, host, ledger) = (process.holder(), owner.epoch, process.host, owner.ledger);
+        let now = self.unix(host);
+        let begun = self.renewed.get(&number).copied().unwrap_or(now);
+        if is_renewal_due(now - begun, TERM) {
+            if self.owner.clone().check(&me, epoch).is_err() {
+                self.end(number, End::Deposed);
+                return;
+            }
+            self.check_still_owner(number, epoch, "renews its term");
+            let until = now + TERM.as_secs_f64();
+            self.owner.claim = Some(Claim { holder: me.clone(), until });
+            self.renewed.insert(number, now);
+            if let Some(epoch) = ledger {
+                self.ledger.renew(&me, epoch, until);
+            }
+        }
+        self.schedule(self.now + KEEP, Happening::Keep { process: number });
+    }
+
+    /// Gives the core an input, does what it wants, and sees whether it has ended.
+    pub(super) fn feed(&mut self, number: u32, input: Input) {
+        self.give(number, input);
+        self.after_input(number);
+    }
+
+    fn give(&mut self, number: u32, input: Input) {
+        let unix = match self.processes.get(&number) {
+            Some(process) => self.unix(process.host),
+            None => return,
+        };
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        let steady = now - process.started;
+        let Some(owner) = process.owner_mut() else { return };
+        if owner.closing {
+            return;
+        }
+        for effect in owner.core.on(CoreMoment { steady, unix }, input) {
+            self.perform(number, effect);
+        }
+    }
+
+    fn after_input(&mut self, number: u32) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        let started = process.started;
+        let Some(owner) = process.owner_mut() else { return };
+        if owner.core.has_ended() {
+            self.close(number);
+            return;
+        }
+        let Some(at) = owner.core.next_wakeup().map(|at| started + at + Duration::from_millis(1)) else {
+            return;
+        };
+        if owner.wake.is_none_or(|wake| at < wake) {
+            owner.wake = Some(at);
+            self.schedule(at, Happening::Wake { process: number });
+        }
+    }
+
+    pub(super) fn wake(&mut self, number: u32) {
+        if let Some(owner) = self.processes.get_mut(&number).and_then(|process| process.owner_mut()) {
+            owner.wake = None;
+            self.feed(number, Input::Tick);
+        }
+    }
+
+    /// An answer comes after a while.
+    fn answer(&mut self, number: u32, input: Input) {
+        let latency = self.chance.between(QUICK.0, QUICK.1);
+        let at = self.now + latency;
+        self.schedule(at, Happening::ToCore { process: number, input: Box::new(input) });
+    }
+
+    fn perform(&mut self, number: u32, effect: Effect) {
+        match effect {
+            Effect::Tell { listener, event } => self.tell(number, listener, event),
+            Effect::ReadContext { incoming } => {
+                let context = ContextSource {
+                    path: PathBuf::from("/db/context.py"),
+                    folders: Vec::new(),
+                    directory: None,
+                    text: format!("cluster, edit {}", self.edits),
+                    sha256: format!("{:02}", self.edits),
+                };
+                self.answer(number, Input::ContextRead { incoming, context: Ok(context) });
+            }
+            Effect::AskSite => {}
+            Effect::Survey { incoming, compute, .. } => {
+                let everything = Availability { raw: true, proc: true };
+                let exist = 1..=self.scenario.runs;
+                let (runs, missing): (Vec<Run>, Vec<Run>) = match compute.runs {
+                    Runs::All => (exist.map(Run).collect(), Vec::new()),
+                    Runs::These(named) => named.into_iter().partition(|run| exist.contains(&run.0)),
+                };
+                let runs = runs.into_iter().map(|run| ((PROPOSAL, run), everything)).collect();
+                let survey = Survey { runs, missing, ..Survey::default() };
+                self.answer(number, Input::Surveyed { incoming, survey: Ok(Box::new(survey)) });
+            }
+            Effect::OpenLedger { incoming } => self.order_ledger(number, LedgerOrder::Open(incoming)),
+            Effect::LoadLedger => self.order_ledger(number, LedgerOrder::Load),
+            Effect::WriteLedger(writes) => self.order_ledger(number, LedgerOrder::Write(writes)),
+            Effect::ToWorker(messages) => {
+                let Some(worker) = self.owner_of(number).map(|owner| owner.worker_number) else { return };
+                self.on_to_worker(number, worker, messages);
+            }
+            Effect::ReplaceWorker(worker) => {
+                let (processes, now) = (self.scenario.processes, self.now);
+                let Some(owner) = self.owner_of(number) else { return };
+                owner.worker = LocalWorker::new(processes, now);
+                owner.worker_number = worker;
+            }
+            Effect::Collect(Fragment { key, path }) => self.order_collector(number, Some((key, path)), false),
+            Effect::HurryCollector => self.order_collector(number, None, true),
+            Effect::Scan { key } => {
+                let fragments = self.scan(key);
+                self.answer(number, Input::Scanned { key, fragments });
+            }
+            Effect::ReadSettings => {
+                let settings = self.settings.clone();
+                self.answer(number, Input::Settings(settings));
+            }
+            Effect::Submit(job) => self.submit(number, *job),
+            Effect::Adopt { token, job, name, log, clusters } => {
+                self.adopt(number, token, job, (name, log), clusters);
+            }
+            Effect::Forget { token } => self.forget(number, token),
+            Effect::Cancel { token } => self.cancel(number, token),
+            Effect::Ask { task, question } => {
+                let answer = match question {
+                    Question::EarlierValues { key } => Answer::EarlierValues(self.files.earlier_values(key)),
+                    Question::LogTail { path } => Answer::LogTail(self.files.read_log(&path)),
+                    Question::Command(_) => return,
+                };
+                self.answer(number, Input::Answer { task, answer });
+            }
+            Effect::Log(message) => {
+                self.story.tell(self.now, format!("amore {number}"), || format!("logs: {message}"));
+                self.note_log(&message);
+            }
+        }
+    }
+
+    pub(super) fn owner_of(&mut self, number: u32) -> Option<&mut Owner> {
+        self.processes.get_mut(&number)?.owner_mut()
+    }
+
+    fn tell(&mut self, number: u32, listener: Listener, event: Event) {
+        let now = self.now;
+        self.story
+            .tell(now, format!("amore {number}"), || format!("tells {listener:?}: {}", in_words(&event)));
+        match listener {
+            Listener::Here => {
+                self.note_told(number, &event);
+                if let Some(process) = self.processes.get_mut(&number) {
+                    process.told.push((now, event));
+                }
+            }
+            Listener::Elsewhere(id) => {
+                let request = self.owner_of(number).and_then(|owner| owner.listeners.get(&id).copied());
+                if let Some(asker) =
+                    request.and_then(|id| self.files.requests.get(&id)).map(|file| file.asker)
+                {
+                    self.note_told(asker, &event);
+                }
+                if let Some(file) = request.and_then(|id| self.files.requests.get_mut(&id)) {
+                    file.done |= matches!(event, Event::Finished(_) | Event::Refused { .. });
+                    file.events.push(event);
+                }
+            }
+            Listener::Nobody => {}
+        }
+    }
+
+    /// A user hears of a request.
+    fn note_told(&mut self, asker: u32, event: &Event) {
+        let asked = self.processes.get(&asker).and_then(|process| process.request.as_ref());
+        match event {
+            Event::Planned { .. } if matches!(asked, Some(Request::Compute(_))) => {
+                self.history.planned.insert(asker, Call(self.number_of_calls));
+            }
+            Event::RunEnded { run, problem: None, .. } => self.check_run_ended(asker, *run),
+            _ => {}
+        }
+        let asked = self.processes.get(&asker).and_then(|process| process.request.as_ref());
+        if let (Some(Request::Cancel(named)), Event::Finished(_)) = (asked, event)
+            && let Ok(run) = u32::try_from(named.number)
+            && named.cluster.is_none()
+            && (1..=self.scenario.runs).contains(&run)
+        {
+            self.history.run_is_cancelled(Run(run));
+        }
+    }
+
+    fn scan(&self, key: Option<RunKey>) -> Vec<Fragment> {
+        let found = self.files.scan(key, self.now).into_iter();
+        found.map(|(key, path)| Fragment { key, path }).collect()
+    }
+
+    /// Requests of other processes are taken.
+    pub(super) fn look_for_requests(&mut self, number: u32) {
+        let Some(owner) = self.owner_of(number) else { return };
+        if owner.closing {
+            return;
+        }
+        if owner.core.is_stopping() {
+            self.schedule(self.now + REQUEST_POLL, Happening::LookForRequests { process: number });
+            self.feed(number, Input::Tick);
+            return;
+        }
+        let waiting: Vec<u64> =
+            self.files.requests.iter().filter(|(_, file)| !file.taken).map(|(id, _)| *id).collect();
+        for id in waiting {
+            let Some(file) = self.files.requests.get_mut(&id) else { continue };
+            let asker = file.asker;
+            file.taken = true;
+            let request = file.request.clone();
+            if !self.processes.get(&asker).is_some_and(|process| process.is_alive()) {
+                self.files.requests.remove(&id);
+                continue;
+            }
+            let Some(owner) = self.owner_of(number) else { return };
+            let listener = owner.listeners.len() as u64;
+            owner.listeners.insert(listener, id);
+            self.feed(number, Input::Request { listener: Listener::Elsewhere(listener), request });
+        }
+        self.schedule(self.now + REQUEST_POLL, Happening::LookForRequests { process: number });
+        self.feed(number, Input::Tick);
+    }
+}
+
+/// What the ledger's writer is told to do.
+#[derive(Debug)]
+pub(super) enum LedgerOrder {
+    Open(amore_core::IncomingNo),
+    Load,
+    Write(Vec<Write>),
+}
+
+/// The ledger.
+impl World {
+    /// Orders are carried out one after the other.
+    fn order_ledger(&mut self, number: u32, order: LedgerOrder) {
+        let slow =
+            if self.trouble.ledger_slow_until > self.now { self.trouble.ledger_slow } else { Duration::ZERO };
+        let latency = self.chance.between(QUICK.0, QUICK.1) + slow;
+        let now = self.now;
+        let Some(owner) = self.owner_of(number) else { return };
+        owner.ledger_free = owner.ledger_free.max(now) + latency;
+        let at = owner.ledger_free;
+        self.schedule(at, Happening::Ledger { process: number, order });
+    }
+
+    pub(super) fn on_ledger_order(&mut self, number: u32, order: LedgerOrder) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let (me, host) = (process.holder(), process.host);
+        let Some(owner) = process.owner() else { return };
+        if owner.ledger.is_none() {
+            if self.now < self.ledger.away_until {
+                let refusal = Refusal::new("the ledger cannot be opened");
+                match order {
+                    LedgerOrder::Open(incoming) => {
+                        let opened = Err(refusal);
+                        self.answer(number, Input::LedgerOpened { incoming, opened });
+                    }
+                    LedgerOrder::Load | LedgerOrder::Write(_) => {
+                        self.end(number, End::Refused(refusal.message));
+                    }
+                }
+                return;
+            }
+            let begun = self.renewed.get(&number).copied().unwrap_or_else(|| self.unix(host));
+            let epoch = self.ledger.take(&me, begun, begun + TERM.as_secs_f64());
+            if let Some(owner) = self.owner_of(number) {
+                owner.ledger = Some(epoch);
+            }
+        }
+        match order {
+            LedgerOrder::Open(incoming) => {
+                self.answer(number, Input::LedgerOpened { incoming, opened: Ok(()) })
+            }
+            LedgerOrder::Load => {
+                let left = self.ledger.left_open(&self.files, self.now);
+                self.answer(number, Input::LedgerLoaded(Box::new(left)));
+            }
+            LedgerOrder::Write(writes) => self.write_ledger(number, &writes),
+        }
+    }
+
+    fn write_ledger(&mut self, number: u32, writes: &[Write]) {
+        let now = self.now;
+        let Some(process) = self.processes.get(&number) else { return };
+        let me = process.holder();
+        let Some(owner) = process.owner() else { return };
+        let (Some(epoch), owned, mut unsure) = (owner.ledger, owner.epoch, owner.ledger_unsure) else {
+            return;
+        };
+        let mut done = 0;
+        let mut silent = None;
+        for write in writes {
+            match self.ledger.write(&me, epoch, write, unsure, now) {
+                Ok(()) => {
+                    unsure = false;
+                    done += 1;
+                    self.check_still_owner(number, owned, "writes to the ledger");
+                }
+                Err(LedgerNo::Silent(words)) => {
+                    unsure = true;
+                    silent = Some(words.to_owned());
+                    break;
+                }
+                Err(LedgerNo::Deposed) => return self.end(number, End::Deposed),
+                Err(LedgerNo::Conflict(words)) => {
+                    return self.violate("the ledger accepts every move", words);
+                }
+            }
+        }
+        if let Some(owner) = self.owner_of(number) {
+            owner.ledger_unsure = unsure;
+        }
+        self.answer(number, Input::LedgerWritten { done, silent });
+    }
+}
+
+/// The collector.
+impl World {
+    fn order_collector(&mut self, number: u32, fragment: Option<(RunKey, PathBuf)>, hurry: bool) {
+        let now = self.now;
+        let Some(owner) = self.owner_of(number) else { return };
+        owner.to_collect.extend(fragment);
+        if owner.to_collect.is_empty() {
+            return;
+        }
+        let at = if hurry { now } else { now + GATHER };
+        let sooner = match owner.collector {
+            Collector::Idle => true,
+            Collector::Gathers(until) => at < until,
+            Collector::Merges => false,
+        };
+        if sooner {
+            owner.collector = Collector::Gathers(at);
+            self.schedule(at, Happening::Gathered { process: number, at });
+        }
+    }
+
+    pub(super) fn on_gathered(&mut self, number: u32, at: crate::Moment) {
+        let slow =
+            if self.trouble.collector_until > self.now { self.trouble.collector } else { Duration::ZERO };
+        let takes = self.chance.between(Duration::from_millis(3), Duration::from_millis(40)) + slow;
+        let now = self.now;
+        let Some(owner) = self.owner_of(number) else { return };
+        if owner.collector != Collector::Gathers(at) {
+            return;
+        }
+        owner.collector = Collector::Merges;
+        let fragments = std::mem::take(&mut owner.to_collect);
+        self.schedule(now + takes, Happening::Merge { process: number, fragments });
+    }
+
+    pub(super) fn on_merge(&mut self, number: u32, fragments: Vec<(RunKey, PathBuf)>) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let Some(owner) = process.owner() else { return };
+        let epoch = owner.epoch;
+        if self.owner.clone().check(&process.holder(), epoch).is_err() {
+            self.end(number, End::Deposed);
+            return;
+        }
+        self.check_still_owner(number, epoch, "writes to the run table");
+        let mut by_run: BTreeMap<RunKey, (usize, BTreeSet<PathBuf>)> = BTreeMap::new();
+        for (key, path) in fragments {
+            let (count, paths) = by_run.entry(key).or_default();
+            *count += 1;
+            paths.insert(path);
+        }
+        let mut collected = Vec::new();
+        for (key, (count, paths)) in by_run {
+            let (stored, wrong) = self.files.merge(key, &paths, self.now);
+            if let Some(words) = wrong {
+                self.violate("values are of their run and of the latest plan", words);
+            }
+            self.story.tell(self.now, format!("amore {number}"), || {
+                let names: Vec<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
+                format!("stores run {}: {}", key.1, names.join(", "))
+            });
+            let (notices, problem) = (Vec::new(), None);
+            collected.push(Collected { key, fragments: count, stored, notices, problem });
+        }
+        let Some(owner) = self.owner_of(number) else { return };
+        owner.collector = Collector::Idle;
+        for one in collected {
+            self.feed(number, Input::Collected(one));
+        }
+        // What came meanwhile.
+        self.order_collector(number, None, false);
+        self.end_if_closed(number);
+    }
+}
+
+/// The end.
+impl World {
+    fn close(&mut self, number: u32) {
+        let Some(owner) = self.owner_of(number) else { return };
+        if std::mem::replace(&mut owner.closing, true) {
+            return;
+        }
+        for effect in owner.core.close() {
+            self.perform(number, effect);
+        }
+        self.end_if_closed(number);
+    }
+
+    /// Submissions and cancellations under way are waited for, and the collector.
+    pub(super) fn end_if_closed(&mut self, number: u32) {
+        let Some(owner) = self.owner_of(number) else { return };
+        if !owner.closing || owner.poller.is_busy() || owner.collector == Collector::Merges {
+            return;
+        }
+        let end = match owner.core.outcome() {
+            Ok(summary) => End::Served(summary),
+            Err(refusal) => End::Refused(refusal.message),
+        };
+        if matches!(end, End::Served(ref summary) if !summary.interrupted) {
+            let size = owner.core.size();
+            self.check_forgotten(number, size);
+        }
+        self.end(number, end);
+    }
+
+    /// A process ends: what it holds is given back, unless it was killed.
+    pub(super) fn end(&mut self, number: u32, end: End) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        if !process.is_alive() {
+            return;
+        }
+        let (me, epochs) = (process.holder(), process.owner().map(|owner| (owner.epoch, owner.ledger)));
+        self.story.tell(self.now, process.name(), || format!("ends: {end:?}"));
+        let killed = matches!(end, End::Killed);
+        process.role = Role::Ended(end);
+        process.suspended = None;
+        if let Some((epoch, ledger)) = epochs.filter(|_| !killed) {
+            if let Some(epoch) = ledger {
+                self.ledger.release(&me, epoch);
+            }
+            if self.owner.clone().check(&me, epoch).is_ok() {
+                self.owner.claim = None;
+            }
+        }
+    }
+}
+
+/// The requests of a proposal's users are about this one.
+pub(super) fn request_of(runs: impl IntoIterator<Item = u32>) -> Request {
+    Request::Compute(amore_core::request::Compute {
+        runs: Runs::These(runs.into_iter().map(Run).collect()),
+        proposal: None,
+        matches: Vec::new(),
+        names: Vec::new(),
+        mock: false,
+    })
+}
+
+/// An event, for the story.
+fn in_words(event: &Event) -> String {
+    match event {
+        Event::Notice(notice) => notice.to_string().replace('\n', " / "),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,75 @@
+//! What happened so far, as far as rules depend on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amore_model::{JobId, PlanStamp, Run};
+
+use super::files::Call;
+
+/// One attempt at a task: the task's id, and the number of the attempt.
+type Attempt = (String, u32);
+
+/// The history of a simulation.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// Tokens of jobs that were submitted for each attempt.
+    tokens: BTreeMap<Attempt, Vec<String>>,
+    /// The latest plan of each run of which anything is known.
+    plans: BTreeMap<Run, PlanStamp>,
+    /// Plans up to this one are cancelled.
+    cancelled: BTreeMap<Run, PlanStamp>,
+    /// Runs and jobs that somebody has cancelled.
+    numbers: BTreeSet<u64>,
+    /// The last call before the last request.
+    pub(super) last_request: Option<Call>,
+    /// Calls that had been made when the request of a process was planned.
+    pub(super) planned: BTreeMap<u32, Call>,
+    /// Tokens of jobs that root has cancelled.
+    pub(super) root_cancelled: BTreeSet<String>,
+    /// Processes that were stopped for a while, so that their terms may have run out.
+    pub(super) suspended: BTreeSet<u32>,
+}
+
+impl History {
+    /// A job is submitted for an attempt. Gives the tokens of jobs that were submitted for it before.
+    pub(super) fn submitted(&mut self, task: &str, attempt: u32, token: &str) -> Vec<String> {
+        let tokens = self.tokens.entry((task.to_owned(), attempt)).or_default();
+        let before = tokens.clone();
+        tokens.push(token.to_owned());
+        before
+    }
+
+    /// Tokens of all jobs of a task.
+    pub(super) fn tokens_of(&self, task: &str) -> Vec<&str> {
+        let of_task = self.tokens.iter().filter(|((of, _), _)| of == task);
+        of_task.flat_map(|(_, tokens)| tokens.iter().map(String::as_str)).collect()
+    }
+
+    /// Something is known of a plan.
+    pub(super) fn plan(&mut self, run: Run, stamp: PlanStamp) {
+        let latest = self.plans.entry(run).or_insert(stamp);
+        *latest = stamp.max(*latest);
+    }
+
+    /// Somebody cancels a run or a job.
+    pub(super) fn cancel(&mut self, named: &JobId) {
+        self.numbers.insert(named.number);
+    }
+
+    /// The tasks of a run are cancelled, as a user was told.
+    pub(super) fn run_is_cancelled(&mut self, run: Run) {
+        if let Some(stamp) = self.plans.get(&run) {
+            self.cancelled.insert(run, *stamp);
+        }
+    }
+
+    /// Is a plan of a run cancelled?
+    pub(super) fn is_cancelled(&self, run: Run, stamp: PlanStamp) -> bool {
+        self.cancelled.get(&run).is_some_and(|until| stamp <= *until)
+    }
+
+    /// Was anything cancelled?
+    pub(super) fn has_cancellations(&self) -> bool {
+        !self.numbers.is_empty()
+    }
+}

@@ -1,0 +1,242 @@
+//! The way to Slurm: what the poller of a process wants done.
+
+use std::{sync::Arc, time::Duration};
+
+use amore_core::{Input, JobEvent, NewJob};
+use amore_model::JobId;
+use amore_slurm::{
+    clusters::Clusters,
+    exchange::{Action, Adoption, Input as PollerInput, Submission, WorkerMessage},
+    worker::WorkerReport,
+};
+use amore_wire::task::{CutShort, FromWorker};
+
+use super::{Happening, World, coordinator::dir, shell::Shell};
+
+/// A command takes so long to begin, beside the time until Slurm answers.
+const STARTING: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(40));
+/// The poller wants to be called every 40 ms. Where nothing happens it is called later: a slow host.
+const LATE: (Duration, Duration) = (Duration::from_millis(0), Duration::from_millis(1500));
+
+fn about_job(message: &FromWorker) -> WorkerReport {
+    match message {
+        FromWorker::Alive => WorkerReport::Alive,
+        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerReport::ToldToEnd,
+        FromWorker::TaskEnded { .. } => WorkerReport::Done,
+        FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
+            Ok(number) => WorkerReport::InJob { number, cluster: cluster.clone() },
+            Err(_) => WorkerReport::Work,
+        },
+        _ => WorkerReport::Work,
+    }
+}
+
+impl World {
+    pub(super) fn submit(&mut self, number: u32, job: NewJob) {
+        let NewJob { token, manifest: sheet, asked, urgency } = job;
+        if !self.ledger.has_intent(&token) {
+            self.violate(
+                "the intent is in the ledger before a job is submitted",
+                format!("{token} is submitted, and the ledger does not know it"),
+            );
+        }
+        for task in &sheet.tasks {
+            self.history.plan(task.run, task.stamp);
+            self.check_submission(&token, task);
+        }
+        self.story.tell(self.now, format!("amore {number}"), || {
+            let steps = sheet.tasks.iter().flat_map(|task| &task.steps).map(|step| step.name.as_str());
+            format!("submits {token}: {} for {}", asked.name, steps.collect::<Vec<_>>().join(", "))
+        });
+        self.note_under_way(number, &token);
+        let manifest = serde_json::to_string(&sheet).unwrap_or_default();
+        let directory = dir().path().to_owned();
+        let submission = Submission { token, directory, manifest, asked, urgency };
+        self.poll(number, PollerInput::Submit(Box::new(submission)));
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        number: u32,
+        token: String,
+        job: Option<JobId>,
+        (name, log): (String, String),
+        clusters: Clusters,
+    ) {
+        self.story.tell(self.now, format!("amore {number}"), || format!("adopts {token}, job {job:?}"));
+        if let Some(owner) = self.owner_of(number) {
+            owner.under_way.insert(token.clone());
+        }
+        let directory = dir().path().to_owned();
+        self.poll(number, PollerInput::Adopt(Adoption { token, directory, job, name, log, clusters }));
+    }
+
+    pub(super) fn forget(&mut self, number: u32, token: String) {
+        self.no_longer_under_way(number, &token);
+        self.poll(number, PollerInput::Forget { token });
+    }
+
+    pub(super) fn cancel(&mut self, number: u32, token: String) {
+        self.story.tell(self.now, format!("amore {number}"), || format!("cancels {token}"));
+        self.poll(number, PollerInput::Cancel { token });
+    }
+
+    fn no_longer_under_way(&mut self, number: u32, token: &str) {
+        if let Some(owner) = self.owner_of(number) {
+            owner.under_way.remove(token);
+        }
+    }
+
+    fn note_under_way(&mut self, number: u32, token: &str) {
+        let limit = self.scenario.concurrent_jobs;
+        let Some(owner) = self.owner_of(number) else { return };
+        owner.under_way.insert(token.to_owned());
+        let under_way = owner.under_way.len();
+        if under_way > limit {
+            self.violate(
+                "concurrent_jobs is kept",
+                format!("{under_way} jobs are submitted, and concurrent_jobs is {limit}"),
+            );
+        }
+    }
+
+    /// Gives the poller an input, and does what it wants.
+    pub(super) fn poll(&mut self, number: u32, input: PollerInput<FromWorker>) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let now = self.instant();
+            let Some(owner) = self.owner_of(number) else { return };
+            let actions = owner.poller.on(now, input);
+            for action in actions {
+                // What takes no time is answered before anything else.
+                inputs.extend(self.act_for(number, action));
+            }
+        }
+        self.end_if_closed(number);
+    }
+
+    fn act_for(&mut self, number: u32, action: Action<FromWorker>) -> Option<PollerInput<FromWorker>> {
+        match action {
+            Action::Run(command) => {
+                let at = self.now + self.chance.between(STARTING.0, STARTING.1);
+                self.schedule(at, Happening::Command { process: number, command: Box::new(command) });
+                None
+            }
+            Action::WriteManifest { token, manifest, .. } => {
+                let result = if self.trouble.disk_full_until > self.now {
+                    Err("No space left on device".to_owned())
+                } else {
+                    self.files.manifests.insert(token.clone(), manifest);
+                    Ok(())
+                };
+                Some(PollerInput::ManifestWritten { token, result })
+            }
+            Action::RemoveManifest { token, .. } => {
+                self.files.manifests.remove(&token);
+                None
+            }
+            Action::RemoveFiles { token, .. } => {
+                self.files.remove_attempt(&token);
+                if let Some(owner) = self.owner_of(number) {
+                    owner.read.remove(&token);
+                }
+                None
+            }
+            Action::ReadWorkers { attempts } => {
+                let mut heard = Vec::new();
+                for (token, _) in attempts {
+                    let from = self.owner_of(number).and_then(|owner| owner.read.get(&token).copied());
+                    let from = from.unwrap_or(0);
+                    let messages = self.files.reports(&token, from, self.now);
+                    if let Some(owner) = self.owner_of(number) {
+                        owner.read.insert(token.clone(), from + messages.len());
+                    }
+                    let messages = messages
+                        .into_iter()
+                        .map(|message| WorkerMessage { report: about_job(&message), message })
+                        .collect();
+                    heard.push((token, messages));
+                }
+                Some(PollerInput::WorkersHeard(heard))
+            }
+            Action::ReadLog { token, path } => {
+                let tail = self.files.read_log(&path);
+                Some(PollerInput::LogRead { token, tail })
+            }
+            Action::Emit(event) => {
+                let input = Happening::JobEvent { process: number, event: Box::new(event) };
+                self.schedule(self.now, input);
+                None
+            }
+            Action::WakeAt(at) => {
+                let late = self.chance.between(LATE.0, LATE.1);
+                let at = self.moment(at) + late;
+                self.schedule(at, Happening::PollerTimer { process: number });
+                None
+            }
+        }
+    }
+
+    /// A command of Slurm's is executed now; its answer comes when it has ended.
+    pub(super) fn on_command(&mut self, number: u32, command: amore_slurm::exchange::Command) {
+        let shell = Shell::new(&mut self.slurm, self.now);
+        let words = if self.story.is_wanted() { format!("{command:?}") } else { String::new() };
+        let (answer, took) = shell.perform(command);
+        drop(shell);
+        self.story.tell(self.now, format!("amore {number}"), || {
+            shortened(&format!("runs {words} => {answer:?} after {took:?}"))
+        });
+        let input = PollerInput::Answered(answer);
+        let at = self.now + took;
+        self.schedule(at, Happening::ToPoller { process: number, input: Box::new(input) });
+    }
+
+    /// The core is told of a job.
+    pub(super) fn on_job_event(&mut self, number: u32, event: JobEvent) {
+        self.story.tell(self.now, format!("amore {number}"), || shortened(&format!("hears {event:?}")));
+        match &event {
+            JobEvent::Refused { token, .. }
+            | JobEvent::NotFound { token, .. }
+            | JobEvent::Cancelled { token, .. }
+            | JobEvent::Ended { token, .. } => self.no_longer_under_way(number, token),
+            JobEvent::Accepted { .. }
+            | JobEvent::NotCancelled { .. }
+            | JobEvent::Worker { .. }
+            | JobEvent::Changed { .. }
+            | JobEvent::Notice(_) => {}
+        }
+        self.learn_of_site(number);
+        self.feed(number, Input::Job(event));
+    }
+
+    fn learn_of_site(&mut self, number: u32) {
+        if self.settings.on().chosen_by_slurm()
+            || self.owner_of(number).is_none_or(|owner| owner.site.is_some())
+        {
+            return;
+        }
+        let facts = Shell::new(&mut self.slurm, self.now).facts(None);
+        let Some(facts) = facts.map(Arc::new) else { return };
+        if let Some(owner) = self.owner_of(number) {
+            owner.site = Some(Arc::clone(&facts));
+        }
+        self.feed(number, Input::Site(facts));
+    }
+
+    /// Jobs of ours that have not ended, by cluster and number.
+    pub(super) fn our_jobs(&self) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        for cluster in &self.slurm.site().clusters {
+            let jobs = self.slurm.jobs(&cluster.name).filter(|job| !job.state.is_over());
+            found.extend(jobs.map(|job| (cluster.name.clone(), job.number)));
+        }
+        found
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(400) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
