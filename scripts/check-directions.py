@@ -176,6 +176,7 @@ STATIC = re.compile(r"\bstatic\s+(?:mut\s+)?[A-Z_0-9]+\s*:|\bthread_local!|\b(?:
 
 #: File -> why it may have some. Others are given their state by their caller.
 STATICS = {
+    "crates/model/src/planted.rs": "which planted fault is on, in builds with the feature planted-faults only",
     "crates/results/src/compress.rs": "buffers of a thread, which hold nothing between two calls",
     "crates/slurm/src/refused.rs": "a table that is part of the program, parsed when it is first needed",
 }

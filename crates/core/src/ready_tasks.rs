@@ -1,7 +1,10 @@
 //! Tasks that can start: those that wait for a process here, those that wait for a place in Slurm's queue, and those that
-//! have to wait for a while.
+//! have to wait for a while, or for what earlier attempts have stored.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use amore_model::Urgency;
 use amore_plan::Place;
@@ -9,6 +12,7 @@ use amore_plan::Place;
 use crate::{
     queue::{Position, Queue},
     task::TaskNo,
+    tasks::RunKey,
 };
 
 #[derive(Debug, Default)]
@@ -17,6 +21,8 @@ pub(crate) struct ReadyTasks {
     in_jobs: Queue,
     /// Tasks that are put into their queue again at a time.
     delayed: BTreeSet<(Duration, TaskNo)>,
+    /// Tasks that wait for a search of what earlier attempts have stored of their run.
+    held: BTreeMap<RunKey, BTreeSet<TaskNo>>,
 }
 
 impl ReadyTasks {
@@ -41,6 +47,16 @@ impl ReadyTasks {
     /// A task waits until then.
     pub(crate) fn delay(&mut self, until: Duration, task: TaskNo) {
         self.delayed.insert((until, task));
+    }
+
+    /// A task waits until everything of its run is collected.
+    pub(crate) fn hold(&mut self, key: RunKey, task: TaskNo) {
+        self.held.entry(key).or_default().insert(task);
+    }
+
+    /// Takes the tasks that have waited for that.
+    pub(crate) fn take_held(&mut self, key: RunKey) -> BTreeSet<TaskNo> {
+        self.held.remove(&key).unwrap_or_default()
     }
 
     /// Takes the tasks that have waited long enough.
@@ -73,6 +89,16 @@ mod tests {
 
     fn position(task: u64) -> Position {
         (RequestNo(0), (Proposal(1), Run(1)), TaskNo(task))
+    }
+
+    #[test]
+    fn a_task_that_is_held_waits_for_its_run() {
+        let mut ready = ReadyTasks::default();
+        let key = |run| (Proposal(1), Run(run));
+        ready.hold(key(1), TaskNo(7));
+        assert!(ready.take_held(key(2)).is_empty() && ready.next_for_job(|_| true).is_none());
+        assert_eq!(ready.take_held(key(1)), [TaskNo(7)].into());
+        assert!(ready.take_held(key(1)).is_empty());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Uncollected {
     scans: BTreeMap<RunKey, usize>,
     /// Scans of the whole directory.
     scans_of_all: usize,
+    /// When the directory was last searched for fragments of a run, for runs that are not forgotten.
+    searched: BTreeMap<RunKey, Duration>,
     announced: Announced,
 }
 
@@ -37,6 +39,21 @@ impl Uncollected {
                 self.fragments.remove(&key);
             }
         }
+    }
+
+    /// The directory is searched for fragments of this run now.
+    pub fn searched(&mut self, key: RunKey, now: Duration) {
+        self.searched.insert(key, now);
+    }
+
+    /// Was the directory searched for fragments of this run since that time?
+    pub fn is_searched_since(&self, key: RunKey, since: Duration) -> bool {
+        self.searched.get(&key).is_some_and(|at| *at >= since)
+    }
+
+    /// Nothing of this run is open any more.
+    pub fn forget(&mut self, key: RunKey) {
+        self.searched.remove(&key);
     }
 
     /// The directory is searched for fragments: of one run, or of all.
@@ -87,7 +104,7 @@ impl Uncollected {
         if self.announced.is_empty() {
             return Vec::new();
         }
-        let Uncollected { fragments, scans, scans_of_all, announced } = self;
+        let Uncollected { fragments, scans, scans_of_all, announced, searched: _ } = self;
         let is_idle = |key| *scans_of_all == 0 && !fragments.contains_key(&key) && !scans.contains_key(&key);
         announced.due(now, is_idle)
     }

@@ -21,6 +21,9 @@ impl Core {
     /// Looks for fragments of a run, or of all runs, and collects them.
     pub(super) fn scan(&mut self, key: Option<RunKey>) {
         self.uncollected.scan_started(key);
+        if let Some(key) = key {
+            self.uncollected.searched(key, self.now.steady);
+        }
         self.effects.push(Effect::Scan { key });
     }
 
@@ -102,11 +105,19 @@ impl Core {
         }
     }
 
+    /// Tasks that waited for what earlier attempts have stored can start.
+    fn release_held(&mut self, key: RunKey) {
+        if self.uncollected.is_settled(key) {
+            self.ready.take_held(key).into_iter().for_each(|number| self.enqueue(number));
+        }
+    }
+
     /// Everything of a run may be collected now: continues with what has waited for that.
     fn after_collection(&mut self, key: RunKey) {
         self.try_lost_tasks_again(key);
         self.judge_jobs();
         self.release_dependents(key);
+        self.release_held(key);
         for number in self.requests.with_open(key) {
             self.close_run_if_done(number, key);
         }

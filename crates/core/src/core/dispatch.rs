@@ -22,6 +22,9 @@ use crate::{
 /// How long a command waits before it is checked again whether another request still executes it.
 pub(super) const COMMAND_CHECK: Duration = Duration::from_secs(1);
 
+/// How long a search for what earlier attempts have stored holds, before the next attempt begins.
+const SEARCH_VALID: Duration = Duration::from_secs(2);
+
 /// What the next attempt at a task is.
 pub(super) enum Next {
     /// This is given to a worker.
@@ -95,6 +98,9 @@ impl Core {
                 self.ready.delay(self.now.steady + COMMAND_CHECK, number);
                 continue;
             }
+            if attempt > 1 && self.hold_until_searched(number) {
+                continue;
+            }
             match self.next_attempt(number, attempt) {
                 Next::Execute(wire) => self.submit(number, *wire),
                 // Everything was stored before its job was over.
@@ -102,6 +108,18 @@ impl Core {
                 Next::Asked => {}
             }
         }
+    }
+
+    /// While a task waits for its next attempt, files of an earlier one may come into sight: they are looked for first. Says
+    /// whether the task waits for that.
+    fn hold_until_searched(&mut self, number: TaskNo) -> bool {
+        let Some(key) = self.tasks.get(number).map(|task| task.key()) else { return false };
+        if self.uncollected.is_searched_since(key, self.now.steady.saturating_sub(SEARCH_VALID)) {
+            return false;
+        }
+        self.ready.hold(key, number);
+        self.scan(Some(key));
+        true
     }
 
     /// What a worker is given for the next attempt at a task.

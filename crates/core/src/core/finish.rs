@@ -54,6 +54,7 @@ impl Core {
             Some(ClosedRun::CutShort) => {}
             None => return,
         }
+        self.uncollected.forget(key);
         let mut over = self.tasks.of_run(key, TaskState::is_ended);
         over.retain(|task| self.tasks.get(*task).is_some_and(|task| task.request == number));
         self.tasks.forget(over);

@@ -349,3 +349,23 @@ fn a_job_of_another_number_is_the_same_attempt() {
     world.job_done(&token);
     assert_eq!(world.summary().values, 1);
 }
+
+/// While a task waits for its next job, a shared file system may show what the job before has stored.
+#[test]
+fn what_comes_into_sight_while_a_task_waits_for_its_next_job_is_not_computed_again() {
+    let settings = SlurmSettings { concurrent_jobs: Some(1), ..SlurmSettings::default() };
+    let mut world = World::serving(setup(Some(settings)), vec![in_job("a")], runs([1, 2]));
+    let lost = world.token(0);
+    world.accept(&lost, 7);
+    let task = world.task_of(&lost);
+    world.job_ended(&lost, JobEnd::NodeFailed);
+    let other = world.token(1);
+    assert_ne!(world.task_of(&other).run, task.run, "the place in the queue goes to the other run");
+    world.accept(&other, 8);
+    let fragment = world.fragment(&task, &["a".to_owned()]);
+    world.waiting.push(fragment);
+    world.after(5.0);
+    world.job_done(&other);
+    assert_eq!(world.submitted.len(), 2, "nothing is left to compute");
+    assert_eq!(world.summary().runs, 2);
+}
