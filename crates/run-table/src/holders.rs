@@ -124,7 +124,7 @@ pub(crate) fn advice(holders: &[LockHolder]) -> String {
     let stopped: Vec<String> =
         holders.iter().filter(|holder| holder.stopped).map(|holder| holder.pid.to_string()).collect();
     let held = format!("held by {}", all.join(", "));
-    if holders.iter().all(|holder| holder.ours) {
+    if stopped.is_empty() && holders.iter().all(|holder| holder.ours) {
         return format!("{held}; the variable must end its transaction (commit), or close its connection");
     }
     match (stopped.join(" "), holders.len()) {

@@ -75,20 +75,19 @@ fn show(seed: u64) -> ExitCode {
     }
     // Who looks at the beginning only has closed the pipe.
     let _ = writeln!(std::io::stdout(), "seed {seed}: {shown}\n{}", played.story.join("\n"));
-    match played.violation {
+    let (last, code) = match played.violation {
         Some(violation) => {
-            println!("\nseed {seed} breaks a rule: {}\n  {}", violation.rule, violation.words);
-            ExitCode::FAILURE
+            let words = format!("seed {seed} breaks a rule: {}\n  {}", violation.rule, violation.words);
+            (words, ExitCode::FAILURE)
         }
         None => {
-            println!(
-                "\nseed {seed}: all rules hold ({} steps, {:.0} s)",
-                played.steps,
-                played.took.as_secs_f64()
-            );
-            ExitCode::SUCCESS
+            let seconds = played.took.as_secs_f64();
+            let words = format!("seed {seed}: all rules hold ({} steps, {seconds:.0} s)", played.steps);
+            (words, ExitCode::SUCCESS)
         }
-    }
+    };
+    let _ = writeln!(std::io::stdout(), "\n{last}");
+    code
 }
 
 /// Plays many seeds on all cores, up to the first that breaks a rule.

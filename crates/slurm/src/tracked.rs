@@ -16,6 +16,8 @@ use crate::{
 const YOUNG: Duration = Duration::from_secs(30);
 /// How long the last messages of a worker may take through the shared file system once its job is over.
 const LAST_MESSAGES: Duration = Duration::from_millis(1500);
+/// The same of a job that ended with exit code 0: its worker has written that its work is done, and only the file is late.
+const LAST_MESSAGES_OF_COMPLETED: Duration = Duration::from_secs(15);
 /// How long a job may be missing from the queue before it is queried by its number.
 const DOUBTFUL: Duration = Duration::from_secs(8);
 /// How long a job may be missing from queue and controller, without an end in accounting, before it counts as gone.
@@ -287,7 +289,8 @@ impl Tracked {
     /// How it ended, once the last messages of its worker had time to arrive.
     pub fn over(&self, now: Instant) -> Option<Over> {
         let Phase::Over { job, end, at, concluded } = &self.phase else { return None };
-        (now.duration_since(*at) > LAST_MESSAGES).then(|| Over {
+        let patience = if *end == JobEnd::Completed { LAST_MESSAGES_OF_COMPLETED } else { LAST_MESSAGES };
+        (now.duration_since(*at) > patience).then(|| Over {
             job: job.clone(),
             end: end.clone(),
             lingers: self.seen.as_ref().is_some_and(JobStatus::lingers),

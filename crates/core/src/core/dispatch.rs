@@ -114,11 +114,15 @@ impl Core {
     /// whether the task waits for that.
     fn hold_until_searched(&mut self, number: TaskNo) -> bool {
         let Some(key) = self.tasks.get(number).map(|task| task.key()) else { return false };
-        if self.uncollected.is_searched_since(key, self.now.steady.saturating_sub(SEARCH_VALID)) {
+        let is_searched =
+            self.uncollected.is_searched_since(key, self.now.steady.saturating_sub(SEARCH_VALID));
+        if is_searched && self.uncollected.is_settled(key) {
             return false;
         }
         self.ready.hold(key, number);
-        self.scan(Some(key));
+        if !is_searched {
+            self.scan(Some(key));
+        }
         true
     }
 

@@ -82,7 +82,7 @@ on_both! {
         raw.run("INSERT INTO migration VALUES (99, 'tomorrow', 'x', 1.0)").await.unwrap();
         let newer = Ledger::open(&bench.place, &options).await.unwrap_err();
         assert!(matches!(newer, LedgerError::NewerSchema { found: 99, .. }), "{newer:?}");
-        assert!(newer.to_string().contains("schema 99") && newer.hint().unwrap().contains("newer release"));
+        assert!(newer.to_string().contains("schema 99") && newer.hint().unwrap().contains("upgrade Amore"));
         raw.run("DELETE FROM migration WHERE number = 99; UPDATE migration SET checksum = 'x' WHERE number = 2")
             .await
             .unwrap();

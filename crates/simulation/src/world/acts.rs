@@ -27,6 +27,8 @@ pub(super) enum Undo {
 
 /// How long after the last fault everything is made whole.
 const CALM: Duration = Duration::from_secs(5);
+/// What a worker has written for so long is heard.
+const HEARD: Duration = Duration::from_secs(4);
 /// How long a job is held.
 const HELD: Duration = Duration::from_secs(40);
 
@@ -233,7 +235,12 @@ impl World {
             JobFault::Requeued => Fault::Requeue { job, allow: true },
             JobFault::CancelledByRoot => {
                 let comment = self.slurm.job(&cluster, job).map(|job| job.asked.comment.clone());
-                self.history.root_cancelled.extend(tokens_in(&comment.unwrap_or_default()));
+                let tokens = tokens_in(&comment.unwrap_or_default());
+                // One whose worker has not been heard counts as taken back by Slurm, which cancels as root, too.
+                let heard = self.now - HEARD;
+                let heard =
+                    tokens.into_iter().filter(|token| !self.files.reports(token, 0, heard).is_empty());
+                self.history.root_cancelled.extend(heard);
                 Fault::Cancel { job, by: 0 }
             }
             JobFault::Forgotten(goes_on) => Fault::Forget { job, goes_on },

@@ -69,6 +69,8 @@ pub struct RequestFile {
 #[derive(Debug, Default)]
 pub struct Files {
     run_files: BTreeMap<RunKey, BTreeMap<String, Stored>>,
+    /// When each result was put into its run's file.
+    stored_at: BTreeMap<(RunKey, String), Moment>,
     fragments: BTreeMap<PathBuf, FragmentFile>,
     next_fragment: u64,
     /// By token.
@@ -147,6 +149,7 @@ impl Files {
                         wrong = Some(format!("{name} of run {} is stored as one of run {}", new.of.1, key.1));
                     }
                     file.insert(name.clone(), new.clone());
+                    self.stored_at.insert((key, name.clone()), now);
                 }
                 if let Some(stored) = file.get(name) {
                     answered.insert(name.clone(), stored.stamp);
@@ -196,7 +199,8 @@ impl Files {
     /// Was a result of this plan, or a later one, seen at that moment?
     pub fn is_stored(&self, key: RunKey, name: &str, stamp: PlanStamp, at: Moment) -> bool {
         let fits = |stored: &Stored| stored.stamp >= stamp;
-        let in_file = self.run_files.get(&key).and_then(|file| file.get(name)).is_some_and(fits);
+        let in_file = self.run_files.get(&key).and_then(|file| file.get(name)).is_some_and(fits)
+            && self.stored_at.get(&(key, name.to_owned())).is_some_and(|since| *since <= at);
         let in_fragment = self.fragments.values().any(|fragment| {
             fragment.key == key && fragment.seen_from <= at && fragment.results.get(name).is_some_and(fits)
         });

@@ -147,8 +147,9 @@ impl Act {
             | Act::ClockJumps(..)
             | Act::WorkerDies(_)
             | Act::LateFiles(..)
-            | Act::FullDisk(_)
             | Act::Reserve(_) => 1,
+            // Each command that begins meanwhile computes what it cannot store.
+            Act::FullDisk(_) => 4,
             Act::Slurm { fault, .. } => match fault {
                 Fault::NodeCut(_) | Fault::NodeDies(_) | Fault::NodeDown(_) | Fault::PrologFails(_) => 1,
                 Fault::ControllerKilled { .. } => 2,
@@ -339,7 +340,7 @@ fn act(chance: &mut Generator, runs: u32) -> Act {
         21 => Act::WorkerHangs(nth, a_while(chance)),
         22 => Act::JobsHang(a_while(chance)),
         23 => Act::SlowDescription(chance.between(s(5), s(60))),
-        24..=25 => Act::LateFiles(chance.between(s(1), s(20)), a_while(chance)),
+        24..=25 => Act::LateFiles(chance.between(s(1), s(12)), a_while(chance)),
         26 => Act::FullDisk(a_while(chance)),
         27 => Act::SlowCollector(chance.between(s(1), s(20)), a_while(chance)),
         28 => Act::LedgerAway(a_while(chance)),
