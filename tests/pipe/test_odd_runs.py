@@ -122,9 +122,15 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     # The error that an earlier command had stored is that of this one now.
     assert rows["first_train"][0] != "IndexError"
     assert "run 7 could not be processed" in said and "earlier values are kept" in said, said
-    for command in (["explain", "7"], ["explain", "7", "trains"], ["log", "7"]):
+    kept = "earlier values are kept: trains"
+    for command, words in (
+        (["explain", "7"], kept),
+        (["explain", "7", "trains"], kept),
+        # The line in the log is read again by `explain`, of later versions too.
+        (["log", "7"], "earlier values stay of trains"),
+    ):
         told = database.amore(*command).stdout
-        assert "nothing was computed" in told and "earlier values are kept: trains" in told, told
+        assert "nothing was computed" in told and words in told, told
     # Until they are computed again.
     without_trains(made, 7)
     database.amore("reprocess", "7")
