@@ -152,7 +152,7 @@ def test_a_limit_of_submitted_jobs(database: Database) -> None:
     database.context(ONE)
     database.cluster.limit(1)
     command = database.begin("reprocess", "1-2")
-    command.wait_said("Slurm accepts no more jobs now (AssocMaxSubmitJobLimit; ", "others of yours have ended")
+    command.wait_said("Slurm accepts no more jobs now (AssocMaxSubmitJobLimit; ", "other jobs of yours have ended")
     database.touch(*ALL_GO)
     command.ends()
     assert (database.rows(1), database.rows(2)) == ({"heavy": 10}, {"heavy": 20})

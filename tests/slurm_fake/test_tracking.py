@@ -185,7 +185,7 @@ def test_a_job_of_which_nothing_can_be_found_out(database: Database) -> None:
     command = database.begin("reprocess", "1")
     said = command.ends()
     kind, message = database.rows(1)["long"]
-    assert kind == "JobFailed" and "no worker has begun, 3 times" in message, (kind, message, said)
+    assert kind == "JobFailed" and "no worker has started, 3 times" in message, (kind, message, said)
     assert "submitted again" in said and "given up" in said
     assert not database.cluster.jobs() and database.executions() == {}
 

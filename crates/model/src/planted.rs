@@ -52,11 +52,13 @@ pub enum Fault {
     LookedForOnce,
     /// A task whose job was cancelled is tried again.
     CancelledTriedAgain,
+    /// How a job stands in the queue is not told.
+    WaitNotTold,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 23] = [
+    pub const ALL: [Fault; 24] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
         Fault::LastFragmentWins,
@@ -80,6 +82,7 @@ impl Fault {
         Fault::SilentEndNotNoticed,
         Fault::LookedForOnce,
         Fault::CancelledTriedAgain,
+        Fault::WaitNotTold,
     ];
 }
 

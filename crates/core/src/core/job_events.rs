@@ -1,6 +1,9 @@
 //! What Slurm and the workers in jobs report. [`super::job_over`] decides on a job that is over before its task.
 
-use amore_model::JobId;
+use amore_model::{
+    JobId,
+    planted::{Fault, is_on},
+};
 use amore_slurm::{job_end::JobEnd, job_status::JobStatus};
 use amore_wire::task::{CutShort, FromWorker};
 
@@ -37,6 +40,7 @@ impl Core {
             JobEvent::NotCancelled { token, job, words } => {
                 self.job_is_not_cancelled(&token, job.as_ref(), &words);
             }
+            JobEvent::Changed { .. } if is_on(Fault::WaitNotTold) => {}
             JobEvent::Changed { token, seen } => self.on_seen(&token, seen),
             JobEvent::Ended { token, end, job } => self.on_job_ended(&token, end, job),
             JobEvent::Worker { token, message } => self.on_job_worker(&token, message),

@@ -17,12 +17,14 @@ use super::{
     process::{End, Role},
     scenario::{Act, Behaviour},
 };
-use crate::slurm::Job;
+use crate::slurm::{Job, State};
 
 /// How often a user looks whether everything has ended.
 const LOOK: Duration = Duration::from_secs(5);
 /// What has been stored for so long is known to the coordinator.
 const KNOWN: Duration = Duration::from_secs(4);
+/// A job that waits for so long is told of.
+const TOLD: Duration = Duration::from_secs(90);
 /// Within this time after the last fault everything must have ended.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 
@@ -138,6 +140,31 @@ impl World {
                 "process {asker} was told that run {run} is done, and {name} is of an earlier request"
             );
             self.violate("no value of an older plan stands for a newer one", words);
+        }
+    }
+
+    /// A job that waits is told of: how many wait, or why.
+    pub(super) fn check_waits_are_told(&mut self, number: u32) {
+        let since = self.now - TOLD;
+        let Some(process) = self.processes.get(&number) else { return };
+        let (Some(owner), Some(_)) = (process.owner(), &process.request) else { return };
+        if !self.history.suspended.is_empty() || owner.closing || owner.core.outcome().is_err() {
+            return;
+        }
+        let clusters = &self.slurm.site().clusters;
+        let jobs = clusters.iter().flat_map(|cluster| self.slurm.jobs(&cluster.name));
+        let waiting = jobs.filter(|job| {
+            job.state == State::Pending
+                && job.submitted < since
+                && tokens_in(&job.asked.comment).iter().any(|token| owner.under_way.contains(token))
+        });
+        let first = waiting.map(|job| (job.number, job.submitted)).next();
+        let Some((job, submitted)) = first else { return };
+        let is_told = self.history.wait_told.is_some_and(|at| at >= submitted);
+        if !is_told {
+            let words =
+                format!("job {job} waits since {submitted}, and process {number} has not told anybody");
+            self.violate("whoever waits is told why", words);
         }
     }
 

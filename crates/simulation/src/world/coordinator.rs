@@ -288,6 +288,11 @@ impl World {
         let now = self.now;
         self.story
             .tell(now, format!("amore {number}"), || format!("tells {listener:?}: {}", in_words(&event)));
+        if matches!(event, Event::Notice(_) | Event::Jobs { waiting: 1.., .. })
+            && listener != Listener::Nobody
+        {
+            self.history.wait_told = Some(now);
+        }
         match listener {
             Listener::Here => {
                 self.note_told(number, &event);
@@ -338,6 +343,7 @@ impl World {
 
     /// Requests of other processes are taken.
     pub(super) fn look_for_requests(&mut self, number: u32) {
+        self.check_waits_are_told(number);
         let Some(owner) = self.owner_of(number) else { return };
         if owner.closing {
             return;

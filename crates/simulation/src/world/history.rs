@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amore_model::{JobId, PlanStamp, Run};
 
 use super::files::Call;
+use crate::Moment;
 
 /// One attempt at a task: the task's id, and the number of the attempt.
 type Attempt = (String, u32);
@@ -24,6 +25,8 @@ pub(super) struct History {
     pub(super) last_request: Option<Call>,
     /// Calls that had been made when the request of a process was planned.
     pub(super) planned: BTreeMap<u32, Call>,
+    /// When somebody who waits was last told of jobs that wait, or of something else.
+    pub(super) wait_told: Option<Moment>,
     /// Tokens of jobs that root has cancelled.
     pub(super) root_cancelled: BTreeSet<String>,
     /// Processes that were stopped for a while, so that their terms may have run out.
