@@ -28,8 +28,6 @@ pub enum Fault {
     LostTaskNotTried,
     /// The loss of a worker costs all tasks that are in progress.
     LostWorkerCostsAll,
-    /// A job that is over is judged before its results are collected.
-    JudgedBeforeCollected,
     /// One job more than `concurrent_jobs` is submitted.
     OneJobTooMany,
     /// A job of an earlier owner is not adopted but submitted again.
@@ -58,7 +56,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 23] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
         Fault::LastFragmentWins,
@@ -70,7 +68,6 @@ impl Fault {
         Fault::FailuresNotCounted,
         Fault::LostTaskNotTried,
         Fault::LostWorkerCostsAll,
-        Fault::JudgedBeforeCollected,
         Fault::OneJobTooMany,
         Fault::AdoptedAsNew,
         Fault::FinishedNotForgotten,

@@ -1,10 +1,7 @@
 //! A Slurm job that is over before its task was: what was stored is collected, then the rules of [`crate::after_job`] are
 //! applied.
 
-use amore_model::{
-    JobId,
-    planted::{Fault, is_on},
-};
+use amore_model::JobId;
 use amore_slurm::job_end::JobEnd;
 use amore_wire::ended::Ended;
 
@@ -36,7 +33,7 @@ impl Core {
         for over in self.jobs.take_ended() {
             let Some(task) = self.tasks.get(over.task) else { continue };
             let is_settled = self.uncollected.is_settled(task.key());
-            if !is_settled && !is_on(Fault::JudgedBeforeCollected) {
+            if !is_settled {
                 self.jobs.add_ended(over);
             } else if task.planned.job.is_some() {
                 self.judge_command(over.task, &over.end, over.job.as_ref());

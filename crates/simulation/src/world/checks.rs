@@ -48,8 +48,13 @@ fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool) -> bool 
 impl World {
     /// A process writes under this epoch.
     pub(super) fn check_still_owner(&mut self, number: u32, epoch: u64, what: &str) {
-        if epoch < self.owner.epoch {
-            let now = self.owner.epoch;
+        self.check_is_latest(number, epoch, self.owner.epoch, what);
+    }
+
+    /// A process writes under this epoch where the latest owner has that one.
+    pub(super) fn check_is_latest(&mut self, number: u32, epoch: u64, latest: u64, what: &str) {
+        if epoch < latest {
+            let now = latest;
             self.violate(
                 "a deposed coordinator writes nothing",
                 format!("process {number} of epoch {epoch} {what}, and the owner is of epoch {now}"),
@@ -134,6 +139,23 @@ impl World {
     pub(super) fn check_run_ended(&mut self, asker: u32, run: Run) {
         let Some(since) = self.history.planned.get(&asker).copied() else { return };
         let Some(file) = self.files.run_file((PROPOSAL, run)) else { return };
+        // A variable skips itself, or one of those that it needs has no value.
+        let has_value = |need: &String, of: &Stored| {
+            file.get(need).is_some_and(|one| one.outcome == Outcome::Value && one.stamp == of.stamp)
+        };
+        let skipped = self.scenario.variables.iter().find(|variable| {
+            let stored = file.get(&variable.spec.name);
+            let is_skipped = |stored: &&Stored| matches!(stored.outcome, Outcome::Skipped { .. });
+            variable.behaviour != Behaviour::Skip
+                && stored
+                    .filter(is_skipped)
+                    .is_some_and(|stored| variable.needs.iter().all(|need| has_value(need, stored)))
+        });
+        if let Some(variable) = skipped {
+            let words =
+                format!("{} of run {run} was skipped, and all that it needs has values", variable.spec.name);
+            return self.violate("in the end every value is right", words);
+        }
         let old = file.iter().find(|(_, stored)| stored.call.is_some_and(|call| call <= since));
         if let Some((name, _)) = old {
             let words = format!(

@@ -437,7 +437,7 @@ impl World {
         let Some(process) = self.processes.get(&number) else { return };
         let me = process.holder();
         let Some(owner) = process.owner() else { return };
-        let (Some(epoch), owned, mut unsure) = (owner.ledger, owner.epoch, owner.ledger_unsure) else {
+        let (Some(epoch), mut unsure) = (owner.ledger, owner.ledger_unsure) else {
             return;
         };
         let mut done = 0;
@@ -447,7 +447,9 @@ impl World {
                 Ok(()) => {
                     unsure = false;
                     done += 1;
-                    self.check_still_owner(number, owned, "writes to the ledger");
+                    // Until the next owner of the directory takes the ledger, it reads what is written.
+                    let latest = self.ledger.epoch();
+                    self.check_is_latest(number, epoch, latest, "writes to the ledger");
                 }
                 Err(LedgerNo::Silent(words)) => {
                     unsure = true;

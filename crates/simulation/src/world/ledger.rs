@@ -58,6 +58,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// The epoch of its latest owner.
+    pub(super) fn epoch(&self) -> u64 {
+        self.lease.epoch
+    }
+
     /// Takes it for a process that owns the directory, and gives the epoch.
     pub(super) fn take(&mut self, me: &Holder, begun: f64, until: f64) -> u64 {
         let dead = self.lease.claim.as_ref().map(|claim| claim.holder.clone());

@@ -205,6 +205,11 @@ impl Scenario {
             let within = if chance.chance(1, 2) { Duration::from_secs(40) } else { TROUBLED };
             let at = chance.between(Duration::from_millis(50), within);
             let act = act(&mut chance, runs);
+            if matches!(act, Act::ClockJumps(..)) {
+                // The clock that was set decides about the next plan.
+                let request = Act::Reprocess { host: 0, runs: (1..=runs).collect() };
+                acts.push((at + Duration::from_secs(2), request));
+            }
             acts.push((at, act));
         }
         acts.sort_by_key(|(at, _)| *at);
