@@ -31,10 +31,11 @@ impl Core {
     }
 
     /// Notes for the ledger that a task has moved. What Ctrl-C cuts short has not ended: the next owner resumes it.
+    /// What ended by itself after Ctrl-C has.
     pub(super) fn note_move(&mut self, number: TaskNo, before: &TaskState) {
         if let Some(task) = self.tasks.get(number)
             && task.recorded
-            && !self.life.is_stopping()
+            && (!self.life.is_stopping() || matches!(task.state(), TaskState::Ended { problem: None }))
         {
             self.journal.moved(task, before);
         }

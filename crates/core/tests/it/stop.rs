@@ -1,6 +1,11 @@
 //! Ctrl-C.
 
-use amore_core::{Input, RefusalKind, Setup, events::Event, request::Listener};
+use amore_core::{
+    Input, RefusalKind, Setup,
+    events::Event,
+    journal::{Phase, Write},
+    request::Listener,
+};
 use amore_model::DatabaseDir;
 use amore_wire::task::FromWorker;
 
@@ -72,4 +77,25 @@ fn stopped_before_anything_is_planned_it_says_so() {
     world.give(Input::Stop);
     let refusal = world.core.outcome().unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Interrupted);
+}
+
+/// Its request may be finished with it: nobody would take up a task that the ledger still has.
+#[test]
+fn what_ends_by_itself_after_ctrl_c_has_ended_in_the_ledger_too() {
+    let mut world = World::serving(with_slurm(), vec![variable("here"), in_job("there")], runs([1]));
+    let token = world.token(0);
+    world.accept(&token, 10);
+    world.job_done(&token);
+    let task = world.at_worker[0].clone();
+    world.give(Input::Stop);
+    assert_eq!(world.told_to_stop, [task.id.clone()]);
+    world.execute();
+    assert!(world.core.has_ended());
+    let ends = |write: &Write| match write {
+        Write::Changes(changes) => {
+            changes.moves.iter().any(|moved| moved.task == task.id && moved.to == Phase::Ended)
+        }
+        _ => false,
+    };
+    assert!(world.written.iter().any(ends), "{:?}", world.written);
 }

@@ -113,10 +113,16 @@ impl World {
         if !self.history.suspended.is_empty() || self.scenario.acts.iter().any(waits) {
             return;
         }
+        let collector = |(_, act): &(Duration, Act)| match act {
+            Act::SlowCollector(by, _) => *by,
+            _ => Duration::ZERO,
+        };
+        // What is being collected is waited for by the task's own run only.
+        let known = KNOWN + self.scenario.acts.iter().map(collector).max().unwrap_or_default();
         let steps = task.steps.iter().filter(|step| !step.again && !step.transient);
         let key = (task.proposal, task.run);
         let mut stored =
-            steps.filter(|step| self.files.is_stored(key, &step.name, task.stamp, self.now - KNOWN));
+            steps.filter(|step| self.files.is_stored(key, &step.name, task.stamp, self.now - known));
         if let Some(step) = stored.next() {
             let words = format!("{token} is to compute {} of run {}, which is stored", step.name, task.run);
             self.violate("nothing is computed twice without need", words);
@@ -346,9 +352,18 @@ impl World {
         let cancelled = if self.history.has_cancellations() { "; something was cancelled" } else { "" };
         format!(
             "processes: {}; jobs in Slurm: {}; open tasks: {}{cancelled}",
-            alive.join(", "),
-            jobs.join(", "),
-            tasks.join(", ")
+            few(&alive),
+            few(&jobs),
+            few(&tasks)
         )
+    }
+}
+
+/// The first of these, and how many there are.
+fn few<T: AsRef<str>>(all: &[T]) -> String {
+    let shown: Vec<&str> = all.iter().take(4).map(AsRef::as_ref).collect();
+    match all.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -123,6 +123,9 @@ impl World {
         self.story.tell(now, format!("amore {number}"), || format!("owns the directory, epoch {epoch}"));
         self.schedule(now + KEEP, Happening::Keep { process: number });
         self.schedule(now + REQUEST_POLL, Happening::LookForRequests { process: number });
+        if let Some(request) = &request {
+            self.note_taken(number, request);
+        }
         // The request comes before anybody asks whether there is anything left to do.
         self.give(number, Input::Started { fragments, ledger_exists });
         self.feed(
@@ -326,13 +329,19 @@ impl World {
             Event::RunEnded { run, problem: None, .. } => self.check_run_ended(asker, *run),
             _ => {}
         }
-        let asked = self.processes.get(&asker).and_then(|process| process.request.as_ref());
-        if let (Some(Request::Cancel(named)), Event::Finished(_)) = (asked, event)
+        if matches!(event, Event::Finished(_)) {
+            self.history.cancellation_done(asker);
+        }
+    }
+
+    /// An owner takes a request.
+    fn note_taken(&mut self, asker: u32, request: &Request) {
+        if let Request::Cancel(named) = request
             && let Ok(run) = u32::try_from(named.number)
             && named.cluster.is_none()
             && (1..=self.scenario.runs).contains(&run)
         {
-            self.history.run_is_cancelled(Run(run));
+            self.history.cancellation_taken(asker, Run(run));
         }
     }
 
@@ -367,6 +376,7 @@ impl World {
             let Some(owner) = self.owner_of(number) else { return };
             let listener = owner.listeners.len() as u64;
             owner.listeners.insert(listener, id);
+            self.note_taken(asker, &request);
             self.feed(number, Input::Request { listener: Listener::Elsewhere(listener), request });
         }
         self.schedule(self.now + REQUEST_POLL, Happening::LookForRequests { process: number });

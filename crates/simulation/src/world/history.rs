@@ -17,6 +17,8 @@ pub(super) struct History {
     tokens: BTreeMap<Attempt, Vec<String>>,
     /// The latest plan of each run of which anything is known.
     plans: BTreeMap<Run, PlanStamp>,
+    /// Runs that a process has asked to cancel, and the latest plan then.
+    being_cancelled: BTreeMap<u32, (Run, PlanStamp)>,
     /// Plans up to this one are cancelled.
     cancelled: BTreeMap<Run, PlanStamp>,
     /// Runs and jobs that somebody has cancelled.
@@ -59,10 +61,17 @@ impl History {
         self.numbers.insert(named.number);
     }
 
-    /// The tasks of a run are cancelled, as a user was told.
-    pub(super) fn run_is_cancelled(&mut self, run: Run) {
+    /// An owner takes the request of a process to cancel a run: it covers the plans that there are.
+    pub(super) fn cancellation_taken(&mut self, asker: u32, run: Run) {
         if let Some(stamp) = self.plans.get(&run) {
-            self.cancelled.insert(run, *stamp);
+            self.being_cancelled.insert(asker, (run, *stamp));
+        }
+    }
+
+    /// A process was told that what it wanted to cancel is cancelled.
+    pub(super) fn cancellation_done(&mut self, asker: u32) {
+        if let Some((run, stamp)) = self.being_cancelled.remove(&asker) {
+            self.cancelled.insert(run, stamp);
         }
     }
 

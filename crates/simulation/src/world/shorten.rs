@@ -2,16 +2,20 @@
 
 use super::{Scenario, play};
 
-/// Plays that are spent on one scenario.
-const PLAYS: usize = 300;
+/// Steps of plays that are spent on one scenario, about: one that does not end takes hundreds of thousands.
+const STEPS: u64 = 4_000_000;
 
 /// A scenario that breaks the same rule with less: fewer acts, runs and variables.
 pub fn shortened(scenario: &Scenario, rule: &str) -> Scenario {
     let mut best = scenario.clone();
-    let mut plays = 0;
+    let mut steps = 0;
     let mut breaks = |scenario: &Scenario| {
-        plays += 1;
-        plays <= PLAYS && play(scenario, false).violation.is_some_and(|violation| violation.rule == rule)
+        if steps > STEPS {
+            return false;
+        }
+        let played = play(scenario, false);
+        steps += played.steps;
+        played.violation.is_some_and(|violation| violation.rule == rule)
     };
     loop {
         let before = size(&best);
