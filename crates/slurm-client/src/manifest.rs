@@ -23,6 +23,11 @@ pub fn write(directory: &Path, token: &str, manifest: &str) -> std::io::Result<(
     fs::File::open(&folder)?.sync_all()
 }
 
+/// Whether an attempt still has its manifest. A folder that cannot be read counts as one that has it.
+pub fn exists(directory: &Path, token: &str) -> bool {
+    manifest::path(directory, token).try_exists().unwrap_or(true)
+}
+
 /// Removes a manifest. It is no error if it does not exist.
 pub fn remove(directory: &Path, token: &str) {
     let _ = fs::remove_file(manifest::path(directory, token));

@@ -53,6 +53,7 @@ pub type TrackerEvent = JobEvent<FromWorker>;
 /// A message to the loop.
 enum Message {
     Submit(Box<Order>),
+    Adopt(Box<Adoption>),
     Input(Box<Input<FromWorker>>),
 }
 
@@ -99,7 +100,9 @@ impl Tracker {
         (name, log): (String, String),
         clusters: Clusters,
     ) {
-        self.input(Input::Adopt(Adoption { token, directory, job, name, log, clusters }));
+        // The loop looks whether there is a manifest: a file system may hang.
+        let adoption = Adoption { token, directory, job, name, log, clusters, has_manifest: true };
+        let _ = self.inbox.send(Message::Adopt(Box::new(adoption)));
     }
 
     /// Stops tracking a job and removes its manifest, so that it ends if it still runs.
@@ -146,6 +149,10 @@ impl Driver {
                 told = inbox.recv(), if open => match told {
                     Some(Message::Input(input)) => self.inputs.push_back(*input),
                     Some(Message::Submit(order)) => self.take(*order),
+                    Some(Message::Adopt(adoption)) => {
+                        let has_manifest = manifest::exists(&adoption.directory, &adoption.token);
+                        self.inputs.push_back(Input::Adopt(Adoption { has_manifest, ..*adoption }));
+                    }
                     None => open = false,
                 },
                 Some(answer) = self.work.join_next() => {

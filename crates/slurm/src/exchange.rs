@@ -45,6 +45,8 @@ pub struct Adoption {
     pub log: String,
     /// The clusters that it was submitted to.
     pub clusters: Clusters,
+    /// Whether its manifest is still there. An owner removes it when it has handled the end of the job, or cancels it.
+    pub has_manifest: bool,
 }
 
 /// A message from the worker in a job.

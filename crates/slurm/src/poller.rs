@@ -220,8 +220,11 @@ impl<M> Poller<M> {
     }
 
     fn on_adopt(&mut self, adoption: Adoption, now: Instant) {
-        let Adoption { token, directory, job, name, log, clusters } = adoption;
+        let Adoption { token, directory, job, name, log, clusters, has_manifest } = adoption;
         self.track(&token, &directory, (name, log), clusters, now);
+        if !has_manifest && let Some(of) = self.jobs.get_mut(&token) {
+            of.tracked.on_earlier_end();
+        }
         match job {
             Some(job) => {
                 self.query_soon(job.cluster.clone(), now);

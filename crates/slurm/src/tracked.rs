@@ -50,7 +50,7 @@ pub struct Tracked {
     seen: Option<JobStatus>,
     /// What is unknown about its submission.
     doubt: Doubt,
-    /// Whether its worker has sent a message.
+    /// Whether its worker has sent a message, or may have.
     started: bool,
     /// When the last message was received.
     heard: Option<Instant>,
@@ -112,6 +112,12 @@ impl Tracked {
     /// Records what is unknown about its submission.
     pub fn on_doubt(&mut self, doubt: Doubt) {
         self.doubt = doubt;
+    }
+
+    /// An earlier owner has handled its end, and its worker's messages are gone. Whether there was a worker is not known:
+    /// a job that may have worked is not taken for one that Slurm took back at its start.
+    pub fn on_earlier_end(&mut self) {
+        self.started = true;
     }
 
     /// What is unknown about its submission.
@@ -465,6 +471,20 @@ mod tests {
         job.on_worker(&WorkerReport::Work, t);
         assert_eq!(job.on_query(Some(&cancelled), Some(&running), false, t), None);
         assert!(job.on_query(Some(&cancelled), Some(&running), false, t + s(9)).is_some());
+    }
+
+    /// Its worker's messages were removed when the earlier owner handled its end; the ledger did not take that end.
+    #[test]
+    fn a_job_whose_end_was_handled_before_is_not_taken_back_by_slurm() {
+        let t = Instant::now();
+        let end = |mut job: Tracked| {
+            job.on_query(None, Some(&accounting("CANCELLED by 0")), false, t);
+            job.over(t + s(2)).unwrap().end
+        };
+        assert_eq!(end(known(t)), JobEnd::TakenBack);
+        let mut adopted = known(t);
+        adopted.on_earlier_end();
+        assert_eq!(end(adopted), JobEnd::Cancelled { by: Some("root".to_owned()) });
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl Foreground {
         let mut worker = Some(worker);
         let mut signals =
             Signals::new().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let mut handed: Option<WithOwner> = None;
         loop {
             let begun = async {
                 let table = open::for_writing(dir).await?;
@@ -106,6 +107,10 @@ impl Foreground {
             };
             match taken {
                 TakenOwner::Ours(owner) => {
+                    if let Some(WithOwner { asked, .. }) = handed.take() {
+                        asked.withdraw();
+                        asked.clean_up();
+                    }
                     let worker = match worker.take() {
                         Some(worker) => worker,
                         None => {
@@ -131,17 +136,43 @@ impl Foreground {
                         // Take over its remaining work.
                         continue;
                     };
-                    display.show(&Event::Notice(Notice::info(format!(
-                        "{by} already coordinates this directory; request handed over"
-                    ))));
-                    if let Some(summary) = through_owner(dir, request, display, &mut signals).await? {
-                        return Ok(summary);
+                    let mut with_owner = match handed.take() {
+                        // It was late, or its clock is behind: it still has the request, and must not get it twice.
+                        Some(before) if before.owner == by => before,
+                        earlier => {
+                            if let Some(WithOwner { asked, .. }) = earlier {
+                                asked.withdraw();
+                                asked.clean_up();
+                            }
+                            display.show(&Event::Notice(Notice::info(format!(
+                                "{by} already coordinates this directory; request handed over"
+                            ))));
+                            WithOwner { asked: hand_request_over(dir, request)?, owner: by }
+                        }
+                    };
+                    match follow(dir, &mut with_owner.asked, request, display, &mut signals).await {
+                        // The owner seems to be gone: take over.
+                        Ok(None) => handed = Some(with_owner),
+                        Ok(Some(summary)) => {
+                            with_owner.asked.clean_up();
+                            return Ok(summary);
+                        }
+                        Err(failure) => {
+                            with_owner.asked.clean_up();
+                            return Err(failure);
+                        }
                     }
-                    // The owner is gone: take over.
                 }
             }
         }
     }
+}
+
+/// A request that was handed over.
+struct WithOwner {
+    /// The process that has it, in words.
+    owner: String,
+    asked: HandedOver,
 }
 
 /// Waits until nobody owns the directory.
@@ -171,22 +202,14 @@ pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     }
 }
 
-/// Hands the request over and shows its progress. `None` if the owner disappeared before the end; `request` then contains
-/// the remaining runs.
-async fn through_owner(
-    dir: &DatabaseDir,
-    request: &mut Request,
-    display: &Display,
-    signals: &mut Signals,
-) -> Result<Option<Summary>, Failure> {
+fn hand_request_over(dir: &DatabaseDir, request: &Request) -> Result<HandedOver, Failure> {
     let since = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let id = format!("{:020}-{}", since.as_micros(), std::process::id());
-    let mut asked = hand_over(dir, &id, Asker::this_process(), request)?;
-    let ended = follow(dir, &mut asked, request, display, signals).await;
-    asked.clean_up();
-    ended
+    Ok(hand_over(dir, &id, Asker::this_process(), request)?)
 }
 
+/// Shows the progress of a request that was handed over. `None` if the owner seems to have disappeared before the end;
+/// `request` then contains the remaining runs.
 async fn follow(
     dir: &DatabaseDir,
     asked: &mut HandedOver,
@@ -225,7 +248,6 @@ async fn follow(
         checks += 1;
         // About once a second: check that there is still an owner.
         if checks.is_multiple_of(7) && !Owner::is_held(dir).await? {
-            asked.withdraw();
             return Ok(None);
         }
         tokio::select! {

@@ -88,7 +88,7 @@ fn what_ends_by_itself_after_ctrl_c_has_ended_in_the_ledger_too() {
     world.job_done(&token);
     let task = world.at_worker[0].clone();
     world.give(Input::Stop);
-    assert_eq!(world.told_to_stop, [task.id.clone()]);
+    assert_eq!(world.told_to_stop, std::slice::from_ref(&task.id));
     world.execute();
     assert!(world.core.has_ended());
     let ends = |write: &Write| match write {

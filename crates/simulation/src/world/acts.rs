@@ -13,7 +13,7 @@ use super::{
     scenario::{Act, CLUSTERS, JobFault, NODES, RESERVATION},
     shell::USER,
 };
-use crate::slurm::{AccountingFault, Fault, Limits, Reservation};
+use crate::slurm::{AccountingFault, Fault, Limits, Reservation, State};
 
 /// What undoes something.
 #[derive(Debug)]
@@ -234,18 +234,26 @@ impl World {
             }
             JobFault::Requeued => Fault::Requeue { job, allow: true },
             JobFault::CancelledByRoot => {
-                let comment = self.slurm.job(&cluster, job).map(|job| job.asked.comment.clone());
-                let tokens = tokens_in(&comment.unwrap_or_default());
-                // One whose worker has not been heard counts as taken back by Slurm, which cancels as root, too.
-                let heard = self.now - HEARD;
-                let heard =
-                    tokens.into_iter().filter(|token| !self.files.reports(token, 0, heard).is_empty());
-                self.history.root_cancelled.extend(heard);
+                self.note_root_cancels(&cluster, job);
                 Fault::Cancel { job, by: 0 }
             }
             JobFault::Forgotten(goes_on) => Fault::Forget { job, goes_on },
         };
         let _ = self.slurm.inject(self.now, &cluster, fault);
+    }
+
+    fn note_root_cancels(&mut self, cluster: &str, number: u64) {
+        let Some(job) = self.slurm.job(cluster, number) else { return };
+        let tokens = tokens_in(&job.asked.comment);
+        let waits = job.state == State::Pending;
+        let heard = self.now - HEARD;
+        let counts = |token: &String| {
+            // One whose worker has not been heard counts as taken back by Slurm, which cancels as root, too. One whose
+            // script has ended, which a hung controller does not know yet, may have told why.
+            !self.files.reports(token, 0, heard).is_empty()
+                && (waits || self.scripts.values().any(|script| script.token == *token))
+        };
+        self.history.root_cancelled.extend(tokens.into_iter().filter(counts));
     }
 
     /// All faults are over: what is still broken is repaired.

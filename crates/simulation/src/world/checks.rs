@@ -29,9 +29,10 @@ const TOLD: Duration = Duration::from_secs(90);
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 
 /// Does a result have what its variable comes to? `ends_job`: is there a variable that ends its job, so that others of its
-/// task are given up?
-fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool) -> bool {
+/// task are given up? `may_time_out`: the variable may take longer than its job.
+fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool, may_time_out: bool) -> bool {
     match (&stored.outcome, expected) {
+        (Outcome::Error { class, .. }, _) if may_time_out && class == "TimeoutError" => true,
         (Outcome::Error { class, .. }, _) if ends_job && class == "JobFailed" => true,
         (Outcome::Skipped { .. }, _) if ends_job => true,
         (Outcome::Value, Behaviour::Value) | (Outcome::Nothing, Behaviour::Nothing) => true,
@@ -188,7 +189,7 @@ impl World {
         });
         let first = waiting.map(|job| (job.number, job.submitted)).next();
         let Some((job, submitted)) = first else { return };
-        let is_told = self.history.wait_told.is_some_and(|at| at >= submitted);
+        let is_told = self.history.waiting_shown || self.history.wait_told.is_some_and(|at| at >= submitted);
         if !is_told {
             let words =
                 format!("job {job} waits since {submitted}, and process {number} has not told anybody");
@@ -322,7 +323,9 @@ impl World {
             }
             let Some(file) = self.files.run_file(key) else { continue };
             for (name, stored) in file {
-                if expected.get(name).is_some_and(|how| !is_as_expected(stored, *how, ends_job)) {
+                let may_time_out = self.scenario.may_time_out(name);
+                if expected.get(name).is_some_and(|how| !is_as_expected(stored, *how, ends_job, may_time_out))
+                {
                     wrong.get_or_insert(format!("{name} of run {run} is {:?}", stored.outcome));
                 }
                 if stored.call.is_some_and(|call| Some(call) <= self.history.last_request) {

@@ -296,6 +296,9 @@ impl World {
         {
             self.history.wait_told = Some(now);
         }
+        if let Event::Jobs { waiting, .. } = &event {
+            self.history.waiting_shown = *waiting > 0;
+        }
         match listener {
             Listener::Here => {
                 self.note_told(number, &event);

@@ -29,6 +29,8 @@ pub(super) struct History {
     pub(super) planned: BTreeMap<u32, Call>,
     /// When somebody who waits was last told of jobs that wait, or of something else.
     pub(super) wait_told: Option<Moment>,
+    /// Whether jobs wait, as users were last told.
+    pub(super) waiting_shown: bool,
     /// Tokens of jobs that root has cancelled.
     pub(super) root_cancelled: BTreeSet<String>,
     /// Processes that were stopped for a while, so that their terms may have run out.

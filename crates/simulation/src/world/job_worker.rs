@@ -32,7 +32,7 @@ const MANIFEST_POLL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Script {
     start: Start,
-    token: String,
+    pub(super) token: String,
     tasks: VecDeque<Task>,
     work: Option<Work>,
     /// Counts what was begun: what returns for something earlier is ignored.

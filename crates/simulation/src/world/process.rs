@@ -44,7 +44,7 @@ pub(super) enum Role {
     /// It wants to own the directory.
     Trying,
     /// It has handed its request over, and reads what becomes of it.
-    Waiting { request: u64, read: usize, checks: u32 },
+    Waiting { request: u64, owner: u32, read: usize, checks: u32 },
     /// It owns the directory.
     Owner(Box<Owner>),
     /// It has ended.

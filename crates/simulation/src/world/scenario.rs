@@ -148,8 +148,6 @@ impl Act {
             | Act::WorkerDies(_)
             | Act::LateFiles(..)
             | Act::Reserve(_) => 1,
-            // Each command that begins meanwhile computes what it cannot store.
-            Act::FullDisk(_) => 4,
             Act::Slurm { fault, .. } => match fault {
                 Fault::NodeCut(_) | Fault::NodeDies(_) | Fault::NodeDown(_) | Fault::PrologFails(_) => 1,
                 Fault::ControllerKilled { .. } => 2,
@@ -186,6 +184,9 @@ pub struct Scenario {
     /// What happens, and when.
     pub acts: Vec<(Duration, Act)>,
 }
+
+/// The shortest time limit of a job, less what it takes to begin.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(55);
 
 /// How the reservation is called.
 pub(super) const RESERVATION: &str = "upex_1234";
@@ -229,7 +230,18 @@ impl Scenario {
     /// How often the function of a variable may be called for one plan: once, and once more for each thing that explains
     /// it.
     pub(super) fn explained_calls(&self, name: &str) -> u32 {
+        let number =
+            |is_one: fn(&Act) -> bool| self.acts.iter().filter(|(_, act)| is_one(act)).count() as u32;
+        let commands = number(|act| matches!(act, Act::Reprocess { .. } | Act::Follow));
+        // Each command that begins meanwhile computes what it cannot store.
+        let full = number(|act| matches!(act, Act::FullDisk(_))) * (commands + 3);
+        // The next owner does not know of a cancellation that the ledger did not take; its user was warned.
+        let silent = number(|act| matches!(act, Act::LedgerAway(_) | Act::LedgerSlow(..)));
+        let cancelled = number(|act| {
+            matches!(act, Act::CancelRun(_) | Act::CancelJob(_) | Act::Job(_, JobFault::CancelledByRoot))
+        });
         let faults: u32 = self.acts.iter().map(|(_, act)| act.explains()).sum();
+        let faults = faults + full + silent.min(cancelled);
         let of_name = |variable: &&Variable| variable.spec.name == name;
         let memory = self.variables.iter().find(of_name).is_some_and(|one| one.memory_mib > SMALL_MIB);
         let short = self.variables.iter().any(|one| one.spec.resources.time_minutes.is_some());
@@ -243,6 +255,20 @@ impl Scenario {
     /// Is there a variable that ends its job? The others of its task are given up with it.
     pub(super) fn has_ended_jobs(&self) -> bool {
         self.variables.iter().any(|variable| variable.behaviour == Behaviour::EndsJob)
+    }
+
+    /// May a variable be given up for its time, although it takes less than a minute? What is transient is computed with it.
+    pub(super) fn may_time_out(&self, name: &str) -> bool {
+        fn takes(of: &[Variable], name: &str) -> Duration {
+            let Some(variable) = of.iter().find(|variable| variable.spec.name == name) else {
+                return Duration::ZERO;
+            };
+            let transient =
+                |need: &&String| of.iter().any(|one| one.spec.name == **need && one.spec.transient);
+            let needs = variable.needs.iter().filter(transient);
+            variable.takes + needs.map(|need| takes(of, need)).sum::<Duration>()
+        }
+        takes(&self.variables, name) > SHORTEST_LIMIT
     }
 
     /// Is a variable called in each task that needs it?

@@ -68,7 +68,9 @@ impl World {
             owner.under_way.insert(token.clone());
         }
         let directory = dir().path().to_owned();
-        self.poll(number, PollerInput::Adopt(Adoption { token, directory, job, name, log, clusters }));
+        let has_manifest = self.files.manifests.contains_key(&token);
+        let adoption = Adoption { token, directory, job, name, log, clusters, has_manifest };
+        self.poll(number, PollerInput::Adopt(adoption));
     }
 
     pub(super) fn forget(&mut self, number: u32, token: String) {

@@ -66,16 +66,23 @@ impl World {
                     self.hand_over(number);
                 }
             }
-            Role::Waiting { request, read, checks } => {
-                let (request, read, checks) = (*request, *read, checks + 1);
+            Role::Waiting { request, owner, read, checks } => {
+                let (request, owner, read, checks) = (*request, *owner, *read, checks + 1);
                 self.read_news(number, request, read);
                 let Some(process) = self.processes.get_mut(&number) else { return };
                 let Role::Waiting { checks: counted, .. } = &mut process.role else { return };
                 *counted = checks;
                 if checks.is_multiple_of(CHECKS) && !self.is_held(host) {
-                    self.files.requests.remove(&request);
-                    if let Some(process) = self.processes.get_mut(&number) {
-                        process.role = Role::Trying;
+                    if self.try_to_own(number) {
+                        self.files.requests.remove(&request);
+                        return;
+                    }
+                    // The same owner still has the request: it was late, or its clock is behind.
+                    if self.owner.claim.as_ref().is_some_and(|claim| claim.holder.pid != owner) {
+                        self.files.requests.remove(&request);
+                        if let Some(process) = self.processes.get_mut(&number) {
+                            process.role = Role::Trying;
+                        }
                     }
                 }
                 self.schedule(self.now + NEWS_POLL, Happening::Try { process: number });
@@ -84,12 +91,13 @@ impl World {
     }
 
     fn hand_over(&mut self, number: u32) {
+        let owner = self.owner.claim.as_ref().map_or(0, |claim| claim.holder.pid);
         let Some(process) = self.processes.get_mut(&number) else { return };
         if let Some(request) = process.request.clone() {
             let id = self.scheduled;
             let file = RequestFile { request, asker: number, taken: false, events: Vec::new(), done: false };
             self.files.requests.insert(id, file);
-            process.role = Role::Waiting { request: id, read: 0, checks: 0 };
+            process.role = Role::Waiting { request: id, owner, read: 0, checks: 0 };
             self.story.tell(self.now, format!("amore {number}"), || "hands its request over".to_owned());
         }
         self.schedule(self.now + NEWS_POLL, Happening::Try { process: number });

@@ -30,6 +30,8 @@ const OLD_POLL: Duration = Duration::from_secs(5);
 const SILENT_POLL: Duration = Duration::from_secs(5);
 /// The pause after a query is at least this many times as long as the query took.
 const BUDGET: u32 = 20;
+/// But no longer than this: one slow answer must not hide for minutes that a job waits, or has ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Workers, and the ends of jobs.
 impl<M> Poller<M> {
@@ -206,7 +208,8 @@ impl<M> Poller<M> {
                 let pause = if young { YOUNG_POLL } else { OLD_POLL };
                 let took = now.duration_since(query.since());
                 // A dead controller takes a while to fail, and not asking it would save nothing.
-                let pause = if result.is_ok() { pause.max(took * BUDGET) } else { SILENT_POLL };
+                let pause =
+                    if result.is_ok() { pause.max((took * BUDGET).min(LONGEST_PAUSE)) } else { SILENT_POLL };
                 self.clusters.insert(name.clone(), Cluster { query: None, next: now + pause });
                 let asked = name.clone().map_or(Clusters::Ours, Clusters::One);
                 match result {

@@ -130,6 +130,7 @@ impl Scene {
             name: "r1-p1-damnit".to_owned(),
             log: "/p/slurm_logs/r1-p1-%j.out".to_owned(),
             clusters: Clusters::Ours,
+            has_manifest: true,
         }));
     }
 
@@ -267,6 +268,24 @@ fn a_job_is_submitted_followed_and_ended() {
     );
     assert_eq!(scene.files[1..], ["remove a-1"]);
     assert!(scene.wake.is_none_or(|wake| wake <= scene.now()) && !scene.poller.is_busy());
+}
+
+#[test]
+fn one_slow_answer_does_not_hide_for_minutes_that_a_job_waits() {
+    let mut scene = Scene::new();
+    scene.submit("a-1", None);
+    scene.accepted(ours(7));
+    scene.hear("a-1", WorkerReport::InJob { number: 7, cluster: None });
+    scene.shows(None, &["7|RUNNING|n1|main|(null)|amore:a-1|None"], 40);
+    // It takes 30 s until the answer is there.
+    let queue = scene.queues.remove(&None).flatten().unwrap();
+    scene.pass(30);
+    let at = scene.asked(None).expect("the queue was asked for");
+    scene.commands.remove(at);
+    scene.on(Input::Answered(Answer::Replied { cluster: None, reply: Reply::Queue(Ok(queue)) }));
+    assert_eq!(scene.told(), ["a-1 is 7", "a-1 says message", "a-1 RUNNING"]);
+    scene.shows(None, &["7|PENDING||main|(null)|amore:a-1|BeginTime"], 61);
+    assert_eq!(scene.told(), ["a-1 PENDING"]);
 }
 
 #[test]
