@@ -20,6 +20,7 @@ mod severity;
 pub mod shell;
 mod urgency;
 mod variable;
+mod worker_report;
 
 pub use attempt_token::{AttemptRank, AttemptToken};
 pub use database_dir::DatabaseDir;
@@ -34,3 +35,4 @@ pub use resources::Resources;
 pub use severity::Severity;
 pub use urgency::Urgency;
 pub use variable::{Argument, Dependency, RunData, StateUse, VariableSpec};
+pub use worker_report::WorkerReport;

@@ -52,11 +52,15 @@ pub enum Fault {
     CancelledTriedAgain,
     /// How a job stands in the queue is not told.
     WaitNotTold,
+    /// A job whose number was given to another one is taken for it.
+    TokenNotCompared,
+    /// Messages of a worker of the version before, which knows no tokens, are ignored.
+    OlderWorkerIgnored,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 23] = [
+    pub const ALL: [Fault; 25] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
         Fault::LastFragmentWins,
@@ -80,6 +84,8 @@ impl Fault {
         Fault::LookedForOnce,
         Fault::CancelledTriedAgain,
         Fault::WaitNotTold,
+        Fault::TokenNotCompared,
+        Fault::OlderWorkerIgnored,
     ];
 }
 

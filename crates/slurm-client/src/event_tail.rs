@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use amore_slurm::worker::WorkerReport;
-use amore_wire::task::{CutShort, FromWorker};
+use amore_wire::task::FromWorker;
 
 use crate::growing_lines::GrowingLines;
 
@@ -28,20 +27,6 @@ impl EventTail {
             }
         };
         lines.into_iter().filter_map(message).collect()
-    }
-}
-
-/// What a message says about the job.
-pub fn about_job(message: &FromWorker) -> WorkerReport {
-    match message {
-        FromWorker::Alive => WorkerReport::Alive,
-        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerReport::ToldToEnd,
-        FromWorker::TaskEnded { .. } => WorkerReport::Done,
-        FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
-            Ok(number) => WorkerReport::InJob { number, cluster: cluster.clone() },
-            Err(_) => WorkerReport::Work,
-        },
-        _ => WorkerReport::Work,
     }
 }
 
@@ -73,28 +58,5 @@ mod tests {
         assert_eq!(tail.read(), []);
         file.write_all(b"ted\",\"id\":\"b\"}\nrubbish\n").unwrap();
         assert_eq!(tail.read(), [started("b")]);
-    }
-
-    #[test]
-    fn what_a_message_says_of_the_job_is_found_in_it() {
-        let ended = |cut_short| FromWorker::TaskEnded { of: of("t"), problem: None, cut_short };
-        let placed = |job: Option<&str>| FromWorker::Placed {
-            host: "n1".to_owned(),
-            job: job.map(str::to_owned),
-            restarts: 0,
-            cluster: Some("lab".to_owned()),
-        };
-        let in_job = WorkerReport::InJob { number: 17, cluster: Some("lab".to_owned()) };
-        for (message, said) in [
-            (FromWorker::Alive, WorkerReport::Alive),
-            (ended(None), WorkerReport::Done),
-            (ended(Some(CutShort::ToldToEnd)), WorkerReport::ToldToEnd),
-            (placed(Some("17")), in_job),
-            (placed(Some("17_3")), WorkerReport::Work),
-            (placed(None), WorkerReport::Work),
-            (started("a"), WorkerReport::Work),
-        ] {
-            assert_eq!(about_job(&message), said, "{message:?}");
-        }
     }
 }

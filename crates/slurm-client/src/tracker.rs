@@ -26,11 +26,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use crate::{
-    Slurm,
-    event_tail::{EventTail, about_job},
-    log_tail, manifest,
-};
+use crate::{Slurm, event_tail::EventTail, log_tail, manifest};
 
 /// A job to submit.
 #[derive(Clone, Debug)]
@@ -219,7 +215,7 @@ impl Driver {
                         .or_insert_with(|| EventTail::of(&events(&directory, &token)));
                     let messages = tail.read().into_iter();
                     let messages =
-                        messages.map(|message| WorkerMessage { report: about_job(&message), message });
+                        messages.map(|message| WorkerMessage { report: message.about_job(), message });
                     (token, messages.collect())
                 });
                 let heard = heard.collect();

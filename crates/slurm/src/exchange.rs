@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use amore_model::{JobId, Notice, Urgency};
+use amore_model::{JobId, Notice, Urgency, WorkerReport};
 
 use crate::{
     adjust::Remark,
@@ -12,7 +12,6 @@ use crate::{
     poll::{Question, Reply},
     refused::Refused,
     submission::{Cancelled, Doubt, Found, JobOptions, SlurmUnavailable, Submitted},
-    worker::WorkerReport,
 };
 
 /// A job to submit.

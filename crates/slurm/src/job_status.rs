@@ -1,6 +1,9 @@
 //! The status of a job, as one of Slurm's commands shows it.
 
-use amore_model::{JobId, JobState};
+use amore_model::{
+    JobId, JobState,
+    planted::{Fault, is_on},
+};
 
 use crate::{
     job_end::JobEnd,
@@ -82,7 +85,7 @@ impl JobStatus {
 
     /// Whether the job belongs to another attempt.
     pub fn is_of_another(&self, token: &str) -> bool {
-        !self.tokens.is_empty() && !self.is_of(token)
+        !self.tokens.is_empty() && !self.is_of(token) && !is_on(Fault::TokenNotCompared)
     }
 
     /// Whether it carries this token.

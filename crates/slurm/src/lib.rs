@@ -58,6 +58,5 @@ pub mod states;
 pub mod submission;
 pub mod token;
 pub mod tracked;
-pub mod worker;
 
 pub use job_end::JobEnd;

@@ -5,12 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use amore_model::JobId;
+use amore_model::{JobId, WorkerReport};
 
-use crate::{
-    clusters::Clusters, job_end::JobEnd, job_status::JobStatus, poll::best, submission::Doubt,
-    worker::WorkerReport,
-};
+use crate::{clusters::Clusters, job_end::JobEnd, job_status::JobStatus, poll::best, submission::Doubt};
 
 /// How long a job counts as young: Slurm is queried more often about it.
 const YOUNG: Duration = Duration::from_secs(30);

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use amore_model::{AttemptToken, JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec};
+use amore_model::{
+    AttemptToken, JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec, WorkerReport,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::ended::Ended;
@@ -415,11 +417,27 @@ impl FromWorker {
             | FromWorker::TaskEnded { of, .. } => Some(of),
         }
     }
+
+    /// What the message of a worker in a Slurm job says about the job.
+    pub fn about_job(&self) -> WorkerReport {
+        match self {
+            FromWorker::Alive => WorkerReport::Alive,
+            FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerReport::ToldToEnd,
+            FromWorker::TaskEnded { .. } => WorkerReport::Done,
+            FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
+                Ok(number) => WorkerReport::InJob { number, cluster: cluster.clone() },
+                Err(_) => WorkerReport::Work,
+            },
+            _ => WorkerReport::Work,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::NotComputed;
+    use amore_model::WorkerReport;
+
+    use super::{AttemptId, CutShort, FromWorker, NotComputed};
 
     #[test]
     fn a_line_of_the_log_says_what_was_not_computed() {
@@ -431,5 +449,32 @@ mod tests {
         assert_eq!(read, NotComputed { why: "E: a; b".to_owned(), ..note });
         assert_eq!(NotComputed::from_line("nothing was computed (Unix time soon): E"), None);
         assert_eq!(NotComputed::from_line("12:00:00 a computed"), None);
+    }
+
+    #[test]
+    fn what_a_message_says_of_the_job_is_found_in_it() {
+        let ended = |cut_short| FromWorker::TaskEnded {
+            of: AttemptId::without_attempts("t"),
+            problem: None,
+            cut_short,
+        };
+        let placed = |job: Option<&str>| FromWorker::Placed {
+            host: "n1".to_owned(),
+            job: job.map(str::to_owned),
+            restarts: 0,
+            cluster: Some("lab".to_owned()),
+        };
+        let in_job = WorkerReport::InJob { number: 17, cluster: Some("lab".to_owned()) };
+        for (message, said) in [
+            (FromWorker::Alive, WorkerReport::Alive),
+            (ended(None), WorkerReport::Done),
+            (ended(Some(CutShort::ToldToEnd)), WorkerReport::ToldToEnd),
+            (placed(Some("17")), in_job),
+            (placed(Some("17_3")), WorkerReport::Work),
+            (placed(None), WorkerReport::Work),
+            (FromWorker::Started { of: AttemptId::without_attempts("t") }, WorkerReport::Work),
+        ] {
+            assert_eq!(message.about_job(), said, "{message:?}");
+        }
     }
 }

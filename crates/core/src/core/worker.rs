@@ -32,7 +32,9 @@ impl Core {
         };
         match (task.state().attempt(), &of.token, of.number) {
             (Some(attempt), Some(token), _) => attempt.token == token.as_str(),
-            (Some(attempt), None, Some(number)) => attempt.number == number,
+            (Some(attempt), None, Some(number)) => {
+                attempt.number == number && !is_on(Fault::OlderWorkerIgnored)
+            }
             (None, Some(_), _) | (None, None, Some(_)) => task.state().is_ended(),
             (_, None, None) => true,
         }

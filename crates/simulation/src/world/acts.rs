@@ -127,6 +127,16 @@ impl World {
                 };
                 let _ = self.slurm.inject(now, CLUSTERS[0], Fault::Reserve(reservation));
             }
+            Act::EndReservation => {
+                let end = Fault::ReservationEnds(RESERVATION.to_owned(), now);
+                let _ = self.slurm.inject(now, CLUSTERS[0], end);
+            }
+            Act::DeleteReservation => {
+                let delete = Fault::DeleteReservation(RESERVATION.to_owned());
+                let _ = self.slurm.inject(now, CLUSTERS[0], delete);
+            }
+            // The commands that begin later are of the new version.
+            Act::Upgrade => {}
             Act::Slurm { cluster, fault, undone } => {
                 let name = CLUSTERS.get(cluster).copied().unwrap_or_default();
                 let _ = self.slurm.inject(now, name, fault);

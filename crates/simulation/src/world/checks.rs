@@ -7,7 +7,7 @@ use amore_core::{
     request::{Compute, Request, Runs},
 };
 use amore_model::Run;
-use amore_slurm::token::tokens_in;
+use amore_slurm::{job_status::JobStatus, token::tokens_in};
 use amore_wire::task::{Outcome, Task};
 
 use super::{
@@ -194,6 +194,14 @@ impl World {
             let words =
                 format!("job {job} waits since {submitted}, and process {number} has not told anybody");
             self.violate("whoever waits is told why", words);
+        }
+    }
+
+    /// What is told of an attempt's job is what Slurm says of that job, and not of another one with its number.
+    pub(super) fn check_is_of(&mut self, token: &str, seen: &JobStatus) {
+        if !seen.tokens.is_empty() && !seen.is_of(token) {
+            let words = format!("what Slurm says of the job of {:?} is told of {token}", seen.tokens);
+            self.violate("nothing is told of another job", words);
         }
     }
 

@@ -100,7 +100,10 @@ impl World {
                     let takes = self.chance.between(DESCRIBING.0, DESCRIBING.1) + self.trouble.description;
                     self.worker_does(process, number, takes, LocalStep::Described { id });
                 }
-                ToWorker::Run(task) => {
+                ToWorker::Run(mut task) => {
+                    if self.processes.get(&process).is_some_and(|one| one.is_old) {
+                        task.token = None;
+                    }
                     if let Some(worker) = self.worker(process, number) {
                         worker.waiting.push_back(*task);
                     }

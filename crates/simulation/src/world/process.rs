@@ -31,6 +31,8 @@ pub(super) struct Process {
     pub(super) request: Option<Request>,
     pub(super) started: Moment,
     pub(super) role: Role,
+    /// It is of the version before, whose tasks and workers know no tokens.
+    pub(super) is_old: bool,
     /// It is stopped, and this waits for it.
     pub(super) suspended: Option<Vec<Happening>>,
     /// The user has pressed Ctrl-C.
@@ -104,8 +106,9 @@ pub(super) enum Collector {
 }
 
 impl Process {
-    pub(super) fn new(number: u32, host: usize, request: Option<Request>, now: Moment) -> Self {
+    pub(super) fn new(number: u32, host: usize, request: Option<Request>, is_old: bool, now: Moment) -> Self {
         Process {
+            is_old,
             number,
             host,
             request,

@@ -102,6 +102,12 @@ pub enum Act {
     ClockJumps(usize, i64),
     /// A reservation begins, and ends after a while.
     Reserve(Duration),
+    /// An administrator ends the reservation now.
+    EndReservation,
+    /// An administrator deletes the reservation; Slurm refuses that while jobs of it wait or run.
+    DeleteReservation,
+    /// Amore is upgraded: commands that began before are of the version before, whose tasks and workers know no tokens.
+    Upgrade,
     /// Something happens to a cluster, and is undone after a while.
     Slurm {
         /// Which cluster.
@@ -147,7 +153,8 @@ impl Act {
             | Act::ClockJumps(..)
             | Act::WorkerDies(_)
             | Act::LateFiles(..)
-            | Act::Reserve(_) => 1,
+            | Act::Reserve(_)
+            | Act::EndReservation => 1,
             Act::Slurm { fault, .. } => match fault {
                 Fault::NodeCut(_) | Fault::NodeDies(_) | Fault::NodeDown(_) | Fault::PrologFails(_) => 1,
                 Fault::ControllerKilled { .. } => 2,
@@ -257,6 +264,11 @@ impl Scenario {
         self.variables.iter().any(|variable| variable.behaviour == Behaviour::EndsJob)
     }
 
+    /// Is something upgraded at this time, or later?
+    pub(super) fn is_upgraded_after(&self, at: Duration) -> bool {
+        self.acts.iter().any(|(when, act)| matches!(act, Act::Upgrade) && *when > at)
+    }
+
     /// May a variable be given up for its time, although it takes less than a minute? What is transient is computed with it.
     pub(super) fn may_time_out(&self, name: &str) -> bool {
         fn takes(of: &[Variable], name: &str) -> Duration {
@@ -355,7 +367,7 @@ fn act(chance: &mut Generator, runs: u32) -> Act {
         _ => chance.between(s(30), s(120)),
     };
     let nth = chance.below(4) as usize;
-    match chance.below(52) {
+    match chance.below(56) {
         0..=5 => {
             let some = (1..=runs).filter(|_| chance.chance(2, 3)).collect();
             Act::Reprocess { host: chance.below(2) as usize, runs: some }
@@ -379,6 +391,9 @@ fn act(chance: &mut Generator, runs: u32) -> Act {
         30 => Act::LedgerAnswerLost,
         31 => Act::ClockJumps(chance.below(2) as usize, chance.below(240) as i64 - 120),
         32 => Act::Reserve(chance.between(s(20), s(200))),
+        52 => Act::EndReservation,
+        53 => Act::DeleteReservation,
+        54 | 55 => Act::Upgrade,
         33 => Act::Accounting(AccountingFault::Dies, a_while(chance)),
         34 => Act::Accounting(AccountingFault::Lags(chance.between(s(5), s(60))), a_while(chance)),
         35 => Act::Limit(1 + chance.below(2) as u32, a_while(chance)),
@@ -405,10 +420,10 @@ fn cluster_fault(chance: &mut Generator) -> Act {
     let node = format!("n{}", 1 + chance.below(NODES as u64));
     let later = chance.between(s(2), s(90));
     let next = |next| Fault::NextSubmission(next);
-    let (fault, undone) = match chance.below(15) {
+    let (fault, undone) = match chance.below(16) {
         0 | 1 => (Fault::ControllerHangs, Some(Fault::ControllerGoesOn)),
         2 => (Fault::ControllerStops, Some(Fault::ControllerGoesOn)),
-        3 => {
+        3 | 15 => {
             let forgets = chance.between(s(0), s(20));
             (Fault::ControllerKilled { forgets }, Some(Fault::ControllerGoesOn))
         }

@@ -7,9 +7,8 @@ use amore_model::JobId;
 use amore_slurm::{
     clusters::Clusters,
     exchange::{Action, Adoption, Input as PollerInput, Submission, WorkerMessage},
-    worker::WorkerReport,
 };
-use amore_wire::task::{CutShort, FromWorker};
+use amore_wire::task::FromWorker;
 
 use super::{Happening, World, coordinator::dir, shell::Shell};
 
@@ -18,22 +17,14 @@ const STARTING: (Duration, Duration) = (Duration::from_millis(2), Duration::from
 /// The poller wants to be called every 40 ms. Where nothing happens it is called later: a slow host.
 const LATE: (Duration, Duration) = (Duration::from_millis(0), Duration::from_millis(1500));
 
-fn about_job(message: &FromWorker) -> WorkerReport {
-    match message {
-        FromWorker::Alive => WorkerReport::Alive,
-        FromWorker::TaskEnded { cut_short: Some(CutShort::ToldToEnd), .. } => WorkerReport::ToldToEnd,
-        FromWorker::TaskEnded { .. } => WorkerReport::Done,
-        FromWorker::Placed { job: Some(number), cluster, .. } => match number.parse() {
-            Ok(number) => WorkerReport::InJob { number, cluster: cluster.clone() },
-            Err(_) => WorkerReport::Work,
-        },
-        _ => WorkerReport::Work,
-    }
-}
-
 impl World {
     pub(super) fn submit(&mut self, number: u32, job: NewJob) {
-        let NewJob { token, manifest: sheet, asked, urgency } = job;
+        let NewJob { token, manifest: mut sheet, asked, urgency } = job;
+        if self.processes.get(&number).is_some_and(|one| one.is_old) {
+            for task in &mut sheet.tasks {
+                task.token = None;
+            }
+        }
         if !self.ledger.has_intent(&token) {
             self.violate(
                 "the intent is in the ledger before a job is submitted",
@@ -155,7 +146,7 @@ impl World {
                     }
                     let messages = messages
                         .into_iter()
-                        .map(|message| WorkerMessage { report: about_job(&message), message })
+                        .map(|message| WorkerMessage { report: message.about_job(), message })
                         .collect();
                     heard.push((token, messages));
                 }
@@ -201,10 +192,10 @@ impl World {
             | JobEvent::NotFound { token, .. }
             | JobEvent::Cancelled { token, .. }
             | JobEvent::Ended { token, .. } => self.no_longer_under_way(number, token),
+            JobEvent::Changed { token, seen } => self.check_is_of(token, seen),
             JobEvent::Accepted { .. }
             | JobEvent::NotCancelled { .. }
             | JobEvent::Worker { .. }
-            | JobEvent::Changed { .. }
             | JobEvent::Notice(_) => {}
         }
         self.learn_of_site(number);

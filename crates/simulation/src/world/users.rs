@@ -8,7 +8,7 @@ use amore_core::{
 };
 
 use super::{
-    Happening, World,
+    BEGIN, Happening, World,
     files::RequestFile,
     process::{End, Process, Role},
 };
@@ -27,7 +27,8 @@ impl World {
             Some(request) => format!("begins on host {host}: {request:?}"),
             None => format!("begins on host {host}: follow"),
         });
-        self.processes.insert(number, Process::new(number, host, request, self.now));
+        let is_old = self.scenario.is_upgraded_after(self.now - BEGIN);
+        self.processes.insert(number, Process::new(number, host, request, is_old, self.now));
         let after = self.chance.between(Duration::from_millis(20), Duration::from_millis(300));
         self.schedule(self.now + after, Happening::Try { process: number });
         number

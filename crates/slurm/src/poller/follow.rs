@@ -6,7 +6,7 @@ use std::{
 };
 
 use amore_model::{
-    JobId, Notice,
+    JobId, Notice, WorkerReport,
     planted::{Fault, is_on},
 };
 
@@ -19,7 +19,6 @@ use crate::{
     poll::{ClusterQuery, Progress, Question, Reply, View},
     submission::{Cancelled, SlurmUnavailable, log_of},
     tracked::Over,
-    worker::WorkerReport,
 };
 
 /// How often Slurm is queried while a job is young.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::{JobId, Notice, Urgency};
+use amore_model::{JobId, Notice, Urgency, WorkerReport};
 use proptest::prelude::*;
 
 use super::Poller;
@@ -19,7 +19,6 @@ use crate::{
     refused::Refused,
     squeue::parse_queue,
     submission::{Cancelled, Doubt, Found, JobOptions, SlurmUnavailable, Submitted},
-    worker::WorkerReport,
 };
 
 /// A poller with its clock, and the actions that it requested.
