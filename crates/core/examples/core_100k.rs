@@ -12,31 +12,19 @@ use std::{
 
 use amore_core::{
     Collected, Core, Effect, Input, Moment, Setup, Survey,
-    job_asked::JobEnvironment,
     request::{Compute, Listener, Request, Runs},
     task_state::WorkerNo,
 };
 use amore_model::{DatabaseDir, Proposal, Run, VariableSpec};
 use amore_plan::Availability;
-use amore_wire::task::{ContextSource, FromWorker, Limits, Outcome, Task, ToWorker};
+use amore_wire::task::{ContextSource, FromWorker, Outcome, Task, ToWorker};
 
 const REQUESTS: u32 = 1000;
 const RUNS: u32 = 100;
 
 fn setup() -> Setup {
-    Setup {
-        dir: DatabaseDir::at(PathBuf::from("/db")),
-        proposal: Proposal(1234),
-        python: PathBuf::from("python3"),
-        processes: 8,
-        limits: Limits::default(),
-        slurm: None,
-        why_no_slurm: String::new(),
-        job_environment: JobEnvironment::default(),
-        python_environment: BTreeMap::new(),
-        epoch: 1,
-        process: 1,
-    }
+    let dir = DatabaseDir::at(PathBuf::from("/db"));
+    Setup { processes: 8, ..Setup::new(dir, Proposal(1234), PathBuf::from("python3")) }
 }
 
 struct Played {

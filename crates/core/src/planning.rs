@@ -169,25 +169,13 @@ mod tests {
     use std::path::PathBuf;
 
     use amore_model::{Argument, DatabaseDir, Proposal, RunData, VariableSpec};
-    use amore_wire::task::Limits;
 
     use super::*;
-    use crate::{describe, job_asked::JobEnvironment, request::Runs};
+    use crate::{describe, request::Runs};
 
     fn setup() -> Setup {
-        Setup {
-            dir: DatabaseDir::at(PathBuf::from("/db")),
-            proposal: Proposal(1234),
-            python: PathBuf::from("python3"),
-            processes: 4,
-            limits: Limits::default(),
-            slurm: None,
-            why_no_slurm: String::new(),
-            job_environment: JobEnvironment::default(),
-            python_environment: BTreeMap::new(),
-            epoch: 1,
-            process: 1,
-        }
+        let dir = DatabaseDir::at(PathBuf::from("/db"));
+        Setup { processes: 4, ..Setup::new(dir, Proposal(1234), PathBuf::from("python3")) }
     }
 
     fn to_plan(variables: Vec<VariableSpec>, names: &[&str]) -> ToPlan {

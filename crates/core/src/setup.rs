@@ -34,3 +34,22 @@ pub struct Setup {
     /// The number of this process: distinguishes its tokens from those of others that start in the same microsecond.
     pub process: u32,
 }
+
+impl Setup {
+    /// The first owner of a directory, without Slurm, with one child process and no bounds.
+    pub fn new(dir: DatabaseDir, proposal: Proposal, python: PathBuf) -> Self {
+        Setup {
+            dir,
+            proposal,
+            python,
+            processes: 1,
+            limits: Limits::default(),
+            slurm: None,
+            why_no_slurm: String::new(),
+            job_environment: JobEnvironment::default(),
+            python_environment: BTreeMap::new(),
+            epoch: 1,
+            process: 1,
+        }
+    }
+}

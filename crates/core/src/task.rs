@@ -183,16 +183,7 @@ impl TaskRecord {
         let (proposal, run) = key;
         let mut forget = plan.forget.clone();
         // With nothing left to compute, a task still has to take the old values out of the run's file.
-        let only_forget = PlannedTask {
-            place: Place::Local,
-            resources: Resources::default(),
-            reason: TaskReason::Local,
-            steps: Vec::new(),
-            job: None,
-            waits_for: Vec::new(),
-            given: Vec::new(),
-            shares: Vec::new(),
-        };
+        let only_forget = PlannedTask::new(Place::Local, Resources::default(), TaskReason::Local);
         let tasks = if plan.tasks.is_empty() && !forget.is_empty() {
             std::slice::from_ref(&only_forget)
         } else {
@@ -330,16 +321,7 @@ pub(crate) mod tests {
         run: u32,
         waits_for: impl IntoIterator<Item = TaskNo>,
     ) -> TaskRecord {
-        let planned = PlannedTask {
-            place: Place::Local,
-            resources: Resources::default(),
-            reason: TaskReason::Local,
-            steps: Vec::new(),
-            job: None,
-            waits_for: Vec::new(),
-            given: Vec::new(),
-            shares: Vec::new(),
-        };
+        let planned = PlannedTask::new(Place::Local, Resources::default(), TaskReason::Local);
         let definition = TaskDefinition {
             id: id.to_owned(),
             request,

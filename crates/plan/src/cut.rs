@@ -124,8 +124,8 @@ impl Cut<'_> {
     /// A task of variables without `cluster=True`.
     fn light_task(&self) -> PlannedTask {
         match self.noncluster_job() {
-            Some(resources) => task(Place::Cluster, resources.clone(), TaskReason::NonCluster),
-            None => task(Place::Local, Resources::default(), TaskReason::Local),
+            Some(resources) => PlannedTask::new(Place::Cluster, resources.clone(), TaskReason::NonCluster),
+            None => PlannedTask::new(Place::Local, Resources::default(), TaskReason::Local),
         }
     }
 
@@ -171,7 +171,7 @@ impl Cut<'_> {
                 TaskReason::SharedLater { earlier } => TaskReason::SharedLater { earlier: before + earlier },
                 reason => reason,
             };
-            draft.tasks.push(task(Place::Cluster, resources, reason));
+            draft.tasks.push(PlannedTask::new(Place::Cluster, resources, reason));
         }
     }
 
@@ -187,7 +187,7 @@ impl Cut<'_> {
             match (self.dag.node(node), group[node]) {
                 (Node::Command { .. }, _) if self.sides[node].local => {
                     let resources = self.dag.variable(node).resources.clone();
-                    let command = task(Place::Local, resources, TaskReason::Command);
+                    let command = PlannedTask::new(Place::Local, resources, TaskReason::Command);
                     draft.task_of[node] = Some(draft.tasks.push(command));
                 }
                 (Node::Variable(_), Some(group)) if home[node] => {
@@ -414,19 +414,6 @@ impl Cut<'_> {
             .filter(|(_, variables)| variables.len() > 1)
             .map(|(state, variables)| SharedHere { state: state.to_owned(), variables })
             .collect()
-    }
-}
-
-fn task(place: Place, resources: Resources, reason: TaskReason) -> PlannedTask {
-    PlannedTask {
-        place,
-        resources,
-        reason,
-        steps: Vec::new(),
-        job: None,
-        waits_for: Vec::new(),
-        given: Vec::new(),
-        shares: Vec::new(),
     }
 }
 

@@ -144,6 +144,20 @@ pub struct SharedHere {
 }
 
 impl PlannedTask {
+    /// A task without steps that waits for nothing.
+    pub fn new(place: Place, resources: Resources, reason: TaskReason) -> Self {
+        PlannedTask {
+            place,
+            resources,
+            reason,
+            steps: Vec::new(),
+            job: None,
+            waits_for: Vec::new(),
+            given: Vec::new(),
+            shares: Vec::new(),
+        }
+    }
+
     /// What it computes, for display: names of variables, or `hits (its command)`.
     pub fn names(&self) -> Vec<String> {
         match &self.job {

@@ -81,6 +81,7 @@ impl Driver<'_> {
                 });
             }
             Effect::Submit(job) => {
+                self.owner.confirm().await?;
                 let NewJob { token, manifest, asked, urgency } = *job;
                 let directory = dir.path().to_owned();
                 self.lane().submit(Order { token, directory, manifest, asked, urgency });

@@ -161,6 +161,29 @@ impl Owner {
         self.keeper.lost().await
     }
 
+    /// Makes sure that this process still owns the directory, before it does what a later owner would do as well. That costs
+    /// something only if its term has run out: a process that was stopped may go on here before the keeper notices.
+    ///
+    /// # Errors
+    /// Somebody else has become the owner.
+    pub(super) async fn confirm(&self) -> Result<(), CoordinateError> {
+        let (begun, term) = self.keeper.ledger_leases().term();
+        if now() - begun < term.as_secs_f64() {
+            return Ok(());
+        }
+        match self.table.renew(&self.ownership, now(), term).await {
+            Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
+                Err(error.into())
+            }
+            // Nobody else can take what is locked; the keeper goes on trying.
+            Err(error) => {
+                tracing::warn!(%error, "the term of this process has run out, and could not be prolonged");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Gives the ownership back. A table that is gone or locked needs nothing.
     ///
     /// # Errors

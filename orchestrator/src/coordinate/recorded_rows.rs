@@ -119,14 +119,8 @@ fn what_a_command_is() {
     };
     let spec = TaskSpec {
         planned: PlannedTask {
-            place: Place::Local,
-            resources: Resources::default(),
-            reason: TaskReason::Command,
-            steps: Vec::new(),
             job: Some(job),
-            waits_for: Vec::new(),
-            given: Vec::new(),
-            shares: Vec::new(),
+            ..PlannedTask::new(Place::Local, Resources::default(), TaskReason::Command)
         },
         data: RunData::Raw,
         forget: Vec::new(),

@@ -43,20 +43,25 @@ impl Core {
         self.ready.add(task.place(), request.urgency(), (task.request, task.key(), number));
     }
 
+    /// The attempt that a task of the queue is about to begin. `None`: it is no longer ready, or its command is being
+    /// prepared, and it is looked at again later.
+    fn attempt_to_begin(&mut self, number: TaskNo) -> Option<u32> {
+        let TaskState::Ready { attempt } = self.tasks.get(number)?.state() else { return None };
+        let attempt = *attempt;
+        if self.command_is_under_way(number) {
+            self.ready.delay(self.now.steady + COMMAND_CHECK, number);
+            return None;
+        }
+        Some(attempt)
+    }
+
     /// Gives the worker as much as it can use, and a little more so that it is never idle.
     pub(super) fn dispatch_here(&mut self) {
         let mut messages = self.worker.take_stop_messages();
         let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());
         while room > 0 {
             let Some(number) = self.ready.next_here() else { break };
-            let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
-                continue;
-            };
-            let attempt = *attempt;
-            if self.command_is_under_way(number) {
-                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
-                continue;
-            }
+            let Some(attempt) = self.attempt_to_begin(number) else { continue };
             match self.next_attempt(number, attempt) {
                 Next::Execute(mut task) => {
                     let (token, worker) = (self.ids.token(self.now), self.worker.number());
@@ -90,14 +95,7 @@ impl Core {
             let bulk = self.jobs.tasks().filter(is_bulk).count();
             let may_begin = |urgency| urgency != Urgency::Bulk || bulk < for_bulk(limit);
             let Some(number) = self.ready.next_for_job(may_begin) else { return };
-            let Some(TaskState::Ready { attempt }) = self.tasks.get(number).map(|task| task.state()) else {
-                continue;
-            };
-            let attempt = *attempt;
-            if self.command_is_under_way(number) {
-                self.ready.delay(self.now.steady + COMMAND_CHECK, number);
-                continue;
-            }
+            let Some(attempt) = self.attempt_to_begin(number) else { continue };
             if attempt > 1 && self.hold_until_searched(number) {
                 continue;
             }

@@ -11,7 +11,6 @@ use amore_core::{
     Refusal, RunKey, Setup, Survey,
     events::{Event, Summary},
     history::HistoryKind,
-    job_asked::JobEnvironment,
     journal::Write,
     request::{Compute, Listener, Request, Runs},
     task_state::WorkerNo,
@@ -29,7 +28,7 @@ use amore_slurm::{
 };
 use amore_wire::{
     ended::Ended,
-    task::{ContextSource, FromWorker, Limits, Outcome, Task, ToWorker},
+    task::{ContextSource, FromWorker, Outcome, Task, ToWorker},
 };
 
 pub const PROPOSAL: Proposal = Proposal(1234);
@@ -80,18 +79,14 @@ pub fn runs(numbers: impl IntoIterator<Item = u32>) -> Request {
 }
 
 pub fn setup(slurm: Option<SlurmSettings>) -> Setup {
+    let dir = DatabaseDir::at(PathBuf::from("/db"));
     Setup {
-        dir: DatabaseDir::at(PathBuf::from("/db")),
-        proposal: PROPOSAL,
-        python: PathBuf::from("/usr/bin/python3"),
         processes: 2,
-        limits: Limits::default(),
         slurm,
         why_no_slurm: "there is no Slurm here".to_owned(),
-        job_environment: JobEnvironment::default(),
-        python_environment: BTreeMap::new(),
         epoch: 7,
         process: 99,
+        ..Setup::new(dir, PROPOSAL, PathBuf::from("/usr/bin/python3"))
     }
 }
 

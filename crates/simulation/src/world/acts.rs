@@ -13,7 +13,7 @@ use super::{
     scenario::{Act, CLUSTERS, JobFault, NODES, RESERVATION},
     shell::USER,
 };
-use crate::slurm::{AccountingFault, Fault, Limits, Reservation, State};
+use crate::slurm::{AccountingFault, Fault, Health, Limits, Reservation, State};
 
 /// What undoes something.
 #[derive(Debug)]
@@ -255,12 +255,22 @@ impl World {
     fn note_root_cancels(&mut self, cluster: &str, number: u64) {
         let Some(job) = self.slurm.job(cluster, number) else { return };
         let tokens = tokens_in(&job.asked.comment);
-        let waits = job.state == State::Pending;
+        // One that Slurm could not start again is over for us: it is cancelled, and submitted again.
+        let waits = job.state == State::Pending && job.held.is_none();
+        // On a node that is cut off it goes on, and may tell of another end.
+        let is_cut = |name: &String| {
+            self.slurm
+                .nodes(cluster)
+                .iter()
+                .any(|node| node.spec.name == *name && node.health != Health::Well)
+        };
+        let goes_on = job.nodes.iter().any(is_cut);
         let heard = self.now - HEARD;
         let counts = |token: &String| {
             // One whose worker has not been heard counts as taken back by Slurm, which cancels as root, too. One whose
             // script has ended, which a hung controller does not know yet, may have told why.
             !self.files.reports(token, 0, heard).is_empty()
+                && !goes_on
                 && (waits || self.scripts.values().any(|script| script.token == *token))
         };
         self.history.root_cancelled.extend(tokens.into_iter().filter(counts));

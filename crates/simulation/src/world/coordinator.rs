@@ -10,7 +10,6 @@ use amore_core::{
     Answer, Collected, Core, Effect, Fragment, Input, Moment as CoreMoment, Question, Refusal, RunKey, Setup,
     Survey,
     events::Event,
-    job_asked::JobEnvironment,
     journal::Write,
     request::{Listener, Request, Runs},
     task_state::WorkerNo,
@@ -21,7 +20,7 @@ use amore_model::{
 };
 use amore_plan::Availability;
 use amore_slurm::poller::Poller;
-use amore_wire::task::{ContextSource, Limits};
+use amore_wire::task::ContextSource;
 
 use super::{
     Happening, PROPOSAL, World,
@@ -84,17 +83,11 @@ impl World {
     fn begin_to_own(&mut self, number: u32, epoch: u64) {
         let now = self.now;
         let setup = Setup {
-            dir: dir(),
-            proposal: PROPOSAL,
-            python: PathBuf::from("/usr/bin/python3"),
             processes: self.scenario.processes,
-            limits: Limits::default(),
             slurm: Some(self.settings.clone()),
-            why_no_slurm: String::new(),
-            job_environment: JobEnvironment::default(),
-            python_environment: BTreeMap::new(),
             epoch,
             process: number,
+            ..Setup::new(dir(), PROPOSAL, PathBuf::from("/usr/bin/python3"))
         };
         let owner = Owner {
             core: Core::new(setup),
@@ -158,6 +151,22 @@ impl World {
             }
         }
         self.schedule(self.now + KEEP, Happening::Keep { process: number });
+    }
+
+    /// A process whose term has run out makes sure that it still owns the directory, before it submits.
+    pub(super) fn confirm(&mut self, number: u32) -> bool {
+        let Some(process) = self.processes.get(&number) else { return false };
+        let Some(owner) = process.owner() else { return false };
+        let (me, epoch, now) = (process.holder(), owner.epoch, self.unix(process.host));
+        let begun = self.renewed.get(&number).copied().unwrap_or(now);
+        if now - begun < TERM.as_secs_f64() {
+            return true;
+        }
+        let is_owner = self.owner.clone().check(&me, epoch).is_ok();
+        if !is_owner {
+            self.end(number, End::Deposed);
+        }
+        is_owner
     }
 
     /// Gives the core an input, does what it wants, and sees whether it has ended.

@@ -19,6 +19,9 @@ const LATE: (Duration, Duration) = (Duration::from_millis(0), Duration::from_mil
 
 impl World {
     pub(super) fn submit(&mut self, number: u32, job: NewJob) {
+        if !self.confirm(number) {
+            return;
+        }
         let NewJob { token, manifest: mut sheet, asked, urgency } = job;
         if self.processes.get(&number).is_some_and(|one| one.is_old) {
             for task in &mut sheet.tasks {
