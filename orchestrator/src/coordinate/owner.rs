@@ -19,6 +19,8 @@ const TERM: Duration = Duration::from_secs(15);
 /// How long giving the ownership back may wait for a lock. Without it others wait for the end of the term, or find that
 /// this process is gone.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a process whose term has run out waits for the table before it submits a job.
+const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
 /// How long somebody who finds a term run out waits for its holder: it may have been kept from renewing by a lock that
 /// kept everybody from the table, and is about to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -171,17 +173,21 @@ impl Owner {
         if now() - begun < term.as_secs_f64() {
             return Ok(());
         }
-        match self.table.renew(&self.ownership, now(), term).await {
-            Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
-                Err(error.into())
+        let renewal = self.table.renew(&self.ownership, now(), term);
+        match tokio::time::timeout(CONFIRM_PATIENCE, renewal).await {
+            Ok(Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. }))) => {
+                return Err(error.into());
             }
-            // Nobody else can take what is locked; the keeper goes on trying.
-            Err(error) => {
+            Ok(Ok(())) => {}
+            // Nobody else can take a table that is locked or does not answer; the keeper goes on trying.
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the term of this process has run out, and could not be prolonged");
-                Ok(())
             }
-            Ok(()) => Ok(()),
+            Err(_) => {
+                tracing::warn!("the term of this process has run out, and the table does not answer");
+            }
         }
+        Ok(())
     }
 
     /// Gives the ownership back. A table that is gone or locked needs nothing.

@@ -455,14 +455,16 @@ fn a_hung_controller_is_asked_seldom_and_told_once() {
     scene.queues.clear();
     scene.pass(60);
     assert_eq!(scene.kinds(), ["ask"]);
-    // After a slow query the pause is longer.
+    // After a slow query the pause is longer, but not so long that a job that ended stays unnoticed for minutes.
     scene.shows(None, &["7|RUNNING|n1|main|(null)|amore:a-1|None"], 0);
     let Some(Command::Ask { cluster, question: Question::Queue }) = scene.commands.pop() else { panic!() };
     let reply = Reply::Queue(Ok(BTreeMap::new()));
     scene.on(Input::Answered(Answer::Replied { cluster, reply }));
     scene.looks = 0;
-    scene.pass(600);
+    scene.pass(59);
     assert_eq!(scene.looks, 0);
+    scene.pass(2);
+    assert_eq!(scene.looks, 1);
 }
 
 #[test]
