@@ -1,7 +1,7 @@
-//! Errors that know what the user can do about them.
+//! Errors with advice for the user.
 //!
-//! Each module has an error type of its own, whose variants tell its caller how to react. What all of them share is how
-//! they are shown: the command line turns any of them into a message, a hint and an exit code.
+//! Each module has its own error type, whose variants tell its caller how to react. They are all displayed in the same way:
+//! the command line turns each into a message, a hint and an exit code.
 
 use std::error::Error;
 
@@ -10,12 +10,12 @@ use amore_ledger::LedgerError;
 use amore_run_table::RunTableError;
 use amore_slurm::sourced::InvalidSetting;
 
-/// An error with a hint. Its text says what is wrong and where, not what to do.
+/// An error with a hint. Its text says what is wrong and where, but not what to do.
 pub trait Advice: Error {
     /// What the user can do about it, if known.
     fn hint(&self) -> Option<String>;
 
-    /// What kind of end it is: decides the exit code of a command.
+    /// The kind of failure, which decides the exit code of a command.
     fn kind(&self) -> RefusalKind {
         RefusalKind::Failed
     }
@@ -49,7 +49,7 @@ impl Advice for InvalidSetting {
     }
 }
 
-/// An error and its causes in one line. A cause that the text before contains already is not repeated.
+/// Formats an error and its causes in one line. A cause that the text before already contains is not repeated.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();

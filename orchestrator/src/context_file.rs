@@ -9,7 +9,7 @@ use amore_model::{Problem, ProblemKind};
 use amore_wire::task::ContextSource;
 use sha2::{Digest, Sha256};
 
-/// A larger file is not accepted as a context file.
+/// Larger files are rejected.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the file as UTF-8.

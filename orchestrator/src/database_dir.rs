@@ -10,19 +10,19 @@ use crate::{
     site::{self, SiteError},
 };
 
-/// Why there is no database directory to work with.
+/// Why no database directory was found.
 #[derive(Debug, thiserror::Error)]
 pub enum NoDatabaseDir {
-    /// The working directory was deleted: go to another one.
+    /// The working directory was deleted. The user has to change to another one.
     #[error("the working directory is gone: {0}")]
     WorkingDirectoryGone(#[source] io::Error),
-    /// What `--in` names does not exist.
+    /// The directory that `--in` names does not exist.
     #[error("{given:?} is neither a directory nor a proposal number")]
     NoSuchPlace { given: String },
     /// The proposal that `--in` names cannot be found.
     #[error(transparent)]
     Site(#[from] SiteError),
-    /// It has no `runs.sqlite`: go to another one, or make it one.
+    /// The directory has no `runs.sqlite`. The user has to change to another one, or turn it into a database directory.
     #[error("{} is not a database directory: there is no runs.sqlite in it", dir.path().display())]
     NoRunTable { dir: DatabaseDir },
 }
@@ -41,10 +41,10 @@ impl Advice for NoDatabaseDir {
     }
 }
 
-/// From `--in`: a directory or a proposal number; the working directory if nothing is given.
+/// Finds the directory from `--in`: a directory or a proposal number; the working directory if it is not given.
 ///
 /// # Errors
-/// When it is neither.
+/// It is neither.
 pub fn locate(given: Option<&str>) -> Result<DatabaseDir, NoDatabaseDir> {
     let here = || env::current_dir().map_err(NoDatabaseDir::WorkingDirectoryGone);
     let path = match given {
@@ -58,10 +58,10 @@ pub fn locate(given: Option<&str>) -> Result<DatabaseDir, NoDatabaseDir> {
     Ok(DatabaseDir::at(path.canonicalize().unwrap_or(path)))
 }
 
-/// Refuses a directory without a run table, and says what such a directory is.
+/// Rejects a directory without a run table. The error explains what a database directory is.
 ///
 /// # Errors
-/// When there is no `runs.sqlite`.
+/// There is no `runs.sqlite`.
 pub fn must_have_run_table(dir: &DatabaseDir) -> Result<(), NoDatabaseDir> {
     if dir.run_table().exists() { Ok(()) } else { Err(NoDatabaseDir::NoRunTable { dir: dir.clone() }) }
 }

@@ -1,3 +1,3 @@
-//! Reading a file of lines as another process appends to it: also what requests of other processes need.
+//! Reads a file of lines while another process appends to it. Also used for the requests of other processes.
 
 pub use amore_slurm_client::growing_lines::GrowingLines;

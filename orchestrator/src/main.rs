@@ -1,7 +1,7 @@
 //! `amore`: the command line, and the coordinator behind it. Also answers to `amore-proto` and `damnit`.
 //!
 //! The stages of a run: [`trigger`] → plan (`amore_plan`) → [`dispatch`] → execute (`amore-worker`) → [`collect`] →
-//! progress display. [`coordinate`] passes it from one to the next.
+//! progress display. [`coordinate`] takes it from one stage to the next.
 
 mod advice;
 mod cli;

@@ -1,6 +1,6 @@
-//! What a run's file says about how its values were computed, for those who explain them.
+//! What a run file records about how its values were computed, for explanations.
 //!
-//! A file that cannot be read says nothing here; `amore verify` reports it.
+//! A file that cannot be read is ignored here; `amore verify` reports it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,14 +10,14 @@ pub struct Computed(BTreeMap<String, HowComputed>);
 
 #[derive(Debug, Default)]
 struct HowComputed {
-    /// When its execution began, in seconds since 1970; values stored by other programs have no time.
+    /// When its computation started, in seconds since 1970. Values stored by other programs have no time.
     started_at: Option<f64>,
-    /// Why it is not what its function returned.
+    /// Why the stored value differs from what the function returned.
     differs: Option<String>,
 }
 
 impl Computed {
-    /// Reads a run's file.
+    /// Reads a run file.
     pub fn read(file: &Path) -> Self {
         let rows = amore_results::read_reduced(file).map(|reduced| reduced.rows).unwrap_or_default();
         let how = |row: amore_results::ReducedRow| {
@@ -30,7 +30,7 @@ impl Computed {
         Computed(rows.into_iter().map(how).collect())
     }
 
-    /// Is a value stored that is older than this time, in seconds since 1970?
+    /// Whether a value is stored that is older than this time, in seconds since 1970.
     pub fn is_older(&self, name: &str, than: f64) -> bool {
         self.0.get(name).is_some_and(|how| how.started_at.is_none_or(|started_at| started_at < than))
     }

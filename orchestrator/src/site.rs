@@ -16,14 +16,14 @@ const DEFAULT_DATA_ROOT: &str = "/gpfs/exfel/exp";
 /// Why the data of a proposal cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// There is no such proposal, or the data root is another one.
+    /// There is no such proposal, or the data root is wrong.
     #[error(
         "proposal {proposal} is not below {} (looked for */*/{})",
         root.display(),
         proposal.directory_name()
     )]
     NoSuchProposal { proposal: Proposal, root: PathBuf },
-    /// A directory that exists cannot be listed: ask for the right to, or for the file system to be repaired.
+    /// A directory that exists cannot be listed: the permissions or the file system have to be fixed.
     #[error("cannot list {}: {source}", folder.display())]
     NotListed { folder: PathBuf, source: io::Error },
 }
@@ -39,7 +39,7 @@ impl Advice for SiteError {
     }
 }
 
-/// The data root: `EXTRA_DATA_DATA_ROOT` (which `open_run` uses too), else `XFEL_DATA_ROOT`, else the facility's.
+/// The data root: `EXTRA_DATA_DATA_ROOT` (which `open_run` uses too), otherwise `XFEL_DATA_ROOT`, otherwise the facility's.
 pub fn data_root() -> PathBuf {
     ["EXTRA_DATA_DATA_ROOT", "XFEL_DATA_ROOT"]
         .iter()
@@ -50,7 +50,7 @@ pub fn data_root() -> PathBuf {
 /// The root directory of a proposal.
 ///
 /// # Errors
-/// It does not exist below the data root.
+/// It does not exist under the data root.
 pub fn find_proposal(proposal: Proposal) -> Result<PathBuf, SiteError> {
     let root = data_root();
     let name = proposal.directory_name();
@@ -84,7 +84,7 @@ pub struct RunOnDisk {
 
 /// The runs of a proposal on disk.
 ///
-/// # Errors
+/// The proposal's directory cannot be listed.
 /// When the proposal's directory cannot be listed.
 pub fn runs_on_disk(proposal_root: &Path) -> Result<BTreeMap<Run, RunOnDisk>, SiteError> {
     let mut runs: BTreeMap<Run, RunOnDisk> = BTreeMap::new();

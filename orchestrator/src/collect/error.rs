@@ -11,10 +11,10 @@ use crate::advice::Advice;
 /// The hint for a full disk.
 const NO_SPACE: &str = "free some space or ask for more quota, then run the command again: stored results are kept, and those waiting in extracted_data/ are collected";
 
-/// Why results cannot be collected, of whatever run.
+/// Why results of any run cannot be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// The run table cannot be written: it is locked, or somebody else has become its owner.
+    /// The run table cannot be written: it is locked, or another process has become its owner.
     #[error(transparent)]
     Table(#[from] RunTableError),
     /// The run table was deleted. The next command works with the new one.
@@ -23,13 +23,13 @@ pub enum CollectError {
     /// The disk is full or the quota is used up.
     #[error(transparent)]
     NoSpace(ResultsError),
-    /// A run file cannot be written. The next command collects the results once that is repaired.
+    /// A run file cannot be written. The next command collects the results once that is fixed.
     #[error(transparent)]
     RunFile(MergeError),
     /// The fragments cannot be listed.
     #[error("cannot list {}: {source}", folder.display())]
     NotListed { folder: PathBuf, source: io::Error },
-    /// A fault of the program.
+    /// A bug.
     #[error("the collector stopped")]
     Stopped(#[source] Option<JoinError>),
 }

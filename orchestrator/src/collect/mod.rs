@@ -33,18 +33,16 @@ const GATHER: Duration = Duration::from_millis(80);
 #[derive(Debug)]
 enum Order {
     Collect(FragmentNote),
-    /// A caller waits for the fragments given so far.
+    /// A caller is waiting for the fragments given so far.
     Hurry,
 }
 
 /// A fragment to be collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FragmentNote {
-    /// Its proposal.
     pub proposal: Proposal,
-    /// Its run.
     pub run: Run,
-    /// Where it stands.
+    /// Path of the fragment.
     pub path: PathBuf,
 }
 
@@ -85,7 +83,6 @@ impl FragmentNote {
 /// A message to the user about collected results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectedNotice {
-    /// What it says.
     pub notice: Notice,
     /// It is about the `runs` view, and should be reported only once.
     pub about_view: bool,
@@ -94,15 +91,13 @@ pub struct CollectedNotice {
 /// The collected results of one run.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// The proposal.
     pub proposal: Proposal,
-    /// The run.
     pub run: Run,
-    /// How many fragments.
+    /// Number of fragments.
     pub fragments: usize,
-    /// Variables whose outcome is now in the run file, and its plan.
+    /// Variables whose outcome is now in the run file, with the plan that it is from.
     pub stored: Vec<(String, PlanStamp)>,
-    /// For the user.
+    /// Messages for the user.
     pub notices: Vec<CollectedNotice>,
     /// Why the results could not be merged into the run file; their fragments are kept.
     pub problem: Option<String>,
@@ -117,7 +112,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts for a directory whose table may be written by virtue of `ownership`.
+    /// Starts the collector. `ownership` is the right to write to the directory's table.
     pub fn start(dir: DatabaseDir, table: Arc<RunTable>, ownership: Ownership) -> Self {
         let (give, inbox) = unbounded_channel();
         let (outbox, take) = unbounded_channel();
@@ -125,7 +120,7 @@ impl Collector {
         Collector { give, take, task }
     }
 
-    /// Something to collect.
+    /// Adds a fragment to collect.
     pub fn give(&self, note: FragmentNote) {
         // `next` reports why a collector has stopped.
         let _ = self.give.send(Order::Collect(note));
@@ -136,7 +131,7 @@ impl Collector {
         let _ = self.give.send(Order::Hurry);
     }
 
-    /// The next collected results. Cancel-safe.
+    /// Waits for the next collected results. Cancel-safe.
     ///
     /// # Errors
     /// The table cannot be written (deposed, locked for too long, disk full). The fragments are kept for the next owner.
@@ -144,7 +139,7 @@ impl Collector {
         self.take.recv().await.unwrap_or(Err(CollectError::Stopped(None)))
     }
 
-    /// Lets it finish its work.
+    /// Waits until it has finished its work.
     pub async fn stop(self) {
         let Collector { give, take, task } = self;
         drop(give);

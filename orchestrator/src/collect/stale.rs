@@ -27,8 +27,8 @@ pub fn remove(dir: &DatabaseDir, runs: &BTreeSet<(Proposal, Run)>) {
         if half_written || folder.join("arrays").join(format!("p{proposal}_r{run}")).exists() {
             match amore_results::sweep(&folder, *proposal, *run, SystemTime::now(), GRACE) {
                 Ok(removed) if removed.is_empty() => {}
-                Ok(removed) => tracing::debug!(?removed, "no longer needed"),
-                Err(error) => tracing::debug!(%error, "not swept"),
+                Ok(removed) => tracing::debug!(?removed, "removed unused files"),
+                Err(error) => tracing::debug!(%error, "unused files cannot be removed"),
             }
         }
     }

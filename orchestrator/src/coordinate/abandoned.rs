@@ -1,4 +1,4 @@
-//! Whether the process that handed over a request still waits for it.
+//! Whether the process that handed over a request is still waiting for it.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::owner::{process_token, this_process};
 
-/// A process of another host shows every minute that it waits; after an hour without that it is gone.
+/// A waiting process on another host touches its files every minute. After an hour without that, it counts as gone.
 const SILENT: Duration = Duration::from_secs(3600);
-/// The version before wrote neither who asks nor that it still waits.
+/// The previous version recorded neither the process nor that it is still waiting.
 const UNKNOWN: Duration = Duration::from_secs(86_400);
 
-/// A process that asks for something.
+/// The process that made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asker {
     /// Its host.
     pub host: String,
-    /// Its number there.
+    /// Its process ID.
     pub pid: u32,
-    /// The boot and the clock tick at which it started.
+    /// Identifies the boot, and the clock tick at which the process started.
     pub token: String,
 }
 
@@ -30,13 +30,13 @@ impl Asker {
         Asker { host, pid, token }
     }
 
-    /// Is it a process of this host that is gone?
+    /// Whether it is a process on this host that is gone.
     pub fn is_known_dead(&self) -> bool {
         self.host == Asker::this_process().host && process_token(self.pid).as_ref() != Some(&self.token)
     }
 }
 
-/// Does nobody wait for a request any more? `silent` is how long its files have not been touched.
+/// Whether no process waits for a request any more. `silent` is how long its files have not been touched.
 pub fn is_abandoned(asker: Option<&Asker>, silent: Duration) -> bool {
     match asker {
         Some(asker) if asker.host == Asker::this_process().host => asker.is_known_dead(),

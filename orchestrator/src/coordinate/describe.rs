@@ -1,4 +1,4 @@
-//! From a context file to its checked DAG, by way of the user's Python.
+//! Reads a context file into its checked DAG, with the user's Python.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use amore_wire::task::{ContextSource, FromWorker, ToWorker};
 use super::CoordinateError;
 use crate::dispatch::local::LocalWorker;
 
-/// What is known of a context file: its DAG if it has one, and all its problems.
+/// What is known about a context file: its DAG, if it has one, and all its problems.
 pub type Described = Checked;
 
-/// Asks a worker that does nothing else yet.
+/// Sends the file to a worker that is idle.
 ///
 /// # Errors
-/// When the Python cannot be used or the worker dies.
+/// The Python cannot be used, or the worker dies.
 pub async fn describe(
     worker: &mut LocalWorker,
     context: &ContextSource,

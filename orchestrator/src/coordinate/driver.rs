@@ -1,4 +1,4 @@
-//! The driver of the core: waits for what happens, gives it to the core, and does what the core wants. It decides nothing.
+//! The driver of the core: waits for events, passes them to the core, and carries out its effects. It makes no decisions.
 
 use std::{
     collections::BTreeSet,
@@ -35,14 +35,14 @@ use crate::{
     signals::Signals,
 };
 
-/// How often the owner looks for requests of other processes.
+/// How often the owner polls for requests of other processes.
 const REQUEST_POLL: Duration = Duration::from_millis(250);
-/// How long a collector that was not to be waited for may take to end.
+/// How long to wait for a collector that is not expected to finish all of its work.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(2);
-/// How often what dead processes have left among the requests is removed.
+/// How often to remove request files of dead processes.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
 
-/// What work beside the loop has brought: an input for the core, or the end of everything.
+/// The result of a background task: an input for the core, or the error that ends the driver.
 pub(super) type Answer = Result<Input, CoordinateError>;
 
 /// The core and everything that it acts on.
@@ -54,25 +54,25 @@ pub struct Driver<'a> {
     pub(super) worker: LocalWorker,
     pub(super) worker_number: WorkerNo,
     pub(super) collector: Collector,
-    /// The way to Slurm, once the first job needs it.
+    /// The loop that submits jobs; started with the first job.
     pub(super) lane: Option<Lane>,
     pub(super) ledger: LedgerWriter,
     pub(super) listeners: Listeners,
     display: &'a mut dyn FnMut(&Event),
     pub(super) answer: UnboundedSender<Answer>,
     answers: UnboundedReceiver<Answer>,
-    /// Other processes' requests are being looked for.
+    /// Whether a scan for requests of other processes is under way.
     pub(super) looking: bool,
     pub(super) taken: UnboundedSender<Vec<Taken>>,
     requests: UnboundedReceiver<Vec<Taken>>,
-    /// What the core knows of the site.
+    /// The site facts that were last passed to the core.
     pub(super) site: Option<Arc<SiteFacts>>,
-    /// Runs whose array files are looked through at the end.
+    /// Runs whose unused array files are removed at the end.
     runs: BTreeSet<RunKey>,
 }
 
 impl<'a> Driver<'a> {
-    /// Ready to serve. The worker has been greeted.
+    /// Creates the driver. The worker must have been greeted.
     pub fn new(
         setup: &'a Setup,
         owner: Owner,
@@ -106,11 +106,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Serves one request of this process, and those of others that come in meanwhile. Without a request: what earlier
-    /// owners have left, to its end.
+    /// Serves one request of this process, and those of other processes that arrive meanwhile. Without a request, it
+    /// finishes the work of earlier owners.
     ///
     /// # Errors
-    /// When the request cannot be served at all, or the ownership is lost.
+    /// The request cannot be served at all, or the ownership is lost.
     pub async fn run(
         mut self,
         request: Option<&Request>,
@@ -118,7 +118,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Summary, CoordinateError> {
         let ended = self.work(request, signals).await;
         let outcome = self.core.outcome();
-        // Everything is collected, and nobody was told to hurry.
+        // Everything is collected, and nobody pressed Ctrl-C.
         let complete = ended.is_ok() && outcome.is_ok() && self.core.is_settled();
         let last = self.core.close();
         let Driver { setup, owner, worker, collector, lane, ledger, listeners, runs, .. } = self;
@@ -129,7 +129,7 @@ impl<'a> Driver<'a> {
         if complete {
             collector.stop().await;
         } else {
-            // What it does not finish stands in fragments, for the next command.
+            // Fragments that it does not collect are kept for the next command.
             tokio::select! {
                 biased;
                 () = signals.next() => {}
@@ -141,7 +141,7 @@ impl<'a> Driver<'a> {
         if complete {
             let dir = setup.dir.clone();
             let _ = tokio::task::spawn_blocking(move || stale::remove(&dir, &runs)).await;
-            // Variables that are gone from the context file, and now from all runs too.
+            // Variables that are neither in the context file nor, by now, in any run.
             dropped = owner.drop_unused_variables().await;
         }
         ledger.release().await;
@@ -217,7 +217,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Gives the core an input, and does what it wants.
+    /// Passes an input to the core, and carries out the effects.
     pub(super) async fn feed(&mut self, input: Input) -> Result<(), CoordinateError> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let now = Moment { steady: self.started.elapsed(), unix };
@@ -227,7 +227,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Tells somebody what happens.
+    /// Passes an event to the listener.
     pub(super) fn tell(&mut self, listener: Listener, event: Event) {
         if let Event::RunEnded { proposal, run, .. } = &event {
             self.runs.insert((*proposal, *run));

@@ -1,4 +1,4 @@
-//! Doing what the core wants: at once where it is a message, beside the loop where it may block.
+//! Carries out the core's effects: messages at once, anything that may block in the background.
 
 use amore_core::{Answer, Effect, Fragment, Input, NewJob, Question, TableNotice, task::TaskNo};
 
@@ -13,10 +13,10 @@ use crate::{
 };
 
 impl Driver<'_> {
-    /// Does one thing.
+    /// Carries out one effect.
     ///
     /// # Errors
-    /// Nothing can go on.
+    /// An error after which the driver cannot continue.
     pub(super) async fn perform(&mut self, effect: Effect) -> Result<(), CoordinateError> {
         let dir = self.setup.dir.clone();
         match effect {
@@ -73,7 +73,7 @@ impl Driver<'_> {
                 self.beside(async move {
                     let settings = table.settings().await?;
                     let settings = settings.into_iter().collect();
-                    // An invalid value was refused when it was set; one that came by another way changes nothing.
+                    // Invalid values are rejected when they are set. One that was written in another way is ignored.
                     let read = tokio::task::spawn_blocking(move || {
                         site_file::settings(&settings, proposal, dir.path())
                     });
@@ -97,11 +97,11 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Does something that may take long; its answer comes to the core as an input.
+    /// Runs something that may take long in the background. The core receives the result as an input.
     pub(super) fn beside(&self, work: impl Future<Output = Result<Input, CoordinateError>> + Send + 'static) {
         let answer = self.answer.clone();
         tokio::spawn(async move {
-            // A driver that is gone needs no answer.
+            // After the driver has ended, nobody needs the result.
             let _ = answer.send(work.await);
         });
     }
@@ -125,7 +125,7 @@ impl Driver<'_> {
         });
     }
 
-    /// Looks for requests of other processes, beside the loop; one look at a time.
+    /// Scans for requests of other processes in the background. Only one scan runs at a time.
     pub(super) fn look_for_requests(&mut self) {
         if self.core.is_stopping() || self.looking {
             return;
@@ -137,7 +137,7 @@ impl Driver<'_> {
         });
     }
 
-    /// Tells the core what is known of the site, if that has changed.
+    /// Passes the site facts to the core, if they have changed.
     pub(super) async fn learn_of_site(&mut self) -> Result<(), CoordinateError> {
         let Some(settings) = &self.setup.slurm_settings else { return Ok(()) };
         let Some(facts) = site_facts::known_for(&self.setup.slurm, settings) else { return Ok(()) };
@@ -149,7 +149,7 @@ impl Driver<'_> {
     }
 }
 
-/// What was collected, as the core hears of it.
+/// Converts collected results to the core's type.
 pub(super) fn for_core(collected: Collected) -> amore_core::Collected {
     let Collected { proposal, run, fragments, stored, notices, problem } = collected;
     let notice = |CollectedNotice { notice, about_view }| TableNotice { notice, about_view };

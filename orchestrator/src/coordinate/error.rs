@@ -22,31 +22,31 @@ pub enum CoordinateError {
     /// Another process has become the owner of the directory: this one must not write any more.
     #[error(transparent)]
     Deposed(Cause),
-    /// The run table is gone, and with it the ownership. The next command works with the new one.
+    /// The run table is gone, and the ownership with it. The next command uses the new table.
     #[error("{} was deleted or replaced while this command was using it", path.display())]
     TableReplaced { path: PathBuf },
-    /// The disk is full or the quota is used up. When there is space again, the next command goes on.
+    /// The disk is full or the quota is used up. The next command continues once there is space.
     #[error(transparent)]
     NoSpace(Cause),
-    /// A store is locked, damaged, out of reach or of another version. What is stored stays.
+    /// A store is locked, damaged, unreachable or of another version. Stored results are kept.
     #[error(transparent)]
     Store(Cause),
-    /// The ledger belongs to another process still. It is free when that has ended.
+    /// Another process still holds the ledger; it is released when that process ends.
     #[error("the ledger is held by {by}")]
     LedgerHeld { by: Holder },
-    /// What is under way is in another ledger than the one to be used.
+    /// Another ledger than the configured one has unfinished work of this directory.
     #[error(transparent)]
     OtherLedger(#[from] OtherLedger),
     /// A file of the directory cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// The process that does the work is of a later version: it continues.
+    /// The process that does the work has a later version. It continues.
     #[error(
         "the process that owns this directory is of a later version (its events have version {version}, this program \
          knows {known}); it continues with the request"
     )]
     LaterOwner { version: u32, known: u32 },
-    /// The program that executes tasks cannot be used: it has to be installed again.
+    /// The program that executes tasks cannot be used. It has to be installed again.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The user's Python cannot execute the context file.
@@ -55,15 +55,15 @@ pub enum CoordinateError {
     /// The data of the proposal cannot be found.
     #[error(transparent)]
     Site(#[from] SiteError),
-    /// The core does not serve the request: its context file has errors, or the user has stopped it.
+    /// The core refuses the request: its context file has errors, or the user has stopped it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A fault of the program.
+    /// A bug.
     #[error(transparent)]
     Fault(Box<dyn Error + Send + Sync>),
 }
 
-/// What another module reports about a store.
+/// An error of a store, as another module reports it.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     #[error(transparent)]
@@ -75,18 +75,18 @@ pub enum Cause {
 }
 
 impl CoordinateError {
-    /// Is the directory not this process's any more? Then nothing that it does counts.
+    /// Whether the directory belongs to another process now. Nothing that this process does counts any more.
     pub fn is_loss(&self) -> bool {
         matches!(self, CoordinateError::Deposed(_) | CoordinateError::TableReplaced { .. })
     }
 
-    /// A request is not served because of this.
+    /// Converts this error to the refusal of a request.
     pub(super) fn into_refusal(self) -> Refusal {
         refusal(&self)
     }
 }
 
-/// A request that is not served because of an error.
+/// The refusal of a request because of an error.
 pub(super) fn refusal(error: &(impl Advice + 'static)) -> Refusal {
     Refusal { kind: error.kind(), message: with_causes(error), hint: error.hint() }
 }

@@ -1,9 +1,9 @@
-//! Handing a request to the owner of a directory, and following what becomes of it, by files alone.
+//! Hands a request to the owner of a directory, and tracks its progress, using only files.
 //!
-//! `.amore/requests/<id>.json` is a request nobody has taken. The owner renames it to `<id>.taken` and appends
-//! [`Event`]s as JSON lines to `<id>.events`; after the last one it renames the request to `<id>.done`. Whoever asked
-//! reads them, and removes the files at the end. What a process leaves that died before that, an owner removes
-//! ([`clean`]). Requests and events carry a version.
+//! `.amore/requests/<id>.json` is a pending request. The owner renames it to `<id>.taken` and appends [`Event`]s as JSON
+//! lines to `<id>.events`. After the last event, it renames the request to `<id>.done`. The requesting process reads the
+//! events and removes the files at the end. If it died before that, an owner removes them ([`clean`]). Requests and events
+//! have a version.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,27 +22,27 @@ use super::{
 };
 use crate::growing_lines::GrowingLines;
 
-/// The version of requests and events. Fields may be added under the same one; what a reader of this version would
-/// misunderstand takes the next.
+/// The version of requests and events. Optional fields may be added without a new version; a change that a reader would
+/// misunderstand needs one.
 const VERSION: u32 = 1;
 
-/// How often a process that waits shows that it still does: well within the time after which it is taken for dead.
+/// How often a waiting process shows that it is still there. Much shorter than the time after which it counts as dead.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// A request as it is written.
+/// The content of a request file.
 #[derive(Debug, Serialize, Deserialize)]
 struct RequestFile {
-    /// Before versions were written it was the first.
+    /// Request files without a version have the first one.
     #[serde(default = "first_version")]
     version: u32,
-    /// The process that asks.
+    /// The process that made the request.
     #[serde(default)]
     asker: Option<Asker>,
     #[serde(flatten)]
     request: Request,
 }
 
-/// An event as it is written.
+/// A line of an event file.
 #[derive(Serialize)]
 struct EventLine<'a> {
     version: u32,
@@ -50,7 +50,7 @@ struct EventLine<'a> {
     event: &'a Event,
 }
 
-/// What is looked at first, of a request or an event.
+/// The part of a request or event that is parsed first.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(default = "first_version")]
@@ -63,7 +63,7 @@ fn first_version() -> u32 {
     1
 }
 
-/// A request that was handed over, as the process that asked sees it.
+/// A request that was handed over, as the requesting process sees it.
 #[derive(Debug)]
 pub struct HandedOver {
     waiting: PathBuf,
@@ -73,19 +73,19 @@ pub struct HandedOver {
     shown_alive: SystemTime,
 }
 
-/// A request as its owner sees it.
+/// A request, as the owner sees it.
 #[derive(Debug)]
 pub struct Taken {
-    /// What is asked for.
+    /// The request.
     pub request: Request,
     path: PathBuf,
     events: File,
 }
 
-/// Puts a request where the owner looks.
+/// Writes a request for the owner to find.
 ///
 /// # Errors
-/// When the directory cannot be written.
+/// The directory cannot be written.
 pub fn hand_over(
     dir: &DatabaseDir,
     id: &str,
@@ -117,10 +117,10 @@ pub fn hand_over(
 }
 
 impl HandedOver {
-    /// Events since the last call. A line that is no event is left out.
+    /// Events since the last call. Lines that cannot be parsed are skipped.
     ///
     /// # Errors
-    /// The owner is of a later version, whose events would be misunderstood.
+    /// The owner has a later version, and this one would misunderstand its events.
     pub fn news(&mut self) -> Result<Vec<Event>, CoordinateError> {
         let mut events = Vec::new();
         for line in self.events.read() {
@@ -133,19 +133,19 @@ impl HandedOver {
                 Ok(event) => events.push(event),
                 Err(error) => {
                     let path = self.events.path();
-                    tracing::warn!(path = %path.display(), %error, "a line that is no event is left out");
+                    tracing::warn!(path = %path.display(), %error, "a line that is not an event is skipped");
                 }
             }
         }
         Ok(events)
     }
 
-    /// Has the owner written the last event? To be asked before [`HandedOver::news`] is.
+    /// Whether the owner has written the last event. Call this before [`HandedOver::news`], so that no event is missed.
     pub fn is_done(&self) -> bool {
         self.done.exists()
     }
 
-    /// Shows now and then that this process still waits.
+    /// Shows, at intervals, that this process is still waiting.
     pub fn show_alive(&mut self, now: SystemTime) {
         if now.duration_since(self.shown_alive).unwrap_or(HEARTBEAT) < HEARTBEAT {
             return;
@@ -153,27 +153,27 @@ impl HandedOver {
         self.shown_alive = now;
         for path in [&self.waiting, &self.taken] {
             if let Ok(file) = OpenOptions::new().append(true).open(path) {
-                // Only another host looks at it, and only after an hour.
+                // Failing is harmless: only other hosts check this, and only after an hour.
                 let _ = file.set_modified(now);
             }
         }
     }
 
-    /// Takes the request back; `false` if the owner was faster.
+    /// Withdraws the request. Returns `false` if the owner has already taken it.
     pub fn withdraw(&self) -> bool {
         fs::remove_file(&self.waiting).is_ok()
     }
 
-    /// Removes what is left of it.
+    /// Removes the remaining files of the request.
     pub fn clean_up(&self) {
         for path in [&self.waiting, &self.taken, &self.done, self.events.path()] {
-            // Not there is as good.
+            // The file may not exist.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// The requests that wait, oldest first; each is taken once. Those of processes that are gone are not begun.
+/// Takes the pending requests, oldest first. Each is taken by one process only. Those of dead processes are discarded.
 pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
     let folder = dir.requests();
     let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
@@ -188,7 +188,7 @@ pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
 
 fn take(path: &Path) -> io::Result<Taken> {
     if asker_of(path).is_some_and(|asker| asker.is_known_dead()) {
-        tracing::info!(path = %path.display(), "nobody waits for this request any more: it is not begun");
+        tracing::info!(path = %path.display(), "the process that made this request is gone: the request is discarded");
         fs::remove_file(path)?;
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -224,7 +224,7 @@ fn write_event(file: &mut File, event: &Event) -> io::Result<()> {
 }
 
 impl Taken {
-    /// Tells the process that asked. It may be gone; then nobody reads it.
+    /// Passes an event to the requesting process. If that is gone, nobody reads it.
     pub fn tell(&mut self, event: &Event) {
         let _ = write_event(&mut self.events, event);
         if matches!(event, Event::Finished(_) | Event::Refused { .. }) {
@@ -233,7 +233,7 @@ impl Taken {
     }
 }
 
-/// Removes what processes have left that are gone.
+/// Removes request files of processes that are gone.
 pub fn clean(dir: &DatabaseDir, now: SystemTime) {
     let Ok(entries) = fs::read_dir(dir.requests()) else { return };
     let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -248,7 +248,7 @@ pub fn clean(dir: &DatabaseDir, now: SystemTime) {
         let Some(modified) = modified else { continue };
         if is_abandoned(asker.as_ref(), now.duration_since(modified).unwrap_or_default()) {
             for path in of_it {
-                // Gone already is as good.
+                // The file may already be gone.
                 let _ = fs::remove_file(path);
             }
         }
@@ -312,7 +312,7 @@ mod tests {
         taken[0].tell(&Event::Finished(Default::default()));
         assert!(asked.is_done());
         assert_eq!(left(&dir), ["1-2.done", "1-2.events"]);
-        // The process that asked lives: it has not read all yet.
+        // The requesting process is alive: it may not have read everything yet.
         clean(&dir, SystemTime::now() + Duration::from_secs(30 * 86_400));
         assert_eq!(left(&dir), ["1-2.done", "1-2.events"]);
         asked.clean_up();
@@ -337,7 +337,7 @@ mod tests {
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"ev\":\"of another version\"}\n{\"event\":\"unheard_of\"}\n\xff\n\n").unwrap();
         taken[0].tell(&notice("two"));
-        // As the version before wrote it.
+        // The format of the previous version.
         file.write_all(b"{\"event\":\"notice\",\"message\":\"warning: three\"}\n").unwrap();
         let three = Event::Notice(Notice::warning("three"));
         assert_eq!(asked.news().unwrap(), [notice("one"), notice("two"), three]);
@@ -387,7 +387,7 @@ mod tests {
             serde_json::from_slice(&fs::read(dir.requests().join("2.taken")).unwrap()).unwrap();
         file["asker"] = serde_json::to_value(dead).unwrap();
         fs::write(dir.requests().join("2.taken"), file.to_string()).unwrap();
-        // As the version before left them.
+        // Files as the previous version left them.
         fs::write(dir.requests().join("3.taken"), serde_json::to_vec(&request()).unwrap()).unwrap();
         fs::write(dir.requests().join("3.events"), "").unwrap();
         clean(&dir, SystemTime::now());

@@ -1,7 +1,7 @@
-//! Keeps the owner's term and the ledger's lease from running out, whatever else this process does.
+//! Renews the owner's term and the ledger's lease in time, whatever else this process does.
 //!
-//! A thread of its own, with connections of its own: neither a context file that takes minutes to load, nor a full
-//! collector, nor a blocked loop delays it. Only a process that is stopped or dead loses its term.
+//! It runs in its own thread with its own connections. So it is not delayed by a context file that takes minutes to load, a
+//! busy collector or a blocked event loop. Only a process that is stopped or dead loses its term.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -21,18 +21,18 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{CoordinateError, ledger_place};
 
-/// How often it is looked whether the table is still there, and whether a renewal is due.
+/// How often to check whether the table still exists, and whether a renewal is due.
 const CHECK: Duration = Duration::from_millis(250);
-/// How long a renewal waits for a lock; then it is tried again.
+/// How long a renewal waits for a lock before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is kept.
+/// What is renewed.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) dir: DatabaseDir,
     pub(super) ownership: Ownership,
     pub(super) term: Duration,
-    /// When the present term began.
+    /// When the current term began.
     pub(super) begun: SystemTime,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Keeper {
     thread: JoinHandle<()>,
 }
 
-/// The way to have the ledger's lease renewed.
+/// A handle to have the ledger's lease renewed as well.
 #[derive(Clone, Debug)]
 pub(super) struct LedgerLeases {
     orders: Sender<Order>,
@@ -55,15 +55,15 @@ pub(super) struct LedgerLeases {
 }
 
 impl LedgerLeases {
-    /// When the present term of the directory began, in seconds since 1970, and how long it is. The ledger's begins then, not
-    /// later: whoever finds the directory free must not find the ledger held.
+    /// When the current term of the directory began, in seconds since 1970, and its length. The ledger's term begins at the
+    /// same time, not later: a process that finds the directory free must not find the ledger held.
     pub(super) fn term(&self) -> (f64, Duration) {
         (seconds(*self.begun.lock().unwrap_or_else(PoisonError::into_inner)), self.term)
     }
 
-    /// Renews this lease as long as that of the directory.
+    /// Renews this lease for as long as that of the directory.
     pub(super) fn keep(&self, lease: Lease) {
-        // A keeper that has ended has said why.
+        // If the keeper has ended, it has already reported the reason.
         let _ = self.orders.send(Order::Ledger(lease));
     }
 }
@@ -76,10 +76,10 @@ enum Order {
 }
 
 impl Keeper {
-    /// Starts to renew.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// There can be no more threads.
+    /// No thread can be started.
     pub(super) fn start(held: Held) -> Result<Self, CoordinateError> {
         let cannot =
             |error: std::io::Error| CoordinateError::Fault(format!("cannot start a thread: {error}").into());
@@ -99,12 +99,12 @@ impl Keeper {
         Ok(Keeper { orders, lost, begun, term, thread })
     }
 
-    /// What keeps the ledger's lease as long as the directory.
+    /// A handle that keeps the ledger's lease for as long as that of the directory.
     pub(super) fn ledger_leases(&self) -> LedgerLeases {
         LedgerLeases { orders: self.orders.clone(), begun: Arc::clone(&self.begun), term: self.term }
     }
 
-    /// Waits until what is kept is lost, and says why. Can be cancelled.
+    /// Waits until the ownership is lost, and returns the reason. Cancel-safe.
     pub(super) async fn lost(&mut self) -> CoordinateError {
         match self.lost.recv().await {
             Some(error) => error,
@@ -112,7 +112,7 @@ impl Keeper {
         }
     }
 
-    /// Renews nothing any more.
+    /// Stops renewing.
     pub(super) fn stop(self) {
         let _ = self.orders.send(Order::Stop);
         let _ = self.thread.join();
@@ -128,7 +128,7 @@ pub(super) fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// Why it is over.
+/// Why the thread ends.
 enum Over {
     Lost(CoordinateError),
     /// The command has ended.
@@ -140,7 +140,7 @@ struct Keeping {
     path: PathBuf,
     inode: Option<u64>,
     begun: Arc<Mutex<SystemTime>>,
-    /// Opened when it is needed first.
+    /// Opened on first use.
     table: Option<RunTable>,
     ledger: Option<KeptLedger>,
     report: UnboundedSender<CoordinateError>,
@@ -174,7 +174,7 @@ impl Keeping {
         runtime.block_on(self.close());
     }
 
-    /// Renews the term when a third of it is over.
+    /// Renews the term when a third of it has passed.
     async fn renew_if_due(&mut self) -> Result<(), Over> {
         if inode(&self.path) != self.inode {
             return Err(Over::Lost(CoordinateError::TableReplaced { path: self.path.clone() }));
@@ -189,14 +189,15 @@ impl Keeping {
             Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
                 return Err(Over::Lost(error.into()));
             }
-            // Locked, full, or a file system that hangs: nobody else can take it either. Every write checks the epoch.
+            // The table is locked, the disk is full, or the file system hangs: other processes cannot take the table
+            // either. Every write checks the epoch.
             Err(error) => {
                 self.table = None;
-                // That it is locked is told by whoever has results to store.
+                // Whoever stores results reports the lock to the user.
                 if matches!(error, RunTableError::Busy { .. }) {
-                    tracing::debug!(%error, "the term of this process could not be prolonged; trying again");
+                    tracing::debug!(%error, "the term of this process could not be renewed; trying again");
                 } else {
-                    tracing::warn!(%error, "the term of this process could not be prolonged; trying again");
+                    tracing::warn!(%error, "the term of this process could not be renewed; trying again");
                 }
                 return Ok(());
             }
@@ -204,7 +205,7 @@ impl Keeping {
         match self.renew_ledger(begun).await {
             Err(error) if !error.is_temporary() => Err(Over::Lost(error.into())),
             Err(error) => {
-                tracing::debug!(%error, "the lease of the ledger could not be prolonged; trying again");
+                tracing::debug!(%error, "the lease of the ledger could not be renewed; trying again");
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -1,7 +1,8 @@
-//! Which ledger a directory has: the one that `AMORE_LEDGER_URL` names, else a file in it; and never two at once.
+//! Which ledger a directory uses: the one that `AMORE_LEDGER_URL` names, otherwise a file in the directory. Never two at
+//! once.
 //!
-//! What is under way stands in one ledger. A command that looked into another would not see it, and would compute it
-//! again. So a ledger that is not in the directory leaves a note there while it has something open.
+//! Unfinished work is recorded in one ledger. A command that used another one would not see it, and would compute it again.
+//! So a ledger outside the directory leaves a note in the directory while it has unfinished work.
 
 use std::{
     fs, io,
@@ -17,25 +18,25 @@ use serde::{Deserialize, Serialize};
 use super::CoordinateError;
 use crate::advice::Advice;
 
-/// What a directory says of a ledger that is not in it.
+/// The note about a ledger outside the directory.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Elsewhere {
     /// Without passwords.
     ledger: String,
-    /// The run table that it speaks of: after "starting from scratch" it is another one.
+    /// The run table that the ledger belongs to. After "starting from scratch", the directory has another one.
     run_table: String,
 }
 
-/// What is under way is in another ledger than the one to be used: bring it to its end there first.
+/// Another ledger than the configured one has unfinished work. It has to be finished there first.
 #[derive(Debug, thiserror::Error)]
 pub enum OtherLedger {
-    /// In the file of the directory.
+    /// It is in the directory's own ledger file.
     #[error("{} has {} under way, and another ledger is to be used", file.display(), count(*tasks, "task"))]
     InDirectory { file: PathBuf, tasks: usize },
-    /// In one that has left a note.
+    /// It is in a ledger outside the directory, which has left a note.
     #[error("the ledger {ledger} has something of this directory under way, and is not the one to be used")]
     Elsewhere { ledger: String, note: PathBuf },
-    /// Somewhere: the note is damaged.
+    /// The note is damaged, so the ledger is unknown.
     #[error("{} cannot be understood", note.display())]
     Unknown { note: PathBuf },
 }
@@ -60,17 +61,17 @@ impl Advice for OtherLedger {
     }
 }
 
-/// The present, in seconds since 1970.
+/// The current time, in seconds since 1970.
 pub(super) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// The file of a directory's own ledger.
+/// Path of the directory's own ledger file.
 pub fn file(dir: &DatabaseDir) -> PathBuf {
     dir.own_files().join(amore_ledger::FILE_NAME)
 }
 
-/// Where the ledger of a directory is: `AMORE_LEDGER_URL`, else a file in it.
+/// Location of a directory's ledger: `AMORE_LEDGER_URL`, otherwise a file in it.
 pub fn place(dir: &DatabaseDir) -> String {
     match std::env::var("AMORE_LEDGER_URL") {
         Ok(url) if !url.is_empty() => url,
@@ -78,14 +79,14 @@ pub fn place(dir: &DatabaseDir) -> String {
     }
 }
 
-/// Is there anything to remember?
+/// Whether the directory may have a ledger.
 pub fn exists(dir: &DatabaseDir) -> bool {
     std::env::var_os("AMORE_LEDGER_URL").is_some_and(|url| !url.is_empty())
         || file(dir).exists()
         || note(dir).exists()
 }
 
-/// The name of a directory in a ledger.
+/// The key of a directory in a ledger.
 pub fn scope(dir: &DatabaseDir) -> String {
     dir.path().display().to_string()
 }
@@ -93,7 +94,7 @@ pub fn scope(dir: &DatabaseDir) -> String {
 /// Opens the ledger of a directory, for the run table with this `db_id`.
 ///
 /// # Errors
-/// Another ledger has something of this directory under way; see [`LedgerError`] for others.
+/// Another ledger has unfinished work of this directory; see [`LedgerError`] for others.
 pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, CoordinateError> {
     if let Some(folder) = file(dir).parent() {
         fs::create_dir_all(folder).map_err(|source| CoordinateError::File {
@@ -107,31 +108,31 @@ pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, Coordina
     Ok(Ledger::open(&place(dir), &options()).await?)
 }
 
-/// Opens the ledger that this process uses already once more.
+/// Opens another connection to the ledger that this process already uses.
 ///
 /// # Errors
-/// The ledger's.
+/// Those of the ledger.
 pub async fn open_again(dir: &DatabaseDir) -> Result<Ledger, LedgerError> {
     Ledger::open(&place(dir), &options()).await
 }
 
-/// Opens the ledger of a directory to look at it: on whichever host, and without the right to write.
+/// Opens the ledger of a directory read-only; possible on any host.
 ///
 /// # Errors
-/// Another ledger has something of this directory under way; see [`LedgerError`] for others.
+/// Another ledger has unfinished work of this directory; see [`LedgerError`] for others.
 pub async fn open_to_read(dir: &DatabaseDir) -> Result<Ledger, CoordinateError> {
     nothing_elsewhere(dir, None)?;
     Ok(Ledger::open_to_read(&place(dir), &options()).await?)
 }
 
-/// Notes in the directory that its ledger has something under way, if it is not there itself.
+/// Leaves a note in the directory that its ledger has unfinished work, if the ledger is outside the directory.
 ///
 /// # Errors
 /// The note cannot be written.
 pub fn leave_note(dir: &DatabaseDir, run_table: &str) -> Result<(), CoordinateError> {
     let place = place(dir);
     if place == own_file(dir) {
-        // Of a run table that is gone.
+        // A note here would be about an earlier run table.
         return remove_note(dir);
     }
     let words = Elsewhere { ledger: without_secret(&place), run_table: run_table.to_owned() };
@@ -144,7 +145,7 @@ pub fn leave_note(dir: &DatabaseDir, run_table: &str) -> Result<(), CoordinateEr
     written.map_err(|source| CoordinateError::File { doing: "write", path, source })
 }
 
-/// Takes the note away: nothing is under way.
+/// Removes the note, because no work is unfinished.
 ///
 /// # Errors
 /// It cannot be removed.
@@ -171,7 +172,7 @@ fn options() -> OpenOptions {
     OpenOptions::new(host.unwrap_or_default(), now())
 }
 
-/// With a ledger that is not in the directory, is anything open in the one that is?
+/// If the ledger is outside the directory: fails if the directory's own ledger file has unfinished work.
 async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     let own = own_file(dir);
     if place(dir) == own || !file(dir).exists() {
@@ -186,7 +187,8 @@ async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     Err(OtherLedger::InDirectory { file: file(dir), tasks: open.len() }.into())
 }
 
-/// Has a ledger that is not the one to be used left a note? One about another run table than this counts for nothing.
+/// Fails if another ledger than the configured one has left a note. A note about another run table than `run_table` is
+/// ignored.
 fn nothing_elsewhere(dir: &DatabaseDir, run_table: Option<&str>) -> Result<(), CoordinateError> {
     let path = note(dir);
     let text = match fs::read(&path) {

@@ -1,4 +1,4 @@
-//! What earlier owners have left open in the ledger, with what files tell of it.
+//! Reads the unfinished work of earlier owners from the ledger, and its results from files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,10 +14,10 @@ use amore_wire::task::Outcome;
 use super::CoordinateError;
 use crate::dispatch::slurm::clusters::Clusters;
 
-/// Reads it.
+/// Reads all unfinished requests and their tasks.
 ///
 /// # Errors
-/// The ledger's.
+/// Those of the ledger.
 pub(super) async fn left_open(
     dir: &DatabaseDir,
     ledger: &Ledger,
@@ -60,8 +60,8 @@ pub(super) async fn left_open(
     Ok(left)
 }
 
-/// Sorts the tasks of a request by whether this version can read them. Whoever waits for one that it cannot read waits in
-/// vain.
+/// Separates the tasks of a request that this version can read from those that it cannot. Tasks that wait for an unreadable
+/// one wait in vain.
 fn readable(rows: Vec<TaskRow>) -> (Vec<OpenTask>, Vec<(Run, String)>) {
     let mut tasks: Vec<OpenTask> = Vec::new();
     let mut unreadable = Vec::new();
@@ -107,7 +107,7 @@ fn readable(rows: Vec<TaskRow>) -> (Vec<OpenTask>, Vec<(Run, String)>) {
     }
 }
 
-/// The core's word for a phase.
+/// The core's name for a phase.
 pub(super) fn phase(phase: amore_ledger::Phase) -> Phase {
     match phase {
         amore_ledger::Phase::Waiting => Phase::Waiting,
@@ -119,7 +119,7 @@ pub(super) fn phase(phase: amore_ledger::Phase) -> Phase {
     }
 }
 
-/// The attempt that is under way in a Slurm job, and where its job was submitted to.
+/// The attempt that is under way in a Slurm job, and the clusters that its job was submitted to.
 async fn attempt_of(
     ledger: &Ledger,
     task: &OpenTask,
@@ -153,7 +153,7 @@ fn attempt_record(row: AttemptRow) -> AttemptRecord {
     }
 }
 
-/// What stands in the run's file, and in fragments, of a task; and those fragments.
+/// The results of a task in the run file and in fragments; and those fragments.
 fn results_of(
     dir: &DatabaseDir,
     id: &str,

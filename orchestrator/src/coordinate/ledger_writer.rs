@@ -1,4 +1,4 @@
-//! The ledger in the hands of the owner: what the core notes is written in order, beside the loop.
+//! The owner's access to the ledger. The core's records are written in order, in the background.
 
 use amore_core::{
     IncomingNo, Input,
@@ -23,10 +23,11 @@ use super::{
     ledger_reader,
     owner::{Owner, this_process},
 };
-/// The table that the ledger speaks of: its `db_id`. After "starting from scratch" it is another one.
+/// Key of the fact that holds the `db_id` of the run table that the ledger belongs to. After "starting from scratch", the
+/// table is another one.
 const TABLE: &str = "run_table";
 
-/// How long the history of what is over is kept: longer than a beamtime and the questions after it.
+/// How long the history of ended tasks is kept: longer than a beamtime and the questions after it.
 const KEPT_SECONDS: f64 = 90.0 * 86_400.0;
 
 enum Order {
@@ -36,26 +37,26 @@ enum Order {
     Release,
 }
 
-/// The way to the ledger.
+/// A handle to the task that writes the ledger.
 pub(super) struct LedgerWriter {
     orders: UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
 
 impl LedgerWriter {
-    /// Opens nothing yet.
+    /// Starts the task. It does not open the ledger yet.
     pub(super) fn start(dir: DatabaseDir, owner: &Owner, answer: UnboundedSender<Answer>) -> Self {
         let (orders, inbox) = unbounded_channel();
         let writer = Writer { dir, table: owner.table(), leases: owner.ledger_leases(), answer, open: None };
         LedgerWriter { orders, task: tokio::spawn(writer.run(inbox)) }
     }
 
-    /// Opens it for a request.
+    /// Opens the ledger for a request.
     pub(super) fn open(&self, incoming: IncomingNo) {
         self.order(Order::Open(incoming));
     }
 
-    /// Reads what is open in it.
+    /// Reads the unfinished work in it.
     pub(super) fn load(&self) {
         self.order(Order::Load);
     }
@@ -65,23 +66,23 @@ impl LedgerWriter {
         self.order(Order::Write(writes));
     }
 
-    /// Gives it back, when everything before is done.
+    /// Releases it after all earlier orders are done.
     pub(super) async fn release(self) {
         self.order(Order::Release);
         let _ = self.task.await;
     }
 
     fn order(&self, order: Order) {
-        // A writer that is gone has said why.
+        // If the writer has ended, it has already reported the reason.
         let _ = self.orders.send(order);
     }
 }
 
-/// The ledger, held.
+/// The ledger while this process holds its lease.
 struct Held {
     ledger: Ledger,
     lease: Lease,
-    /// The last write had no answer: it may have been made.
+    /// The last write got no answer, so it may have been applied.
     unsure: bool,
 }
 
@@ -114,7 +115,7 @@ impl Writer {
         }
     }
 
-    /// The ledger, taken if it is not yet.
+    /// The ledger. Takes it on first use.
     async fn held(&mut self) -> Result<&mut Held, CoordinateError> {
         let held = match self.open.take() {
             Some(held) => held,
@@ -167,8 +168,8 @@ enum WriteError {
 }
 
 impl Held {
-    /// Takes the ledger for a term that began at `begun` (seconds since 1970). The caller owns the directory, so whoever
-    /// holds the lease still is dead or deposed.
+    /// Takes the ledger for a term that began at `begun` (seconds since 1970). The caller owns the directory, so a process
+    /// that still holds the lease is dead or deposed.
     async fn take(
         dir: &DatabaseDir,
         begun: f64,
@@ -193,7 +194,7 @@ impl Held {
         let ours = serde_json::Value::String(table.to_owned());
         if known.as_ref() != Some(&ours) {
             if known.is_some() {
-                // The results that it speaks of are gone.
+                // The results that it refers to are gone.
                 ledger.forget_scope(&lease).await?;
             }
             ledger.set_fact(&lease, TABLE, &ours).await?;
@@ -207,11 +208,13 @@ impl Held {
         match self.ledger.open_tasks(&self.lease.scope).await {
             Ok(open) if open.is_empty() => {
                 if let Err(error) = remove_note(dir) {
-                    tracing::warn!(%error, "the note of the ledger stays");
+                    tracing::warn!(%error, "the note about the ledger cannot be removed");
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the note of the ledger stays"),
+            Err(error) => {
+                tracing::debug!(%error, "unfinished tasks cannot be read; the note about the ledger is kept")
+            }
         }
         if let Err(error) = self.ledger.release(self.lease).await {
             tracing::debug!(%error, "the ledger was not released");
@@ -230,7 +233,7 @@ impl Held {
             Write::Request(request) => self.add_request(request).await,
             Write::Changes(changes) => {
                 match self.ledger.apply(&self.lease, now(), &changes_row(changes)?).await {
-                    // An earlier try got through, and its answer was lost.
+                    // An earlier try was applied, but its answer was lost.
                     Err(LedgerError::Conflict { tasks }) if self.unsure && is_applied(changes, &tasks) => {
                         Ok(())
                     }
@@ -268,14 +271,14 @@ impl Held {
             });
         }
         match self.ledger.add_request(&self.lease, &row, &tasks).await {
-            // An earlier try got through.
+            // An earlier try was applied.
             Ok(()) | Err(LedgerError::AlreadyThere { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// Do these tasks stand where the changes move them?
+/// Whether these tasks are in the phases that the changes move them to.
 fn is_applied(changes: &Changes, conflicts: &[Mismatch]) -> bool {
     changes.is_applied(|task| {
         let found = conflicts.iter().find(|conflict| conflict.task == task)?.found?;
@@ -317,7 +320,7 @@ fn changes_row(changes: &Changes) -> Result<amore_ledger::Changes, serde_json::E
     })
 }
 
-/// The ledger's word for a phase.
+/// The ledger's name for a phase.
 pub(super) fn phase_row(phase: Phase) -> amore_ledger::Phase {
     match phase {
         Phase::Waiting => amore_ledger::Phase::Waiting,
@@ -388,7 +391,7 @@ mod tests {
         assert!(!is_applied(&Changes::default(), &[]));
     }
 
-    /// The core's moves and the ledger's are one table: whatever a task can do is a move that the ledger accepts.
+    /// The core's and the ledger's transitions agree: the ledger accepts every transition that a task can make.
     #[test]
     fn every_move_of_the_core_is_one_of_the_ledger() {
         let token = || "t".to_owned();

@@ -1,4 +1,4 @@
-//! Other processes that wait for their requests: their event files are written beside the loop, in order.
+//! Other processes that wait for their requests. Their event files are written in the background, in order.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ enum Order {
     Tell(u64, Event),
 }
 
-/// The processes that wait.
+/// The waiting processes.
 #[derive(Debug)]
 pub(super) struct Listeners {
     orders: UnboundedSender<Order>,
@@ -29,14 +29,14 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Nobody waits yet.
+    /// Starts without any.
     pub(super) fn start() -> Self {
         let (orders, inbox) = unbounded_channel();
         let writer = tokio::task::spawn_blocking(|| write(inbox));
         Listeners { orders, writer, next: 0 }
     }
 
-    /// A process that waits for this request.
+    /// Adds the process that waits for this request.
     pub(super) fn add(&mut self, taken: Taken) -> (Listener, Request) {
         let id = self.next;
         self.next += 1;
@@ -45,13 +45,13 @@ impl Listeners {
         (Listener::Elsewhere(id), request)
     }
 
-    /// Tells one of them.
+    /// Passes an event to one of them.
     pub(super) fn tell(&self, id: u64, event: Event) {
-        // A writer that is gone has been stopped.
+        // The writer has been stopped if it is gone.
         let _ = self.orders.send(Order::Tell(id, event));
     }
 
-    /// Tells the last, and waits until it is written.
+    /// Passes the last events, and waits until they are written.
     pub(super) async fn stop(self, last: Vec<Effect>) {
         for effect in last {
             if let Effect::Tell { listener: Listener::Elsewhere(id), event } = effect {

@@ -1,4 +1,4 @@
-//! Leading runs through the stages: what drives the core, as the owner of a directory.
+//! Takes runs through the stages: drives the core, as the owner of a directory.
 
 pub mod abandoned;
 pub mod describe;

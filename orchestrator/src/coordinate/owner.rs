@@ -1,4 +1,4 @@
-//! Being the one process that may write a directory's run table.
+//! Ownership: being the one process that may write to a directory's run table.
 
 use std::{
     collections::HashSet,
@@ -14,10 +14,10 @@ use super::{
     keeper::{Held, Keeper, LedgerLeases, seconds},
 };
 
-/// How long an ownership holds without being renewed. Long enough for a file system that hangs for a moment.
+/// How long the ownership lasts without a renewal. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
-/// How long giving the ownership back may wait for a lock. Without it others wait for the end of the term, or find that
-/// this process is gone.
+/// How long to wait for a lock when releasing the ownership. If the release fails, other processes wait for the end of the
+/// term, or find that this process is gone.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a process whose term has run out waits for the table before it submits a job.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
@@ -25,14 +25,14 @@ const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
 /// kept everybody from the table, and is about to.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The outcome of wanting to be the owner.
+/// Result of an attempt to become the owner.
 #[derive(Debug)]
 pub enum TakenOwner {
-    /// We are.
+    /// This process is the owner.
     Ours(Box<Owner>),
-    /// Somebody else is.
+    /// Another process is the owner.
     Held {
-        /// Who, in words.
+        /// Description of the owner.
         by: String,
     },
 }
@@ -43,7 +43,7 @@ pub struct Owner {
     table: Arc<RunTable>,
     ownership: Ownership,
     keeper: Keeper,
-    /// Names in the context file, once it was read.
+    /// Names in the context file, once it has been read.
     listed: Option<HashSet<String>>,
 }
 
@@ -51,7 +51,7 @@ fn now() -> f64 {
     seconds(SystemTime::now())
 }
 
-/// The term; `AMORE_OWNER_TERM` (seconds) is for tests and for file systems that are slower than ours.
+/// Length of a term. `AMORE_OWNER_TERM` (seconds) is for tests and for slow file systems.
 fn term() -> Duration {
     std::env::var("AMORE_OWNER_TERM")
         .ok()
@@ -60,7 +60,7 @@ fn term() -> Duration {
         .unwrap_or(TERM)
 }
 
-/// This process, as it holds leases.
+/// This process as a holder of leases.
 pub(super) fn this_process() -> Holder {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let pid = std::process::id();
@@ -70,27 +70,28 @@ pub(super) fn this_process() -> Holder {
     Holder { host, pid, token: process_token(pid).unwrap_or_default(), user, address: None }
 }
 
-/// Tells a process of this host from a later one with its number: the boot and the clock ticks at which it started.
+/// Distinguishes a process on this host from a later one with the same ID: the boot, and the clock tick at which it
+/// started.
 pub(super) fn process_token(pid: u32) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields count from its end.
+    // The name in parentheses may contain anything, so fields are counted from its end.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
-    // A zombie writes nothing any more.
+    // A zombie process does not write any more.
     if state == "Z" {
         return None;
     }
     Some(format!("{}-{}", boot.trim(), fields.nth(18)?))
 }
 
-/// Is the holder a process of this host that is gone?
+/// Whether the holder is a process on this host that is gone.
 fn known_dead(holder: &Holder) -> bool {
     let mine = this_process();
     holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
 }
 
-/// If the term of a living holder has run out: waits a moment for it to be renewed.
+/// If the term of a living holder has expired: waits a moment for a renewal.
 async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), CoordinateError> {
     let run_out = async || {
         let row = table.owner().await?;
@@ -106,10 +107,10 @@ async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), Co
 }
 
 impl Owner {
-    /// Takes the ownership if it is free, has run out, or its holder is known to be dead.
+    /// Takes the ownership if it is free or has expired, or if its holder is known to be dead.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// The table cannot be written.
     pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, CoordinateError> {
         let term = term();
         leave_time_to_renew(&table, GRACE.min(term / 2)).await?;
@@ -131,10 +132,10 @@ impl Owner {
         Ok(TakenOwner::Ours(Box::new(Owner { table, ownership, keeper, listed: None })))
     }
 
-    /// Does somebody own the directory now? One whose term has just run out may be about to renew it.
+    /// Whether the directory has an owner now. An owner whose term has just expired counts: it may be about to renew.
     ///
     /// # Errors
-    /// When the table cannot be read.
+    /// The table cannot be read.
     pub async fn is_held(dir: &DatabaseDir) -> Result<bool, CoordinateError> {
         let table = RunTable::open_read_only(dir.path()).await?;
         let row = table.owner().await?;
@@ -142,32 +143,33 @@ impl Owner {
         Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.holder)))
     }
 
-    /// The table.
+    /// The run table.
     pub fn table(&self) -> Arc<RunTable> {
         Arc::clone(&self.table)
     }
 
-    /// The proof that goes with every write.
+    /// The proof of ownership that every write needs.
     pub fn ownership(&self) -> Ownership {
         self.ownership.clone()
     }
 
-    /// What keeps the ledger's lease as long as the directory.
+    /// A handle that keeps the ledger's lease for as long as that of the directory.
     pub(super) fn ledger_leases(&self) -> LedgerLeases {
         self.keeper.ledger_leases()
     }
 
-    /// Waits until the ownership is lost (somebody else has become the owner, or the table was deleted under us), and
-    /// says so. Can be cancelled.
+    /// Waits until the ownership is lost (another process has become the owner, or the table was deleted), and returns the
+    /// reason. Cancel-safe.
     pub async fn lost(&mut self) -> CoordinateError {
         self.keeper.lost().await
     }
 
-    /// Makes sure that this process still owns the directory, before it does what a later owner would do as well. That costs
-    /// something only if its term has run out: a process that was stopped may go on here before the keeper notices.
+    /// Makes sure that this process still owns the directory, before it does something that a later owner would do as well.
+    /// This has a cost only if the term has expired: a process that was stopped may continue here before the keeper
+    /// notices.
     ///
     /// # Errors
-    /// Somebody else has become the owner.
+    /// Another process has become the owner.
     pub(super) async fn confirm(&self) -> Result<(), CoordinateError> {
         let (begun, term) = self.keeper.ledger_leases().term();
         if now() - begun < term.as_secs_f64() {
@@ -190,26 +192,26 @@ impl Owner {
         Ok(())
     }
 
-    /// Gives the ownership back. A table that is gone or locked needs nothing.
+    /// Releases the ownership. If the table is gone or locked, this is not an error.
     ///
     /// # Errors
-    /// Somebody else has become the owner meanwhile: this process may have been stopped so long that its last results count
-    /// for nothing.
+    /// Another process has become the owner meanwhile. This process may have been stopped for so long that its last results
+    /// do not count.
     pub async fn release(self) -> Result<(), CoordinateError> {
         self.keeper.stop();
         match tokio::time::timeout(RELEASE_PATIENCE, self.table.release(self.ownership)).await {
             Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(error.into()),
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "not released"),
-            Err(_) => tracing::debug!("the table is locked: not released"),
+            Ok(Err(error)) => tracing::debug!(%error, "the ownership was not released"),
+            Err(_) => tracing::debug!("the ownership was not released: the table is locked"),
         }
         Ok(())
     }
 
-    /// Brings the list of variables in the table up to date.
+    /// Updates the list of variables in the table.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// The table cannot be written.
     pub async fn update_variables(
         &self,
         variables: &[VariableSpec],
@@ -217,15 +219,15 @@ impl Owner {
         Ok(self.table.update_variables(&self.ownership, &rows(variables)).await?)
     }
 
-    /// Notes which variables the context file has.
+    /// Records the variables of the context file.
     pub fn list(&mut self, variables: &[VariableSpec]) {
         self.listed = Some(rows(variables).into_iter().map(|row| row.name).collect());
     }
 
-    /// Drops from the table's list what is not in the context file and has nothing in any run.
+    /// Removes variables from the table's list that are not in the context file and have no results in any run.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// The table cannot be written.
     pub async fn drop_unused_variables(&self) -> Result<(), CoordinateError> {
         let Some(listed) = &self.listed else { return Ok(()) };
         let known = self.table.computed_variables().await?;
@@ -233,7 +235,7 @@ impl Owner {
             known.into_iter().map(|row| row.name).filter(|name| !listed.contains(name)).collect();
         if !gone.is_empty() {
             match self.table.drop_variables(&self.ownership, &gone).await {
-                // Everything is stored. A later command may find the table free.
+                // All results are stored. A later command can remove the variables.
                 Err(RunTableError::Busy { .. }) => {}
                 dropped => drop(dropped?),
             }
@@ -242,7 +244,7 @@ impl Owner {
     }
 }
 
-/// The rows of the table's list of variables: transient ones are in no table.
+/// The rows of the table's list of variables. Transient variables have none.
 pub(super) fn rows(variables: &[VariableSpec]) -> Vec<VariableRow> {
     variables
         .iter()

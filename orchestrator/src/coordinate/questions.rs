@@ -1,4 +1,4 @@
-//! What only files can tell: the context file's text, fragments that wait, earlier values, the end of a log.
+//! Answers that only files can give: the context file's text, waiting fragments, earlier values, the end of a log.
 
 use std::{
     collections::BTreeSet,
@@ -15,15 +15,15 @@ use amore_wire::task::ContextSource;
 use super::CoordinateError;
 use crate::{collect::FragmentNote, context_file};
 
-/// Lines of a log that are told.
+/// Maximum number of lines from the end of a log.
 const TAIL_LINES: usize = 20;
-/// As much of them as is told.
+/// Maximum number of bytes of them.
 const TAIL_BYTES: u64 = 8 * 1024;
 
-/// The text of the context file.
+/// Reads the text of the context file.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// The file cannot be read.
 pub(super) fn read_context(dir: &DatabaseDir) -> Result<ContextSource, Refusal> {
     context_file::read(&dir.context_file()).map_err(|problem| {
         let refusal = Refusal::new(problem.message).kind(RefusalKind::ContextFile);
@@ -31,7 +31,7 @@ pub(super) fn read_context(dir: &DatabaseDir) -> Result<ContextSource, Refusal> 
     })
 }
 
-/// The fragments that wait, oldest first: of a run, or of all.
+/// The fragments that wait to be collected, oldest first: of one run, or of all.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -44,7 +44,7 @@ pub(super) async fn scan(dir: &DatabaseDir, key: Option<RunKey>) -> Result<Vec<F
     Ok(fragments.filter(|fragment| key.is_none_or(|key| key == fragment.key)).collect())
 }
 
-/// The variables that have a value in the run's file or in fragments, of whatever plan.
+/// The variables that have a value in the run file or in fragments, from any plan.
 pub(super) fn earlier_values(dir: &DatabaseDir, (proposal, run): RunKey) -> BTreeSet<String> {
     let any = PlanStamp { epoch: 0, micros: 0 };
     let stored = amore_results::answered(&dir.extracted_data(), proposal, run, any).unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn earlier_values(dir: &DatabaseDir, (proposal, run): RunKey) -> BTre
         .collect()
 }
 
-/// The last lines of a log; `None` where there is no log.
+/// The last lines of a log; `None` if there is no log.
 pub(super) fn log_tail(path: &Path) -> Option<String> {
     path.exists().then(|| tail(path).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! What the first version wrote into the ledger stays readable for ever, and what this one writes is pinned.
+//! Rows that the first version wrote to the ledger stay readable forever, and the rows of this version are pinned.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -19,20 +19,20 @@ use amore_wire::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Pins what is written, and reads what was recorded.
+/// Checks that the recorded row can be read, and that this version writes the same.
 fn pin<T: Serialize + DeserializeOwned>(name: &str, row: &T, recorded: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_json_snapshot!(name, row);
     });
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     let read: T = serde_json::from_value(recorded.clone()).unwrap();
-    // Nothing of it is lost; it may get fields that were added since.
+    // Nothing is lost. Fields that were added since then may appear.
     assert!(holds(&serde_json::to_value(&read).unwrap(), &recorded), "{recorded}");
-    // An owner of the first version that takes the row over finds what it knows.
+    // An owner of the first version that takes over this row finds everything that it expects.
     assert!(holds(&serde_json::to_value(row).unwrap(), &recorded), "{recorded}");
 }
 
-/// Has `all` everything that `part` has?
+/// Whether `all` contains everything in `part`.
 fn holds(all: &Value, part: &Value) -> bool {
     match (all, part) {
         (Value::Object(all), Value::Object(part)) => {
@@ -176,7 +176,7 @@ fn what_is_known_of_a_task() {
 
 #[test]
 fn what_was_known_of_a_task_at_first() {
-    // Before there were commands, memory that is raised, and what else is known by now.
+    // A row from before commands, raised memory and other later fields existed.
     let facts: TaskFacts =
         serde_json::from_str(r#"{"journey":{"submissions":1},"attempt":1,"token":null,"job":null}"#).unwrap();
     assert_eq!(facts.retry, RetryState { submissions: 1, ..RetryState::default() });

@@ -1,5 +1,5 @@
-//! What the ledger remembers of a directory, decoded for those who show it. A row of another version may hold what this
-//! one does not understand: then that part is not known, and the rest is shown.
+//! The content of a directory's ledger, decoded for display. A row of another version may contain something that this
+//! version cannot decode: that part is left out, and the rest is shown.
 
 pub use amore_core::history::HistoryKind;
 use amore_core::{
@@ -15,27 +15,23 @@ use serde_json::Value;
 use super::{CoordinateError, ledger_place};
 use crate::database_dir::DatabaseDir;
 
-/// So many tasks of a run are looked at, the newest first.
+/// The maximum number of tasks that are read per run, newest first.
 const TASKS_OF_RUN: u32 = 200;
 
-/// A task.
+/// A task in the ledger.
 #[derive(Debug)]
 pub struct RememberedTask {
-    /// Its id.
     pub id: String,
-    /// The id of its request.
+    /// ID of its request.
     pub request: String,
-    /// The proposal.
     pub proposal: Proposal,
-    /// The run.
     pub run: Run,
-    /// How urgent it is.
     pub urgency: Urgency,
-    /// Where it stands.
+    /// Its current phase.
     pub phase: Phase,
-    /// The number of its present or last attempt.
+    /// Number of its current or last attempt.
     pub attempt: u32,
-    /// Ids of the tasks that must have ended before it begins.
+    /// IDs of the tasks that must end before it starts.
     pub waits_for: Vec<String>,
     spec: Option<TaskSpec>,
     facts: Option<TaskFacts>,
@@ -57,17 +53,16 @@ impl RememberedTask {
         }
     }
 
-    /// Has it ended?
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
-    /// What it computes, for people.
+    /// Names of what it computes, for display.
     pub fn names(&self) -> Vec<String> {
         self.spec.as_ref().map(|spec| spec.planned.names()).unwrap_or_default()
     }
 
-    /// Does it compute this variable, or execute its command?
+    /// Whether it computes this variable or executes its command.
     pub fn is_about(&self, name: &str) -> bool {
         self.spec.as_ref().is_some_and(|spec| spec.planned.is_about(name))
     }
@@ -77,57 +72,54 @@ impl RememberedTask {
         self.facts.as_ref()?.job.as_ref()
     }
 
-    /// Is its job to end, and has not yet?
+    /// Whether its job is being cancelled and has not ended yet.
     pub fn is_being_cancelled(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| facts.retry.cancelled)
     }
 }
 
-/// An attempt at a task in a Slurm job.
+/// An attempt to execute a task in a Slurm job.
 #[derive(Debug)]
 pub struct RememberedAttempt {
-    /// The number of its job, if that is known.
+    /// Number of its job, if known.
     pub job: Option<u64>,
-    /// Its token.
     pub token: String,
     /// The cluster that its job was submitted to; empty if none was named.
     pub cluster: String,
 }
 
-/// A request.
+/// A request in the ledger.
 #[derive(Debug)]
 pub struct RememberedRequest {
-    /// Its id.
     pub id: String,
-    /// When it came, in seconds since 1970.
+    /// When it was made, in seconds since 1970.
     pub created: f64,
-    /// Who asked.
+    /// The user who made it.
     pub by_user: String,
-    /// Titles and names of variables that were asked for; none if that is not understood.
+    /// Titles and names of the requested variables; `None` if they cannot be decoded.
     pub asked: Option<(Vec<String>, Vec<String>)>,
 }
 
-/// A line of a run's story.
+/// A line of a run's history.
 #[derive(Debug)]
 pub struct RememberedEvent {
     /// When, in seconds since 1970.
     pub at: f64,
-    /// What it is about.
     pub kind: HistoryKind,
-    /// In a sentence.
+    /// The event as a sentence.
     pub message: String,
-    /// The id of the task that it is about.
+    /// ID of the task that it is about.
     pub task: Option<String>,
 }
 
-/// The ledger of a directory, to be looked at.
+/// The ledger of a directory, opened for reading.
 pub struct Remembered {
     ledger: Ledger,
     scope: String,
 }
 
 impl Remembered {
-    /// Opens it; none if nothing has been remembered yet.
+    /// Opens it; `None` if there is no ledger yet.
     ///
     /// # Errors
     /// It cannot be read.
@@ -148,7 +140,7 @@ impl Remembered {
         Ok(rows.into_iter().map(RememberedTask::of).collect())
     }
 
-    /// The tasks of a run, the newest first.
+    /// The tasks of a run, newest first.
     ///
     /// # Errors
     /// It cannot be read.
@@ -161,7 +153,7 @@ impl Remembered {
         Ok(rows.into_iter().map(RememberedTask::of).collect())
     }
 
-    /// The attempts at a run's tasks.
+    /// The attempts of a run's tasks.
     ///
     /// # Errors
     /// It cannot be read.
@@ -204,7 +196,7 @@ impl Remembered {
         Ok(rows.into_iter().map(request).collect())
     }
 
-    /// The story of a run.
+    /// The history of a run.
     ///
     /// # Errors
     /// It cannot be read.
@@ -226,7 +218,7 @@ fn decode<T: DeserializeOwned>(what: &str, id: &str, value: Value) -> Option<T> 
     match serde_json::from_value(value) {
         Ok(decoded) => Some(decoded),
         Err(error) => {
-            tracing::debug!(id, what, %error, "another version has written this");
+            tracing::debug!(id, what, %error, "an entry of another version cannot be decoded");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What the driver needs to know of the site and the user's wishes, and what the core is told of it.
+//! What the driver and the core need to know about the site and the user's settings.
 
 use std::path::PathBuf;
 
@@ -18,27 +18,25 @@ use crate::dispatch::{
     },
 };
 
-/// What the driver needs to know.
+/// Configuration of the driver.
 #[derive(Debug)]
 pub struct Setup {
-    /// The directory.
     pub dir: DatabaseDir,
-    /// The proposal of the directory.
     pub proposal: Proposal,
     /// The user's Python.
     pub python: PathBuf,
-    /// Child processes side by side.
+    /// Number of concurrent child processes.
     pub processes: usize,
-    /// Bounds on each variable.
+    /// Limits for each variable.
     pub limits: Limits,
-    /// The way to Slurm.
+    /// The handle to Slurm.
     pub slurm: Slurm,
-    /// What jobs ask for, if there is Slurm and jobs are wanted.
+    /// Settings of Slurm jobs, if Slurm is available and jobs are wanted.
     pub slurm_settings: Option<SlurmSettings>,
 }
 
 impl Setup {
-    /// What the core is told, for a term with this epoch.
+    /// The core's configuration, for a term with this epoch.
     pub fn for_core(&self, epoch: u64) -> amore_core::Setup {
         amore_core::Setup {
             dir: self.dir.clone(),
@@ -56,7 +54,7 @@ impl Setup {
     }
 }
 
-/// Why there are no jobs.
+/// Why Slurm jobs are not available.
 fn why_no_slurm() -> &'static str {
     if installed() {
         "no Slurm jobs are wanted"
@@ -67,10 +65,10 @@ fn why_no_slurm() -> &'static str {
     }
 }
 
-/// All that a job is given of our environment: where the data and our package are.
+/// The only variables of this process's environment that jobs get: where the data and our package are.
 const PASSED_ON: [&str; 2] = ["EXTRA_DATA_DATA_ROOT", "AMORE_PYTHONPATH"];
 
-/// What jobs are given of this process's environment.
+/// The environment of jobs, from that of this process.
 pub fn job_environment(slurm: &Slurm) -> JobEnvironment {
     JobEnvironment {
         worker: local::program().display().to_string(),
@@ -83,7 +81,7 @@ pub fn job_environment(slurm: &Slurm) -> JobEnvironment {
     }
 }
 
-/// What Python in a job is given of this process's environment.
+/// The environment of Python in a job, from that of this process.
 fn python_environment() -> std::collections::BTreeMap<String, String> {
     let given =
         |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok().filter(|it| !it.is_empty())?));
@@ -97,7 +95,8 @@ fn python_environment() -> std::collections::BTreeMap<String, String> {
     environment
 }
 
-/// The umask of this process. The kernel tells it without it being changed; before Linux 4.7 a careful one is taken.
+/// The umask of this process, read from the kernel without changing it. Linux before 4.7 does not report it; then a
+/// restrictive one is used.
 fn own_umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));

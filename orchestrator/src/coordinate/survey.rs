@@ -1,4 +1,4 @@
-//! What a request is about: which of its runs exist, what they have, and what is stored of them.
+//! What a request refers to: which of its runs exist, their data, and their stored results.
 
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
@@ -15,20 +15,20 @@ use crate::{
     trigger::user_request::{ResolvedRuns, resolve},
 };
 
-/// What the survey needs.
+/// Input of a survey.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) dir: DatabaseDir,
     pub(super) proposal: Proposal,
     pub(super) table: Arc<RunTable>,
     pub(super) ownership: Ownership,
-    /// Jobs may be made.
+    /// Whether Slurm jobs may be created.
     pub(super) with_jobs: bool,
     pub(super) compute: Compute,
     pub(super) variables: Vec<VariableSpec>,
 }
 
-/// Finds the runs, and brings the table's list of variables up to date.
+/// Finds the runs, and updates the table's list of variables.
 ///
 /// # Errors
 /// The table cannot be read or written, or the proposal's data cannot be found.
@@ -63,16 +63,16 @@ pub(super) async fn survey(wanted: Wanted) -> Result<Survey, CoordinateError> {
     })
 }
 
-/// Why there can be no Slurm jobs of a directory.
+/// Why a directory cannot have Slurm jobs.
 #[derive(Debug, thiserror::Error)]
 enum NoJobs {
     /// The folder of results cannot be created.
     #[error("cannot create {}: {source}", folder.display())]
     NoFolder { folder: PathBuf, source: io::Error },
-    /// The template of job scripts is wrong.
+    /// The job script template is invalid.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// Slurm replaces backslashes in the name of a log.
+    /// Slurm replaces backslashes in the path of a log.
     #[error("Slurm cannot write logs into {}: a backslash in the name", directory.display())]
     Backslash { directory: PathBuf },
 }
@@ -90,8 +90,8 @@ impl Advice for NoJobs {
     }
 }
 
-/// Can jobs be made at all? The folder of results is created here, before a job can: a site's job script may have a umask
-/// that would hide it from those who read what we write.
+/// Checks whether jobs can be created. It also creates the folder of results, before a job can: a site's job script may set
+/// a umask that would hide the folder from users who read the results.
 fn can_make_jobs(dir: &DatabaseDir) -> Result<(), NoJobs> {
     let directory = dir.path();
     let folder = dir.extracted_data();

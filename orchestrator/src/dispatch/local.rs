@@ -1,4 +1,4 @@
-//! A worker on this machine: started by us, spoken to by its standard input and output.
+//! A worker on this machine. It is started by this process, and communicates through its standard input and output.
 
 use std::{
     env, io,
@@ -19,19 +19,19 @@ use tokio::{
 
 use crate::advice::Advice;
 
-/// How long it may take to end when nothing is asked of it any more.
+/// How long a worker may take to end once its input is closed.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why there is no worker to execute tasks, or not the right one: the installation has to be repaired.
+/// Why there is no usable worker. The installation has to be repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The program is missing or cannot be started.
     #[error("cannot start {}: {source}", program.display())]
     NotStarted { program: PathBuf, source: io::Error },
-    /// It wrote something other than a message.
+    /// It sent something that is not a message.
     #[error("the worker sent something that is not a message ({source}): {line:.200}")]
     NotAMessage { line: String, source: serde_json::Error },
-    /// It is of another version.
+    /// It has another version.
     #[error(
         "the messages of amore-worker are of version {version}, and this program knows version {VERSION}"
     )]
@@ -57,12 +57,12 @@ impl Advice for WorkerError {
 #[derive(Debug)]
 pub struct LocalWorker {
     process: Child,
-    /// To the task that writes to it: a worker that does not read holds up nobody.
+    /// Goes to the task that writes to the worker, so that a worker that does not read blocks nobody.
     input: Option<UnboundedSender<Vec<u8>>>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
-/// The worker program: `AMORE_WORKER`, or beside this program.
+/// Path of the worker program: `AMORE_WORKER`, otherwise next to this program.
 pub fn program() -> PathBuf {
     if let Some(given) = env::var_os("AMORE_WORKER") {
         return PathBuf::from(given);
@@ -73,7 +73,7 @@ pub fn program() -> PathBuf {
         .map_or_else(|| PathBuf::from("amore-worker"), |dir| dir.join("amore-worker"))
 }
 
-/// Writes to a worker's standard input, which is closed when nothing more is to come.
+/// Writes to a worker's standard input, and closes it once the sender is dropped.
 async fn write(mut input: ChildStdin, mut inbox: UnboundedReceiver<Vec<u8>>) {
     while let Some(lines) = inbox.recv().await {
         if input.write_all(&lines).await.is_err() || input.flush().await.is_err() {
@@ -83,10 +83,10 @@ async fn write(mut input: ChildStdin, mut inbox: UnboundedReceiver<Vec<u8>>) {
 }
 
 impl LocalWorker {
-    /// Starts one with room for `processes` children.
+    /// Starts a worker that runs up to `processes` children.
     ///
     /// # Errors
-    /// When the program is not there or cannot be started.
+    /// The program is missing or cannot be started.
     pub fn start(processes: usize) -> Result<Self, WorkerError> {
         let program = program();
         let not_started = |source| WorkerError::NotStarted { program: program.clone(), source };
@@ -94,7 +94,7 @@ impl LocalWorker {
             .args(["--processes", &processes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is for us to hear: the worker is told what to finish.
+            // Only this process handles Ctrl-C. It tells the worker what to finish.
             .process_group(0)
             .spawn()
             .map_err(not_started)?;
@@ -106,7 +106,7 @@ impl LocalWorker {
         Ok(LocalWorker { process, input: Some(send), output: BufReader::new(output).lines() })
     }
 
-    /// Sends messages; a dead worker shows when it is listened to.
+    /// Sends messages. If the worker is dead, `next` shows it.
     pub fn send(&self, messages: &[ToWorker]) {
         let Some(input) = &self.input else { return };
         let mut lines = Vec::new();
@@ -115,19 +115,19 @@ impl LocalWorker {
                 lines.push(b'\n');
             }
         }
-        // It is dead: `next` will say so.
+        // If it is dead, `next` reports it.
         let _ = input.send(lines);
     }
 
-    /// Says hello; must come first.
+    /// Sends the greeting, which must be the first message.
     pub fn greet(&self) {
         self.send(&[ToWorker::Hello { version: VERSION }]);
     }
 
-    /// The next message; `None` when the worker is gone. Can be cancelled without losing a message.
+    /// The next message; `None` if the worker is gone. Cancel-safe.
     ///
     /// # Errors
-    /// A worker of another version, or one that says something that is no message.
+    /// The worker has another version, or sent something that is not a message.
     pub async fn next(&mut self) -> Result<Option<FromWorker>, WorkerError> {
         let Ok(Some(line)) = self.output.next_line().await else { return Ok(None) };
         let message: FromWorker = match serde_json::from_str(&line) {
@@ -142,8 +142,8 @@ impl LocalWorker {
         Ok(Some(message))
     }
 
-    /// Closes its input (it stops what runs and ends) and waits for it. One that does not end is killed, and what it
-    /// started ends with it.
+    /// Closes its input (it then stops its tasks and ends) and waits for it. If it does not end, it is killed, and its
+    /// children end with it.
     pub async fn stop(mut self) {
         self.input = None;
         let ended = async {
@@ -151,7 +151,7 @@ impl LocalWorker {
             let _ = self.process.wait().await;
         };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
-            tracing::warn!("the worker did not end: it is killed");
+            tracing::warn!("the worker did not end in time; killing it");
             let _ = self.process.kill().await;
         }
     }

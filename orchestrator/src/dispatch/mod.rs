@@ -1,4 +1,4 @@
-//! Getting tasks executed.
+//! Gets tasks executed.
 
 pub mod local;
 pub mod prepare_command;

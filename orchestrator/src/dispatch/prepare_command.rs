@@ -1,4 +1,4 @@
-//! The words of a variable's command (`job=`): placeholders are filled with what files hold.
+//! Prepares the command line of a variable's command (`job=`): fills in the placeholders, with values from files.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +17,7 @@ fn refused(class: &'static str, message: String) -> Prepared {
     Prepared::Refused { class, message }
 }
 
-/// Folders and files that a command is told of, by placeholder.
+/// Folders and files that a command can refer to, by placeholder.
 fn places(dir: &DatabaseDir, (proposal, run): RunKey, variable: &str) -> BTreeMap<&'static str, String> {
     let root = proposal_dir(dir, proposal);
     let text = |path: PathBuf| path.display().to_string();
@@ -32,7 +32,7 @@ fn places(dir: &DatabaseDir, (proposal, run): RunKey, variable: &str) -> BTreeMa
     ])
 }
 
-/// The proposal's root: where its data are, else what the database directory is in.
+/// The proposal's root: where its data is, otherwise the directory above the `usr` that the database directory is in.
 fn proposal_dir(dir: &DatabaseDir, proposal: amore_model::Proposal) -> PathBuf {
     site::find_proposal(proposal).unwrap_or_else(|_| {
         let usr = dir.path().ancestors().find(|folder| folder.ends_with("usr"));
@@ -40,7 +40,7 @@ fn proposal_dir(dir: &DatabaseDir, proposal: amore_model::Proposal) -> PathBuf {
     })
 }
 
-/// Reads what the words are made of, and fills them in.
+/// Reads the values that the command line needs, and fills them in.
 pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
     let CommandSpec { key, stamp, job, given, context } = spec;
     let answers = match answered(&dir.extracted_data(), key.0, key.1, *stamp) {
@@ -53,11 +53,11 @@ pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
         let missing = match argument.dependency() {
             Dependency::Variable(of) => {
                 let pattern = Pattern::new(of);
-                // Transient values are in no file; the function's task sees to them.
+                // Transient values are in no file; the task of the function handles them.
                 let mut stored = given.iter().filter(|name| *name == of || pattern.matches(name)).peekable();
                 stored.peek().is_some() && !stored.any(|name| has_value(name))
             }
-            // Nothing gives values for these yet.
+            // These dependencies have no values yet.
             Dependency::Parameter(_) | Dependency::Mymdc(_) => true,
             _ => false,
         };
@@ -91,7 +91,7 @@ pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
     }))
 }
 
-/// Where the context file is a link, its programs may lie beside the target.
+/// If the context file is a link, its programs may be next to the target.
 fn beside_the_target(program: &str, working_directory: &Path, folders: &[PathBuf]) -> Option<String> {
     if !program.contains('/') || program.starts_with('/') || working_directory.join(program).exists() {
         return None;
@@ -100,7 +100,7 @@ fn beside_the_target(program: &str, working_directory: &Path, folders: &[PathBuf
     Some(found.display().to_string())
 }
 
-/// What placeholders are filled with.
+/// The values of placeholders.
 struct Values<'a> {
     dir: &'a DatabaseDir,
     key: RunKey,
@@ -142,7 +142,7 @@ impl Values<'_> {
         Ok(words)
     }
 
-    /// What a placeholder gets that names an argument.
+    /// The value of a placeholder that names an argument.
     fn value(&self, placeholder: &str) -> Result<String, String> {
         let argument: Option<&Argument> =
             self.job.arguments.iter().find(|argument| argument.name == placeholder);
@@ -160,7 +160,7 @@ impl Values<'_> {
                 };
                 let unreadable = |error| format!("the value of {name} cannot be read: {error}");
                 let read = match read_scalar(&answer.path, name) {
-                    // A fragment that was collected meanwhile: the run's file has it.
+                    // The fragment has been collected meanwhile: the value is in the run file.
                     Err(_) if !answer.path.exists() => {
                         read_scalar(&self.dir.run_file(self.key.0, self.key.1), name).map_err(unreadable)?
                     }

@@ -1,4 +1,4 @@
-//! The settings of Slurm, as a database and the site's file have them.
+//! Slurm settings, from a database and the site's file.
 
 use std::collections::BTreeMap;
 
@@ -20,22 +20,22 @@ fn text(value: &SettingValue) -> Option<String> {
     }
 }
 
-/// What a database says.
+/// The Slurm settings of a database.
 ///
 /// # Errors
-/// A value that cannot be meant.
+/// A setting has an invalid value.
 pub fn of_database(settings: &BTreeMap<String, SettingValue>) -> Result<Resolved, InvalidSetting> {
     let texts = settings.iter().filter_map(|(key, value)| Some((key.as_str(), text(value)?)));
     Resolved::of_database(texts)
 }
 
-/// Refuses a value that a setting of Slurm's cannot have.
+/// Checks the value of a Slurm setting.
 ///
 /// # Errors
-/// What it must be.
+/// The value is invalid; the error says what it must be.
 pub fn check(setting: Setting, value: &SettingValue) -> Result<(), InvalidSetting> {
     let Some(text) = text(value) else { return Ok(()) };
-    // Elsewhere nothing is as good as no setting; a name that is empty is a slip.
+    // Elsewhere an empty value means that nothing is set. An empty name is a mistake.
     if setting.kind != Kind::Name && text.trim().is_empty() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Where a job would go, and why: what `amore plan` says of it before there is a job.
+//! Where a job would go, and why: `amore plan` shows this before the job exists.
 
 use amore_model::{Notice, Resources};
 use amore_slurm::settings::{PARTITION, RESERVATION};
@@ -16,26 +16,26 @@ use super::{
 /// Where a job would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Destination {
-    /// The cluster or clusters that are named.
+    /// The requested cluster or clusters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clusters: Option<String>,
     /// The reservation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
-    /// The partition, also where it is Slurm's default and not named to it.
+    /// The partition, even if it is Slurm's default and not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
-    /// The account that is named.
+    /// The requested account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The QOS that is named.
+    /// The requested QOS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
     /// The time limit.
     pub time_minutes: u32,
-    /// Why there, and where it was said.
+    /// Why it goes there, and which setting requests it.
     pub because: String,
-    /// What is not as it was asked for, or will not work.
+    /// What differs from the request, or will not work.
     #[serde(serialize_with = "as_words")]
     pub remarks: Vec<Notice>,
 }
@@ -59,8 +59,8 @@ impl Destination {
     }
 }
 
-/// Settles a job that is only planned, as its submission would, and says where it goes. `resources` is what its
-/// variables ask for.
+/// Adjusts the options of a planned job as its submission would, and finds where the job goes. `resources` are those that
+/// its variables request.
 pub async fn find(
     slurm: &Slurm,
     asked: JobOptions,
@@ -107,7 +107,7 @@ fn because(
         (Err(SlurmUnavailable(words)), None) => return format!("not known yet ({words})"),
     };
     let wanted = site_facts::needs_of(settled);
-    // One that was left out is remarked on already.
+    // If the requested partition was left out, there is already a remark about it.
     if let Some(names) = first.partition.as_ref().filter(|names| settled.partition.as_ref() == Some(names)) {
         for name in names.split(',') {
             match facts.judge(name, &wanted) {
@@ -142,12 +142,12 @@ fn because(
     }
 }
 
-/// In JSON as people read them.
+/// Serializes remarks as text.
 fn as_words<S: Serializer>(remarks: &[Notice], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(remarks.iter().map(Notice::to_string))
 }
 
-/// Who named it.
+/// The variable or setting that requests it.
 fn source(by_variable: bool, setting: Option<&Source>) -> String {
     match setting {
         _ if by_variable => "requested by the variable".to_owned(),

@@ -1,7 +1,8 @@
-//! Slurm, for the coordinator and the command line: what it decides is in `amore-slurm`, the I/O in `amore-slurm-client`.
+//! Slurm, as the coordinator and the command line use it. The decisions are in `amore-slurm`, the I/O in
+//! `amore-slurm-client`.
 //!
-//! Here are the settings ([`asked`], [`site_file`]) and [`destination`], which says beforehand where a job
-//! would go, and why. The rest are the names under which the two crates are used.
+//! This module has the settings ([`asked`], [`site_file`]) and [`destination`], which shows where a job would go and why.
+//! The rest are re-exports of the two crates.
 
 pub mod asked;
 pub mod destination;
@@ -11,9 +12,9 @@ use amore_slurm::environment::SiteCommands;
 pub use amore_slurm::{clusters, commands, partition, reasons, reservation, sourced};
 pub use amore_slurm_client::Slurm;
 
-/// Slurm as the site's file says it is asked. An error in that file is reported where settings are read.
+/// A handle to Slurm, configured by the site's file. An error in that file is reported where settings are read.
 ///
-/// A program makes one handle and passes it on: the handle remembers what Slurm has answered.
+/// A program creates one handle and passes it on, because the handle caches Slurm's answers.
 pub fn connect() -> Slurm {
     Slurm::new(match site_file::load() {
         Ok(Some(site)) => site.commands().clone(),
@@ -21,28 +22,28 @@ pub fn connect() -> Slurm {
     })
 }
 
-/// How jobs stand.
+/// States and ends of jobs.
 pub mod answers {
     pub use amore_slurm::{job_status::JobStatus, sacct::ACCOUNTED};
 }
 
-/// What is asked of Slurm for a job.
+/// What can be requested for a job.
 pub mod client {
     pub use amore_slurm::submission::{JobOptions, SlurmUnavailable, arguments};
     pub use amore_slurm_client::command::{has_configuration, installed, switched_off};
 }
 
-/// The variables that Slurm's commands are given.
+/// Environment variables of Slurm's commands.
 pub mod environment {
     pub use amore_slurm_client::environment::{MORE, wrong_names};
 }
 
-/// The loop that submits jobs and follows them.
+/// The loop that submits and tracks jobs.
 pub mod lane {
     pub use amore_slurm_client::tracker::Tracker as Lane;
 }
 
-/// What the loop is given, and what it says.
+/// Inputs and outputs of the loop.
 pub mod order {
     pub use amore_slurm_client::tracker::Order;
 }
@@ -61,7 +62,7 @@ pub mod site_facts {
 
     use super::{Slurm, asked::SlurmSettings};
 
-    /// What is known by now of the cluster that jobs go to, if there is only one.
+    /// The facts that are known so far about the cluster that jobs go to, if there is only one.
     pub fn known_for(slurm: &Slurm, settings: &SlurmSettings) -> Option<Arc<SiteFacts>> {
         let clusters = settings.on();
         if clusters.chosen_by_slurm() { None } else { slurm.known(clusters.only()) }

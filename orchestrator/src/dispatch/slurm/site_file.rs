@@ -1,4 +1,4 @@
-//! What jobs of a database ask for: its settings, over the site's file.
+//! The Slurm settings of a database, on top of those in the site's file.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,13 +15,11 @@ use super::{
 };
 use crate::advice::Advice;
 
-/// Why it is not known what jobs ask for: which of the two places has to be corrected.
+/// Why the settings of jobs are not known: which of the two places has to be corrected.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The database.
     #[error(transparent)]
     Database(#[from] InvalidSetting),
-    /// The site's file.
     #[error(transparent)]
     SiteFile(#[from] SiteFileError),
 }
@@ -49,10 +47,10 @@ impl Advice for SiteFileError {
     }
 }
 
-/// All settings for a database, each with its source: its own, over what the site's file has for it.
+/// All settings of a database, each with its source. The database's own settings override those in the site's file.
 ///
 /// # Errors
-/// A value of the database that cannot be meant.
+/// A setting of the database has an invalid value.
 pub fn resolve(
     database: &BTreeMap<String, SettingValue>,
     site: Option<&SiteFile>,
@@ -62,10 +60,10 @@ pub fn resolve(
     Ok(site_file::resolve(of_database(database)?, site, proposal, directory))
 }
 
-/// What jobs of a database ask for.
+/// The settings of a database's jobs.
 ///
 /// # Errors
-/// As [`resolve`], and a site's file that cannot be read.
+/// As for [`resolve`]; or the site's file cannot be read.
 pub fn settings(
     database: &BTreeMap<String, SettingValue>,
     proposal: Proposal,
@@ -77,7 +75,7 @@ pub fn settings(
 /// The same, each with its source.
 ///
 /// # Errors
-/// As [`settings`].
+/// As for [`settings`].
 pub fn sourced(
     database: &BTreeMap<String, SettingValue>,
     proposal: Proposal,
