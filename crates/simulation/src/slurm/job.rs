@@ -26,7 +26,7 @@ pub struct Asked {
     pub reservations: Vec<String>,
     /// `--partition`, or the default one.
     pub partition: String,
-    /// `--account`, or the person's default.
+    /// `--account`, or the user's default.
     pub account: String,
     /// `--qos`.
     pub qos: String,

@@ -1,8 +1,9 @@
 //! Slurm: slurmctld, slurmdbd and nodes in virtual time, as Amore sees them through Slurm's commands.
 //!
-//! The model prints the output, the errors and the exit codes of Slurm 22.05: `tests/recordings.rs` compares them with those
-//! of a real one, and `tests/scenes.rs` plays the scenes that a real one and that of `slurm-tests/fake` play too. It models
-//! what users see, not the internals of slurmctld: jobs start where they fit, in the order of tier, nice and age.
+//! The model prints the output, the errors and the exit codes of Slurm 22.05. `tests/recordings.rs` compares them with
+//! recordings of a real one, and `tests/scenes.rs` plays the scenes that the real one and that of `slurm-tests/fake` play
+//! too. It models what users see, not the internals of slurmctld: jobs start where there is room, in the order of tier,
+//! nice and age.
 //!
 //! A world lets time pass ([`SimulatedSlurm::advance`]), executes commands ([`SimulatedSlurm::command`]), plays the scripts
 //! that [`SlurmEvent`] starts and ends ([`SimulatedSlurm::script_ended`]), and causes faults

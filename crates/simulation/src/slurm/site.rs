@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Site {
     /// The clusters; the first one is used by commands without `-M`, unless the caller says otherwise.
     pub clusters: Vec<ClusterSpec>,
-    /// Everybody who submits jobs.
+    /// All users who submit jobs.
     pub people: Vec<Person>,
     /// Accounts.
     pub accounts: Vec<Account>,
@@ -261,7 +261,7 @@ impl Site {
         }
     }
 
-    /// The person of this name.
+    /// The user with this name.
     pub fn person(&self, name: &str) -> Option<&Person> {
         self.people.iter().find(|person| person.name == name)
     }

@@ -1,4 +1,4 @@
-//! What a scenario does to the world, and how it is undone.
+//! Applies the acts of a scenario to the world, and undoes them.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::slurm::{AccountingFault, Fault, Health, Limits, Reservation, State};
 
-/// What undoes something.
+/// Reverts an act.
 #[derive(Debug)]
 pub(super) enum Undo {
     Resume(u32),
@@ -25,15 +25,15 @@ pub(super) enum Undo {
     Limit,
 }
 
-/// How long after the last fault everything is made whole.
+/// Time between the end of all faults and the first look of a user.
 const CALM: Duration = Duration::from_secs(5);
-/// What a worker has written for so long is heard.
+/// A worker's messages of this age have been read.
 const HEARD: Duration = Duration::from_secs(4);
 /// How long a job is held.
 const HELD: Duration = Duration::from_secs(40);
 
 impl World {
-    /// Everything that happens by the scenario.
+    /// Schedules all acts of the scenario.
     pub(super) fn schedule_acts(&mut self) {
         let mut last = Duration::ZERO;
         for index in 0..self.scenario.acts.len() {
@@ -135,7 +135,7 @@ impl World {
                 let delete = Fault::DeleteReservation(RESERVATION.to_owned());
                 let _ = self.slurm.inject(now, CLUSTERS[0], delete);
             }
-            // The commands that begin later are of the new version.
+            // Commands that start later have the new version.
             Act::Upgrade => {}
             Act::Slurm { cluster, fault, undone } => {
                 let name = CLUSTERS.get(cluster).copied().unwrap_or_default();
@@ -224,7 +224,7 @@ impl World {
         let now = self.now;
         let Some(owner) = self.owner_of(number) else { return };
         let dead = owner.worker_number;
-        // Nothing that it began happens any more; what it said before is heard first.
+        // What the worker started has no further effect, but its earlier messages are read first.
         owner.worker_number = WorkerNo(u32::MAX);
         let at = owner.worker.last_heard().max(now) + Duration::from_millis(1);
         let input = Box::new(Input::WorkerLost { worker: dead });
@@ -255,9 +255,9 @@ impl World {
     fn note_root_cancels(&mut self, cluster: &str, number: u64) {
         let Some(job) = self.slurm.job(cluster, number) else { return };
         let tokens = tokens_in(&job.asked.comment);
-        // One that Slurm could not start again is over for us: it is cancelled, and submitted again.
+        // For Amore, a job that Slurm requeued and root then cancels is over: it is cancelled, and submitted again.
         let waits = job.state == State::Pending && job.held.is_none();
-        // On a node that is cut off it goes on, and may tell of another end.
+        // A job on an unreachable node continues, and may report another end.
         let is_cut = |name: &String| {
             self.slurm
                 .nodes(cluster)
@@ -267,8 +267,8 @@ impl World {
         let goes_on = job.nodes.iter().any(is_cut);
         let heard = self.now - HEARD;
         let counts = |token: &String| {
-            // One whose worker has not been heard counts as taken back by Slurm, which cancels as root, too. One whose
-            // script has ended, which a hung controller does not know yet, may have told why.
+            // If no message of the worker was read, the job counts as taken back by Slurm, which also cancels as root. If
+            // the script has ended, but a hung controller does not know it yet, the worker may have reported why.
             !self.files.reports(token, 0, heard).is_empty()
                 && !goes_on
                 && (waits || self.scripts.values().any(|script| script.token == *token))
@@ -276,7 +276,7 @@ impl World {
         self.history.root_cancelled.extend(tokens.into_iter().filter(counts));
     }
 
-    /// All faults are over: what is still broken is repaired.
+    /// Ends all faults: everything that is still broken is repaired.
     pub(super) fn become_calm(&mut self) {
         self.story.tell(self.now, "world", || "all faults are over".to_owned());
         self.calm = Some(self.now);
@@ -299,7 +299,7 @@ impl World {
         }
         self.slurm.inject_into_accounting(self.now, AccountingFault::Returns);
         self.slurm.inject_into_accounting(self.now, AccountingFault::CatchesUp);
-        // Jobs that were held are released by somebody who looks at the queue.
+        // An administrator who looks at the queue releases held jobs.
         for (cluster, job) in self.our_jobs() {
             let _ = self.slurm.inject(self.now, &cluster, Fault::Release(job));
         }
@@ -307,7 +307,7 @@ impl World {
     }
 }
 
-/// How long a fault lasts.
+/// Duration of a fault.
 fn lasts(act: &Act) -> Duration {
     match act {
         Act::Suspend(_, time)

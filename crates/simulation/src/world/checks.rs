@@ -1,4 +1,4 @@
-//! What must hold: after each step, when a command ends, and when all faults are over.
+//! The rules, which are checked after each step, when a command ends, and when all faults are over.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use super::{
 };
 use crate::slurm::{Job, State};
 
-/// How often a user looks whether everything has ended.
+/// How often a user checks whether everything has ended.
 const LOOK: Duration = Duration::from_secs(5);
-/// What has been stored for so long is known to the coordinator.
+/// Results that have been stored for this long are known to the coordinator.
 const KNOWN: Duration = Duration::from_secs(4);
-/// A job that waits for so long is told of.
+/// A job that waits for longer than this must have been reported.
 const TOLD: Duration = Duration::from_secs(90);
-/// Within this time after the last fault everything must have ended.
+/// Everything must have ended within this time after the last fault.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 
-/// Does a result have what its variable comes to? `ends_job`: is there a variable that ends its job, so that others of its
-/// task are given up? `may_time_out`: the variable may take longer than its job.
+/// Whether a result is what its variable is expected to give. `ends_job`: some variable ends its job, so that others of its
+/// task are given up. `may_time_out`: the variable may take longer than its job.
 fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool, may_time_out: bool) -> bool {
     match (&stored.outcome, expected) {
         (Outcome::Error { class, .. }, _) if may_time_out && class == "TimeoutError" => true,
@@ -38,7 +38,7 @@ fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool, may_time
         (Outcome::Value, Behaviour::Value) | (Outcome::Nothing, Behaviour::Nothing) => true,
         (Outcome::Skipped { .. }, Behaviour::Skip) => true,
         (Outcome::Error { class, .. }, Behaviour::Error) => class == "ValueError",
-        // Before its memory could be raised, its time may have been over.
+        // The time limit may have been reached before the memory was raised.
         (Outcome::Error { class, .. }, Behaviour::TooLarge) => {
             class == "MemoryError" || class == "TimeoutError"
         }
@@ -47,12 +47,12 @@ fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool, may_time
 }
 
 impl World {
-    /// A process writes under this epoch.
+    /// Called when a process writes under this epoch.
     pub(super) fn check_still_owner(&mut self, number: u32, epoch: u64, what: &str) {
         self.check_is_latest(number, epoch, self.owner.epoch, what);
     }
 
-    /// A process writes under this epoch where the latest owner has that one.
+    /// Called when a process writes under `epoch` while the latest owner has the epoch `latest`.
     pub(super) fn check_is_latest(&mut self, number: u32, epoch: u64, latest: u64, what: &str) {
         if epoch < latest {
             let now = latest;
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A command has ended by itself: the core knows nothing more of what is finished.
+    /// Called when a command has ended by itself: its core must have forgotten everything that is finished.
     pub(super) fn check_forgotten(&mut self, number: u32, (tasks, requests): (usize, usize)) {
         let Some(owner) = self.owner_of(number) else { return };
         let left = owner.core.outcome().map(|summary| summary.tasks_left + summary.jobs_left).unwrap_or(1);
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// A job is submitted: is it one too many, or one that nobody wants?
+    /// Called when a job is submitted: it must be neither a duplicate nor cancelled.
     pub(super) fn check_submission(&mut self, token: &str, task: &Task) {
         let before = self.history.submitted(&task.id, task.attempt, token);
         let is_there = |job: &Job| {
@@ -95,7 +95,8 @@ impl World {
             let words = format!("{token} is submitted for {}, whose job root has cancelled", task.id);
             self.violate("what is cancelled is not computed", words);
         }
-        // What the ledger was not told, for it was silent to the end, the next owner does not know; the user was warned.
+        // If the ledger did not answer until the command ended, the next owner does not know about the cancellation; the
+        // user was warned.
         let was_silent = self
             .scenario
             .acts
@@ -107,9 +108,9 @@ impl World {
         }
     }
 
-    /// Is something computed that has been stored for a while?
+    /// Checks that nothing is computed that has been stored for a while.
     fn check_need(&mut self, token: &str, task: &Task) {
-        // A process that is stopped, or waits for the ledger, has decided before.
+        // A process that is stopped, or waits for the ledger, may have decided earlier.
         let waits = |(_, act): &(Duration, Act)| matches!(act, Act::LedgerAway(_) | Act::LedgerSlow(..));
         if !self.history.suspended.is_empty() || self.scenario.acts.iter().any(waits) {
             return;
@@ -118,7 +119,7 @@ impl World {
             Act::SlowCollector(by, _) => *by,
             _ => Duration::ZERO,
         };
-        // What is being collected is waited for by the task's own run only.
+        // Only the task's own run waits for results that are being collected.
         let known = KNOWN + self.scenario.acts.iter().map(collector).max().unwrap_or_default();
         let steps = task.steps.iter().filter(|step| !step.again && !step.transient);
         let key = (task.proposal, task.run);
@@ -130,7 +131,7 @@ impl World {
         }
     }
 
-    /// Was an earlier job of a task cancelled by root, and has that ended it?
+    /// Whether root has cancelled an earlier job of a task, and the job ended because of that.
     fn is_cancelled_by_root(&self, task: &str) -> bool {
         let tokens = self.history.tokens_of(task);
         let is_it = |job: &Job| {
@@ -142,11 +143,11 @@ impl World {
         self.slurm.site().clusters.iter().any(|cluster| self.slurm.jobs(&cluster.name).any(is_it))
     }
 
-    /// A user was told that a run is done: what is stored is of that request, or of a later one.
+    /// Called when a user was told that a run is done: the stored results must be from that request or a later one.
     pub(super) fn check_run_ended(&mut self, asker: u32, run: Run) {
         let Some(since) = self.history.planned.get(&asker).copied() else { return };
         let Some(file) = self.files.run_file((PROPOSAL, run)) else { return };
-        // A variable skips itself, or one of those that it needs has no value.
+        // A variable may only be skipped if it skips itself, or if a dependency has no value.
         let has_value = |need: &String, of: &Stored| {
             file.get(need).is_some_and(|one| one.outcome == Outcome::Value && one.stamp == of.stamp)
         };
@@ -172,7 +173,7 @@ impl World {
         }
     }
 
-    /// A job that waits is told of: how many wait, or why.
+    /// A user must be told about waiting jobs: how many wait, or why.
     pub(super) fn check_waits_are_told(&mut self, number: u32) {
         let since = self.now - TOLD;
         let Some(process) = self.processes.get(&number) else { return };
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// What is told of an attempt's job is what Slurm says of that job, and not of another one with its number.
+    /// What is reported about an attempt's job must be about that job, and not about another one with the same number.
     pub(super) fn check_is_of(&mut self, token: &str, seen: &JobStatus) {
         if !seen.tokens.is_empty() && !seen.is_of(token) {
             let words = format!("what Slurm says of the job of {:?} is told of {token}", seen.tokens);
@@ -205,7 +206,7 @@ impl World {
         }
     }
 
-    /// A process takes the directory from another one.
+    /// Called when a process takes the directory over from another one.
     pub(super) fn check_take_over(&mut self, number: u32, from: u32) {
         let Some(holder) = self.processes.get(&from).filter(|holder| holder.owner().is_some()) else {
             return;
@@ -223,7 +224,7 @@ impl World {
         }
     }
 
-    /// A user looks whether everything is done; then asks for what may be left, and for everything once more.
+    /// A user checks whether everything is done; first with `amore follow`, then by requesting everything once more.
     pub(super) fn last_look(&mut self) {
         let busy = self.processes.values().any(|process| process.is_alive()) || !self.our_jobs().is_empty();
         let calm = self.calm.unwrap_or(self.now);
@@ -256,7 +257,7 @@ impl World {
         self.schedule(self.now + LOOK, Happening::LastLook);
     }
 
-    /// For each command that said that it is done: what it was asked for is there.
+    /// For each command that reported a run as done, the requested results must exist.
     fn check_ends(&mut self) {
         let mut wrong = Vec::new();
         for process in self.processes.values() {
@@ -301,7 +302,7 @@ impl World {
         }
     }
 
-    /// After `amore follow` nothing is open, nor left lying about.
+    /// After `amore follow`, no task may be open, and no files may be left.
     fn check_nothing_is_open(&mut self) {
         self.check_last_command();
         let open = self.ledger.open_tasks();
@@ -314,12 +315,13 @@ impl World {
             self.violate("what is finished is forgotten", format!("files of {} are left", left.join(", ")));
         }
         if self.files.has_fragments() {
-            // A late one of an attempt that was given up; the next command collects it.
+            // From an attempt that was given up, and late. The next command collects it.
             self.story.tell(self.now, "world", || "fragments are left".to_owned());
         }
     }
 
-    /// After the last request every variable of every run is what it must be, and made of what stands beside it.
+    /// After the last request, every variable of every run must have the expected result, computed from the values that are
+    /// stored next to it.
     fn check_everything_is_there(&mut self) {
         self.check_last_command();
         let (expected, ends_job) = (self.scenario.expected(), self.scenario.has_ended_jobs());
@@ -354,7 +356,7 @@ impl World {
         }
     }
 
-    /// What has not ended.
+    /// Describes what has not ended.
     pub(super) fn open_in_words(&self) -> String {
         let alive = self.processes.values().filter(|process| process.is_alive());
         let alive: Vec<String> = alive.map(|process| process.name()).collect();
@@ -370,7 +372,7 @@ impl World {
     }
 }
 
-/// The first of these, and how many there are.
+/// The first few of these, and how many more there are.
 fn few<T: AsRef<str>>(all: &[T]) -> String {
     let shown: Vec<&str> = all.iter().take(4).map(AsRef::as_ref).collect();
     match all.len().saturating_sub(shown.len()) {

@@ -1,4 +1,4 @@
-//! A process that owns the directory: it feeds the core, and does what the core wants, after a while.
+//! A process that owns the directory: passes inputs to the core, and carries out the core's effects after a delay.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,13 +30,13 @@ use super::{
     process::{Collector, End, Owner, Role, TERM},
 };
 
-/// How long the collector waits for more.
+/// How long the collector waits for more fragments.
 const GATHER: Duration = Duration::from_millis(80);
-/// How long an answer takes that needs a file, or the ledger.
+/// Time of an answer that needs a file or the ledger.
 const QUICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(30));
-/// How often requests of other processes are looked for, and the core is called.
+/// How often an owner polls for requests of other processes and calls the core.
 const REQUEST_POLL: Duration = Duration::from_millis(1000);
-/// How often it is looked whether a renewal is due.
+/// How often an owner checks whether a renewal is due.
 const KEEP: Duration = Duration::from_millis(1000);
 
 /// The database directory.
@@ -45,13 +45,13 @@ pub(super) fn dir() -> DatabaseDir {
 }
 
 impl World {
-    /// Seconds since 1970, as the clock of a host shows.
+    /// Seconds since 1970, according to the clock of a host.
     pub(super) fn unix(&self, host: usize) -> f64 {
         let set = self.clocks.get(host).copied().unwrap_or_default();
         self.now.milliseconds() as f64 / 1000.0 + set as f64
     }
 
-    /// The process becomes the owner, if it may.
+    /// The process becomes the owner, if that is possible.
     pub(super) fn try_to_own(&mut self, number: u32) -> bool {
         let Some(process) = self.processes.get(&number) else { return false };
         let (me, host) = (process.holder(), process.host);
@@ -119,7 +119,7 @@ impl World {
         if let Some(request) = &request {
             self.note_taken(number, request);
         }
-        // The request comes before anybody asks whether there is anything left to do.
+        // The request must be known before the core can conclude that nothing is left to do.
         self.give(number, Input::Started { fragments, ledger_exists });
         self.feed(
             number,
@@ -130,7 +130,7 @@ impl World {
         );
     }
 
-    /// Renews the term when it is due.
+    /// Renews the term if it is due.
     pub(super) fn keep(&mut self, number: u32) {
         let Some(process) = self.processes.get(&number) else { return };
         let Some(owner) = process.owner() else { return };
@@ -153,7 +153,7 @@ impl World {
         self.schedule(self.now + KEEP, Happening::Keep { process: number });
     }
 
-    /// A process whose term has run out makes sure that it still owns the directory, before it submits.
+    /// A process whose term has expired makes sure that it still owns the directory before it submits.
     pub(super) fn confirm(&mut self, number: u32) -> bool {
         let Some(process) = self.processes.get(&number) else { return false };
         let Some(owner) = process.owner() else { return false };
@@ -169,7 +169,7 @@ impl World {
         is_owner
     }
 
-    /// Gives the core an input, does what it wants, and sees whether it has ended.
+    /// Passes an input to the core, carries out its effects, and checks whether it has ended.
     pub(super) fn feed(&mut self, number: u32, input: Input) {
         self.give(number, input);
         self.after_input(number);
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    /// An answer comes after a while.
+    /// Passes an answer to the core after a delay.
     fn answer(&mut self, number: u32, input: Input) {
         let latency = self.chance.between(QUICK.0, QUICK.1);
         let at = self.now + latency;
@@ -331,7 +331,7 @@ impl World {
         }
     }
 
-    /// A user hears of a request.
+    /// Records what a user is told about a request.
     fn note_told(&mut self, asker: u32, event: &Event) {
         let asked = self.processes.get(&asker).and_then(|process| process.request.as_ref());
         match event {
@@ -346,7 +346,7 @@ impl World {
         }
     }
 
-    /// An owner takes a request.
+    /// Records that an owner takes a request.
     fn note_taken(&mut self, asker: u32, request: &Request) {
         if let Request::Cancel(named) = request
             && let Ok(run) = u32::try_from(named.number)
@@ -362,7 +362,7 @@ impl World {
         found.map(|(key, path)| Fragment { key, path }).collect()
     }
 
-    /// Requests of other processes are taken.
+    /// Takes the requests of other processes.
     pub(super) fn look_for_requests(&mut self, number: u32) {
         self.check_waits_are_told(number);
         let Some(owner) = self.owner_of(number) else { return };
@@ -396,7 +396,7 @@ impl World {
     }
 }
 
-/// What the ledger's writer is told to do.
+/// Orders for the ledger's writer.
 #[derive(Debug)]
 pub(super) enum LedgerOrder {
     Open(amore_core::IncomingNo),
@@ -404,7 +404,7 @@ pub(super) enum LedgerOrder {
     Write(Vec<Write>),
 }
 
-/// The ledger.
+/// The ledger's part.
 impl World {
     /// Orders are carried out one after the other.
     fn order_ledger(&mut self, number: u32, order: LedgerOrder) {
@@ -469,7 +469,8 @@ impl World {
                 Ok(()) => {
                     unsure = false;
                     done += 1;
-                    // Until the next owner of the directory takes the ledger, it reads what is written.
+                    // Writes under the earlier epoch are allowed until the next owner of the directory has taken the
+                    // ledger, because it reads them then.
                     let latest = self.ledger.epoch();
                     self.check_is_latest(number, epoch, latest, "writes to the ledger");
                 }
@@ -491,7 +492,7 @@ impl World {
     }
 }
 
-/// The collector.
+/// The collector's part.
 impl World {
     fn order_collector(&mut self, number: u32, fragment: Option<(RunKey, PathBuf)>, hurry: bool) {
         let now = self.now;
@@ -559,13 +560,13 @@ impl World {
         for one in collected {
             self.feed(number, Input::Collected(one));
         }
-        // What came meanwhile.
+        // Fragments that arrived meanwhile.
         self.order_collector(number, None, false);
         self.end_if_closed(number);
     }
 }
 
-/// The end.
+/// The end of a process.
 impl World {
     fn close(&mut self, number: u32) {
         let Some(owner) = self.owner_of(number) else { return };
@@ -578,7 +579,7 @@ impl World {
         self.end_if_closed(number);
     }
 
-    /// Submissions and cancellations under way are waited for, and the collector.
+    /// Ends a closed process once its submissions and cancellations are answered and the collector is done.
     pub(super) fn end_if_closed(&mut self, number: u32) {
         let Some(owner) = self.owner_of(number) else { return };
         if !owner.closing || owner.poller.is_busy() || owner.collector == Collector::Merges {
@@ -595,7 +596,7 @@ impl World {
         self.end(number, end);
     }
 
-    /// A process ends: what it holds is given back, unless it was killed.
+    /// Ends a process. It releases what it holds, unless it was killed.
     pub(super) fn end(&mut self, number: u32, end: End) {
         let Some(process) = self.processes.get_mut(&number) else { return };
         if !process.is_alive() {
@@ -617,7 +618,7 @@ impl World {
     }
 }
 
-/// The requests of a proposal's users are about this one.
+/// A request to compute these runs of the proposal.
 pub(super) fn request_of(runs: impl IntoIterator<Item = u32>) -> Request {
     Request::Compute(amore_core::request::Compute {
         runs: Runs::These(runs.into_iter().map(Run).collect()),
@@ -628,7 +629,7 @@ pub(super) fn request_of(runs: impl IntoIterator<Item = u32>) -> Request {
     })
 }
 
-/// An event, for the story.
+/// Formats an event for the story.
 fn in_words(event: &Event) -> String {
     match event {
         Event::Notice(notice) => notice.to_string().replace('\n', " / "),

@@ -1,5 +1,5 @@
-//! A worker's work on one task: which variables it calls, and what it says and stores of them. The same for a worker on the
-//! coordinator's host and for one in a job.
+//! A worker's work on one task: which variables it calls, and what it reports and stores about them. Used for workers on
+//! the coordinator's host and in jobs.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,14 +14,14 @@ use super::{
     scenario::{Behaviour, Variable},
 };
 
-/// What a task does next.
+/// The next step of a task.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// It calls the function of a variable, which takes so long, and needs so much memory.
+    /// Call the function of a variable, which takes this long and needs this much memory.
     Call { name: String, takes: Duration, memory_mib: u64 },
     /// The outcome of a variable is known without a call.
     Known { name: String, outcome: Outcome },
-    /// Nothing is left.
+    /// Nothing is left to do.
     Over,
 }
 
@@ -30,27 +30,27 @@ pub(super) enum Next {
 pub(super) struct Work {
     pub(super) task: Task,
     restarts: u32,
-    /// Steps that have ended.
+    /// Number of steps that have ended.
     done: usize,
-    /// What they came to, and the call whose value it is.
+    /// Their outcomes, each with the call that computed the value.
     outcomes: BTreeMap<String, (Outcome, Option<Call>)>,
-    /// Results that are in no fragment yet.
+    /// Results that are not in a fragment yet.
     unwritten: BTreeMap<String, Stored>,
 }
 
-/// How a need of a step is there.
+/// The value of a dependency, if it has one.
 enum Input {
     Value(Option<Call>),
     Missing,
 }
 
 impl Work {
-    /// `restarts`: how often Slurm has restarted its job.
+    /// Starts a task. `restarts`: how often Slurm has requeued its job.
     pub(super) fn new(task: Task, restarts: u32) -> Self {
         Work { task, restarts, done: 0, outcomes: BTreeMap::new(), unwritten: BTreeMap::new() }
     }
 
-    /// The step that is next. Steps that are executed for shared state only are none: variables here share nothing.
+    /// The next step. Steps that are only executed for shared state do not occur: the variables here share none.
     fn step(&self) -> Option<&Step> {
         self.task.steps.get(self.done)
     }
@@ -69,7 +69,7 @@ impl Work {
         }
     }
 
-    /// What comes next.
+    /// What to do next.
     pub(super) fn next(&self, variables: &[Variable], files: &Files) -> Next {
         let Some(step) = self.step() else { return Next::Over };
         let name = step.name.clone();
@@ -93,7 +93,8 @@ impl Work {
         Next::Call { name, takes: variable.takes, memory_mib: variable.memory_mib }
     }
 
-    /// The function of a variable has returned, or its outcome is known without it (`call` is `None`).
+    /// Records that the function of a variable has returned, or that its outcome is known without a call (`call` is
+    /// `None`).
     pub(super) fn ended(
         &mut self,
         variables: &[Variable],
@@ -136,7 +137,7 @@ impl Work {
         FromWorker::VariableEnded { of: self.task.attempt_id(), name: name.to_owned(), outcome, seconds }
     }
 
-    /// The results that are in no fragment yet.
+    /// Takes the results that are not in a fragment yet.
     pub(super) fn take_unwritten(&mut self) -> BTreeMap<String, Stored> {
         std::mem::take(&mut self.unwritten)
     }

@@ -1,5 +1,5 @@
 //! The database directory: run files, fragments, the files of jobs, and requests of other processes. Files that a node
-//! writes may be seen later elsewhere.
+//! writes may become visible on other hosts later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,20 +19,20 @@ use crate::Moment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call(pub u64);
 
-/// A result, as a run's file holds it.
+/// A result in a run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// How the function ended.
     pub outcome: Outcome,
-    /// The plan that it is of.
+    /// The plan that it is from.
     pub stamp: PlanStamp,
     /// The attempt.
     pub attempt: AttemptMade,
     /// The run whose data the function was called with.
     pub of: RunKey,
-    /// The call that made it; `None`: an error that was stored without a call.
+    /// The call that computed it; `None` for an error that was stored without a call.
     pub call: Option<Call>,
-    /// The calls whose values it was made of.
+    /// The calls that computed the values it depends on.
     pub inputs: BTreeMap<String, Call>,
 }
 
@@ -42,7 +42,7 @@ impl Stored {
     }
 }
 
-/// Results that wait to be put into their run's file.
+/// Results that wait to be merged into their run file.
 #[derive(Clone, Debug)]
 struct FragmentFile {
     key: RunKey,
@@ -53,15 +53,15 @@ struct FragmentFile {
 /// A request that was handed over.
 #[derive(Clone, Debug)]
 pub struct RequestFile {
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// The process that asks.
+    /// The process that made it.
     pub asker: u32,
-    /// Has an owner taken it?
+    /// Whether an owner has taken it.
     pub taken: bool,
-    /// What it was told.
+    /// Events that were written for the process.
     pub events: Vec<Event>,
-    /// Was the last event written?
+    /// Whether the last event was written.
     pub done: bool,
 }
 
@@ -69,22 +69,22 @@ pub struct RequestFile {
 #[derive(Debug, Default)]
 pub struct Files {
     run_files: BTreeMap<RunKey, BTreeMap<String, Stored>>,
-    /// When each result was put into its run's file.
+    /// When each result was merged into its run file.
     stored_at: BTreeMap<(RunKey, String), Moment>,
     fragments: BTreeMap<PathBuf, FragmentFile>,
     next_fragment: u64,
     /// By token.
     pub manifests: BTreeMap<String, String>,
-    /// By token: what workers wrote, and when it is seen.
+    /// By token: the messages of workers, and when each becomes visible.
     events: BTreeMap<String, Vec<(Moment, FromWorker)>>,
-    /// By token: the job that works on the manifest.
+    /// By token: the job that has claimed the manifest.
     claims: BTreeMap<String, u64>,
     logs: BTreeMap<PathBuf, String>,
     /// Requests of other processes.
     pub requests: BTreeMap<u64, RequestFile>,
 }
 
-/// What a merge did that must not be.
+/// An error in a merge, if there is one.
 pub type Wrong = Option<String>;
 
 impl Files {
@@ -107,7 +107,7 @@ impl Files {
         path
     }
 
-    /// Fragments that are seen now, oldest first: of a run, or of all.
+    /// The visible fragments, oldest first: of one run, or of all.
     pub fn scan(&self, key: Option<RunKey>, now: Moment) -> Vec<(RunKey, PathBuf)> {
         self.fragments
             .iter()
@@ -116,12 +116,13 @@ impl Files {
             .collect()
     }
 
-    /// Are there fragments that wait?
+    /// Whether fragments wait.
     pub fn has_fragments(&self) -> bool {
         !self.fragments.is_empty()
     }
 
-    /// Puts fragments into the file of their run, and removes them. Gives what stands there of them now.
+    /// Merges fragments into their run file, and removes them. Returns the plans of their variables' results in the run
+    /// file afterwards.
     pub fn merge(
         &mut self,
         key: RunKey,
@@ -132,7 +133,7 @@ impl Files {
         let mut answered = BTreeMap::new();
         let mut wrong = None;
         for path in paths {
-            // One that is not seen yet is not opened; a search finds it later.
+            // A fragment that is not visible yet is not opened; a later scan finds it.
             let Some(fragment) = self.fragments.get(path).filter(|one| one.seen_from <= now) else {
                 continue;
             };
@@ -160,7 +161,7 @@ impl Files {
         (answered.into_iter().collect(), wrong)
     }
 
-    /// What stands in the run's file and in fragments of a plan or a later one; and those fragments.
+    /// The results in the run file and in fragments that are from this plan or a later one; and those fragments.
     pub fn results_of(&self, key: RunKey, stamp: PlanStamp, now: Moment) -> (TaskResults, BTreeSet<PathBuf>) {
         let mut results = TaskResults::default();
         let mut fragments = BTreeSet::new();
@@ -188,7 +189,7 @@ impl Files {
         (results, fragments)
     }
 
-    /// Variables of a run that have a value, of whatever plan.
+    /// Variables of a run that have a value, from any plan.
     pub fn earlier_values(&self, key: RunKey) -> BTreeSet<String> {
         let of_file = self.run_files.get(&key).into_iter().flatten();
         let has_value =
@@ -196,7 +197,7 @@ impl Files {
         of_file.filter_map(has_value).collect()
     }
 
-    /// Was a result of this plan, or a later one, seen at that moment?
+    /// Whether a result of this plan, or a later one, was visible at that moment.
     pub fn is_stored(&self, key: RunKey, name: &str, stamp: PlanStamp, at: Moment) -> bool {
         let fits = |stored: &Stored| stored.stamp >= stamp;
         let in_file = self.run_files.get(&key).and_then(|file| file.get(name)).is_some_and(fits)
@@ -207,26 +208,26 @@ impl Files {
         in_file || in_fragment
     }
 
-    /// Claims a manifest for a job. Gives the one that has it, if that is another.
+    /// Claims a manifest for a job. Returns the job that holds the claim, if that is another one.
     pub fn claim(&mut self, token: &str, job: u64) -> Option<u64> {
         let by = *self.claims.entry(token.to_owned()).or_insert(job);
         (by != job).then_some(by)
     }
 
-    /// A worker opens the file in which it writes what happens.
+    /// Creates the file for a worker's messages.
     pub fn open_report(&mut self, token: &str) {
         self.events.entry(token.to_owned()).or_default();
     }
 
-    /// A worker writes what happens. Into a file that was removed nobody looks.
+    /// Appends a message of a worker. If the file was removed, nobody reads it.
     pub fn report(&mut self, token: &str, message: FromWorker, seen_from: Moment) {
         let Some(lines) = self.events.get_mut(token) else { return };
-        // A file grows at its end only.
+        // A file only grows at its end, so later lines cannot become visible earlier.
         let seen_from = lines.last().map_or(seen_from, |(before, _)| seen_from.max(*before));
         lines.push((seen_from, message));
     }
 
-    /// What workers wrote under a token, from a line on, as far as it is seen.
+    /// The visible messages of a token's workers, from this line on.
     pub fn reports(&self, token: &str, from: usize, now: Moment) -> Vec<FromWorker> {
         let lines = self.events.get(token).into_iter().flatten().skip(from);
         lines.take_while(|(seen, _)| *seen <= now).map(|(_, message)| message.clone()).collect()
@@ -239,19 +240,19 @@ impl Files {
         self.claims.remove(token);
     }
 
-    /// Files of attempts that are left.
+    /// Tokens of attempts that still have files.
     pub fn attempts_left(&self) -> BTreeSet<&str> {
         self.manifests.keys().chain(self.events.keys()).map(String::as_str).collect()
     }
 
-    /// Slurm writes into a job's log.
+    /// Slurm writes to a job's log.
     pub fn log(&mut self, path: &str, line: &str) {
         let log = self.logs.entry(PathBuf::from(path)).or_default();
         log.push_str(line);
         log.push('\n');
     }
 
-    /// A job's log.
+    /// Reads a job's log.
     pub fn read_log(&self, path: &Path) -> Option<String> {
         self.logs.get(path).cloned()
     }

@@ -1,4 +1,4 @@
-//! What happened so far, as far as rules depend on it.
+//! Records of the past that the rules depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use amore_model::{JobId, PlanStamp, Run};
 use super::files::Call;
 use crate::Moment;
 
-/// One attempt at a task: the task's id, and the number of the attempt.
+/// One attempt of a task: the task's ID and the number of the attempt.
 type Attempt = (String, u32);
 
 /// The history of a simulation.
@@ -15,30 +15,30 @@ type Attempt = (String, u32);
 pub(super) struct History {
     /// Tokens of jobs that were submitted for each attempt.
     tokens: BTreeMap<Attempt, Vec<String>>,
-    /// The latest plan of each run of which anything is known.
+    /// The latest known plan of each run.
     plans: BTreeMap<Run, PlanStamp>,
-    /// Runs that a process has asked to cancel, and the latest plan then.
+    /// Runs that a process has requested to cancel, with the latest plan at that time.
     being_cancelled: BTreeMap<u32, (Run, PlanStamp)>,
     /// Plans up to this one are cancelled.
     cancelled: BTreeMap<Run, PlanStamp>,
-    /// Runs and jobs that somebody has cancelled.
+    /// Numbers of runs and jobs that somebody has cancelled.
     numbers: BTreeSet<u64>,
     /// The last call before the last request.
     pub(super) last_request: Option<Call>,
-    /// Calls that had been made when the request of a process was planned.
+    /// The last call before the request of each process was planned.
     pub(super) planned: BTreeMap<u32, Call>,
-    /// When somebody who waits was last told of jobs that wait, or of something else.
+    /// When a waiting user was last told about waiting jobs, or about anything else.
     pub(super) wait_told: Option<Moment>,
-    /// Whether jobs wait, as users were last told.
+    /// Whether the latest message to users reported waiting jobs.
     pub(super) waiting_shown: bool,
     /// Tokens of jobs that root has cancelled.
     pub(super) root_cancelled: BTreeSet<String>,
-    /// Processes that were stopped for a while, so that their terms may have run out.
+    /// Processes that were stopped for a while. Their terms may have expired.
     pub(super) suspended: BTreeSet<u32>,
 }
 
 impl History {
-    /// A job is submitted for an attempt. Gives the tokens of jobs that were submitted for it before.
+    /// Records the submission of a job for an attempt. Returns the tokens of earlier jobs of the same attempt.
     pub(super) fn submitted(&mut self, task: &str, attempt: u32, token: &str) -> Vec<String> {
         let tokens = self.tokens.entry((task.to_owned(), attempt)).or_default();
         let before = tokens.clone();
@@ -52,37 +52,37 @@ impl History {
         of_task.flat_map(|(_, tokens)| tokens.iter().map(String::as_str)).collect()
     }
 
-    /// Something is known of a plan.
+    /// Records a plan of a run.
     pub(super) fn plan(&mut self, run: Run, stamp: PlanStamp) {
         let latest = self.plans.entry(run).or_insert(stamp);
         *latest = stamp.max(*latest);
     }
 
-    /// Somebody cancels a run or a job.
+    /// Records that somebody cancels a run or a job.
     pub(super) fn cancel(&mut self, named: &JobId) {
         self.numbers.insert(named.number);
     }
 
-    /// An owner takes the request of a process to cancel a run: it covers the plans that there are.
+    /// An owner takes the request of a process to cancel a run. It covers the plans that exist now.
     pub(super) fn cancellation_taken(&mut self, asker: u32, run: Run) {
         if let Some(stamp) = self.plans.get(&run) {
             self.being_cancelled.insert(asker, (run, *stamp));
         }
     }
 
-    /// A process was told that what it wanted to cancel is cancelled.
+    /// A process was told that its cancellation is done.
     pub(super) fn cancellation_done(&mut self, asker: u32) {
         if let Some((run, stamp)) = self.being_cancelled.remove(&asker) {
             self.cancelled.insert(run, stamp);
         }
     }
 
-    /// Is a plan of a run cancelled?
+    /// Whether a plan of a run is cancelled.
     pub(super) fn is_cancelled(&self, run: Run, stamp: PlanStamp) -> bool {
         self.cancelled.get(&run).is_some_and(|until| stamp <= *until)
     }
 
-    /// Was anything cancelled?
+    /// Whether anything was cancelled.
     pub(super) fn has_cancellations(&self) -> bool {
         !self.numbers.is_empty()
     }

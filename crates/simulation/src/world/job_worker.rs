@@ -1,4 +1,4 @@
-//! The worker in a Slurm job: it reads its manifest, and writes what happens into a file.
+//! The worker in a Slurm job: it reads its manifest, and reports its progress in a file.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -19,27 +19,27 @@ use crate::{
     slurm::{Execution, Exit, Signal, Start, Why},
 };
 
-/// How long a script takes until its worker reads the manifest.
+/// Time from the start of a script until its worker reads the manifest.
 const STARTING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(700));
-/// How long after a result its fragment is complete.
+/// Time from a result until its fragment is complete.
 const WRITING: Duration = Duration::from_millis(15);
-/// How often it says that it is there.
+/// How often it reports that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
-/// How often it looks whether its manifest is still there.
+/// How often it checks whether its manifest still exists.
 const MANIFEST_POLL: Duration = Duration::from_secs(2);
 
-/// A script that is executed.
+/// A script that is being executed.
 #[derive(Debug)]
 pub(super) struct Script {
     start: Start,
     pub(super) token: String,
     tasks: VecDeque<Task>,
     work: Option<Work>,
-    /// Counts what was begun: what returns for something earlier is ignored.
+    /// Counts what was started. Results of earlier turns are ignored.
     turn: u64,
 }
 
-/// What happens in a script.
+/// An event in a script.
 #[derive(Clone, Debug)]
 pub(super) enum ScriptStep {
     Begin,
@@ -53,7 +53,7 @@ pub(super) enum ScriptStep {
     LookForManifest,
 }
 
-/// The token in the name of a manifest, in a script.
+/// The token in a script, from the name of the manifest.
 fn token_in(script: &str) -> String {
     let before = script.split(".json").next().unwrap_or_default();
     before.rsplit('/').next().unwrap_or_default().to_owned()
@@ -101,7 +101,7 @@ impl World {
         self.files.report(&token, message, seen_from);
     }
 
-    /// When a file that a node writes now is seen on the coordinators' hosts.
+    /// When a file that a node writes now becomes visible on the coordinators' hosts.
     fn seen_from(&mut self) -> Moment {
         let usual = self.chance.between(Duration::from_millis(1), Duration::from_millis(60));
         let late = if self.trouble.late_until > self.now { self.trouble.late } else { Duration::ZERO };
@@ -151,7 +151,7 @@ impl World {
                     self.script_is_told_to_end(execution);
                 }
             }
-            // Of something that is over.
+            // Events of an earlier turn.
             ScriptStep::GoOn { .. }
             | ScriptStep::Returned { .. }
             | ScriptStep::Known { .. }
@@ -261,7 +261,7 @@ impl World {
         self.script_says(execution, FromWorker::Fragment { of, proposal, run, path });
     }
 
-    /// SIGTERM, or the manifest is gone: what is finished is stored, the rest is left.
+    /// After SIGTERM, or when the manifest is gone: stores what is finished, and leaves the rest.
     fn script_is_told_to_end(&mut self, execution: Execution) {
         self.write_fragment_of(execution);
         let work = self.scripts.get(&execution).and_then(|script| script.work.as_ref());

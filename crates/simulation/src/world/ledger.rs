@@ -1,4 +1,4 @@
-//! The ledger: what it has of requests, tasks and attempts, who may write, and when it does not answer.
+//! The ledger: its requests, tasks and attempts, who may write to it, and when it does not answer.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use amore_slurm::clusters::Clusters;
 use super::files::Files;
 use crate::Moment;
 
-/// Why a write was not made.
+/// Why a write failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LedgerNo {
-    /// It does not answer now.
+    /// The ledger does not answer at the moment.
     Silent(&'static str),
-    /// Somebody else owns it.
+    /// Another process owns it.
     Deposed,
-    /// A task is not where the move begins: a fault of the coordinator.
+    /// A task is not in the phase that the transition starts from: a bug in the coordinator.
     Conflict(String),
 }
 
@@ -49,11 +49,11 @@ pub(super) struct Ledger {
     tasks: BTreeMap<String, Row>,
     attempts: BTreeMap<String, AttemptRecord>,
     next: u64,
-    /// There is a note that it may have something open.
+    /// Whether there is a note that it may have unfinished work.
     pub(super) noted: bool,
-    /// Nobody gets an answer until then.
+    /// It does not answer until then.
     pub(super) away_until: Moment,
-    /// The next write is made, and nobody hears of it.
+    /// The next write is applied, but its answer is lost.
     pub(super) lose_answer: bool,
 }
 
@@ -63,7 +63,7 @@ impl Ledger {
         self.lease.epoch
     }
 
-    /// Takes it for a process that owns the directory, and gives the epoch.
+    /// Takes it for a process that owns the directory, and returns the epoch.
     pub(super) fn take(&mut self, me: &Holder, begun: f64, until: f64) -> u64 {
         let dead = self.lease.claim.as_ref().map(|claim| claim.holder.clone());
         let Decision::Take { epoch } = decide(&self.lease, me, begun, dead.as_ref(), Epochs::Counted) else {
@@ -82,7 +82,7 @@ impl Ledger {
         }
     }
 
-    /// Gives it back.
+    /// Releases the lease.
     pub(super) fn release(&mut self, me: &Holder, epoch: u64) {
         if self.lease.clone().check(me, epoch).is_ok() {
             self.lease.claim = None;
@@ -90,7 +90,7 @@ impl Ledger {
         }
     }
 
-    /// One write, all or nothing.
+    /// Applies one write, completely or not at all.
     pub(super) fn write(
         &mut self,
         me: &Holder,
@@ -169,7 +169,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What earlier owners have left open.
+    /// The unfinished work of earlier owners.
     pub(super) fn left_open(&self, files: &Files, now: Moment) -> LeftOpen {
         let mut left = LeftOpen::default();
         for request in self.requests.iter().filter(|request| request.open) {
@@ -207,7 +207,7 @@ impl Ledger {
         left
     }
 
-    /// Does the ledger have the intent to submit a job with this token?
+    /// Whether the ledger has the intent to submit a job with this token.
     pub(super) fn has_intent(&self, token: &str) -> bool {
         self.attempts.contains_key(token)
     }

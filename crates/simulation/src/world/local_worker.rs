@@ -1,4 +1,4 @@
-//! The worker on the coordinator's host: children side by side, which die with it.
+//! The worker on the coordinator's host: concurrent children, which die with it.
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
@@ -12,11 +12,11 @@ use super::{
 };
 use crate::Moment;
 
-/// How long describing a context file takes.
+/// Time to describe a context file.
 const DESCRIBING: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(900));
-/// How long a child takes to begin.
+/// Time to start a child.
 const FORKING: Duration = Duration::from_millis(5);
-/// How long after a result its fragment is complete.
+/// Time from a result until its fragment is complete.
 const WRITING: Duration = Duration::from_millis(12);
 
 /// A worker.
@@ -24,11 +24,11 @@ const WRITING: Duration = Duration::from_millis(12);
 pub(super) struct LocalWorker {
     slots: Vec<Option<Child>>,
     waiting: VecDeque<Task>,
-    /// Messages are heard in order.
+    /// When the latest message is received. Messages are received in order.
     heard: Moment,
     /// It does nothing until then.
     pub(super) hangs_until: Moment,
-    /// The number of the next child.
+    /// Number of the next child.
     next: u64,
 }
 
@@ -38,12 +38,12 @@ struct Child {
     work: Work,
 }
 
-/// What happens in a worker.
+/// An event in a worker.
 #[derive(Debug)]
 pub(super) enum LocalStep {
-    /// A context file is described.
+    /// A context file has been described.
     Described { id: String },
-    /// A child goes on.
+    /// A child continues.
     GoOn { child: u64 },
     /// A function has returned.
     Returned { child: u64, name: String, call: Call },
@@ -51,7 +51,7 @@ pub(super) enum LocalStep {
     Known { child: u64, name: String, outcome: Outcome },
     /// The results so far are written.
     Written { child: u64 },
-    /// It is told to stop a task.
+    /// It receives the order to stop a task.
     Stop { id: String },
 }
 
@@ -61,7 +61,7 @@ impl LocalWorker {
         LocalWorker { slots, waiting: VecDeque::new(), heard: now, hangs_until: now, next: 0 }
     }
 
-    /// When the last message is heard.
+    /// When its last message is received.
     pub(super) fn last_heard(&self) -> Moment {
         self.heard
     }

@@ -1,7 +1,8 @@
-//! The coordinator in a simulated world: the real core, the real poller and the real rules of leases, precedence and Slurm's
-//! answers run among simulated users, hosts, files, workers, a ledger and Slurm, in virtual time.
+//! The coordinator in a simulated world: the real core, the real poller and the real rules of leases, precedence and
+//! Slurm's answers run in virtual time. Users, hosts, files, workers, a ledger and Slurm are simulated.
 //!
-//! A [`Scenario`] says what users do and what goes wrong; [`play`] plays it and gives the first rule that was broken.
+//! A [`Scenario`] describes what users do and which faults occur. [`play`] runs it, and returns the first rule that was
+//! broken.
 
 mod acts;
 mod checks;
@@ -66,35 +67,35 @@ const MAX_STEPS: u64 = 400_000;
 pub struct Violation {
     /// The rule.
     pub rule: &'static str,
-    /// What happened.
+    /// Description of what happened.
     pub words: String,
 }
 
-/// What came of a scenario.
+/// The outcome of a scenario.
 #[derive(Debug)]
 pub struct Outcome {
     /// The first rule that was broken.
     pub violation: Option<Violation>,
-    /// What happened, if it was wanted.
+    /// The story of what happened, if requested.
     pub story: Vec<String>,
-    /// How many steps it took.
+    /// Number of steps.
     pub steps: u64,
-    /// How much virtual time it took.
+    /// Virtual time that has passed.
     pub took: Duration,
-    /// How often functions of variables were called.
+    /// Number of calls of variables' functions.
     pub calls: u64,
-    /// A digest of everything that happened: equal for two plays of one scenario.
+    /// A digest of all events: two runs of the same scenario have the same one.
     pub digest: u64,
 }
 
-/// Something that happens at a time.
+/// An event at a certain time.
 #[derive(Debug)]
 enum Happening {
     Act(usize),
     Undo(Undo),
     /// All faults are over.
     Calm,
-    /// A user looks whether everything is done, and asks for it again if not.
+    /// A user checks whether everything is done, and requests it again if not.
     LastLook,
     Try {
         process: u32,
@@ -151,7 +152,7 @@ enum Happening {
 }
 
 impl Happening {
-    /// The process that has to run for it.
+    /// The process that has to be running for it.
     fn process(&self) -> Option<u32> {
         match self {
             Happening::Try { process }
@@ -165,7 +166,7 @@ impl Happening {
             | Happening::Ledger { process, .. }
             | Happening::Gathered { process, .. }
             | Happening::Merge { process, .. } => Some(*process),
-            // Commands and workers are processes of their own.
+            // Commands and workers are separate processes.
             Happening::Act(_)
             | Happening::Undo(_)
             | Happening::Calm
@@ -177,10 +178,10 @@ impl Happening {
     }
 }
 
-/// What goes wrong at present.
+/// Faults that are active now.
 #[derive(Debug, Default)]
 struct Trouble {
-    /// By how much describing a context file takes longer.
+    /// Additional time to describe a context file.
     description: Duration,
     jobs_hang_until: Moment,
     late: Duration,
@@ -203,17 +204,17 @@ pub(crate) struct World {
     settings: SlurmSettings,
     files: Files,
     ledger: Ledger,
-    /// The ownership of the directory, as the run table keeps it.
+    /// The ownership of the directory, as stored in the run table.
     owner: LeaseState,
     /// When each owner's term began, on its clock.
     renewed: BTreeMap<u32, f64>,
-    /// By how many seconds the clocks of hosts were set.
+    /// By how many seconds each host's clock was set.
     clocks: [i64; 2],
     processes: BTreeMap<u32, Process>,
     scripts: BTreeMap<Execution, Script>,
     trouble: Trouble,
     edits: u32,
-    /// Calls of functions, by plan.
+    /// Number of calls of functions, by plan.
     calls: BTreeMap<(PlanStamp, RunKey, String), u32>,
     number_of_calls: u64,
     history: History,
@@ -226,7 +227,7 @@ pub(crate) struct World {
     begin: Instant,
 }
 
-/// Plays a scenario. `told`: with its story.
+/// Runs a scenario. `told`: record its story.
 pub fn play(scenario: &Scenario, told: bool) -> Outcome {
     let mut world = World::new(scenario.clone(), told);
     let steps = world.run();
@@ -241,7 +242,7 @@ pub fn play(scenario: &Scenario, told: bool) -> Outcome {
     }
 }
 
-/// An instant of this process, from which virtual time counts for the poller. Nothing depends on which it is.
+/// An instant of this process, as the origin of virtual time for the poller. The result does not depend on it.
 #[expect(clippy::disallowed_methods, reason = "the poller takes instants, and only their differences count")]
 fn some_instant() -> Instant {
     Instant::now()
@@ -300,7 +301,7 @@ impl World {
         self.queue.insert((at.max(self.now), self.scheduled), happening);
     }
 
-    /// The time as the poller sees it.
+    /// The current time as the poller sees it.
     fn instant(&self) -> Instant {
         self.begin + (self.now - BEGIN)
     }
@@ -314,7 +315,7 @@ impl World {
         self.violation.get_or_insert(Violation { rule, words });
     }
 
-    /// Notes a call of a variable's function.
+    /// Records a call of a variable's function.
     fn note_call(&mut self, key: RunKey, stamp: PlanStamp, name: &str) -> Call {
         self.number_of_calls += 1;
         self.history.plan(key.1, stamp);
@@ -368,7 +369,7 @@ impl World {
         }
     }
 
-    /// Adds something that happens to the digest.
+    /// Adds an event to the digest.
     fn mix(&mut self, happening: &Happening) {
         let kind = match happening {
             Happening::Act(index) => *index as u64,

@@ -1,4 +1,4 @@
-//! Commands of users: each is a process that coordinates the directory, or waits for the one that does.
+//! Commands of users. Each is a process that coordinates the directory, or waits for the one that does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,32 +20,32 @@ use amore_wire::task::FromWorker;
 use super::{Happening, local_worker::LocalWorker};
 use crate::Moment;
 
-/// How long an ownership holds without being renewed.
+/// How long an ownership lasts without a renewal.
 pub(super) const TERM: Duration = Duration::from_secs(15);
 
 /// A process of `amore`.
 pub(super) struct Process {
     pub(super) number: u32,
     pub(super) host: usize,
-    /// What it was asked; `None`: the end of what others left.
+    /// Its request; `None`: finish what other processes have left.
     pub(super) request: Option<Request>,
     pub(super) started: Moment,
     pub(super) role: Role,
-    /// It is of the version before, whose tasks and workers know no tokens.
+    /// Whether it has the previous version, whose tasks and workers have no tokens.
     pub(super) is_old: bool,
-    /// It is stopped, and this waits for it.
+    /// Set while it is stopped: the events that wait for it.
     pub(super) suspended: Option<Vec<Happening>>,
-    /// The user has pressed Ctrl-C.
+    /// Whether the user has pressed Ctrl-C.
     pub(super) interrupted: bool,
-    /// What its user was told, and when.
+    /// The events that its user was told, and when.
     pub(super) told: Vec<(Moment, Event)>,
 }
 
-/// What it does.
+/// What the process does.
 pub(super) enum Role {
-    /// It wants to own the directory.
+    /// It tries to become the owner of the directory.
     Trying,
-    /// It has handed its request over, and reads what becomes of it.
+    /// It has handed its request over, and reads its events.
     Waiting { request: u64, owner: u32, read: usize, checks: u32 },
     /// It owns the directory.
     Owner(Box<Owner>),
@@ -58,7 +58,7 @@ pub(super) enum Role {
 pub(super) enum End {
     /// By itself.
     Served(Summary),
-    /// It says that its request is not served.
+    /// It reports that its request is refused.
     Refused(String),
     /// `kill -9`.
     Killed,
@@ -66,42 +66,42 @@ pub(super) enum End {
     Deposed,
 }
 
-/// A process that owns the directory: what the driver of the core has in hands.
+/// A process that owns the directory: the state of the core's driver.
 pub(super) struct Owner {
     pub(super) core: Core,
     pub(super) poller: Poller<FromWorker>,
     pub(super) epoch: u64,
-    /// The epoch of its lease of the ledger, once that is open.
+    /// The epoch of its ledger lease, once the ledger is open.
     pub(super) ledger: Option<u64>,
-    /// When the ledger is free for the next order, and whether the last write may have been made.
+    /// When the ledger can process the next order, and whether the last write may have been applied without an answer.
     pub(super) ledger_free: Moment,
     pub(super) ledger_unsure: bool,
     pub(super) worker: LocalWorker,
     pub(super) worker_number: WorkerNo,
-    /// Fragments that wait for the collector, and whether it is at work.
+    /// Fragments that wait for the collector, and the state of the collector.
     pub(super) to_collect: Vec<(RunKey, PathBuf)>,
     pub(super) collector: Collector,
-    /// Requests of other processes, by the number of their listener.
+    /// Requests of other processes, by listener number.
     pub(super) listeners: BTreeMap<u64, u64>,
-    /// Lines read of each attempt's worker.
+    /// Number of lines read from each attempt's worker.
     pub(super) read: BTreeMap<String, usize>,
-    /// Attempts that Slurm has, or is about to have, for the core.
+    /// Attempts that, according to the core, are in Slurm or being submitted.
     pub(super) under_way: BTreeSet<String>,
-    /// What the core knows of the site.
+    /// The site facts that were last passed to the core.
     pub(super) site: Option<Arc<SiteFacts>>,
-    /// When the core is called again, at the latest.
+    /// The latest time for the next call of the core.
     pub(super) wake: Option<Moment>,
-    /// The core has ended; answers of Slurm are waited for.
+    /// The core has ended; only answers of Slurm are still awaited.
     pub(super) closing: bool,
 }
 
-/// What the collector does.
+/// State of the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collector {
     Idle,
-    /// It waits for more, until then.
+    /// It waits for more fragments until then.
     Gathers(Moment),
-    /// It merges.
+    /// It merges fragments.
     Merges,
 }
 
@@ -138,18 +138,18 @@ impl Process {
         }
     }
 
-    /// As it holds leases.
+    /// This process as a holder of leases.
     pub(super) fn holder(&self) -> Holder {
         holder(self.number, self.host)
     }
 
-    /// For the story.
+    /// Its name in the story.
     pub(super) fn name(&self) -> String {
         format!("amore {}", self.number)
     }
 }
 
-/// A process as it holds leases.
+/// A process as a holder of leases.
 pub(super) fn holder(number: u32, host: usize) -> Holder {
     Holder {
         host: format!("exfl-host{host}"),

@@ -1,5 +1,5 @@
-//! What one seed is about: a context file, runs, what users do, and what goes wrong. All of it is a value, so that a
-//! scenario can be made shorter.
+//! What a seed stands for: a context file, runs, the actions of users, and faults. All of it is a value, so that a scenario
+//! can be shortened.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{
     slurm::{AccountingFault, Fault, Hold, NextSubmission, Preempt},
 };
 
-/// How long things may go wrong.
+/// Faults occur within this time.
 const TROUBLED: Duration = Duration::from_secs(420);
 /// Memory that every job has.
 const SMALL_MIB: u64 = 100;
-/// More than a node has.
+/// More memory than any node has.
 const TOO_LARGE_MIB: u64 = 6000;
 /// Nodes of each cluster.
 pub(super) const NODES: usize = 3;
@@ -30,18 +30,18 @@ pub enum Behaviour {
     Nothing,
     /// With an exception.
     Error,
-    /// It skips itself.
+    /// With a skip, which it decides itself.
     Skip,
     /// It needs more memory than any node has.
     TooLarge,
-    /// It ends its job, each time.
+    /// It kills its job, each time.
     EndsJob,
 }
 
 /// A variable of the context file.
 #[derive(Clone, Debug)]
 pub struct Variable {
-    /// As its file declares it.
+    /// Its declaration in the context file.
     pub spec: VariableSpec,
     /// Variables that it depends on.
     pub needs: Vec<String>,
@@ -53,7 +53,7 @@ pub struct Variable {
     pub memory_mib: u64,
 }
 
-/// Something that a user does, or that goes wrong.
+/// An action of a user, or a fault.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a scenario has a dozen of them")]
 pub enum Act {
@@ -68,7 +68,7 @@ pub enum Act {
     Follow,
     /// Somebody runs `amore cancel` with a run.
     CancelRun(u32),
-    /// Somebody runs `amore cancel` with the nth job that Slurm has.
+    /// Somebody runs `amore cancel` with the number of the nth job in Slurm.
     CancelJob(usize),
     /// Ctrl-C to the nth command.
     Interrupt(usize),
@@ -86,9 +86,9 @@ pub enum Act {
     JobsHang(Duration),
     /// Describing a context file takes longer by this.
     SlowDescription(Duration),
-    /// Files that nodes write are seen later by this, for a while.
+    /// Files that nodes write become visible later by this, for a while.
     LateFiles(Duration, Duration),
-    /// Nothing can be written on the host for a while.
+    /// Nothing can be written on the coordinators' host for a while.
     FullDisk(Duration),
     /// The collector takes longer by this, for a while.
     SlowCollector(Duration, Duration),
@@ -96,41 +96,41 @@ pub enum Act {
     LedgerAway(Duration),
     /// The ledger takes longer by this, for a while.
     LedgerSlow(Duration, Duration),
-    /// The next write is made, and its answer is lost.
+    /// The next write to the ledger is applied, and its answer is lost.
     LedgerAnswerLost,
-    /// The clock of a host is set, by seconds.
+    /// The clock of a host is changed by this many seconds.
     ClockJumps(usize, i64),
-    /// A reservation begins, and ends after a while.
+    /// A reservation starts, and ends after a while.
     Reserve(Duration),
     /// An administrator ends the reservation now.
     EndReservation,
-    /// An administrator deletes the reservation; Slurm refuses that while jobs of it wait or run.
+    /// An administrator deletes the reservation; Slurm refuses this while it has waiting or running jobs.
     DeleteReservation,
-    /// Amore is upgraded: commands that began before are of the version before, whose tasks and workers know no tokens.
+    /// Amore is upgraded: commands that started earlier have the previous version, whose tasks and workers have no tokens.
     Upgrade,
-    /// Something happens to a cluster, and is undone after a while.
+    /// A fault of a cluster, which is reverted after a while.
     Slurm {
         /// Which cluster.
         cluster: usize,
-        /// What.
+        /// The fault.
         fault: Fault,
-        /// What undoes it, and when.
+        /// What reverts it, and when.
         undone: Option<(Duration, Fault)>,
     },
-    /// Something happens to the nth job of ours that has not ended.
+    /// A fault of the nth of our jobs that have not ended.
     Job(usize, JobFault),
-    /// Something happens to accounting, and is undone after a while.
+    /// A fault of accounting, which is reverted after a while.
     Accounting(AccountingFault, Duration),
-    /// The person may have so few jobs in the queue, for a while.
+    /// The user may only have this many jobs in the queue, for a while.
     Limit(u32, Duration),
 }
 
-/// Something that happens to one job.
+/// A fault of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobFault {
     /// It is killed for its memory.
     OutOfMemory,
-    /// It makes room for another.
+    /// It is preempted.
     Preempted(Preempt),
     /// It is held for a while.
     Held(Hold),
@@ -138,15 +138,15 @@ pub enum JobFault {
     Requeued,
     /// Root cancels it.
     CancelledByRoot,
-    /// The controller forgets it; it goes on, or not.
+    /// The controller forgets it; whether it continues.
     Forgotten(bool),
 }
 
 impl Act {
-    /// How many more calls of one variable's function it explains.
+    /// How many additional calls of one variable's function it explains.
     fn explains(&self) -> u32 {
         match self {
-            // What ran is lost, or its end is not heard.
+            // Running work is lost, or its end is not noticed.
             Act::Kill(_)
             | Act::Interrupt(_)
             | Act::Suspend(..)
@@ -172,30 +172,30 @@ impl Act {
 /// A scenario.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Draws delays.
+    /// Seed for delays.
     pub seed: u64,
     /// Variables of the context file.
     pub variables: Vec<Variable>,
-    /// Runs of the proposal: 1 to this.
+    /// Number of runs of the proposal, which start at 1.
     pub runs: u32,
     /// `concurrent_jobs`.
     pub concurrent_jobs: usize,
-    /// Children of a worker.
+    /// Number of children of a worker.
     pub processes: usize,
-    /// Slurm may choose between two clusters.
+    /// Whether Slurm may choose between two clusters.
     pub two_clusters: bool,
-    /// There is accounting.
+    /// Whether there is accounting.
     pub accounting: bool,
-    /// Jobs ask for the reservation.
+    /// Whether jobs request the reservation.
     pub reservation: bool,
     /// What happens, and when.
     pub acts: Vec<(Duration, Act)>,
 }
 
-/// The shortest time limit of a job, less what it takes to begin.
+/// The shortest time limit of a job, minus the time it takes to start.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(55);
 
-/// How the reservation is called.
+/// Name of the reservation.
 pub(super) const RESERVATION: &str = "upex_1234";
 
 impl Scenario {
@@ -206,15 +206,15 @@ impl Scenario {
         let variables = variables(&mut chance, two_clusters);
         let runs = 1 + chance.below(3) as u32;
         let mut acts = vec![(Duration::ZERO, Act::Reprocess { host: 0, runs: (1..=runs).collect() })];
-        // One in ten goes without trouble.
+        // One in ten scenarios has no faults.
         let troubles = if chance.chance(1, 10) { 0 } else { 1 + chance.below(9) };
         for _ in 0..troubles {
-            // Most faults that are found at all are found while something begins.
+            // Most bugs are found by faults while something is starting.
             let within = if chance.chance(1, 2) { Duration::from_secs(40) } else { TROUBLED };
             let at = chance.between(Duration::from_millis(50), within);
             let act = act(&mut chance, runs);
             if matches!(act, Act::ClockJumps(..)) {
-                // The clock that was set decides about the next plan.
+                // The changed clock determines the order of the next plan.
                 let request = Act::Reprocess { host: 0, runs: (1..=runs).collect() };
                 acts.push((at + Duration::from_secs(2), request));
             }
@@ -234,15 +234,15 @@ impl Scenario {
         }
     }
 
-    /// How often the function of a variable may be called for one plan: once, and once more for each thing that explains
+    /// How often the function of a variable may be called for one plan: once, and once more for each event that explains
     /// it.
     pub(super) fn explained_calls(&self, name: &str) -> u32 {
         let number =
             |is_one: fn(&Act) -> bool| self.acts.iter().filter(|(_, act)| is_one(act)).count() as u32;
         let commands = number(|act| matches!(act, Act::Reprocess { .. } | Act::Follow));
-        // Each command that begins meanwhile computes what it cannot store.
+        // Each command that starts meanwhile computes results that it cannot store.
         let full = number(|act| matches!(act, Act::FullDisk(_))) * (commands + 3);
-        // The next owner does not know of a cancellation that the ledger did not take; its user was warned.
+        // The next owner does not know about a cancellation that the ledger did not accept; its user was warned.
         let silent = number(|act| matches!(act, Act::LedgerAway(_) | Act::LedgerSlow(..)));
         let cancelled = number(|act| {
             matches!(act, Act::CancelRun(_) | Act::CancelJob(_) | Act::Job(_, JobFault::CancelledByRoot))
@@ -259,17 +259,18 @@ impl Scenario {
             + if short { self.variables.len() as u32 } else { 0 }
     }
 
-    /// Is there a variable that ends its job? The others of its task are given up with it.
+    /// Whether a variable ends its job. The others of its task are given up with it.
     pub(super) fn has_ended_jobs(&self) -> bool {
         self.variables.iter().any(|variable| variable.behaviour == Behaviour::EndsJob)
     }
 
-    /// Is something upgraded at this time, or later?
+    /// Whether there is an upgrade after this time.
     pub(super) fn is_upgraded_after(&self, at: Duration) -> bool {
         self.acts.iter().any(|(when, act)| matches!(act, Act::Upgrade) && *when > at)
     }
 
-    /// May a variable be given up for its time, although it takes less than a minute? What is transient is computed with it.
+    /// Whether a variable may be given up because of its time limit, although it takes less than a minute: transient
+    /// dependencies are computed together with it.
     pub(super) fn may_time_out(&self, name: &str) -> bool {
         fn takes(of: &[Variable], name: &str) -> Duration {
             let Some(variable) = of.iter().find(|variable| variable.spec.name == name) else {
@@ -283,12 +284,12 @@ impl Scenario {
         takes(&self.variables, name) > SHORTEST_LIMIT
     }
 
-    /// Is a variable called in each task that needs it?
+    /// Whether a variable is transient, and so called in each task that needs it.
     pub(super) fn is_transient(&self, name: &str) -> bool {
         self.variables.iter().any(|variable| variable.spec.name == name && variable.spec.transient)
     }
 
-    /// What a variable comes to: dependents of what has no value are skipped.
+    /// The expected outcome of each variable: dependents of a variable without a value are skipped.
     pub(super) fn expected(&self) -> BTreeMap<String, Behaviour> {
         let mut expected: BTreeMap<String, Behaviour> = BTreeMap::new();
         for variable in &self.variables {
@@ -346,7 +347,7 @@ fn variables(chance: &mut Generator, two_clusters: bool) -> Vec<Variable> {
             fingerprint: String::new(),
             state: Vec::new(),
         };
-        // Where Slurm chooses the cluster, nobody knows how much memory there is.
+        // If Slurm chooses the cluster, it is not known how much memory there is.
         let large = in_job && !two_clusters;
         let (memory_mib, behaviour) = match chance.below(40) {
             0 if large => (TOO_LARGE_MIB, Behaviour::TooLarge),

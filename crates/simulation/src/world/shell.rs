@@ -1,5 +1,5 @@
-//! Slurm's commands in the simulation: what [`amore_slurm::commands`] asks is answered by the simulated Slurm at once, and
-//! the time that it takes is added up.
+//! Slurm's commands in the simulation. The simulated Slurm answers the queries of [`amore_slurm::commands`] at once, and
+//! the time that they take is added up.
 
 use std::{
     pin::pin,
@@ -25,10 +25,10 @@ use crate::{
     slurm::{Caller, SimulatedSlurm},
 };
 
-/// The person who runs Amore.
+/// The user who runs Amore.
 pub(super) const USER: &str = "alice";
 
-/// One use of Slurm's commands.
+/// A sequence of Slurm commands.
 pub(super) struct Shell<'a> {
     slurm: Mutex<&'a mut SimulatedSlurm>,
     caller: Caller,
@@ -38,7 +38,7 @@ pub(super) struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    /// At this moment.
+    /// Starts at this moment.
     pub(super) fn new(slurm: &'a mut SimulatedSlurm, now: Moment) -> Self {
         let caller = slurm.caller(USER).unwrap_or_else(|| Caller {
             user: USER.to_owned(),
@@ -50,13 +50,13 @@ impl<'a> Shell<'a> {
         Shell { slurm, caller, now, took: Mutex::default(), of_site: SiteCommands::default() }
     }
 
-    /// Runs what the poller wants run. Gives the answer, and how long it took.
+    /// Runs a command of the poller. Returns the answer, and how long it took.
     pub(super) fn perform(&self, command: Command) -> (Answer, Duration) {
         let answer = ready(commands::perform(self, command));
         (answer, *self.took.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the site offers, if the controller says.
+    /// What the site offers, if the controller answers.
     pub(super) fn facts(&self, cluster: Option<&str>) -> Option<SiteFacts> {
         let text = |program: &str, cluster, arguments: &[&str]| {
             let lines = ready(commands::lines(self, program, cluster, arguments));

@@ -1,11 +1,12 @@
-//! Makes a scenario that breaks a rule shorter.
+//! Shortens a scenario that breaks a rule.
 
 use super::{Scenario, play};
 
-/// Steps of plays that are spent on one scenario, about: one that does not end takes hundreds of thousands.
+/// Approximate number of steps that are spent on shortening one scenario. A scenario that does not end takes hundreds of
+/// thousands.
 const STEPS: u64 = 4_000_000;
 
-/// A scenario that breaks the same rule with less: fewer acts, runs and variables.
+/// A scenario that breaks the same rule with fewer acts, runs and variables.
 pub fn shortened(scenario: &Scenario, rule: &str) -> Scenario {
     let mut best = scenario.clone();
     let mut steps = 0;

@@ -1,4 +1,4 @@
-//! The way to Slurm: what the poller of a process wants done.
+//! The connection to Slurm: carries out the actions of a process's poller.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,9 @@ use amore_wire::task::FromWorker;
 
 use super::{Happening, World, coordinator::dir, shell::Shell};
 
-/// A command takes so long to begin, beside the time until Slurm answers.
+/// Time until a command has started, in addition to the time until Slurm answers.
 const STARTING: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(40));
-/// The poller wants to be called every 40 ms. Where nothing happens it is called later: a slow host.
+/// The poller wants to be called every 40 ms. If nothing happens, it is called later, as on a slow host.
 const LATE: (Duration, Duration) = (Duration::from_millis(0), Duration::from_millis(1500));
 
 impl World {
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// Gives the poller an input, and does what it wants.
+    /// Passes an input to the poller, and carries out its actions.
     pub(super) fn poll(&mut self, number: u32, input: PollerInput<FromWorker>) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
@@ -104,7 +104,7 @@ impl World {
             let Some(owner) = self.owner_of(number) else { return };
             let actions = owner.poller.on(now, input);
             for action in actions {
-                // What takes no time is answered before anything else.
+                // Actions that take no time are answered before anything else.
                 inputs.extend(self.act_for(number, action));
             }
         }
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// A command of Slurm's is executed now; its answer comes when it has ended.
+    /// Executes a Slurm command now; its answer arrives when it has ended.
     pub(super) fn on_command(&mut self, number: u32, command: amore_slurm::exchange::Command) {
         let shell = Shell::new(&mut self.slurm, self.now);
         let words = if self.story.is_wanted() { format!("{command:?}") } else { String::new() };
@@ -187,7 +187,7 @@ impl World {
         self.schedule(at, Happening::ToPoller { process: number, input: Box::new(input) });
     }
 
-    /// The core is told of a job.
+    /// Passes a job event to the core.
     pub(super) fn on_job_event(&mut self, number: u32, event: JobEvent) {
         self.story.tell(self.now, format!("amore {number}"), || shortened(&format!("hears {event:?}")));
         match &event {
@@ -219,7 +219,7 @@ impl World {
         self.feed(number, Input::Site(facts));
     }
 
-    /// Jobs of ours that have not ended, by cluster and number.
+    /// Our jobs that have not ended, by cluster and number.
     pub(super) fn our_jobs(&self) -> Vec<(String, u64)> {
         let mut found = Vec::new();
         for cluster in &self.slurm.site().clusters {

@@ -1,4 +1,4 @@
-//! What users do: they run commands, and those try to own the directory or wait for the one that does.
+//! The actions of users: they run commands, which try to own the directory or wait for the process that does.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::{
     process::{End, Process, Role},
 };
 
-/// How often a waiting process looks for events, and after how many looks it asks whether there still is an owner.
+/// How often a waiting process polls for events, and after how many polls it checks whether there still is an owner.
 const NEWS_POLL: Duration = Duration::from_millis(1000);
 const CHECKS: u32 = 2;
-/// How long somebody who finds a term run out waits for its holder.
+/// How long a process that finds an expired term waits for its holder.
 const GRACE: f64 = 2.0;
 
 impl World {
-    /// Somebody runs a command.
+    /// A user runs a command.
     pub(super) fn run_command(&mut self, host: usize, request: Option<Request>) -> u32 {
         let number = 100 + self.processes.len() as u32;
         self.story.tell(self.now, format!("amore {number}"), || match &request {
@@ -34,7 +34,7 @@ impl World {
         number
     }
 
-    /// Does somebody own the directory now, as a process on this host sees it?
+    /// Whether the directory has an owner now, as seen by a process on this host.
     fn is_held(&self, host: usize) -> bool {
         let now = self.unix(host);
         self.owner.claim.as_ref().is_some_and(|claim| {
@@ -46,7 +46,7 @@ impl World {
         })
     }
 
-    /// Has the term of a holder run out that is not known to be dead? It may be about to renew it.
+    /// Whether the term of a holder that may be alive has expired. The holder may be about to renew it.
     fn may_be_renewed(&self, number: u32) -> bool {
         let Some(process) = self.processes.get(&number) else { return false };
         let now = self.unix(process.host);
@@ -78,7 +78,7 @@ impl World {
                         self.files.requests.remove(&request);
                         return;
                     }
-                    // The same owner still has the request: it was late, or its clock is behind.
+                    // Otherwise the same owner still has the request: its renewal was late, or its clock is behind.
                     if self.owner.claim.as_ref().is_some_and(|claim| claim.holder.pid != owner) {
                         self.files.requests.remove(&request);
                         if let Some(process) = self.processes.get_mut(&number) {
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// The nth command that runs.
+    /// The nth running command.
     pub(super) fn nth_process(&self, nth: usize) -> Option<u32> {
         let alive: Vec<u32> =
             self.processes.values().filter(|process| process.is_alive()).map(|one| one.number).collect();
