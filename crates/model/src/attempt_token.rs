@@ -1,27 +1,27 @@
-//! The token of an attempt: its name, which also says which of two attempts began later.
+//! The token of an attempt: its name, which also shows which of two attempts started later.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names one attempt at a task: in messages, in fragments, and in the files and the comment of its Slurm job. Any text is one;
-/// only those of [`AttemptToken::new`] have a rank.
+/// Identifies one attempt of a task: in messages, in fragments, and in the files and the comment of its Slurm job. Any text
+/// is a valid token, but only those of [`AttemptToken::new`] have a rank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AttemptToken(String);
 
-/// The order of the attempts at a task. It does not depend on a clock.
+/// The order of the attempts of a task. It does not depend on a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptRank {
-    /// The epoch of the owner that began it.
+    /// The epoch of the owner that started it.
     pub epoch: u64,
-    /// How many attempts this owner had begun then, with this one.
+    /// How many attempts this owner had started by then, including this one.
     pub serial: u64,
 }
 
 impl AttemptToken {
-    /// A token that no other attempt has. `micros` (Unix time) and `process` tell it from those of other directories, whose
-    /// owner may have the same epoch.
+    /// A token that no other attempt has. `micros` (Unix time) and `process` distinguish it from those of other
+    /// directories, whose owner may have the same epoch.
     pub fn new(rank: AttemptRank, micros: u64, process: u32) -> Self {
         let AttemptRank { epoch, serial } = rank;
         AttemptToken(format!("{epoch:x}-{micros:x}-{process:x}-{serial:x}"))
@@ -35,7 +35,7 @@ impl AttemptToken {
         Some(AttemptRank { epoch, serial })
     }
 
-    /// As text.
+    /// The token as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -70,7 +70,7 @@ mod tests {
             let token = AttemptToken::new(rank, 1_800_000_000_123_456, 17);
             assert_eq!(token.rank(), Some(rank), "{token}");
         }
-        // The owner comes first, then its count.
+        // The owner's epoch is compared first, then its count.
         assert!(rank(8, 1) > rank(7, 900) && rank(7, 11) > rank(7, 9));
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! states {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Slurm's state of a job. Stored and sent as Slurm's word.
+        /// Slurm's state of a job. Stored and sent under Slurm's name.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(from = "String", into = "String")]
         pub enum JobState {
@@ -15,7 +15,7 @@ macro_rules! states {
                 $(#[$doc])*
                 $name,
             )*
-            /// None of the states that are known here, in Slurm's word.
+            /// A state that is not listed here, under Slurm's name.
             Unknown(String),
         }
 
@@ -27,7 +27,7 @@ macro_rules! states {
                 }
             }
 
-            /// Slurm's word.
+            /// Slurm's name of the state.
             pub fn word(&self) -> &str {
                 match self {
                     $(JobState::$name => $word,)*
@@ -52,7 +52,7 @@ states! {
     NodeFail = "NODE_FAIL",
     OutOfMemory = "OUT_OF_MEMORY",
     Pending = "PENDING",
-    /// Its nodes are being switched on.
+    /// Its nodes are being powered up.
     PowerUpNode = "POWER_UP_NODE",
     Preempted = "PREEMPTED",
     ReconfigFail = "RECONFIG_FAIL",
@@ -61,11 +61,11 @@ states! {
     RequeueHold = "REQUEUE_HOLD",
     Resizing = "RESIZING",
     ResvDelHold = "RESV_DEL_HOLD",
-    /// Another cluster of the federation runs it.
+    /// Another cluster of the federation runs the job.
     Revoked = "REVOKED",
     Running = "RUNNING",
     Signaling = "SIGNALING",
-    /// A requeue after a special exit code: held until somebody has looked at it.
+    /// Requeued after a special exit code, and held until somebody has checked it.
     SpecialExit = "SPECIAL_EXIT",
     StageOut = "STAGE_OUT",
     Stopped = "STOPPED",
@@ -75,7 +75,7 @@ states! {
 }
 
 impl JobState {
-    /// From what a command prints: sacct writes `CANCELLED by 1000`.
+    /// Parses the output of a Slurm command: sacct writes `CANCELLED by 1000`.
     pub fn of(text: &str) -> Self {
         JobState::of_word(text.split([' ', '+']).next().unwrap_or_default())
     }

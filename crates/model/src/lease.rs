@@ -1,5 +1,5 @@
-//! The rule of a lease: who may take the right to write over, and when. Two stores keep leases by it, the run table and
-//! the ledger. No I/O, no clock.
+//! The rule of leases: who may take over the right to write, and when. The run table and the ledger both follow it. No I/O,
+//! no clock.
 
 use std::{fmt, time::Duration};
 
@@ -36,29 +36,30 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A lease that somebody holds.
+/// A held lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// Who.
+    /// Its holder.
     pub holder: Holder,
     /// Its end, in seconds since 1970. After that others may take over; until they do, it remains valid.
     pub until: f64,
 }
 
-/// A lease as a store keeps it.
+/// The state of a lease in a store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaseState {
-    /// The last epoch given away; 0 if none ever was. Kept when the holder releases.
+    /// The last epoch that was assigned; 0 if there was none. It is kept when the holder releases the lease.
     pub epoch: u64,
-    /// Who holds it now, if anybody.
+    /// The current claim, if there is one.
     pub claim: Option<Claim>,
 }
 
 impl LeaseState {
-    /// Does this process still hold the lease that it was given under this epoch? If not: who holds it now, if anybody.
+    /// Checks whether this process still holds the lease that it got under this epoch. If not, the error contains the
+    /// current holder, if any.
     ///
     /// # Errors
-    /// It was released, or somebody else has taken it.
+    /// The lease was released, or another process has taken it.
     pub fn check(self, holder: &Holder, epoch: u64) -> Result<(), Option<Holder>> {
         match self.claim {
             Some(claim) if self.epoch == epoch && claim.holder.is_same_process(holder) => Ok(()),
@@ -68,33 +69,33 @@ impl LeaseState {
     }
 }
 
-/// How a store numbers its terms. Either way no epoch is given twice.
+/// How a store numbers its epochs. In both cases no epoch is assigned twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epochs {
     /// The last one plus one.
     Counted,
-    /// The present second, or the last one plus one if that is more: they rise even when the store is deleted and made
-    /// afresh beside results that remember the old ones.
+    /// The current Unix time in seconds, or the last epoch plus one if that is larger. So epochs increase even if the store
+    /// is deleted and created again next to results that contain the old ones.
     FromClock,
 }
 
-/// What the rule says to one who wants a lease.
+/// The rule's answer to a process that wants a lease.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// It may take the lease, with this epoch.
     Take {
-        /// Greater than all earlier epochs.
+        /// Larger than all earlier epochs.
         epoch: u64,
     },
     /// It is held by another process.
     Held(Claim),
 }
 
-/// May `me` take the lease at `now` (seconds since 1970)?
+/// Decides whether `me` may take the lease at `now` (seconds since 1970).
 ///
-/// Yes if nobody holds it, if its term is over, if `me` holds it already (under an older epoch then), or if the caller
-/// knows that its holder is dead. `dead` names the process that was found dead: if somebody else holds the lease by now,
-/// it is not taken from that one.
+/// It may if the lease is free, if its term has expired, if `me` already holds it (under an older epoch), or if the caller
+/// knows that its holder is dead. `dead` is the process that was found dead: if another process holds the lease by now, it
+/// is not taken.
 pub fn decide(state: &LeaseState, me: &Holder, now: f64, dead: Option<&Holder>, epochs: Epochs) -> Decision {
     if let Some(claim) = &state.claim {
         let over = claim.until <= now
@@ -108,14 +109,14 @@ pub fn decide(state: &LeaseState, me: &Holder, now: f64, dead: Option<&Holder>, 
     let counted = state.epoch + 1;
     let epoch = match epochs {
         Epochs::Counted => counted,
-        // Clocks that are negative or no number become 0. Stores keep epochs as signed integers.
+        // Negative or invalid clocks become 0. Stores keep epochs as signed integers.
         Epochs::FromClock => (now as u64).min(i64::MAX as u64 - 1).max(counted),
     };
     Decision::Take { epoch }
 }
 
-/// Is a term to be renewed that began so many seconds ago? When a third of it is over; and if the clock was set back, which
-/// has not made the term longer.
+/// Whether a term that started this many seconds ago has to be renewed: when a third of it has passed, and when the clock
+/// was set back, which does not make the term longer.
 pub fn is_renewal_due(elapsed: f64, term: Duration) -> bool {
     if is_on(Fault::LeaseNotRenewed) {
         return false;

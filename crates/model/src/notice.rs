@@ -4,19 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 
-/// Something that a user should know while the work goes on.
+/// A message to the user while work continues.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Notice {
-    /// How grave it is.
+    /// How serious it is.
     pub severity: Severity,
-    /// In a sentence, without a word about its severity. Lines behind the first begin with two spaces and what they are:
-    /// `  hint: …`.
+    /// A sentence that does not mention its severity. Further lines start with two spaces and their kind: `  hint: …`.
     pub message: String,
 }
 
 impl Notice {
-    /// What is done.
+    /// Reports progress.
     pub fn info(message: impl Into<String>) -> Self {
         Notice { severity: Severity::Info, message: message.into() }
     }
@@ -26,25 +25,25 @@ impl Notice {
         Notice { severity: Severity::Note, message: message.into() }
     }
 
-    /// Something is perhaps not as it was meant.
+    /// Something may not be as intended.
     pub fn warning(message: impl Into<String>) -> Self {
         Notice { severity: Severity::Warning, message: message.into() }
     }
 
-    /// Something is not done.
+    /// Something was not done.
     pub fn error(message: impl Into<String>) -> Self {
         Notice { severity: Severity::Error, message: message.into() }
     }
 }
 
-/// As a person reads it: `warning: …`.
+/// The form for display: `warning: …`.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.severity.prefix(), self.message)
     }
 }
 
-/// As it was written. At first the severity was a part of the message.
+/// The serialized form. In the first version, the severity was part of the message.
 #[derive(Deserialize)]
 struct Written {
     severity: Option<Severity>,

@@ -1,20 +1,20 @@
-//! Faults that can be switched on, to show that the simulation finds them: `make simulate-faults`.
+//! Faults that can be switched on to show that the simulation finds them: `make simulate-faults`.
 //!
-//! Only builds with the feature `planted-faults` have them. In all others [`is_on`] is `false` at compile time, and what it
-//! guards is not compiled in.
+//! They exist only in builds with the feature `planted-faults`. In all others, [`is_on`] is `false` at compile time, and
+//! the code that it guards is not compiled.
 
 /// A fault in the coordinator's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A job is submitted before the intent to do so is in the ledger.
     SubmittedWithoutIntent,
-    /// An sbatch that has no answer counts as refused.
+    /// An sbatch without an answer counts as refused.
     LostAnswerIsRefusal,
-    /// The fragment that comes last wins, of whichever plan and attempt.
+    /// The fragment that arrives last wins, from whatever plan and attempt.
     LastFragmentWins,
     /// Tasks that wait for others are not released.
     WaitNeverReleased,
-    /// Tasks are released before the results that they need are collected.
+    /// Tasks are released before the results that they need have been collected.
     ReleasedBeforeCollected,
     /// A write does not check whether its process is still the owner.
     DeposedNotChecked,
@@ -22,11 +22,11 @@ pub enum Fault {
     LeaseNotRenewed,
     /// A lease is taken while it is held.
     LeaseTakenWhileHeld,
-    /// That a job has failed is not counted.
+    /// Failures of a job are not counted.
     FailuresNotCounted,
-    /// Tasks of a worker that died are not tried again.
+    /// Tasks of a worker that died are not retried.
     LostTaskNotTried,
-    /// The loss of a worker costs all tasks that are in progress.
+    /// The loss of a worker also ends all attempts in Slurm jobs.
     LostWorkerCostsAll,
     /// One job more than `concurrent_jobs` is submitted.
     OneJobTooMany,
@@ -36,30 +36,30 @@ pub enum Fault {
     FinishedNotForgotten,
     /// The files of an attempt that is over are not removed.
     FilesNotRemoved,
-    /// The stamp of a plan follows the clock, also backwards.
+    /// The stamp of a plan follows the clock, even backwards.
     StampFollowsClock,
-    /// More is added to a write whose answer was lost.
+    /// A write whose answer was lost is extended before it is sent again.
     UnansweredWriteChanged,
-    /// Results that were reported and are not seen yet are not waited for.
+    /// Reported results that are not visible yet are not waited for.
     UnseenResultsIgnored,
     /// A command ends without the ledger's answer to its last writes.
     LedgerNotWaitedFor,
-    /// The end of a job whose worker says nothing is not noticed.
+    /// The end of a job with a silent worker is not noticed.
     SilentEndNotNoticed,
-    /// A job whose submission had no answer is looked for once.
+    /// A job whose submission got no answer is only looked up once.
     LookedForOnce,
-    /// A task whose job was cancelled is tried again.
+    /// A task whose job was cancelled is retried.
     CancelledTriedAgain,
-    /// How a job stands in the queue is not told.
+    /// Changes of a job's state in the queue are not reported.
     WaitNotTold,
-    /// A job whose number was given to another one is taken for it.
+    /// A job is taken for another one that has its number.
     TokenNotCompared,
-    /// Messages of a worker of the version before, which knows no tokens, are ignored.
+    /// Messages of a worker of the previous version, which sends no tokens, are ignored.
     OlderWorkerIgnored,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 25] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
@@ -99,12 +99,12 @@ mod switch {
         static ON: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
-    /// Switches a fault on for this thread, or all off.
+    /// Switches a fault on for this thread, or all of them off.
     pub fn switch(fault: Option<Fault>) {
         ON.set(fault);
     }
 
-    /// Is this fault switched on?
+    /// Whether this fault is switched on.
     pub fn is_on(fault: Fault) -> bool {
         ON.get() == Some(fault)
     }
@@ -113,7 +113,7 @@ mod switch {
 #[cfg(feature = "planted-faults")]
 pub use switch::{is_on, switch};
 
-/// Is this fault switched on?
+/// Whether this fault is switched on.
 #[cfg(not(feature = "planted-faults"))]
 pub const fn is_on(_: Fault) -> bool {
     false

@@ -31,18 +31,18 @@ pub enum Made {
     },
 }
 
-/// An attempt, as far as its results tell. The order is that in which attempts began: those of earlier versions have no rank
-/// and come first, by their number.
+/// An attempt, as far as it is known from its results. Attempts are ordered by their start. Those of earlier versions have
+/// no rank and come first, ordered by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttemptMade {
     rank: AttemptRank,
-    /// Slurm may start the job of an attempt again while it still runs on a node that is cut off.
+    /// How often Slurm has requeued its job. An earlier execution may still be running on an unreachable node.
     restarts: u32,
     number: u32,
 }
 
 impl AttemptMade {
-    /// From its token, how often Slurm had restarted its job, and its number.
+    /// Created from the attempt's token, how often Slurm had requeued its job, and its number.
     pub fn new(token: Option<&AttemptToken>, restarts: u32, number: u32) -> Self {
         let rank = token.and_then(AttemptToken::rank).unwrap_or_default();
         AttemptMade { rank, restarts, number }
@@ -84,7 +84,7 @@ mod tests {
         AttemptMade::new(Some(&token), restarts, number)
     }
 
-    /// Of a version that knew numbers only.
+    /// From a version that only had numbers.
     fn numbered(number: u32) -> AttemptMade {
         AttemptMade::new(None, 0, number)
     }
@@ -105,11 +105,11 @@ mod tests {
             numbered(1),
             numbered(2),
             attempt(1, 3, 0, 1),
-            // Slurm has started its job again.
+            // Slurm has requeued its job.
             attempt(1, 3, 1, 1),
-            // A submission of which nobody knew whether Slurm had it: the next one has the same number.
+            // It was not known whether Slurm had accepted a submission; the next one has the same number.
             attempt(1, 4, 0, 1),
-            // A new owner did not learn that its predecessor had begun an attempt.
+            // A new owner did not know that its predecessor had started an attempt.
             attempt(2, 1, 0, 1),
         ];
         for (at, earlier) in in_order.iter().enumerate() {
@@ -144,7 +144,7 @@ mod tests {
         (0..3u64, 0..3u64, any_attempt()).prop_map(|(epoch, micros, attempt)| planned(epoch, micros, attempt))
     }
 
-    /// What is stored when results arrive in this order.
+    /// The stored result if results arrive in this order.
     fn stored(arrivals: &[Made]) -> Option<Made> {
         arrivals.iter().copied().reduce(|stored, new| if new.replaces(stored) { new } else { stored })
     }

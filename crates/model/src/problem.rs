@@ -54,7 +54,7 @@ pub enum ProblemKind {
 /// One problem of a context file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// An error refuses the file; the rest is shown and does not.
+    /// Errors make the file unusable; other problems are only shown.
     pub severity: Severity,
     /// Kind of problem.
     pub kind: ProblemKind,

@@ -2,22 +2,22 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How grave something is that a user is told. The gravest comes first.
+/// How serious a message to the user is, most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something was not done. A context file with an error cannot be used.
     Error,
-    /// It was done, perhaps not as it was meant.
+    /// It was done, but perhaps not as intended.
     Warning,
-    /// Something that explains what is done, or why it takes long.
+    /// Explains what happens, or why it takes long.
     Note,
-    /// What is done.
+    /// Progress.
     Info,
 }
 
 impl Severity {
-    /// What stands before the words that are shown.
+    /// The prefix of the displayed message.
     pub const fn prefix(self) -> &'static str {
         match self {
             Severity::Error => "error: ",

@@ -1,6 +1,6 @@
 //! What the worker in a job reports, as far as it concerns the job.
 
-/// What a message of the worker says about its job.
+/// What a worker's message says about its job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerReport {
     /// It is alive; nothing else.

@@ -64,7 +64,7 @@ pub fn answered(
     for path in paths {
         match read(&path, stamp) {
             Ok(found) => found.into_iter().for_each(|(name, made, answer)| {
-                // As a merge decides.
+                // The same rule as in a merge.
                 if answers.get(&name).is_none_or(|(stored, _)| made.replaces(*stored)) {
                     answers.insert(name, (made, answer));
                 }

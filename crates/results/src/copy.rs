@@ -12,7 +12,7 @@ use crate::{
 pub(crate) struct Located {
     /// Path of the virtual dataset.
     pub dataset: String,
-    /// What it stands for.
+    /// Its source.
     pub source: VirtualSource,
 }
 
@@ -53,7 +53,7 @@ pub(crate) type CopyDataset<'a> = dyn FnMut(&Node, &str, &Node, bool) -> H5Resul
 pub(crate) struct Copier<'a> {
     to: &'a Node,
     ids: DimIds,
-    /// How datasets are copied; none: as they are, virtual datasets as virtual datasets.
+    /// How datasets are copied; `None`: unchanged, and virtual datasets as virtual datasets.
     copy_dataset: Option<Box<CopyDataset<'a>>>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Copier<'a> {
         Copier { to, ids: DimIds::default(), copy_dataset: None }
     }
 
-    /// With another way of copying datasets.
+    /// Creates a copier with another way of copying datasets.
     pub(crate) fn with(
         to: &'a Node,
         copy_dataset: impl FnMut(&Node, &str, &Node, bool) -> H5Result<()> + 'a,
@@ -70,7 +70,7 @@ impl<'a> Copier<'a> {
         Copier { to, ids: DimIds::default(), copy_dataset: Some(Box::new(copy_dataset)) }
     }
 
-    /// Copies all of a variable but its provenance.
+    /// Copies everything of a variable except its provenance.
     pub(crate) fn variable(&mut self, from: &Node, name: &str) -> H5Result<()> {
         let to = self.to;
         if from.has(name)? {
@@ -106,7 +106,8 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Copies a dataset. One of an earlier version that would read as zeros without its array file gets another fill value.
+/// Copies a dataset. A dataset of an earlier version that would read as zeros if its array file were missing gets another
+/// fill value.
 fn copy_dataset(from: &Node, name: &str, to: &Node, attributes: bool) -> H5Result<()> {
     let node = from.open(name)?;
     let renewed = if hides_loss(&node)? { node.dataset_type()?.dtype()? } else { None };

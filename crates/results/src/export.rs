@@ -71,7 +71,7 @@ fn copy_all(run_file: &Path, from: &Node, root: &Node) -> H5Result<()> {
     Ok(())
 }
 
-/// Copies a dataset; of a virtual one its source.
+/// Copies a dataset. If it is virtual, its source is copied.
 fn inline(run_file: &Path, from: &Node, name: &str, to: &Node, attributes: bool) -> H5Result<()> {
     let node = from.open(name)?;
     let sources = if node.kind() == crate::h5::Kind::Dataset { node.virtual_sources()? } else { Vec::new() };

@@ -36,8 +36,8 @@ pub struct FragmentWriter {
 const FLOAT64: Dtype = Dtype::Float { bytes: 8, big_endian: false };
 
 impl FragmentWriter {
-    /// Begins a fragment in `extracted_data`, which must exist. `context_name` is the root attribute `provenance`
-    /// that DAMNIT's readers know: the context file's name.
+    /// Creates a fragment in `extracted_data`, which must exist. `context_name` is the context file's name, for the root
+    /// attribute `provenance` that DAMNIT reads.
     ///
     /// # Errors
     /// The library is out of memory.
@@ -117,8 +117,8 @@ impl FragmentWriter {
         self.store(name, StoredOutcome::Nothing, provenance, |_, _| Ok(()))
     }
 
-    /// Stores that a variable failed: an older value will be removed. The class must not be DAMNIT's name for a skip
-    /// ("Skip"): DAMNIT goes by the name.
+    /// Stores that a variable failed: an older value will be removed. The class must not be "Skip", because DAMNIT
+    /// identifies a skip by this name.
     ///
     /// # Errors
     /// An invalid name; a full disk.
@@ -154,7 +154,7 @@ impl FragmentWriter {
         provenance: &Provenance,
     ) -> Result<(), ResultsError> {
         check_name(name)?;
-        // HDF5's text ends at the first NUL.
+        // HDF5 text ends at the first NUL.
         let message = ArrayData::text(message.replace('\0', "\u{fffd}"));
         let class = class.replace('\0', "\u{fffd}");
         self.store(name, outcome, provenance, |root, _| {
@@ -163,7 +163,7 @@ impl FragmentWriter {
         })
     }
 
-    /// Stores that the context file no longer has a variable: what is stored of it will be removed.
+    /// Stores that the context file no longer has a variable: its stored results will be removed.
     ///
     /// # Errors
     /// An invalid name; a full disk.

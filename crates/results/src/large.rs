@@ -1,5 +1,5 @@
-//! Arrays too large to be copied each time their run file is rewritten: each in an immutable file of its own, which
-//! the run file refers to by a virtual dataset.
+//! Arrays that are too large to be copied each time their run file is rewritten. Each is in its own immutable file, to
+//! which the run file refers with a virtual dataset.
 
 use std::{
     fs,
@@ -20,13 +20,13 @@ use crate::{
     sync_directory::sync_directory,
 };
 
-/// Arrays from this many bytes on belong into a file of their own.
+/// Arrays of at least this many bytes are stored in their own file.
 pub const LARGE: u64 = 32 << 20;
 
 /// The dataset in an array file.
 pub(crate) const DATASET: &str = "data";
 
-/// At most this many chunks are in memory at once, each as given, shuffled and packed.
+/// Maximum number of chunks in memory at the same time, each in its original, shuffled and compressed form.
 const CHUNKS_AT_ONCE: usize = 24;
 
 /// A finished array file.
@@ -40,12 +40,12 @@ pub struct LargeArray {
 }
 
 impl LargeArray {
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its elements.
+    /// Type of its elements.
     pub fn dtype(&self) -> &Dtype {
         &self.dtype
     }
@@ -56,16 +56,16 @@ impl LargeArray {
     }
 }
 
-/// Writes an array file from a stream of bytes in C order. Dropped before [`LargeArrayWriter::finish`], it leaves
+/// Writes an array file from a stream of bytes in C order. If it is dropped before [`LargeArrayWriter::finish`], it leaves
 /// nothing behind.
 ///
-/// Compressed arrays are packed on all cores; memory stays below 100 MB whatever the array's size.
+/// Compressed arrays are compressed on all cores. Memory use stays below 100 MB, whatever the size of the array.
 #[derive(Debug)]
 pub struct LargeArrayWriter {
     directory: PathBuf,
-    /// While it is being written.
+    /// Path while it is being written.
     path: PathBuf,
-    /// File name in the end.
+    /// Final file name.
     file_name: String,
     stem: String,
     variable: String,
@@ -78,19 +78,19 @@ pub struct LargeArrayWriter {
 
 #[derive(Debug)]
 enum Way {
-    /// Written straight to the dataset's place in the file.
+    /// Written directly to the dataset's location in the file.
     Plain { file: fs::File, offset: u64 },
-    /// In chunks. The dataset comes first, so that it is closed before its file.
+    /// In chunks. The dataset is declared first, so that it is closed before its file.
     Packed { dataset: Node, file: File, plan: ChunkPlan, next: u64, part: Vec<u8>, whole: Vec<Vec<u8>> },
     /// Closed.
     Done,
 }
 
 impl LargeArrayWriter {
-    /// Begins an array file of `variable` below `extracted_data/arrays/`.
+    /// Creates an array file for `variable` under `extracted_data/arrays/`.
     ///
     /// # Errors
-    /// A name or type that cannot be stored; text (which has no fixed size); what the file system says.
+    /// A name or type that cannot be stored; text (which has no fixed size); an error of the file system.
     pub fn create(
         extracted_data: &Path,
         proposal: Proposal,
@@ -116,7 +116,7 @@ impl LargeArrayWriter {
         let token = format!("{}-{random}", names::file_name_part(variable));
         let path = directory.join(format!("{token}{WRITING}"));
         fs::File::options().write(true).create_new(true).open(&path).doing("cannot create", &path)?;
-        // Whoever collects it may be somebody else, who could not change its rights.
+        // The run may be collected by another user, who could not change the permissions of this file.
         if let Ok(run_file) = Readers::of(&names::run_file(extracted_data, proposal, run)) {
             let _ = run_file.give_to(&path);
         }
@@ -133,7 +133,7 @@ impl LargeArrayWriter {
             written: 0,
             way: Way::Done,
         };
-        // From here on dropping the writer removes the file.
+        // From here on, dropping the writer removes the file.
         writer.begin(compress.then(|| ChunkPlan::new(shape, item_size, CHUNK_BYTES)).flatten())?;
         Ok(writer)
     }
@@ -163,7 +163,7 @@ impl LargeArrayWriter {
         Ok(())
     }
 
-    /// Takes the next piece of the stream, of any size.
+    /// Writes the next piece of the stream, of any size.
     ///
     /// # Errors
     /// More bytes than the shape has; a full disk.
@@ -185,7 +185,7 @@ impl LargeArrayWriter {
                 file.write_all_at(bytes, *offset + start).doing("cannot write", &self.path)
             }
             Way::Packed { dataset, plan, next, part, whole, .. } => {
-                // Whole chunks are taken where they lie; what is cut between two pieces is put together in `part`.
+                // Complete chunks are used in place; a chunk that is split between two pieces is assembled in `part`.
                 let mut direct: Vec<&[u8]> = Vec::new();
                 while !bytes.is_empty() {
                     let wanted = plan.stream_bytes(*next + (whole.len() + direct.len()) as u64);
@@ -213,7 +213,7 @@ impl LargeArrayWriter {
         }
     }
 
-    /// Makes the file durable and gives it its name.
+    /// Makes the file durable and renames it to its final name.
     ///
     /// # Errors
     /// Fewer bytes than the shape has; a full disk.
@@ -257,12 +257,12 @@ impl LargeArrayWriter {
 impl Drop for LargeArrayWriter {
     fn drop(&mut self) {
         self.way = Way::Done;
-        // After `finish` the name is gone already.
+        // After `finish`, the file no longer has this name.
         drop(fs::remove_file(&self.path));
     }
 }
 
-/// The chunks of `whole` come before those of `direct` in the stream.
+/// Compresses and writes chunks. In the stream, those of `whole` come before those of `direct`.
 fn pack_and_write(
     dataset: &Node,
     plan: &ChunkPlan,
@@ -289,7 +289,7 @@ fn create_directories(from: &Path, to: &Path) -> Result<(), ResultsError> {
     let new: Vec<&Path> = to.ancestors().take_while(|directory| !directory.is_dir()).collect();
     fs::create_dir_all(to).doing("cannot create the directory", to)?;
     for directory in new {
-        // Somebody else may have been faster: then they are his.
+        // Another user may have created the directory first, and then owns it.
         let _ = readers::open_like(from, directory);
     }
     for directory in to.ancestors().skip(1) {
@@ -301,8 +301,7 @@ fn create_directories(from: &Path, to: &Path) -> Result<(), ResultsError> {
     Ok(())
 }
 
-/// Notes that nothing refers to an array file any more: its time of change becomes now, so that it stays for a grace
-/// period from here on.
+/// Marks an array file that nothing refers to any more: its modification time is set to now, which starts its grace period.
 pub(crate) fn note_superseded(path: &Path) -> Result<(), ResultsError> {
     let inside = path.parent().and_then(Path::parent).and_then(Path::file_name) == Some(ARRAYS.as_ref());
     if !inside {
@@ -313,7 +312,7 @@ pub(crate) fn note_superseded(path: &Path) -> Result<(), ResultsError> {
         .open(path)
         .and_then(|file| file.set_modified(std::time::SystemTime::now()));
     match touched {
-        // Somebody else's file, or gone: the sweep will see.
+        // The file belongs to another user, or is gone. The sweep handles both.
         Err(error)
             if matches!(
                 error.kind(),

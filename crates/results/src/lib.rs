@@ -1,8 +1,8 @@
-//! Files of results, and the one crate that links libhdf5.
+//! Files of results. This is the only crate that links libhdf5.
 //!
-//! A worker writes *fragments* ([`FragmentWriter`]); [`merge`] puts them into the run's file. Large arrays lie in
-//! immutable files of their own ([`LargeArrayWriter`]). `docs/design/run-files.md` tells what is in the files, and
-//! why they are replaced the way they are.
+//! A worker writes *fragments* ([`FragmentWriter`]); [`merge`] merges them into the run file. Large arrays are in their own
+//! immutable files ([`LargeArrayWriter`]). `docs/design/run-files.md` describes the content of the files, and why they are
+//! replaced in the way they are.
 
 mod answered;
 mod compress;

@@ -1,4 +1,4 @@
-//! Putting fragments into the run's file, so that a reader or a crash never sees it half-changed.
+//! Merges fragments into the run file, so that neither a reader nor a crash ever sees it partly changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,38 +26,38 @@ use crate::{
     value::{ArrayData, Provenance, StoredOutcome},
 };
 
-/// What a merge did.
+/// Result of a merge.
 #[derive(Debug, Default)]
 pub struct MergeReport {
-    /// Fragments whose content is in the run's file now, or is older than what is there: they may be removed once
-    /// the run table has the rows.
+    /// Fragments whose content is now in the run file, or is older than that in the run file. They may be removed once the
+    /// run table has the rows.
     pub done: Vec<PathBuf>,
-    /// Fragments that cannot be read, where they are now (`*.broken.h5`), and why.
+    /// Unreadable fragments: their new path (`*.broken.h5`), and the reason.
     pub set_aside: Vec<(PathBuf, ResultsError)>,
-    /// Fragments that refer to an array file that is not there, or not yet: left where they are.
+    /// Fragments that refer to an array file that does not exist, or is not visible yet. They are left in place.
     pub waiting: Vec<(PathBuf, ResultsError)>,
-    /// Variables of which a new value or error is stored.
+    /// Variables with a newly stored value or error.
     pub stored: Vec<String>,
-    /// Variables of which nothing is stored any more.
+    /// Variables whose results were removed.
     pub removed: Vec<String>,
-    /// Everything of which the run's file now has an answer from these fragments, a value or none, and the plan it
-    /// came from.
+    /// Variables for which the run file now has an outcome from these fragments (a value or none), with the plan that it is
+    /// from.
     pub answered: Vec<(String, PlanStamp)>,
     /// Results that were dropped because the stored ones are newer.
     pub older: Vec<String>,
-    /// Rows for the run table: of all in `stored` that have one.
+    /// Rows for the run table: those of the variables in `stored` that have one.
     pub rows: Vec<ReducedRow>,
-    /// Variables whose row must go: all in `removed`, and those in `stored` that have a value without a summary.
+    /// Variables whose row must be removed: all in `removed`, and those in `stored` that have a value without a summary.
     pub without_row: Vec<String>,
-    /// The run's first train, if a fragment says so.
+    /// The run's first train, if a fragment contains it.
     pub start_time: Option<f64>,
     /// Whether this is the start time of a mock run.
     pub mock_start: bool,
-    /// The run's file has fewer readers than it would have, because this array has.
+    /// Set if the run file has fewer readers than it should have, because this array has fewer.
     pub fewer_readers: Option<FewerReaders>,
 }
 
-/// An array file that fewer people may read than would read the run file, and that belongs to somebody else.
+/// An array file of another user that fewer people can read than the run file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FewerReaders {
     /// The array file, or a directory on the way to it.
@@ -72,36 +72,36 @@ impl FewerReaders {
     }
 }
 
-/// A merge failed; run file and fragments are as they were.
+/// A merge failed. The run file and the fragments are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// The run file that is there cannot be read, so nothing can be added to it. It has to be moved away.
+    /// The existing run file cannot be read, so nothing can be added to it. It has to be moved away.
     #[error("the run file cannot be extended: {0}")]
     RunFile(#[source] ResultsError),
-    /// Another process is merging in this directory and does not end.
+    /// Another process is merging in this directory and does not finish.
     #[error("another process has been holding {lock} for {} s; it may be suspended", waited.as_secs())]
     Busy {
         /// The lock file.
         lock: PathBuf,
-        /// How long this one waited.
+        /// How long this process has waited.
         waited: Duration,
     },
-    /// The run file changed again and again under our hands.
+    /// The run file was replaced repeatedly during the merge.
     #[error("{0} is constantly being replaced by another program")]
     Contended(PathBuf),
-    /// Anything else, a full disk for one.
+    /// Another error, such as a full disk.
     #[error(transparent)]
     Results(#[from] ResultsError),
 }
 
-/// How long a merge waits for another one.
+/// How long to wait for another merge.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// Puts fragments of one run into its file, `extracted_data/p1234_r42.h5`, and says what changed. The fragments stay
-/// where they are; merging one twice changes nothing.
+/// Merges fragments of one run into its file, `extracted_data/p1234_r42.h5`, and returns what changed. The fragments are
+/// not removed; merging one twice changes nothing.
 ///
 /// # Errors
-/// See [`MergeError`]. Nothing is lost and nothing half-written then.
+/// See [`MergeError`]. Nothing is lost then, and no file is partly written.
 pub fn merge(
     extracted_data: &Path,
     proposal: Proposal,
@@ -125,7 +125,7 @@ pub fn merge(
                     incoming.push(fragment);
                     pending.push(path);
                 }
-                // Merged and removed by someone else meanwhile.
+                // Another process has merged and removed it meanwhile.
                 Err(ResultsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error @ ResultsError::MissingSource { .. }) => report.waiting.push((path, error)),
                 Err(error @ (ResultsError::Damaged { .. } | ResultsError::Name(_))) => {
@@ -157,31 +157,31 @@ pub fn merge(
 
 enum Tried {
     Done,
-    /// The run file was replaced meanwhile.
+    /// The run file was replaced meanwhile; try again.
     Again,
-    /// This fragment cannot be copied from.
+    /// This fragment cannot be copied.
     Damaged(usize, ResultsError),
 }
 
-/// A file that results are taken from.
+/// A file whose results are merged.
 struct Incoming {
     path: PathBuf,
-    // Before the file, so that it is closed first.
+    // Declared before the file, so that it is closed first.
     root: Node,
     _file: File,
-    /// All that the file says something about, without the start time.
+    /// All variables with an entry in the file, except for the start time.
     variables: BTreeMap<String, Provenance>,
-    /// Variables whose provenance is not in the file.
+    /// Variables without provenance in the file.
     unsaid: BTreeSet<String>,
     start: Start,
     identity: (u64, u64),
 }
 
-/// What a file knows of the run's start.
+/// What a file contains about the start of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     Unknown,
-    /// Only that of a mock run.
+    /// Only the start of a mock run.
     Mock,
     Real,
 }
@@ -195,7 +195,7 @@ impl Incoming {
 
     fn open_unchecked(path: &Path) -> Result<Incoming, ResultsError> {
         let metadata = fs::metadata(path).doing("cannot open", path)?;
-        // Tells a file that we may not read from one that is damaged.
+        // Distinguishes a file without read permission from a damaged one.
         drop(fs::File::open(path).doing("cannot open", path)?);
         let file = File::open(path).reading(path)?;
         let root = file.root().reading(path)?;
@@ -262,7 +262,7 @@ fn list(root: &Node, metadata: &fs::Metadata) -> H5Result<Listing> {
     Ok((variables, unsaid, start))
 }
 
-/// A virtual dataset whose source is missing reads as its fill value, so this must be known before it is passed on.
+/// A virtual dataset whose source is missing reads as its fill value. So sources are checked before the dataset is copied.
 pub(crate) fn check_sources(path: &Path, root: &Node) -> Result<(), ResultsError> {
     for source in sources_of(root).reading(path)? {
         let file = path.with_file_name(&source.source.file);
@@ -306,7 +306,7 @@ fn try_merge(
     if let ([only], Some(metadata)) = (incoming, &existing)
         && only.identity == (metadata.dev(), metadata.ino())
     {
-        // It became the run file before; perhaps nobody lived to tell.
+        // It became the run file in an earlier merge, which may have been killed before it could report that.
         sync_directory(extracted_data)?;
         describe(report, only)?;
         return Ok(Tried::Done);
@@ -322,11 +322,11 @@ fn try_merge(
 }
 
 fn open_base(target: &Path) -> Result<Incoming, MergeError> {
-    // Sources are not checked: what is kept stays as it is, an array without its file included.
+    // Sources are not checked: results that are kept stay unchanged, even an array whose file is missing.
     Incoming::open_unchecked(target).map_err(MergeError::RunFile)
 }
 
-/// Can those who may read this fragment read its arrays?
+/// Whether everyone who can read this fragment can read its arrays.
 fn has_its_readers(extracted_data: &Path, fragment: &Incoming) -> Result<bool, ResultsError> {
     let sources = sources_of(&fragment.root).reading(&fragment.path)?;
     if sources.is_empty() {
@@ -337,11 +337,11 @@ fn has_its_readers(extracted_data: &Path, fragment: &Incoming) -> Result<bool, R
     Ok(sources.iter().all(|source| narrow(source).is_ok_and(|found| found.is_none())))
 }
 
-/// Gives the fragment the run file's name as well. False if that cannot be, and the long way must be taken.
+/// Hard-links the fragment to the run file's name. Returns false if this is not possible and the file has to be written.
 fn link(fragment: &Path, target: &Path) -> Result<bool, ResultsError> {
     match fs::hard_link(fragment, target) {
         Ok(()) => Ok(true),
-        // Somebody else was first, or the file system has no hard links.
+        // Another process was faster, or the file system has no hard links.
         Err(error)
             if matches!(
                 error.kind(),
@@ -354,7 +354,7 @@ fn link(fragment: &Path, target: &Path) -> Result<bool, ResultsError> {
     }
 }
 
-/// The report of a fragment that became the run file as it is.
+/// Fills in the report for a fragment that became the run file unchanged.
 fn describe(report: &mut MergeReport, fragment: &Incoming) -> Result<(), ResultsError> {
     let summary = reduced::summarise(&fragment.root).reading(&fragment.path)?;
     (report.start_time, report.mock_start) = (summary.start_time, summary.mock_start);
@@ -375,7 +375,7 @@ fn tell(report: &mut MergeReport, name: &str, provenance: &Provenance) {
     }
 }
 
-/// Of a file's rows, takes those of the variables that changed.
+/// Takes from a file's rows those of the changed variables.
 fn take_rows(report: &mut MergeReport, summary: RunFileSummary) {
     let changed: BTreeSet<&String> = report.stored.iter().chain(&report.removed).collect();
     report.rows = summary.rows.into_iter().filter(|row| changed.contains(&row.name)).collect();
@@ -421,7 +421,7 @@ fn rewrite(
     }
     let known = base.filter(|base| base.start != Start::Unknown);
     let last = |start| incoming.iter().rev().find(|fragment| fragment.start == start);
-    // A mock run's start is better than none, and nothing else.
+    // The start time of a mock run is used only if there is no other.
     let starts = last(Start::Real).or(known).or_else(|| last(Start::Mock));
     let nothing_new = report.stored.is_empty() && report.removed.is_empty();
     if nothing_new && base.is_some() && (known.is_some() || starts.is_none()) {
@@ -473,7 +473,7 @@ fn rewrite(
     };
 
     if let Some(base) = base {
-        // From now on the array files that nothing refers to are only kept for those who still read them.
+        // From now on, array files that nothing refers to are only kept for readers that still use them.
         for source in sources_of(&base.root).reading(&base.path)? {
             if !kept_sources.contains(&source.source.file) {
                 large::note_superseded(&extracted_data.join(&source.source.file))?;
@@ -499,7 +499,7 @@ fn write_provenance(root: &Node, name: &str, provenance: &Provenance) -> H5Resul
     netcdf::write_array(&root.open(PROVENANCE)?, name, &text, false, None).map(drop)
 }
 
-/// Copying from `file` failed: is the disk full, or the file damaged?
+/// Handles an error while copying from `file`: the disk is full, or the file is damaged.
 fn failed(
     error: H5Error,
     file: &Incoming,
@@ -516,7 +516,7 @@ fn failed(
     }
 }
 
-/// Renames a fragment that cannot be read, so that nobody tries again.
+/// Renames an unreadable fragment, so that it is not tried again.
 fn set_aside(path: &Path) -> Result<PathBuf, ResultsError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(READY).unwrap_or(&name);
@@ -525,8 +525,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, ResultsError> {
     Ok(aside)
 }
 
-/// Two merges at once would lose what one of them adds. Where the file system has no locks, the look at the run file
-/// just before it is replaced is all there is.
+/// Locks the directory: two concurrent merges would lose one's results. If the file system has no locks, the only
+/// protection is the check of the run file just before it is replaced.
 fn lock(extracted_data: &Path) -> Result<Option<Flock<fs::File>>, MergeError> {
     let path = extracted_data.join(".collect.lock");
     let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! Names: of variables, of files, of what lies in them.
+//! Names of variables, of files, and of the objects in them.
 
 use std::{
     io,
@@ -7,13 +7,13 @@ use std::{
 
 use amore_model::{Proposal, Run};
 
-/// A name that cannot be a place in a file.
+/// A name that cannot be used in a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} cannot be {what}: {why}")]
 pub struct NameError {
     /// The name as given.
     pub name: String,
-    /// What it was to name.
+    /// What the name is for.
     pub what: &'static str,
     /// What is wrong with it.
     pub why: &'static str,
@@ -21,34 +21,35 @@ pub struct NameError {
 
 /// The variable that holds the run's first train.
 pub(crate) const START_TIME: &str = "start_time";
-/// Attribute of its group where a mock run gave it; only there.
+/// Attribute of its group, which exists only if a mock run set it.
 pub(crate) const MOCK: &str = "mock";
-/// Where errors are.
+/// Group of errors.
 pub(crate) const ERRORS: &str = ".errors";
-/// The class under which a skip is stored there: to DAMNIT, and of its files to us, an error of this class is one.
+/// The error class under which a skip is stored there. DAMNIT, and Amore when it reads DAMNIT's files, identify a skip by
+/// this class.
 pub(crate) const SKIP: &str = "Skip";
-/// Where summaries are.
+/// Group of summaries.
 pub(crate) const REDUCED: &str = ".reduced";
-/// Where previews are.
+/// Group of previews.
 pub(crate) const PREVIEW: &str = ".preview";
-/// Where provenance is.
+/// Group of provenance.
 pub(crate) const PROVENANCE: &str = ".provenance";
 /// All groups with an entry for each variable.
 pub(crate) const SIDE_GROUPS: [&str; 4] = [ERRORS, REDUCED, PREVIEW, PROVENANCE];
 /// Attribute with the kind of an object.
 pub(crate) const OBJTYPE: &str = "_damnit_objtype";
-/// Attribute that says how dependents get back what was returned.
+/// Attribute that describes how dependents restore the returned value.
 pub(crate) const RETURNED: &str = "_damnit_returned";
-/// Directory of the array files below `extracted_data`.
+/// Directory of the array files, in `extracted_data`.
 pub(crate) const ARRAYS: &str = "arrays";
-/// End of a file's name while it is being written.
+/// Suffix of a file that is being written.
 pub(crate) const WRITING: &str = ".writing.h5";
-/// End of a finished fragment's name.
+/// Suffix of a finished fragment.
 pub(crate) const READY: &str = ".ready.h5";
-/// End of the name of a fragment that was set aside.
+/// Suffix of a fragment that was set aside.
 pub(crate) const BROKEN: &str = ".broken.h5";
 
-/// A variable's name: Python identifiers, joined by dots.
+/// Checks a variable's name: Python identifiers, joined by dots.
 pub(crate) fn check_variable(name: &str) -> Result<(), NameError> {
     let refuse = |why| Err(NameError { name: name.to_owned(), what: "a variable's name", why });
     if name.len() > 1000 {
@@ -68,7 +69,7 @@ pub(crate) fn check_variable(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// A netCDF name: anything that is one step of a path in a file.
+/// Checks a netCDF name: it must be a single component of a path in a file.
 pub(crate) fn check_netcdf(name: &str, what: &'static str) -> Result<(), NameError> {
     let refuse = |why| Err(NameError { name: name.to_owned(), what, why });
     match name {
@@ -81,10 +82,10 @@ pub(crate) fn check_netcdf(name: &str, what: &'static str) -> Result<(), NameErr
     }
 }
 
-/// Eight hexadecimal digits that are not likely to come twice.
+/// Eight random hexadecimal digits, which are unlikely to occur twice.
 ///
 /// # Errors
-/// When the system gives no random numbers.
+/// The system provides no random numbers.
 pub(crate) fn random_hex() -> io::Result<String> {
     Ok(format!("{:08x}", getrandom::u32()?))
 }
@@ -94,12 +95,12 @@ pub(crate) fn run_stem(proposal: Proposal, run: Run) -> String {
     format!("p{proposal}_r{run}")
 }
 
-/// The run's file: `extracted_data/p1234_r42.h5`.
+/// The run file: `extracted_data/p1234_r42.h5`.
 pub fn run_file(extracted_data: &Path, proposal: Proposal, run: Run) -> PathBuf {
     extracted_data.join(format!("{}.h5", run_stem(proposal, run)))
 }
 
-/// Reads a finished fragment's file name: `p1234_r42.<anything>.ready.h5`.
+/// Parses the file name of a finished fragment: `p1234_r42.<anything>.ready.h5`.
 pub fn parse_fragment(file_name: &str) -> Option<(Proposal, Run)> {
     let (proposal, rest) = file_name.strip_suffix(READY)?.strip_prefix('p')?.split_once("_r")?;
     let (run, token) = rest.split_once('.')?;
@@ -111,7 +112,7 @@ pub fn parse_fragment(file_name: &str) -> Option<(Proposal, Run)> {
     Some((Proposal(number(proposal)?), Run(number(run)?)))
 }
 
-/// Cuts a variable's name so that it fits into a file's name.
+/// Shortens a variable's name so that it fits in a file name.
 pub(crate) fn file_name_part(variable: &str) -> &str {
     let mut end = variable.len().min(180);
     while !variable.is_char_boundary(end) {

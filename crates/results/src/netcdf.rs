@@ -11,7 +11,7 @@ use crate::{
     value::{ArrayData, Attr, Content, Dim, NetcdfVariable},
 };
 
-/// Attributes that HDF5 and netCDF-4 keep for themselves; they are never copied but made anew.
+/// Attributes that HDF5 and netCDF-4 manage themselves. They are never copied, but created again.
 pub(crate) const OWN_ATTRIBUTES: [&str; 7] = [
     "CLASS",
     "NAME",
@@ -22,7 +22,8 @@ pub(crate) const OWN_ATTRIBUTES: [&str; 7] = [
     "_Netcdf4Coordinates",
 ];
 
-/// Bytes in one attribute (a message of an object's header has 16 bits for its length, which counts name and type too).
+/// Maximum size of an attribute in bytes. (The length of a message in an object header has 16 bits, and includes name and
+/// type.)
 const MOST_IN_ATTRIBUTE: usize = 64_000;
 
 /// Prefix of a variable that has a dimension's name without being its coordinate.
@@ -39,7 +40,7 @@ impl DimIds {
     }
 }
 
-/// Checks names, dimensions and contents before anything is written. The error is a reason.
+/// Checks names, dimensions and contents before anything is written. The error is the reason.
 pub(crate) fn check(
     dims: &[Dim],
     variables: &[NetcdfVariable<'_>],
@@ -95,7 +96,7 @@ pub(crate) fn check_attrs(attrs: &[(String, Attr)]) -> Result<(), String> {
         if !seen.insert(name) {
             return Err(format!("attribute {name:?} is given twice"));
         }
-        // Of text the attribute itself holds an address only.
+        // For text, the attribute itself contains only a pointer.
         let bytes = match attr {
             Attr::Text(_) => 16,
             Attr::Texts(texts) => 16 * texts.len(),
@@ -129,8 +130,8 @@ pub(crate) fn write_attr(node: &Node, name: &str, attr: &Attr) -> H5Result<()> {
     }
 }
 
-/// Writes a dataset whose content is in another file. Where that cannot be read, HDF5 gives the fill value without an error:
-/// it must be seen that it is no result. (`_FillValue` of netCDF may be any number, and is an attribute.)
+/// Writes a dataset whose content is in another file. If that file cannot be read, HDF5 returns the fill value without an
+/// error, so the fill value must not look like a result. (netCDF's `_FillValue` may be any number, and is an attribute.)
 pub(crate) fn write_virtual(
     parent: &Node,
     name: &str,
@@ -144,7 +145,7 @@ pub(crate) fn write_virtual(
     parent.create_dataset(name, &options)
 }
 
-/// Writes an array as a dataset of `parent`, wherever its content is.
+/// Writes an array as a dataset of `parent`, wherever its content is stored.
 pub(crate) fn write_array(
     parent: &Node,
     name: &str,
@@ -189,7 +190,7 @@ pub(crate) fn write_array(
     }
 }
 
-/// Writes a netCDF group's content into `group`. [`check`] has been passed.
+/// Writes a netCDF group's content to `group`. It must have passed [`check`].
 pub(crate) fn write_group(
     group: &Node,
     dims: &[Dim],
@@ -212,7 +213,7 @@ pub(crate) fn write_group(
         };
         let fill = variable.attrs.iter().find_map(|(name, attr)| match attr {
             Attr::Numbers { dtype, bytes, .. } if name == "_FillValue" && *dtype == variable.array.dtype => {
-                // One element, whether the attribute is a scalar or a list of one.
+                // A scalar or a list with one element.
                 (Some(bytes.len()) == dtype.item_size()).then_some(bytes.as_slice())
             }
             _ => None,
@@ -263,15 +264,15 @@ fn empty_scale(group: &Node, name: &str, size: u64) -> H5Result<Node> {
     Ok(scale)
 }
 
-/// Says which dimensions a variable has.
+/// Records which dimensions a variable has.
 fn number(dataset: &Node, coordinates: &[i32]) -> H5Result<()> {
     let Some(first) = coordinates.first() else { return Ok(()) };
     dataset.set_i32s("_Netcdf4Coordinates", &[coordinates.len() as u64], coordinates)?;
     dataset.set_i32s("_Netcdf4Dimid", &[], &[*first])
 }
 
-/// Copies a group, of netCDF or not, into `to`, with new dimension numbers. The library's own copy breaks dimension scales, so
-/// datasets are copied by `copy_dataset` without their attributes, and scales made and attached again.
+/// Copies a group, of netCDF or not, to `to`, with new dimension numbers. The library's own copy breaks dimension scales.
+/// So datasets are copied by `copy_dataset` without their attributes, and scales are created and attached again.
 pub(crate) fn copy_group(
     from: &Node,
     to: &Node,

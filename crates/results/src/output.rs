@@ -83,7 +83,7 @@ impl Output {
     }
 
     fn write_new(&mut self, image: &[u8]) -> Result<fs::File, ResultsError> {
-        // The mode is 0666 without the umask's bits: the group decides by umask and setgid.
+        // The mode is 0666 minus the umask, so the group is determined by umask and setgid.
         let mut file = fs::File::options()
             .write(true)
             .create_new(true)

@@ -72,7 +72,7 @@ impl Readers {
             // Only possible for root.
             let _ = fchown(&file, Some(self.user), None);
         }
-        // Changing the owner clears the set-id bits, which these files have not.
+        // Changing the owner clears the set-id bits, which these files do not have.
         file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7000 | self.mode))?;
         set_acl(&file, self.acl.as_deref())
     }
@@ -92,12 +92,12 @@ impl Readers {
     }
 }
 
-/// The list of a file, if it has one.
+/// The access control list of a file, if it has one.
 fn acl_of(path: &Path) -> Option<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut list = vec![0u8; 4096];
     loop {
-        // SAFETY: NUL-terminated names, and a buffer that is given with its length.
+        // SAFETY: NUL-terminated names, and a buffer that is passed with its length.
         let length =
             unsafe { libc::getxattr(path.as_ptr(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
         match usize::try_from(length) {
@@ -114,7 +114,7 @@ fn acl_of(path: &Path) -> Option<Vec<u8>> {
 }
 
 fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
-    // SAFETY: an open file, a NUL-terminated name, and a buffer that is given with its length.
+    // SAFETY: an open file, a NUL-terminated name, and a buffer that is passed with its length.
     let answer = unsafe {
         match list {
             Some(list) => {
@@ -126,7 +126,7 @@ fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         _ if answer == 0 => Ok(()),
-        // There was none, or the file system has none.
+        // There was no list, or the file system does not support lists.
         Some(libc::ENODATA | libc::ENOTSUP) if list.is_none() => Ok(()),
         _ => Err(error),
     }
@@ -137,7 +137,7 @@ fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
 pub(crate) struct Narrow {
     /// The array file, or a directory on the way to it.
     pub(crate) path: PathBuf,
-    /// Who may read that.
+    /// Its permissions.
     pub(crate) readers: Readers,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct Narrow {
 pub(crate) fn narrow(extracted_data: &Path, run_file: &Readers, source: &str) -> io::Result<Option<Narrow>> {
     let path = extracted_data.join(source);
     let top = Readers::of(extracted_data)?;
-    // Who gets no further than the directory of the run files reads none of them.
+    // Users who cannot enter the directory of the run files cannot read any of them.
     let pass = |mode: u32| (mode & 0o111) << 2;
     let arriving = Readers { mode: run_file.mode & pass(top.mode), ..run_file.clone() };
     for directory in directories(extracted_data, &path) {
@@ -204,7 +204,7 @@ pub(crate) enum Settled {
 /// file. If an array file belongs to another user and has fewer readers, the run file is restricted to them.
 ///
 /// # Errors
-/// The run file to be belongs to somebody else; its rights cannot be read.
+/// The new run file belongs to another user, or its permissions cannot be read.
 pub(crate) fn settle<'a>(
     extracted_data: &Path,
     run_file: &Path,
@@ -215,7 +215,7 @@ pub(crate) fn settle<'a>(
     if let Some(wanted) = wanted
         && Readers::of(path).doing("cannot look at", path)? != *wanted
     {
-        // A file system without such rights keeps the file as it was made.
+        // A file system without such permissions keeps those that the file was created with.
         let _ = wanted.give_to(path);
     }
     let own = Readers::of(path).doing("cannot look at", path)?;
@@ -224,7 +224,7 @@ pub(crate) fn settle<'a>(
         let Ok(readers) = Readers::of(&array) else { continue };
         if readers != own {
             let rights = Readers { user: readers.user, ..own.clone() };
-            // Of somebody else: what that means is seen below.
+            // The array belongs to another user; the effect is determined below.
             let _ = rights.give_to(&array);
         }
         if narrow(extracted_data, &own, source).is_ok_and(|narrow| narrow.is_some()) {
@@ -234,7 +234,7 @@ pub(crate) fn settle<'a>(
         }
     }
     let first_narrow = |readers: &Readers| -> Option<Narrow> {
-        // A file that is gone has no readers to compare with; `verify` says so.
+        // A missing file has no permissions to compare; `verify` reports it.
         sources.clone().find_map(|source| narrow(extracted_data, readers, source).ok().flatten())
     };
     let Some(found) = first_narrow(&own) else { return Ok(Settled::Same) };
@@ -271,9 +271,9 @@ mod tests {
         }
         assert!(readers(0o640, 7).cover(&readers(0o640, 7)));
         assert!(readers(0o600, 8).cover(&readers(0o600, 7)));
-        // Somebody else's array that only its owner can read.
+        // An array file of another user that only its owner can read.
         assert!(!readers(0o600, 7).cover(&Readers { user: 2, ..readers(0o600, 7) }));
-        // A list on the run file lets people in that no mode tells of.
+        // An access control list on the run file allows readers that its mode does not show.
         let listed = Readers { acl: Some(vec![1]), ..readers(0o640, 7) };
         assert!(!readers(0o640, 7).cover(&listed));
         assert!(readers(0o644, 7).cover(&listed));

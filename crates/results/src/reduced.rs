@@ -297,7 +297,7 @@ fn npy(dtype: &Dtype, shape: &[u64], bytes: &[u8]) -> Vec<u8> {
         format!("({})", lengths.join(", "))
     };
     let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple}, }}");
-    // Magic, version and length take 10 bytes; all together is filled up to a multiple of 64 and ends in a newline.
+    // Magic, version and length take 10 bytes. The total is padded to a multiple of 64 and ends in a newline.
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }

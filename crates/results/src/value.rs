@@ -213,14 +213,14 @@ pub enum StoredOutcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// The plan that asked for it.
+    /// The plan that requested it.
     pub stamp: PlanStamp,
     /// Attempt number of its task, from 1.
     pub attempt: u32,
-    /// Names the attempt; none from an earlier version.
+    /// Token of the attempt; none from an earlier version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<AttemptToken>,
-    /// How often Slurm had started the attempt's job again.
+    /// How often Slurm had requeued the attempt's job.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: u32,
     /// The task's id; for results of other programs the root attribute `provenance` of their file.

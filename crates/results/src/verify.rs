@@ -43,9 +43,9 @@ pub enum Finding {
         dataset: String,
         /// The array file, or a directory on the way to it.
         path: PathBuf,
-        /// Who may read that.
+        /// Its permissions.
         rights: String,
-        /// Who may read the run file.
+        /// Permissions of the run file.
         run_file: String,
     },
     /// An array, written by an earlier version, would read as zeros if its file were missing.

@@ -70,10 +70,10 @@ fn parent_of(pid: u32) -> Option<u32> {
     parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Is one process below the other in the tree of processes?
+/// Whether one process is a descendant of the other.
 fn is_descendant(pid: u32, ancestor: u32, parent_of: impl Fn(u32) -> Option<u32>) -> bool {
     let mut next = pid;
-    // Numbers are used again while we look: more steps than any tree is deep are a circle.
+    // Process IDs may be reused while we look: more steps than any process tree is deep mean a cycle.
     for _ in 0..100 {
         match parent_of(next) {
             Some(parent) if parent == ancestor => return true,
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_this_process_has_started_is_its_own() {
-        // 10 has started 20, and that 30.
+        // 10 has started 20, and 20 has started 30.
         let parents = |pid| match pid {
             30 => Some(20),
             20 => Some(10),

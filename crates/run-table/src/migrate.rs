@@ -119,7 +119,7 @@ async fn backup(
         let path = path.to_owned();
         move |source| MigrationError::Io(doing, path, source)
     };
-    // Others may be copying at the same time, on other hosts even with the same process id.
+    // Other processes may be copying at the same time, on other hosts even with the same process ID.
     let mut drafts =
         (1..).map(|number| named(&format!(".v{version}.backup.{}-{number}.new", std::process::id())));
     let (draft, file) = loop {

@@ -30,7 +30,7 @@ impl Patience {
         if table.options.waits.is_some() { table.set_busy_timeout(ATTEMPT).await } else { Ok(()) }
     }
 
-    /// Call after each try: returns its result, or `None` to try again. A failed try leaves nothing.
+    /// Call after each try. Returns its result, or `None` to try again. A failed try has no effect.
     pub(crate) async fn after<T>(
         &mut self,
         table: &RunTable,
@@ -41,7 +41,7 @@ impl Patience {
         self.wait(tell, Duration::MAX, done).await
     }
 
-    /// The same for what gives up after the timeout of the options.
+    /// The same for operations that give up after the timeout of the options.
     pub(crate) async fn until_timeout<T>(
         &mut self,
         options: OpenOptions,

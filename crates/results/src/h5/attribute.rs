@@ -26,7 +26,7 @@ fn attribute_options(name: &std::ffi::CStr) -> H5Result<Option<Handle>> {
     if name.to_bytes().is_ascii() {
         return Ok(None);
     }
-    // SAFETY: plain calls on a property list of ours.
+    // SAFETY: plain calls on a valid property list.
     let list = Handle::open("naming", || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_ATTRIBUTE_CREATE) })?;
     locked("naming", || unsafe {
         h5p::H5Pset_char_encoding(list.id(), hdf5_metno_sys::h5t::H5T_cset_t::H5T_CSET_UTF8)
@@ -40,7 +40,7 @@ extern "C" fn note_attribute(
     _: *const h5a::H5A_info_t,
     names: *mut c_void,
 ) -> h5::herr_t {
-    // SAFETY: the library gives a name that is valid during the call, and the address given to it.
+    // SAFETY: the library passes a name that is valid during the call, and the address that was passed to it.
     unsafe { Names::note(names, name) };
     0
 }
@@ -50,7 +50,7 @@ impl Node {
         let name = c_string(name)?;
         let list = attribute_options(&name)?;
         let list_id = list.as_ref().map_or(H5P_DEFAULT, Handle::id);
-        // SAFETY: plain call with handles of ours and a NUL-terminated name.
+        // SAFETY: a plain call with valid handles and a NUL-terminated name.
         Handle::open("creating an attribute", || unsafe {
             h5a::H5Acreate2(self.id(), name.as_ptr(), kind.id(), space.id(), list_id, H5P_DEFAULT)
         })
@@ -90,7 +90,7 @@ impl Node {
         if bytes.is_empty() {
             return Ok(());
         }
-        // SAFETY: the buffer has as many bytes as shape and type say, checked above.
+        // SAFETY: the buffer has as many bytes as shape and type require, checked above.
         locked("writing an attribute", || unsafe {
             h5a::H5Awrite(attribute.id(), kind.id(), bytes.as_ptr().cast())
         })
@@ -121,7 +121,7 @@ impl Node {
     /// Names of all attributes, in alphabetical order.
     pub(crate) fn attribute_names(&self) -> H5Result<Vec<String>> {
         let mut names = Names::default();
-        // SAFETY: an object of ours; the callback only uses `names`, which outlives the call.
+        // SAFETY: a valid object; the callback only uses `names`, which outlives the call.
         locked("listing attributes", || unsafe {
             h5a::H5Aiterate2(
                 self.id(),
@@ -139,7 +139,7 @@ impl Node {
     pub(crate) fn attribute(&self, name: &str) -> H5Result<Option<Held>> {
         const DOING: &str = "reading an attribute";
         let Some(attribute) = self.open_attribute(name)? else { return Ok(None) };
-        // SAFETY: here and below: an attribute of ours, and buffers as large as its type and shape say.
+        // SAFETY: here and below: a valid attribute, and buffers as large as its type and shape require.
         let kind =
             Handle::open(DOING, || unsafe { h5a::H5Aget_type(attribute.id()) }).map(Type::from_handle)?;
         let space = Handle::open(DOING, || unsafe { h5a::H5Aget_space(attribute.id()) })?;
@@ -186,7 +186,7 @@ impl Node {
     pub(crate) fn copy_attribute(&self, name: &str, to: &Node) -> H5Result<()> {
         const DOING: &str = "copying an attribute";
         let Some(attribute) = self.open_attribute(name)? else { return Ok(()) };
-        // SAFETY: here and below: an attribute of ours, and a buffer as large as its type and shape say.
+        // SAFETY: here and below: a valid attribute, and a buffer as large as its type and shape require.
         let kind =
             Handle::open(DOING, || unsafe { h5a::H5Aget_type(attribute.id()) }).map(Type::from_handle)?;
         if kind.is_reference() {

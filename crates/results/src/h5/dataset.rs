@@ -9,7 +9,7 @@ use super::{H5Error, H5Result, Handle, Node, Type, c_string, locked, node::link_
 pub(crate) enum ChunkFilters {
     /// Shuffle and deflate.
     All,
-    /// Only shuffle: deflate would have made it larger.
+    /// Only shuffle, because deflate would have made it larger.
     ShuffleOnly,
 }
 
@@ -59,7 +59,7 @@ fn space(shape: &[u64]) -> H5Result<Handle> {
 }
 
 pub(super) fn space_shape(space: &Handle) -> H5Result<Vec<u64>> {
-    // SAFETY: a dataspace of ours, and a buffer with one place for each dimension.
+    // SAFETY: a valid dataspace, and a buffer with one place for each dimension.
     let rank = locked("reading a shape", || unsafe { h5s::H5Sget_simple_extent_ndims(space.id()) })?;
     let mut shape = vec![0u64; rank as usize];
     locked("reading a shape", || unsafe {
@@ -104,7 +104,7 @@ impl Node {
         const DOING: &str = "creating a dataset";
         let name = c_string(name)?;
         let space = space(options.shape)?;
-        // SAFETY: here and below: plain calls with handles of ours and buffers that live through the call.
+        // SAFETY: here and below: plain calls with valid handles and buffers that live through the call.
         let list = Handle::open(DOING, || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_DATASET_CREATE) })?;
         locked(DOING, || unsafe { h5p::H5Pset_obj_track_times(list.id(), 0) })?;
         if let Some(fill) = options.fill {
@@ -159,7 +159,7 @@ impl Node {
         if bytes.is_empty() {
             return Ok(());
         }
-        // SAFETY: the buffer has as many bytes as the dataset's shape and type say, checked above.
+        // SAFETY: the buffer has as many bytes as the dataset's shape and type require, checked above.
         locked("writing", || unsafe {
             h5d::H5Dwrite(
                 self.id(),
@@ -227,7 +227,7 @@ impl Node {
 
     /// Byte offset in the file of a contiguous dataset.
     pub(crate) fn offset_in_file(&self) -> H5Result<u64> {
-        // SAFETY: a dataset of ours.
+        // SAFETY: a valid dataset.
         let offset = hdf5_metno::sync::sync(|| unsafe { h5d::H5Dget_offset(self.id()) });
         if offset == u64::MAX {
             Err(H5Error::new("placing a dataset", "it has no place yet"))
@@ -237,13 +237,13 @@ impl Node {
     }
 
     pub(crate) fn shape(&self) -> H5Result<Vec<u64>> {
-        // SAFETY: a dataset of ours.
+        // SAFETY: a valid dataset.
         let space = Handle::open("reading a shape", || unsafe { h5d::H5Dget_space(self.id()) })?;
         space_shape(&space)
     }
 
     pub(crate) fn dataset_type(&self) -> H5Result<Type> {
-        // SAFETY: a dataset of ours.
+        // SAFETY: a valid dataset.
         Handle::open("reading a type", || unsafe { h5d::H5Dget_type(self.id()) }).map(Type::from_handle)
     }
 
@@ -255,7 +255,7 @@ impl Node {
         }
         let mut bytes = vec![0u8; self.shape()?.iter().product::<u64>() as usize * kind.size()?];
         if !bytes.is_empty() {
-            // SAFETY: the buffer has as many bytes as the dataset's shape and type say.
+            // SAFETY: the buffer has as many bytes as the dataset's shape and type require.
             locked("reading", || unsafe {
                 h5d::H5Dread(
                     self.id(),
@@ -276,7 +276,7 @@ impl Node {
         if !kind.is_variable_length() {
             return Err(H5Error::new("reading", "the dataset does not hold variable-length text"));
         }
-        // SAFETY: here and below: a dataset of ours, and one address for each of its elements.
+        // SAFETY: here and below: a valid dataset, and one address for each of its elements.
         let space = Handle::open("reading", || unsafe { h5d::H5Dget_space(self.id()) })?;
         let count = space_shape(&space)?.iter().product::<u64>() as usize;
         let mut pointers = vec![std::ptr::null_mut::<i8>(); count];
@@ -301,7 +301,7 @@ impl Node {
         const DOING: &str = "reading a fill value";
         let kind = self.dataset_type()?;
         let mut fill = vec![0u8; kind.size()?];
-        // SAFETY: a dataset of ours, and a buffer with room for one element of its type.
+        // SAFETY: a valid dataset, and a buffer with room for one element of its type.
         let list = Handle::open(DOING, || unsafe { h5d::H5Dget_create_plist(self.id()) })?;
         locked(DOING, || unsafe { h5p::H5Pget_fill_value(list.id(), kind.id(), fill.as_mut_ptr().cast()) })?;
         Ok(fill)
@@ -310,7 +310,7 @@ impl Node {
     /// The sources of a virtual dataset; empty for other datasets.
     pub(crate) fn virtual_sources(&self) -> H5Result<Vec<VirtualSource>> {
         const DOING: &str = "reading a virtual dataset's sources";
-        // SAFETY: here and below: plain calls with handles of ours; buffers are given with their length.
+        // SAFETY: here and below: plain calls with valid handles; buffers are given with their length.
         let list = Handle::open(DOING, || unsafe { h5d::H5Dget_create_plist(self.id()) })?;
         let layout = hdf5_metno::sync::sync(|| unsafe { h5p::H5Pget_layout(list.id()) });
         if layout != h5d::H5D_layout_t::H5D_VIRTUAL {

@@ -18,7 +18,7 @@ const METADATA_BLOCK: u64 = 64 * 1024;
 const MEMORY_STEP: usize = 256 * 1024;
 
 fn access() -> H5Result<Handle> {
-    // SAFETY: plain calls on a property list of ours.
+    // SAFETY: plain calls on a valid property list.
     let list =
         Handle::open("preparing to open a file", || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_FILE_ACCESS) })?;
     locked("preparing to open a file", || unsafe {
@@ -55,32 +55,32 @@ impl File {
 
     fn open_with(path: &Path, flags: u32) -> H5Result<File> {
         let (path, access) = (path_string(path)?, access()?);
-        // SAFETY: a NUL-terminated path and a property list of ours.
+        // SAFETY: a NUL-terminated path and a valid property list.
         let handle = Handle::open("opening", || unsafe { h5f::H5Fopen(path.as_ptr(), flags, access.id()) })?;
         Ok(File { handle })
     }
 
-    /// A new file in memory; see [`File::image`]. Nothing is written to `path`, but the library takes two files in
-    /// memory for the same one if they have the same name.
+    /// Creates a file in memory; see [`File::image`]. Nothing is written to `path`, but it must be unique: the library
+    /// takes two files in memory with the same name for the same file.
     pub(crate) fn in_memory(path: &Path) -> H5Result<File> {
         let access = access()?;
-        // SAFETY: a property list of ours.
+        // SAFETY: a valid property list.
         locked("preparing a file in memory", || unsafe {
             h5p::H5Pset_fapl_core(access.id(), MEMORY_STEP, false as hbool_t)
         })?;
         Self::create_with(path_string(path)?, access)
     }
 
-    /// A new file on disk, in place of an empty one that the caller has created (with the rights of its choice).
+    /// Creates a file on disk in place of an empty one, which the caller has created with the permissions that it wants.
     pub(crate) fn create_over(path: &Path) -> H5Result<File> {
         let access = access()?;
-        // SAFETY: a property list of ours.
+        // SAFETY: a valid property list.
         locked("preparing a file", || unsafe { h5p::H5Pset_meta_block_size(access.id(), METADATA_BLOCK) })?;
         Self::create_with(path_string(path)?, access)
     }
 
     fn create_with(path: std::ffi::CString, access: Handle) -> H5Result<File> {
-        // SAFETY: a NUL-terminated path and a property list of ours.
+        // SAFETY: a NUL-terminated path and a valid property list.
         let handle = Handle::open("creating", || unsafe {
             h5f::H5Fcreate(path.as_ptr(), h5f::H5F_ACC_TRUNC, H5P_DEFAULT, access.id())
         })?;
@@ -91,7 +91,7 @@ impl File {
     pub(crate) fn image(&self) -> H5Result<Vec<u8>> {
         self.flush()?;
         let id = self.handle.id();
-        // SAFETY: the first call asks for the size only; the second gets a buffer of that size.
+        // SAFETY: the first call only queries the size; the second gets a buffer of that size.
         let size = locked("copying a file out of memory", || unsafe {
             h5f::H5Fget_file_image(id, std::ptr::null_mut(), 0)
         })?;
@@ -103,12 +103,12 @@ impl File {
     }
 
     pub(crate) fn flush(&self) -> H5Result<()> {
-        // SAFETY: a file of ours.
+        // SAFETY: a valid file.
         locked("writing", || unsafe { h5f::H5Fflush(self.handle.id(), h5f::H5F_scope_t::H5F_SCOPE_LOCAL) })
             .map(drop)
     }
 
-    /// Flushes and closes the file; all its objects must be closed before.
+    /// Flushes and closes the file. All its objects must have been closed before.
     pub(crate) fn close(self) -> H5Result<()> {
         self.flush()?;
         self.handle.close("closing")

@@ -1,7 +1,7 @@
-//! A small safe layer over libhdf5: handles that close themselves, errors that carry the library's own error stack.
+//! A small safe layer over libhdf5: handles that close themselves, and errors that contain the library's error stack.
 //!
-//! The library is not thread-safe, so every call into it is made under one process-wide lock. What the caller
-//! sees never holds that lock between two calls.
+//! The library is not thread-safe, so every call is made under one process-wide lock. The lock is never held between two
+//! calls of the API of this module.
 
 mod attribute;
 mod dataset;
@@ -21,7 +21,7 @@ use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 
 use hdf5_metno_sys::{h5::herr_t, h5e, h5i, h5i::hid_t};
 
-/// A call into the library failed: what was tried, and the library's error stack, innermost first.
+/// A call of the library failed: the attempted operation, and the library's error stack, innermost first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action}: {stack}")]
 pub(crate) struct H5Error {
@@ -34,12 +34,12 @@ impl H5Error {
         H5Error { action, stack: stack.into() }
     }
 
-    /// Was it a write that failed (and not a read)?
+    /// Whether the failed operation was a write, not a read.
     pub(crate) fn is_write(&self) -> bool {
         self.is_no_space() || self.stack.contains("write failed")
     }
 
-    /// Did the operating system refuse to store more? HDF5 gives the number in its messages only.
+    /// Whether the operating system had no space left. HDF5 gives the error number only in its messages.
     pub(crate) fn is_no_space(&self) -> bool {
         [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT]
             .iter()
@@ -49,7 +49,7 @@ impl H5Error {
 
 pub(crate) type H5Result<T> = Result<T, H5Error>;
 
-/// Runs `call` under the library's lock; a negative answer becomes an error with the stack of that very call.
+/// Runs `call` under the library's lock. A negative result becomes an error with the stack of this call.
 pub(crate) fn locked<T: PartialOrd + Default>(action: &'static str, call: impl FnOnce() -> T) -> H5Result<T> {
     hdf5_metno::sync::sync(|| {
         let answer = call();
@@ -58,7 +58,7 @@ pub(crate) fn locked<T: PartialOrd + Default>(action: &'static str, call: impl F
 }
 
 extern "C" fn collect_error(_: c_uint, error: *const h5e::H5E_error2_t, out: *mut c_void) -> herr_t {
-    // SAFETY: the library hands a valid error for the time of this call; `out` is the vector given to H5Ewalk2.
+    // SAFETY: the library passes an error that is valid during this call; `out` is the vector that was passed to H5Ewalk2.
     unsafe {
         let out = &mut *out.cast::<Vec<String>>();
         if !error.is_null() && !(*error).desc.is_null() {
@@ -84,12 +84,12 @@ fn take_error_stack() -> String {
     if lines.is_empty() { "the library gave no reason".to_owned() } else { lines.join("; ") }
 }
 
-/// An owned identifier of the library; its reference is given back on drop.
+/// An owned identifier of the library. Its reference is released on drop.
 #[derive(Debug)]
 pub(crate) struct Handle(hid_t);
 
 impl Handle {
-    /// Takes over what `call` opens or creates.
+    /// Takes ownership of the identifier that `call` opens or creates.
     pub(crate) fn open(action: &'static str, call: impl FnOnce() -> hid_t) -> H5Result<Handle> {
         locked(action, call).map(Handle)
     }
@@ -98,29 +98,29 @@ impl Handle {
         self.0
     }
 
-    /// Gives the reference back and says whether that went well (closing a file writes what is left of it).
+    /// Releases the reference and reports failures. (Closing a file writes the rest of it.)
     pub(crate) fn close(self, action: &'static str) -> H5Result<()> {
         let id = self.0;
         std::mem::forget(self);
-        // SAFETY: the handle owned one reference and is gone.
+        // SAFETY: the handle owned one reference, and is gone.
         locked(action, || unsafe { h5i::H5Idec_ref(id) }).map(drop)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // An error here has nowhere to go; those who need to know call `close`.
+        // An error cannot be reported here; callers that need it use `close`.
         // SAFETY: the handle owns one reference.
         drop(locked("closing", || unsafe { h5i::H5Idec_ref(self.0) }));
     }
 }
 
-/// A name for the library. Names come checked (see `names`), so a NUL is the caller's mistake and an error.
+/// A name for the library. Names have been checked before (see `names`), so a NUL is a bug of the caller, and an error.
 pub(crate) fn c_string(text: &str) -> H5Result<CString> {
     CString::new(text).map_err(|_| H5Error::new("naming", format!("{text:?} contains a NUL character")))
 }
 
-/// Reads a name that the library writes into a buffer, asking for its length first.
+/// Reads a name that the library writes to a buffer. Its length is queried first.
 pub(crate) fn read_name(
     action: &'static str,
     mut call: impl FnMut(*mut c_char, usize) -> isize,

@@ -1,4 +1,4 @@
-//! Groups and datasets, and how to walk them.
+//! Groups and datasets, and how to traverse them.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -6,12 +6,12 @@ use hdf5_metno_sys::{h5, h5g, h5i, h5l, h5o, h5p, h5p::H5P_DEFAULT};
 
 use super::{H5Error, H5Result, Handle, c_string, locked};
 
-/// What an object is.
+/// Kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Group,
     Dataset,
-    /// A named type, which none of our files has.
+    /// A named type. Our files have none.
     Other,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Node(pub(super) Handle);
 impl Node {
     pub(super) fn open_id(parent: h5i::hid_t, path: &str) -> H5Result<Node> {
         let path = c_string(path)?;
-        // SAFETY: a NUL-terminated path below an object of ours.
+        // SAFETY: a NUL-terminated path below a valid object.
         Handle::open("opening an object", || unsafe { h5o::H5Oopen(parent, path.as_ptr(), H5P_DEFAULT) })
             .map(Node)
     }
@@ -31,20 +31,20 @@ impl Node {
         self.0.id()
     }
 
-    /// Opens a member by its name (or a path of names that all exist).
+    /// Opens a member by its name (or by a path of names that all exist).
     pub(crate) fn open(&self, path: &str) -> H5Result<Node> {
         Self::open_id(self.id(), path)
     }
 
-    /// Opens a member if it is there.
+    /// Opens a member if it exists.
     pub(crate) fn get(&self, name: &str) -> H5Result<Option<Node>> {
         if self.has(name)? { self.open(name).map(Some) } else { Ok(None) }
     }
 
-    /// Has this group a member of that name?
+    /// Whether this group has a member of that name.
     pub(crate) fn has(&self, name: &str) -> H5Result<bool> {
         let name = c_string(name)?;
-        // SAFETY: a NUL-terminated name in a group of ours.
+        // SAFETY: a NUL-terminated name in a valid group.
         locked("looking for an object", || unsafe { h5l::H5Lexists(self.id(), name.as_ptr(), H5P_DEFAULT) })
             .map(|answer| answer > 0)
     }
@@ -52,7 +52,7 @@ impl Node {
     /// Creates a group.
     pub(crate) fn create_group(&self, name: &str) -> H5Result<Node> {
         let name = c_string(name)?;
-        // SAFETY: plain calls with handles of ours and a NUL-terminated name.
+        // SAFETY: plain calls with valid handles and a NUL-terminated name.
         let options =
             Handle::open("creating a group", || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_GROUP_CREATE) })?;
         locked("creating a group", || unsafe { h5p::H5Pset_obj_track_times(options.id(), 0) })?;
@@ -66,7 +66,7 @@ impl Node {
     /// Names of a group's members, in alphabetical order.
     pub(crate) fn names(&self) -> H5Result<Vec<String>> {
         let mut names = Names::default();
-        // SAFETY: a group of ours; the callback only uses `names`, which outlives the call.
+        // SAFETY: a valid group; the callback only uses `names`, which outlives the call.
         locked("listing a group", || unsafe {
             h5l::H5Literate2(
                 self.id(),
@@ -81,7 +81,7 @@ impl Node {
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        // SAFETY: an object of ours.
+        // SAFETY: a valid object.
         match hdf5_metno::sync::sync(|| unsafe { h5i::H5Iget_type(self.id()) }) {
             h5i::H5I_type_t::H5I_GROUP => Kind::Group,
             h5i::H5I_type_t::H5I_DATASET => Kind::Dataset,
@@ -89,10 +89,10 @@ impl Node {
         }
     }
 
-    /// Copies a member of this group, with all below it, into another group (usually of another file).
+    /// Copies a member of this group, and everything below it, to another group (usually of another file).
     pub(crate) fn copy_to(&self, name: &str, to: &Node, to_name: &str, attributes: bool) -> H5Result<()> {
         let (name, to_name) = (c_string(name)?, c_string(to_name)?);
-        // SAFETY: plain calls with handles of ours and NUL-terminated names.
+        // SAFETY: plain calls with valid handles and NUL-terminated names.
         let options = Handle::open("copying", || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_OBJECT_COPY) })?;
         if !attributes {
             locked("copying", || unsafe {
@@ -106,16 +106,16 @@ impl Node {
         .map(drop)
     }
 
-    /// Removes a member of this group (of a file being written).
+    /// Removes a member of this group, in a file that is being written.
     pub(crate) fn remove(&self, name: &str) -> H5Result<()> {
         let name = c_string(name)?;
-        // SAFETY: a NUL-terminated name in a group of ours.
+        // SAFETY: a NUL-terminated name in a valid group.
         locked("removing an object", || unsafe { h5l::H5Ldelete(self.id(), name.as_ptr(), H5P_DEFAULT) })
             .map(drop)
     }
 }
 
-/// Names as a callback of the library collects them.
+/// Collects names in a callback of the library.
 #[derive(Default)]
 pub(super) struct Names {
     names: Vec<String>,
@@ -149,13 +149,13 @@ extern "C" fn note_link(
     _: *const h5l::H5L_info2_t,
     names: *mut c_void,
 ) -> h5::herr_t {
-    // SAFETY: the library gives a name that is valid during the call, and the address given to it.
+    // SAFETY: the library passes a name that is valid during the call, and the address that was passed to it.
     unsafe { Names::note(names, name) };
     0
 }
 
-/// How a link is to be made: a name that is not ASCII is marked as UTF-8, as h5py does it. (The mark would turn the
-/// group into one of the newer, larger kind.)
+/// Creation properties of a link: a name that is not ASCII is marked as UTF-8, as h5py does. (For ASCII names the mark is
+/// omitted: it would turn the group into one of the newer, larger kind.)
 pub(super) struct LinkOptions(Option<Handle>);
 
 impl LinkOptions {
@@ -168,7 +168,7 @@ pub(super) fn link_options(name: &CStr) -> H5Result<LinkOptions> {
     if name.to_bytes().is_ascii() {
         return Ok(LinkOptions(None));
     }
-    // SAFETY: plain calls on a property list of ours.
+    // SAFETY: plain calls on a valid property list.
     let links = Handle::open("naming", || unsafe { h5p::H5Pcreate(*h5p::H5P_CLS_LINK_CREATE) })?;
     locked("naming", || unsafe {
         h5p::H5Pset_char_encoding(links.id(), hdf5_metno_sys::h5t::H5T_cset_t::H5T_CSET_UTF8)

@@ -22,20 +22,20 @@ unsafe extern "C" {
     ) -> herr_t;
 }
 
-/// Which object of its file something is.
+/// Identifies an object within its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(h5o::H5O_token_t);
 
 fn token_of(id: hid_t) -> H5Result<Token> {
     // SAFETY: a plain structure of numbers, for which zero is valid.
     let mut info: h5o::H5O_info2_t = unsafe { std::mem::zeroed() };
-    // SAFETY: an open object and a place for the answer.
+    // SAFETY: an open object, and space for the answer.
     locked("asking for an object", || unsafe { h5o::H5Oget_info3(id, &raw mut info, h5o::H5O_INFO_BASIC) })?;
     Ok(Token(info.token))
 }
 
 extern "C" fn note_scale(_: hid_t, _: c_uint, scale: hid_t, out: *mut c_void) -> herr_t {
-    // SAFETY: `out` is the vector given to H5DSiterate_scales, and nobody else uses it meanwhile.
+    // SAFETY: `out` is the vector that was passed to H5DSiterate_scales, and nobody else uses it in the meantime.
     let out = unsafe { &mut *out.cast::<Vec<Token>>() };
     match token_of(scale) {
         Ok(token) => {
@@ -47,44 +47,44 @@ extern "C" fn note_scale(_: hid_t, _: c_uint, scale: hid_t, out: *mut c_void) ->
 }
 
 impl Node {
-    /// Makes this dataset a scale.
+    /// Turns this dataset into a scale.
     pub(crate) fn make_scale(&self, name: &str) -> H5Result<()> {
         let name = c_string(name)?;
-        // SAFETY: a dataset of ours and a NUL-terminated name.
+        // SAFETY: a valid dataset and a NUL-terminated name.
         locked("making a scale", || unsafe { H5DSset_scale(self.id(), name.as_ptr()) }).map(drop)
     }
 
     /// Attaches a scale of the same file to one of this dataset's dimensions.
     pub(crate) fn attach_scale(&self, scale: &Node, dimension: usize) -> H5Result<()> {
-        // SAFETY: two datasets of ours.
+        // SAFETY: two valid datasets.
         locked("attaching a scale", || unsafe {
             H5DSattach_scale(self.id(), scale.id(), dimension as c_uint)
         })
         .map(drop)
     }
 
-    /// Is this dataset a scale?
+    /// Whether this dataset is a scale.
     pub(crate) fn is_scale(&self) -> H5Result<bool> {
-        // SAFETY: a dataset of ours.
+        // SAFETY: a valid dataset.
         locked("asking for a scale", || unsafe { H5DSis_scale(self.id()) }).map(|answer| answer > 0)
     }
 
-    /// A scale's name.
+    /// Name of a scale.
     pub(crate) fn scale_name(&self) -> H5Result<String> {
-        // SAFETY: the buffer has the length that is given with it.
+        // SAFETY: the buffer is passed with its length.
         read_name("reading a scale", |buffer, size| unsafe { H5DSget_scale_name(self.id(), buffer, size) })
     }
 
-    /// Which object of its file this is.
+    /// Identifies this object within its file.
     pub(crate) fn token(&self) -> H5Result<Token> {
         token_of(self.id())
     }
 
-    /// The scales attached to a dimension. (Not their names: to name an object that was found by a reference, the
+    /// The scales attached to a dimension, as tokens. (Names are slow: to find the name of an object from a reference, the
     /// library searches the whole file.)
     pub(crate) fn scales_of(&self, dimension: usize) -> H5Result<Vec<Token>> {
         let mut scales: Vec<Token> = Vec::new();
-        // SAFETY: a dataset of ours; the callback only uses `scales`, which outlives the call.
+        // SAFETY: a valid dataset; the callback only uses `scales`, which outlives the call.
         if locked("reading scales", || unsafe { H5DSget_num_scales(self.id(), dimension as c_uint) })? > 0 {
             locked("reading scales", || unsafe {
                 H5DSiterate_scales(

@@ -1,4 +1,4 @@
-//! HDF5 types for numpy's, as h5py makes them.
+//! HDF5 types for numpy's types, as in h5py.
 
 use hdf5_metno_sys::{h5i::hid_t, h5t};
 
@@ -14,7 +14,7 @@ fn copy_of(id: impl FnOnce() -> hid_t) -> H5Result<Handle> {
     Handle::open("copying a type", || unsafe { h5t::H5Tcopy(id()) })
 }
 
-// The sys crate gives each builtin as a reference to the library's own variable.
+// The sys crate exports each built-in type as a reference to the library's own variable.
 macro_rules! builtin {
     ($name:ident) => {
         copy_of(|| *h5t::$name)
@@ -49,7 +49,7 @@ impl Type {
     }
 
     pub(crate) fn size(&self) -> H5Result<usize> {
-        // SAFETY: a type of ours. (Zero says error here.)
+        // SAFETY: a valid type. (A size of zero means an error.)
         hdf5_metno::sync::sync(|| match unsafe { h5t::H5Tget_size(self.id()) } {
             0 => Err(super::H5Error::new("measuring a type", super::take_error_stack())),
             size => Ok(size),
@@ -57,43 +57,43 @@ impl Type {
     }
 
     fn class(&self) -> h5t::H5T_class_t {
-        // SAFETY: a type of ours.
+        // SAFETY: a valid type.
         hdf5_metno::sync::sync(|| unsafe { h5t::H5Tget_class(self.id()) })
     }
 
-    /// Does it hold references into its own file?
+    /// Whether it contains references to objects in its own file.
     pub(crate) fn is_reference(&self) -> bool {
-        // SAFETY: a type of ours.
+        // SAFETY: a valid type.
         hdf5_metno::sync::sync(|| unsafe {
             h5t::H5Tdetect_class(self.id(), h5t::H5T_class_t::H5T_REFERENCE) > 0
         })
     }
 
-    /// Does it hold addresses of its own memory (variable-length parts)?
+    /// Whether it contains pointers to other memory (variable-length parts).
     pub(crate) fn is_variable_length(&self) -> bool {
-        // SAFETY: a type of ours.
+        // SAFETY: a valid type.
         hdf5_metno::sync::sync(|| unsafe {
             h5t::H5Tdetect_class(self.id(), h5t::H5T_class_t::H5T_VLEN) > 0
                 || h5t::H5Tis_variable_str(self.id()) > 0
         })
     }
 
-    /// The numpy type that h5py would read; `None` for what has none among ours.
+    /// The numpy type that h5py would read; `None` if [`Dtype`] has no equivalent.
     pub(crate) fn dtype(&self) -> H5Result<Option<Dtype>> {
         let size = self.size()?;
-        // SAFETY: a type of ours.
+        // SAFETY: a valid type.
         let big_endian = hdf5_metno::sync::sync(
             || unsafe { h5t::H5Tget_order(self.id()) } == h5t::H5T_order_t::H5T_ORDER_BE,
         );
         Ok(match self.class() {
             h5t::H5T_class_t::H5T_INTEGER => {
-                // SAFETY: an integer type of ours.
+                // SAFETY: a valid integer type.
                 let sign = hdf5_metno::sync::sync(|| unsafe { h5t::H5Tget_sign(self.id()) });
                 Some(Dtype::Int { bytes: size, signed: sign == h5t::H5T_sign_t::H5T_SGN_2, big_endian })
             }
             h5t::H5T_class_t::H5T_FLOAT if size <= 16 => Some(Dtype::Float { bytes: size, big_endian }),
             h5t::H5T_class_t::H5T_STRING => {
-                // SAFETY: a string type of ours.
+                // SAFETY: a valid string type.
                 let variable = locked("asking a type", || unsafe { h5t::H5Tis_variable_str(self.id()) })? > 0;
                 Some(if variable { Dtype::Text } else { Dtype::Bytes { length: size } })
             }
@@ -104,7 +104,7 @@ impl Type {
     }
 
     fn complex_parts(&self, size: usize) -> H5Result<Option<Dtype>> {
-        // SAFETY: a compound type of ours.
+        // SAFETY: a valid compound type.
         let members = locked("asking a type", || unsafe { h5t::H5Tget_nmembers(self.id()) })?;
         if members != 2 {
             return Ok(None);
@@ -150,11 +150,11 @@ fn float(bytes: usize, big_endian: bool) -> H5Result<Handle> {
     }
 }
 
-/// IEEE 754 binary16, put together from binary32: HDF5 1.10 has no name for it.
+/// IEEE 754 binary16, derived from binary32, because HDF5 1.10 has no predefined type for it.
 fn half(big_endian: bool) -> H5Result<Handle> {
     let handle = float(4, big_endian)?;
     let id = handle.id();
-    // SAFETY: a type of ours, not yet in use.
+    // SAFETY: a valid type that is not in use yet.
     locked("making a half-precision type", || unsafe {
         let fields = h5t::H5Tset_fields(id, 15, 10, 5, 0, 10);
         let size = h5t::H5Tset_size(id, 2);
@@ -167,15 +167,15 @@ fn half(big_endian: bool) -> H5Result<Handle> {
 fn long_double(big_endian: bool) -> H5Result<Handle> {
     let handle = builtin!(H5T_NATIVE_LDOUBLE)?;
     let order = if big_endian { h5t::H5T_order_t::H5T_ORDER_BE } else { h5t::H5T_order_t::H5T_ORDER_LE };
-    // SAFETY: a type of ours, not yet in use.
+    // SAFETY: a valid type that is not in use yet.
     locked("making a long double type", || unsafe { h5t::H5Tset_order(handle.id(), order) })?;
     Ok(handle)
 }
 
-/// As h5py lays out numpy's structured types: every field at its own place.
+/// A structured type, laid out as h5py does it: every field at its own offset.
 fn record(record: &Record) -> H5Result<Handle> {
     const DOING: &str = "making a record type";
-    // SAFETY: here and below: plain calls with handles of ours, NUL-terminated names and shapes given with their rank.
+    // SAFETY: here and below: plain calls with valid handles, NUL-terminated names and shapes given with their rank.
     let handle =
         Handle::open(DOING, || unsafe { h5t::H5Tcreate(h5t::H5T_class_t::H5T_COMPOUND, record.size) })?;
     for field in &record.fields {
@@ -193,7 +193,7 @@ fn record(record: &Record) -> H5Result<Handle> {
 
 fn complex(bytes: usize, big_endian: bool) -> H5Result<Handle> {
     let part = float(bytes / 2, big_endian)?;
-    // SAFETY: plain calls with handles of ours and NUL-terminated names.
+    // SAFETY: plain calls with valid handles and NUL-terminated names.
     let handle = Handle::open("making a complex type", || unsafe {
         h5t::H5Tcreate(h5t::H5T_class_t::H5T_COMPOUND, bytes)
     })?;
@@ -211,7 +211,7 @@ fn complex(bytes: usize, big_endian: bool) -> H5Result<Handle> {
 /// h5py's bool: an enumeration over int8.
 fn boolean() -> H5Result<Handle> {
     let base = builtin!(H5T_STD_I8LE)?;
-    // SAFETY: plain calls with handles of ours; the values are one byte, as the base type says.
+    // SAFETY: plain calls with valid handles; the values have one byte, like the base type.
     let handle = Handle::open("making a bool type", || unsafe { h5t::H5Tenum_create(base.id()) })?;
     for (name, value) in [(c"FALSE", 0i8), (c"TRUE", 1i8)] {
         locked("making a bool type", || unsafe {
@@ -223,7 +223,7 @@ fn boolean() -> H5Result<Handle> {
 
 fn fixed_ascii(length: usize, padding: h5t::H5T_str_t) -> H5Result<Handle> {
     let handle = builtin!(H5T_C_S1)?;
-    // SAFETY: a type of ours, not yet in use.
+    // SAFETY: a valid type that is not in use yet.
     locked("making a text type", || unsafe {
         h5t::H5Tset_size(handle.id(), length).min(h5t::H5Tset_strpad(handle.id(), padding))
     })?;
@@ -232,7 +232,7 @@ fn fixed_ascii(length: usize, padding: h5t::H5T_str_t) -> H5Result<Handle> {
 
 fn text() -> H5Result<Handle> {
     let handle = builtin!(H5T_C_S1)?;
-    // SAFETY: a type of ours, not yet in use.
+    // SAFETY: a valid type that is not in use yet.
     locked("making a text type", || unsafe {
         h5t::H5Tset_size(handle.id(), h5t::H5T_VARIABLE)
             .min(h5t::H5Tset_cset(handle.id(), h5t::H5T_cset_t::H5T_CSET_UTF8))
