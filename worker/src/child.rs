@@ -42,7 +42,7 @@ pub enum Death {
 }
 
 impl Death {
-    /// The exception class under which the variable's error is stored, and the message.
+    /// Exception class and message of the variable's error.
     pub fn in_words(&self) -> (String, String) {
         match self {
             Death::Exited(code) => (
@@ -77,7 +77,7 @@ impl Death {
     }
 }
 
-/// A living child and our side of the connection.
+/// A living child, and this side of the connection.
 #[derive(Debug)]
 pub struct ChildProcess {
     lines: Lines,
@@ -94,7 +94,7 @@ impl ChildProcess {
     /// Forks a child whose output goes to `log`, and sends it its instructions.
     ///
     /// # Errors
-    /// The kernel's or the control socket's.
+    /// Errors of the kernel or the control socket.
     pub fn fork(host: &Arc<Host>, id: &str, log: &File, first: &ToChild) -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let memory = SharedMemory::create()?;
@@ -113,10 +113,10 @@ impl ChildProcess {
         Ok(child)
     }
 
-    /// Sends it a message. A dead child is not an error.
+    /// Sends it a message. If the child is dead, this is not an error.
     ///
     /// # Errors
-    /// The socket's.
+    /// Errors of the socket.
     pub fn say(&self, message: &ToChild) -> io::Result<()> {
         self.lines.send(message)
     }
@@ -124,7 +124,7 @@ impl ChildProcess {
     /// Waits for its next message.
     ///
     /// # Errors
-    /// The socket's, or an invalid message.
+    /// Errors of the socket, or an invalid message.
     pub fn listen(&mut self, deadline: Option<Instant>) -> io::Result<Received<FromChild>> {
         self.lines.receive(deadline)
     }
@@ -167,7 +167,7 @@ impl ChildProcess {
         }
     }
 
-    /// Waits for its end, at most this long.
+    /// Waits at most this long for its end.
     pub fn has_ended(&mut self, patience: Duration) -> Option<Death> {
         let deadline = Instant::now() + patience;
         while self.death.is_none() {
@@ -188,11 +188,11 @@ impl ChildProcess {
         self.death.clone().unwrap_or(Death::HostGone)
     }
 
-    /// What `faulthandler` wrote when it died, or when a traceback was requested.
+    /// What `faulthandler` wrote when the child died or a traceback was requested.
     pub fn last_words(&self) -> String {
         let mut words = vec![0; MAX_LAST_WORDS];
         let mut length = 0;
-        // This is memory: only an interruption can fail; what was read until then is used.
+        // This is memory, so only an interruption can fail. What was read until then is used.
         while let Some(rest) = words.get_mut(length..).filter(|rest| !rest.is_empty()) {
             match self.last_words.read_at(rest, length as u64) {
                 Ok(0) | Err(_) => break,
@@ -204,7 +204,7 @@ impl ChildProcess {
 }
 
 impl Drop for ChildProcess {
-    /// A child never outlives the task it was forked for.
+    /// Ensures that a child does not outlive the task it was forked for.
     fn drop(&mut self) {
         self.kill();
     }

@@ -34,7 +34,7 @@ const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Number of its last output lines to report.
 const TAIL_LINES: usize = 20;
-/// Maximum number of bytes of them.
+/// Maximum number of bytes of these lines.
 const TAIL_BYTES: u64 = 8 * 1024;
 /// Exit code of a program that cannot be executed, as in a shell.
 const CANNOT_EXECUTE: u8 = 127;
@@ -129,7 +129,7 @@ fn execute_and_wait(
     // Processes that it left behind would otherwise continue unnoticed.
     let _ = killpg(pid, Signal::SIGKILL);
     if let Some(job) = job {
-        // Slurm signals all processes of a job at the same time; the command may end first, with exit code 0.
+        // Slurm signals all processes of a job at the same time, and the command may end first, with exit code 0.
         job.wait_whether_told_to_end(cancelled);
     }
     if told.is_some() || cancelled.load(Ordering::Relaxed) {

@@ -60,7 +60,7 @@ pub struct Conversation<'a, 'b> {
     pub task: &'a Task,
     /// Receives the events.
     pub report: &'a Report,
-    /// It is to end.
+    /// Set when the task is to end.
     pub cancelled: &'b AtomicBool,
     /// The Slurm job that we run in, if any.
     pub job: Option<&'b InJob>,
@@ -68,7 +68,7 @@ pub struct Conversation<'a, 'b> {
     pub log: &'b File,
     /// Length of the log when the child started.
     pub log_before: u64,
-    /// The child's interpreter.
+    /// The child's host.
     pub host: &'b Arc<Host>,
     /// Stores its values.
     pub fragments: &'b mut Fragments<'a>,

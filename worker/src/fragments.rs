@@ -50,7 +50,7 @@ pub struct Fragments<'a> {
     restarts: u32,
     start_time: Option<f64>,
     open: Option<OpenFragment>,
-    /// The file of each stored variable.
+    /// Path of the file with each stored variable.
     places: HashMap<String, PathBuf>,
     /// Names of values that were received but could not be made durable.
     lost: Vec<String>,
@@ -75,14 +75,14 @@ pub fn unix_now() -> f64 {
 /// Creates the directory of fragments and run files.
 ///
 /// # Errors
-/// The file system's.
+/// Errors of the file system.
 pub fn make_folder(folder: &Path) -> Result<(), results::ResultsError> {
     let failed = |source| results::ResultsError::Io { action: "making", path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)
 }
 
 impl<'a> Fragments<'a> {
-    /// None written yet.
+    /// Starts without a fragment.
     pub fn new(task: &'a Task, report: &'a Report, python: &str, environment: &str) -> Self {
         Fragments {
             task,
@@ -166,10 +166,10 @@ impl<'a> Fragments<'a> {
         }
     }
 
-    /// A value.
+    /// Stores a value.
     ///
     /// # Errors
-    /// The file's.
+    /// The fragment cannot be written.
     pub fn value(
         &mut self,
         name: &str,
@@ -182,10 +182,10 @@ impl<'a> Fragments<'a> {
         Ok(())
     }
 
-    /// How a variable ended that has no value.
+    /// Stores the outcome of a variable without a value.
     ///
     /// # Errors
-    /// The file's.
+    /// The fragment cannot be written.
     pub fn without_value(
         &mut self,
         name: &str,
@@ -205,10 +205,10 @@ impl<'a> Fragments<'a> {
         }
     }
 
-    /// An error.
+    /// Stores an error.
     ///
     /// # Errors
-    /// The file's.
+    /// The fragment cannot be written.
     pub fn error(
         &mut self,
         name: &str,
@@ -220,10 +220,10 @@ impl<'a> Fragments<'a> {
         self.writer()?.error(name, class, message, &provenance)
     }
 
-    /// Writes which names are no longer variables.
+    /// Records the names that are no longer variables.
     ///
     /// # Errors
-    /// The file's.
+    /// The fragment cannot be written.
     pub fn forget(&mut self) -> Result<(), results::ResultsError> {
         for name in &self.task.forget {
             let provenance = self.provenance(name, StoredOutcome::Removed, Call::default());
@@ -240,7 +240,7 @@ impl<'a> Fragments<'a> {
     /// Makes the written results durable and reports them.
     ///
     /// # Errors
-    /// The file's: its results are lost.
+    /// The fragment cannot be written, and its results are lost.
     pub fn flush(&mut self) -> Result<(), results::ResultsError> {
         let Some(OpenFragment { writer, names, .. }) = self.open.take() else { return Ok(()) };
         let path = match writer.finish() {

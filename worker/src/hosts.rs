@@ -56,7 +56,7 @@ const MAX_HOSTS: usize = 8;
 pub struct HostError {
     pub message: String,
     pub hint: Option<String>,
-    /// It was killed from outside before it could report anything.
+    /// Whether it was killed from outside before it could report anything.
     pub killed: bool,
 }
 
@@ -134,9 +134,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Key {
     python: PathBuf,
     context: PathBuf,
-    /// If the file is a link that now has another target, the user's own modules are in other directories.
+    /// If the file is a link, its target may change, and with it the directories of the user's own modules.
     folders: Vec<PathBuf>,
-    /// A new text may have new imports; the host is then replaced.
+    /// A new text may have new imports, so the host is then replaced.
     sha256: String,
 }
 
@@ -205,7 +205,7 @@ impl Slot {
     }
 }
 
-/// Why there is no host.
+/// Why no host is available.
 #[derive(Clone, Debug)]
 pub enum NoHost {
     /// The Python cannot be used.
@@ -218,9 +218,9 @@ pub enum NoHost {
 #[derive(Debug)]
 pub struct Hosts {
     purpose: Purpose,
-    /// Environment variables that Python processes get in addition to our own.
+    /// Environment variables that Python processes get in addition to those of the worker.
     environment: BTreeMap<String, String>,
-    /// Variables of our environment that they do not inherit.
+    /// Variables of the worker's environment that they do not inherit.
     without: Vec<String>,
     /// Those of them that functions may still read.
     readable: BTreeMap<String, String>,
@@ -229,7 +229,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// No host is started yet.
+    /// Starts without hosts.
     pub fn new(purpose: Purpose, environment: BTreeMap<String, String>) -> Self {
         Hosts {
             purpose,
@@ -317,7 +317,7 @@ fn start_again_if_killed(start: impl Fn() -> Result<Host, HostError>) -> Result<
     let mut attempts = 1;
     loop {
         match start() {
-            // It was killed from outside; that says nothing about the Python.
+            // It was killed from outside, which says nothing about the Python.
             Err(error) if error.killed && attempts < START_ATTEMPTS => attempts += 1,
             started => return started.map(Arc::new),
         }
@@ -381,7 +381,7 @@ fn start(
         .envs(environment)
         .env(PYTHONPATH, search_path)
         .env("AMORE_CONTROL_FD", theirs.as_raw_fd().to_string())
-        // Python has the working directory first on its search path until the host removes it.
+        // The working directory is first on Python's search path until the host removes it.
         .current_dir("/")
         .stdin(Stdio::null())
         // Standard output belongs to the coordinator; output of imports goes to standard error.
@@ -553,11 +553,11 @@ mod tests {
             })
         };
         has_begun.recv().unwrap();
-        // The slow one has not started yet; it does so only after this one was answered.
+        // The slow host has not started yet. It starts only after this one was answered.
         let other = hosts
             .get_by(Path::new("python"), &context("other"), &AtomicBool::new(false), |_, _| Err(unusable()));
         assert!(matches!(other, Err(NoHost::Unusable(_))));
-        // The task that waits for the slow one is cancelled: it does not wait for the start.
+        // The task that waits for the slow host is cancelled, and does not wait for its start.
         let cancelled = AtomicBool::new(true);
         let same = hosts
             .get_by(Path::new("python"), &context("slow"), &cancelled, |_, _| panic!("it is started once"));

@@ -13,7 +13,7 @@ use crate::job_memory::JobMemory;
 /// How much later than another process of the job this one may receive the signal to end.
 const TERM_SPREAD: Duration = Duration::from_millis(700);
 
-/// How often Slurm has started this process's job again.
+/// How often Slurm has requeued this process's job.
 pub fn restarts() -> u32 {
     env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -36,7 +36,7 @@ impl InJob {
         format!("job {job} on {}", node.unwrap_or_default())
     }
 
-    /// Waits a moment for the signal that the job is to end.
+    /// Waits a moment for the signal that tells the job to end.
     pub fn wait_whether_told_to_end(&self, told: &AtomicBool) {
         let patience = Instant::now() + TERM_SPREAD;
         while !told.load(Ordering::Relaxed) && Instant::now() < patience {

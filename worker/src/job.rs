@@ -42,7 +42,7 @@ pub enum JobError {
     /// Not a manifest.
     #[error("the job manifest {0} is invalid: {1}")]
     Manifest(PathBuf, #[source] serde_json::Error),
-    /// The coordinator is of a version that this worker does not understand.
+    /// The coordinator has a version that this worker does not understand.
     #[error(
         "the job's manifest is of version {0}, and this worker knows version {VERSION}: install amore and amore-worker from \
          one build, on the nodes too"

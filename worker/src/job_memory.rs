@@ -18,7 +18,7 @@ impl JobMemory {
         JobMemory { counter, at_start }
     }
 
-    /// Whether it has happened since the worker started; `false` if unknown.
+    /// Whether a process was killed since the worker started; `false` if unknown.
     pub fn was_exceeded(&self) -> bool {
         self.counter.as_ref().and_then(count).is_some_and(|now| now > self.at_start)
     }

@@ -40,7 +40,7 @@ impl Lines {
     /// Waits for the next message until `deadline` (forever if `None`).
     ///
     /// # Errors
-    /// The socket's, and `InvalidData` for a line that is not a message of this type.
+    /// Errors of the socket, and `InvalidData` for a line that is not a message of this type.
     pub fn receive<T: DeserializeOwned>(&mut self, deadline: Option<Instant>) -> io::Result<Received<T>> {
         loop {
             if let Some(line) = self.take_line() {
@@ -109,7 +109,7 @@ impl Lines {
 /// Sends one message and, with its first byte, file descriptors.
 ///
 /// # Errors
-/// The socket's, except for a closed connection.
+/// Errors of the socket, except for a closed connection.
 pub fn send_with_descriptors<T: Serialize>(
     socket: &OwnedFd,
     message: &T,

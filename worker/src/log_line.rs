@@ -1,4 +1,4 @@
-//! Our own messages in a run's log start on a new line, whatever was printed before them.
+//! Makes our own messages in a run's log start on a new line, whatever was printed before them.
 
 use std::{
     fs::File,

@@ -1,8 +1,9 @@
 //! `amore-worker`: runs tasks on a node.
 //!
-//! In a Slurm job it executes a job manifest (`job`). Elsewhere it reads tasks as JSON lines from standard input and reports to
-//! standard output (`amore_wire::task`). Results are written to fragments in the proposal's `extracted_data/`. The worker never
-//! opens a database. If the coordinator is lost, no computed result is: fragments are on the file system.
+//! In a Slurm job, it executes a job manifest (`job`). Elsewhere, it reads tasks as JSON lines from standard input and
+//! reports on standard output (`amore_wire::task`). Results are written to fragments in the proposal's `extracted_data/`.
+//! The worker never opens a database. If the coordinator is lost, no computed results are lost, because fragments are on
+//! the file system.
 
 mod child;
 mod command;

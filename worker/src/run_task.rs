@@ -36,7 +36,7 @@ use crate::{
 /// Error class of variables whose job had no usable Python.
 const NO_PYTHON: &str = "PythonUnusable";
 
-/// Runs a task and reports its end. `job` describes the Slurm job that we run in, if any.
+/// Runs a task and reports its end. `job` is the Slurm job that the worker runs in, if any.
 pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicBool, job: Option<&InJob>) {
     report.say(&FromWorker::Started { of: task.attempt_id() });
     if let Some(command) = &task.command {
@@ -125,7 +125,8 @@ fn execute(
     ended
 }
 
-/// Slurm signals all processes of a job at the same time: a Python that was just starting may end first. It is not broken.
+/// Slurm signals all processes of a job at the same time, so a Python that was just starting may end first. It is not
+/// broken.
 fn unless_told_to_end(none: NoHost, job: Option<&InJob>, cancelled: &AtomicBool) -> NoHost {
     if let (NoHost::Unusable(_), Some(job)) = (&none, job) {
         job.wait_whether_told_to_end(cancelled);
@@ -136,7 +137,7 @@ fn unless_told_to_end(none: NoHost, job: Option<&InJob>, cancelled: &AtomicBool)
     none
 }
 
-/// Lets one child after another call the steps until none is left.
+/// Starts one child after another to call the steps, until none is left.
 #[expect(clippy::too_many_arguments, reason = "they are what a task is executed with")]
 fn call_steps<'a>(
     task: &'a Task,

@@ -32,7 +32,7 @@ use crate::{
 /// Why a worker cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The coordinator is of a version that this worker does not understand.
+    /// The coordinator has a version that this worker does not understand.
     #[error(
         "the coordinator's messages are of version {theirs}, and this worker knows version {VERSION}: install amore and \
          amore-worker from one build"

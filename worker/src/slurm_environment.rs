@@ -36,8 +36,8 @@ const LAYOUT: [&str; 12] = [
     "SLURM_OVERCOMMIT",
 ];
 
-/// Which of a job's variables are hidden from the process of a variable. `command`: the process is a command (`job=`), which
-/// sees the task layout as in any job script.
+/// Variables of a job that are hidden from the process of a variable. `command`: the process is a command (`job=`), which
+/// sees the task layout as any job script does.
 pub fn taken_away(given: &[(String, String)], command: bool) -> Vec<String> {
     let value = |name: &str| given.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let many =

@@ -150,7 +150,7 @@ impl TaskProgress {
         self.advance(name, "kept", State::Kept)
     }
 
-    /// An earlier worker stored it, or it must not be called again: it counts as ended from the start.
+    /// An earlier worker stored its result, or it must not be called again: it counts as ended from the start.
     pub fn on_answered(&mut self, name: &str, ended: Option<Ended>) {
         if let Some(&index) = self.positions.get(name)
             && self.states[index] == State::Todo
@@ -170,7 +170,7 @@ impl TaskProgress {
     }
 
     /// The host was lost, and the child with it. The variable is not at fault and is called again. Returns `false` if this
-    /// happened too often; then [`TaskProgress::on_child_died`] determines which variables fail.
+    /// happened too often; then [`TaskProgress::on_child_died`] decides which variables fail.
     pub fn on_host_gone(&mut self) -> bool {
         self.hosts_lost += 1;
         if self.hosts_lost > MAX_HOSTS_LOST {

@@ -1,4 +1,4 @@
-//! Subcommands of DAMNIT that Amore does not implement itself; they say what to use instead.
+//! Subcommands of DAMNIT that Amore does not implement itself. They tell the user what to use instead.
 
 use std::{
     os::unix::process::CommandExt,

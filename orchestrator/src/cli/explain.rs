@@ -61,7 +61,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     let data = table.table(&filter).await?;
     let row = data.rows.first();
     let computed = Computed::read(&dir.run_file(proposal, arguments.run));
-    // For values in the table while they are computed again.
+    // Used for values in the table while they are being computed again.
     let before = |name: &String| {
         if under_way.contains(name) { " (from an earlier request; it is being computed again)" } else { "" }
     };
@@ -137,7 +137,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why values are from an earlier command than the last, if so.
+/// Explains why values are from an earlier command than the last one, if they are.
 fn why_not_computed(note: NotComputed, computed: &Computed, variable: Option<&String>) -> Option<Link> {
     let meant = |name: &String| variable.is_none_or(|wanted| wanted == name);
     let kept: Vec<String> =
@@ -149,7 +149,7 @@ fn why_not_computed(note: NotComputed, computed: &Computed, variable: Option<&St
     Some(Link { at: Some(note.at), kind: "error".to_owned(), words })
 }
 
-/// Why dependents in other processes do not read the value from the file, if so.
+/// Explains why dependents in other processes do not read the value from the file, if so.
 fn computed_again(computed: &Computed, name: &str) -> Option<Link> {
     let differs = computed.differs(name)?;
     let words = format!("it is computed again if another process or job needs it: {differs}");

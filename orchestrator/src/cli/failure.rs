@@ -26,13 +26,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What went wrong and what to do. The message includes the cause once; the hint is separate.
+/// What went wrong and what to do. The message contains the cause once; the hint is separate.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
-    /// What went wrong, and with what.
     pub message: String,
-    /// What to do about it.
     pub hint: Option<String>,
 }
 
@@ -62,7 +60,7 @@ impl Failure {
     }
 }
 
-/// What a module reports, as the command reports it.
+/// Converts an error of another module.
 impl<E: Advice + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let exit = match error.kind() {

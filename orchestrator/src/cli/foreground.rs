@@ -40,16 +40,15 @@ const NEWS_POLL: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Foreground {
     pub(super) dir: DatabaseDir,
-    /// The way to Slurm.
     pub(super) slurm: Slurm,
     /// Number of parallel children.
     pub(super) processes: usize,
-    /// No Slurm jobs.
+    /// Whether Slurm jobs are disabled.
     pub(super) direct: bool,
 }
 
 impl Foreground {
-    /// With one process per core, and Slurm jobs if available.
+    /// Uses one process per core, and Slurm jobs if available.
     pub(super) fn new(dir: DatabaseDir, slurm: Slurm) -> Self {
         let processes = std::thread::available_parallelism().map_or(1, usize::from);
         Foreground { dir, slurm, processes, direct: false }
@@ -78,7 +77,7 @@ impl Foreground {
         Ok(Owner::is_held(&self.dir).await?)
     }
 
-    /// Serves the request, or without one the work that earlier owners left.
+    /// Serves the request, or, without one, finishes the work that earlier owners left.
     pub(super) async fn serve(
         &self,
         mut request: Option<&mut Request>,
@@ -137,7 +136,7 @@ impl Foreground {
                         continue;
                     };
                     let mut with_owner = match handed.take() {
-                        // It was late, or its clock is behind: it still has the request, and must not get it twice.
+                        // The owner was late, or its clock is behind. It still has the request, and must not get it twice.
                         Some(before) if before.owner == by => before,
                         earlier => {
                             if let Some(WithOwner { asked, .. }) = earlier {
@@ -170,7 +169,7 @@ impl Foreground {
 
 /// A request that was handed over.
 struct WithOwner {
-    /// The process that has it, in words.
+    /// Description of the process that has it.
     owner: String,
     asked: HandedOver,
 }

@@ -1,8 +1,8 @@
-//! Times as people read them: in the time zone of this machine (or that of `TZ`), and with its name.
+//! Formats times for display, in the time zone of this machine (or that of `TZ`) and with its name.
 
 use jiff::{Timestamp, tz::TimeZone};
 
-/// `TZ`, else the machine's; UTC where neither is known.
+/// The time zone: `TZ`, otherwise that of the machine; UTC if neither is known.
 pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
@@ -14,19 +14,19 @@ pub fn in_zone(seconds: f64, zone: &TimeZone) -> String {
     timestamp(seconds).map_or_else(|| no_date(seconds), shown)
 }
 
-/// Seconds since 1970 as `2026-11-22 08:07:03`, in UTC: what programs read.
+/// Seconds since 1970 as `2026-11-22 08:07:03` in UTC, for programs.
 pub fn utc(seconds: f64) -> String {
     let shown = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
     timestamp(seconds).map_or_else(|| no_date(seconds), shown)
 }
 
-/// The time, if it is in the years up to 9999.
+/// The time, if its year is at most 9999.
 fn timestamp(seconds: f64) -> Option<Timestamp> {
-    // A number that is too large becomes the largest there is, which is in no such year either.
+    // A number that is too large becomes the largest integer, which is also out of range.
     if seconds.is_finite() { Timestamp::from_second(seconds.floor() as i64).ok() } else { None }
 }
 
-/// A number that is not the time of a date: other programs may write any.
+/// Formats a number that is not a valid time; other programs may write any number.
 fn no_date(seconds: f64) -> String {
     if seconds.is_finite() { format!("{seconds:e} s") } else { String::new() }
 }
@@ -35,7 +35,7 @@ fn no_date(seconds: f64) -> String {
 mod tests {
     use super::*;
 
-    /// As in Hamburg, without a database of time zones.
+    /// The time zone of Hamburg, without a time zone database.
     fn hamburg() -> TimeZone {
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
     }

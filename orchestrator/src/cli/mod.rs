@@ -113,7 +113,7 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// The command line, under the name by which the program was called.
+/// The command line parser, under the name by which the program was called.
 fn command() -> clap::Command {
     let called = std::env::args_os().next();
     let name = called.as_deref().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
@@ -125,7 +125,7 @@ fn command() -> clap::Command {
     CommandLine::command().name(name).bin_name(name)
 }
 
-/// How long what still goes on in the background may take when a command has ended.
+/// How long background tasks may take to end after a command has ended.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Parses the command line, runs the command and reports its failure.
@@ -147,7 +147,7 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(run(line.command));
-    // A call of the operating system that hangs must not keep the command from ending.
+    // A hanging system call must not keep the command from ending.
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     match ended {
         Ok(code) => code,

@@ -32,7 +32,7 @@ pub async fn for_writing(dir: &DatabaseDir) -> Result<RunTable, Failure> {
     Ok(RunTable::open_with(dir.path(), options).await?)
 }
 
-/// Reports that this process waits because others have locked the table.
+/// Reports that this process waits because other processes have locked the table.
 fn tell_of_lock(error: &RunTableError) {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
     output::tell(&Notice::note(format!(
@@ -45,12 +45,12 @@ pub async fn create(dir: &DatabaseDir, proposal: Proposal) -> Result<RunTable, F
     Ok(RunTable::create(dir.path(), proposal, random_id()?, &[]).await?)
 }
 
-/// Its format version, without changing it.
+/// Reads the format version without changing it.
 pub async fn format_version(dir: &DatabaseDir) -> Result<i64, Failure> {
     Ok(for_reading(dir).await?.format_version())
 }
 
-/// Twenty random bytes: the id of a database.
+/// Twenty random bytes for the ID of a database.
 pub fn random_id() -> Result<[u8; 20], Failure> {
     let mut bytes = [0u8; 20];
     getrandom::fill(&mut bytes)
@@ -115,7 +115,7 @@ pub async fn set_proposal(table: &RunTable, proposal: Proposal) -> Result<(), Fa
     set_setting(table, "proposal", SettingValue::Integer(i64::from(proposal.0))).await
 }
 
-/// The proposal of a command: the given one, else the directory's.
+/// The proposal for a command: the given one, otherwise the directory's.
 pub async fn proposal(table: &RunTable, given: Option<Proposal>) -> Result<Proposal, Failure> {
     if let Some(given) = given {
         return Ok(given);

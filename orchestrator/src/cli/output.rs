@@ -58,18 +58,18 @@ fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { as_text(text) } else { Cow::Borrowed(text) }
 }
 
-/// Escapes control characters (`\x1b`), and those that change the writing direction, except for line ends and tabs.
+/// Escapes control characters (`\x1b`) and characters that change the writing direction, except for line ends and tabs.
 pub fn as_text(text: &str) -> Cow<'_, str> {
     replace(text, |character| !matches!(character, '\n' | '\t') && is_order(character))
 }
 
-/// The final state of a line on a terminal: of a progress bar that was redrawn (`\r`), only the last part.
+/// The final state of a line on a terminal: for a progress bar that was redrawn (`\r`), only the last part.
 pub fn last_drawn(line: &str) -> &str {
     line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default()
 }
 
-/// New output of a log for a terminal, and the number of bytes used: an incomplete character is left for the next time.
-/// Progress bars keep moving (`\r`).
+/// New output of a log, prepared for a terminal, and the number of bytes used: an incomplete character is left for the next
+/// time. Progress bars keep moving (`\r`).
 pub fn live(bytes: &[u8]) -> (String, usize) {
     let complete = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -139,7 +139,7 @@ mod tests {
         let euro = "€".as_bytes();
         assert_eq!(live(&[b"a", &euro[..2]].concat()), ("a".to_owned(), 1));
         assert_eq!(live(euro), ("€".to_owned(), 3));
-        // Invalid bytes do not delay what follows.
+        // Invalid bytes do not delay the text after them.
         assert_eq!(live(b"\xff\xfeab"), ("\u{fffd}\u{fffd}ab".to_owned(), 4));
         assert_eq!(live(&[b"\xffa", &euro[..1]].concat()), ("\u{fffd}a".to_owned(), 2));
         assert_eq!(live(b"\x1b[2J 5 %\r"), (r"\x1b[2J 5 %".to_owned() + "\r", 9));

@@ -172,7 +172,8 @@ struct Jobs<'a> {
 }
 
 impl Jobs<'_> {
-    /// The job as it would be submitted and, if Slurm is available, its destination. The real token differs each time.
+    /// The job as it would be submitted and, if Slurm is available, its destination. The actual token is different each
+    /// time.
     async fn settled(&self, key: (Proposal, Run), resources: &Resources) -> (JobOptions, Destination) {
         let settings = self.sourced.settings();
         let retry = RetryState::default();

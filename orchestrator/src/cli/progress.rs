@@ -1,4 +1,4 @@
-//! The live display of `reprocess`: a bar on a terminal, JSON lines with `--json`, else only what matters.
+//! The live display of `reprocess`: a bar on a terminal, JSON lines with `--json`, otherwise only important messages.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use crate::coordinate::events::{Event, Summary, count, missing_words};
 /// Number of failures that are shown; the rest is counted, and `amore table` shows them all.
 const MAX_FAILURES_SHOWN: usize = 20;
 
-/// Shows what happens, in a thread of its own: a pager that waits, or a terminal that is stopped, holds up nothing else.
+/// Shows events in its own thread, so that a pager that waits or a stopped terminal blocks nothing else.
 #[derive(Debug)]
 pub struct Display {
     events: Option<Sender<Event>>,
@@ -30,10 +30,10 @@ pub struct Display {
 }
 
 impl Display {
-    /// Chooses by the type of standard error, unless JSON is wanted. `output` is shown too, if it is given.
+    /// Chooses the display by the type of standard error, unless JSON is requested. If `output` is given, it is shown too.
     ///
     /// # Errors
-    /// There can be no more threads.
+    /// No thread can be started.
     pub fn start(json: bool, mut output: Option<Following>) -> Result<Self, Failure> {
         let (events, inbox) = channel::<Event>();
         let show = move || {
@@ -50,17 +50,17 @@ impl Display {
         Ok(Display { events: Some(events), thread: Some(thread) })
     }
 
-    /// Shows an event after those before it.
+    /// Shows an event, after earlier ones.
     pub fn show(&self, event: &Event) {
         if let Some(events) = &self.events {
-            // The thread ends only after us.
+            // The thread ends only after this sender is dropped.
             let _ = events.send(event.clone());
         }
     }
 }
 
 impl Drop for Display {
-    /// A command ends when everything is shown.
+    /// Waits until everything is shown.
     fn drop(&mut self) {
         self.events = None;
         if let Some(thread) = self.thread.take() {
@@ -203,7 +203,7 @@ impl Bar {
     }
 }
 
-/// The message for an event, if it gets a line of its own.
+/// The message for an event, if it gets its own line.
 fn line_of(event: &Event, failures: &mut usize) -> Option<String> {
     match event {
         Event::Planned { missing, .. } if !missing.is_empty() => {
@@ -250,14 +250,14 @@ fn in_ranges(runs: &[Run]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Maximum length of an error message; the table and the run's log have all of it.
+/// Maximum length of an error message; the full message is in the table and in the run's log.
 const MAX_MESSAGE: usize = 300;
 
 /// Shortens a message to one line.
 fn in_a_line(message: &str) -> String {
     let mut lines = message.lines();
     let mut line = lines.next().unwrap_or_default().to_owned();
-    // "… are missing:" needs the next line.
+    // A line like "… are missing:" needs the next one.
     if let Some(next) = lines.next().filter(|_| line.ends_with(':')) {
         line.push(' ');
         line.push_str(next.trim_start_matches([' ', '└', '├', '─']));

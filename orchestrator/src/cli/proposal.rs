@@ -29,7 +29,6 @@ struct Answer {
     made: bool,
 }
 
-/// Shows or sets it.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = locate(None)?;
     let (answer, words) = match arguments.proposal {

@@ -16,7 +16,6 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
-/// Reads it and writes the list.
 pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = locate(None)?;
     must_have_run_table(&dir)?;

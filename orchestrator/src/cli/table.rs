@@ -187,7 +187,7 @@ fn heading(column: &Column, by_name: bool) -> &str {
     if by_name { &column.name } else { &column.title }
 }
 
-/// Text for one line of a terminal: spaces in place of control characters.
+/// Text for one line of a terminal: control characters are replaced by spaces.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for part in text.split(char::is_control).filter(|part| !part.is_empty()) {
@@ -356,7 +356,7 @@ mod tests {
 
     use super::*;
 
-    /// As in Hamburg, without a database of time zones.
+    /// The time zone of Hamburg, without a time zone database.
     fn hamburg() -> TimeZone {
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
     }
@@ -412,9 +412,9 @@ mod tests {
         │ 7   ┆ 2026-11-22 09:07:03 CET ┆ 1003.82          ┆ a b c │
         └─────┴─────────────────────────┴──────────────────┴───────┘
         ");
-        // Its width is that of the line.
+        // It is as wide as the terminal line.
         assert_eq!(in_words(&data, false, Some(60), &hamburg()), words);
-        // Programs get it as it is.
+        // Programs get the unmodified text.
         assert!(as_json(&data, false)[0]["values"].get("XGM\n\t[uJ] \u{1b}[31mred\u{7}").is_some());
         let csv = as_csv(&data, false).unwrap();
         assert!(csv.contains(",\"XGM\n\t[uJ] \u{1b}[31mred\u{7}\",Note\n"), "{csv}");

@@ -1,4 +1,4 @@
-//! Can the directory hold a database that several users and nodes work on?
+//! Checks that the directory can hold a database that several users and nodes work on.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! Are Amore's programs complete, and does the user's Python have what context files need?
+//! Checks that Amore's programs are complete, and that the user's Python has what context files need.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use crate::dispatch::local;
 
 /// Time limit for a program. The first import of extra_data from a busy shared file system is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Prints Python's version and extra_data's, or why there is none.
+/// Prints the versions of Python and extra_data, or why extra_data cannot be imported.
 const ASK_PYTHON: &str = "
 import sys
 print('.'.join(map(str, sys.version_info[:3])))
@@ -25,7 +25,7 @@ except BaseException as error:
     print('no', type(error).__name__ + ':', error)
 ";
 
-/// The output of a program, or why there is none.
+/// The output of a program, or why it failed.
 pub(super) async fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
     let process = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Does Slurm answer, and will it accept jobs with the current settings?
+//! Checks whether Slurm answers, and whether it will accept jobs with the current settings.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ pub(super) async fn check(slurm: &Slurm, resolved: &Resolved, directory: &Path) 
         return checks.done;
     }
     if clusters.chosen_by_slurm() {
-        // Which partition, reservation, account and QOS apply is only known when Slurm has chosen.
+        // Partition, reservation, account and QOS are only known once Slurm has chosen a cluster.
         return checks.done;
     }
     let cluster = clusters.only();
@@ -95,10 +95,10 @@ pub(super) async fn check(slurm: &Slurm, resolved: &Resolved, directory: &Path) 
     checks.done
 }
 
-/// `scontrol` does not start; nothing else can be checked without it.
+/// `scontrol` cannot be started, so nothing else can be checked.
 struct NothingToAsk;
 
-/// Are all commands available, with the same version?
+/// Checks whether all commands are available and have the same version.
 async fn commands(checks: &mut Checks, slurm: &Slurm) -> Result<Option<String>, NothingToAsk> {
     let needed = ["sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr"];
     let mut versions: Vec<(String, Vec<&str>)> = Vec::new();
@@ -150,7 +150,7 @@ async fn commands(checks: &mut Checks, slurm: &Slurm) -> Result<Option<String>, 
     Ok(versions.into_iter().next().map(|(version, _)| version))
 }
 
-/// Does accounting know the configured clusters? Only accounting has their addresses.
+/// Checks whether accounting knows the configured clusters. Only accounting has their addresses.
 async fn clusters_are_known(checks: &mut Checks, slurm: &Slurm, clusters: &Clusters) -> bool {
     if *clusters == Clusters::Ours {
         return true;
@@ -244,7 +244,7 @@ fn accounting(checks: &mut Checks, facts: &SiteFacts) {
     }
 }
 
-/// Does accounting report how jobs ended, and which of them are ours?
+/// Checks whether accounting reports how jobs ended, and which jobs are ours.
 async fn ends_of_jobs(checks: &mut Checks, slurm: &Slurm, cluster: Option<&str>) {
     match commands::kept_tokens(slurm, cluster).await {
         Err(SlurmUnavailable(words)) => checks.warn(
@@ -296,7 +296,7 @@ fn account_and_qos(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSetti
     }
 }
 
-/// Limits of the user's account: jobs that exceed them never start, or are refused.
+/// The limits of the user's account. Jobs that exceed them never start, or are refused.
 fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     let account = settings.account.as_ref().or(facts.user.default_account.as_ref());
     let limits = facts.user.associations.as_ref().zip(account);
@@ -320,7 +320,7 @@ fn limits(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings) {
     }
 }
 
-/// Will jobs use a reservation?
+/// Whether jobs will use a reservation.
 async fn reservation(
     checks: &mut Checks,
     slurm: &Slurm,
@@ -402,7 +402,7 @@ fn partition(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, r
     }
 }
 
-/// Jobs for variables without `cluster=True`: which nodes are large enough for their requests?
+/// For jobs of variables without `cluster=True`: which nodes are large enough.
 fn noncluster(checks: &mut Checks, facts: &SiteFacts, settings: &SlurmSettings, reserved: bool) {
     let Some(job) = settings.noncluster_job() else { return };
     let wanted = JobNeeds {
