@@ -133,7 +133,7 @@ impl HandedOver {
                 Ok(event) => events.push(event),
                 Err(error) => {
                     let path = self.events.path();
-                    tracing::warn!(path = %path.display(), %error, "a line that is not an event is skipped");
+                    tracing::warn!(path = %path.display(), %error, "a line that is not an event is left out");
                 }
             }
         }
