@@ -1,7 +1,8 @@
-"""A real Slurm cluster in containers: brought up by the first measure that needs one, taken down at the end.
+"""A real Slurm cluster in containers. The first measurement that needs it starts it; it is stopped at the
+end.
 
-It is the tests' cluster (slurm-tests/cluster), under a name and in a network of its own. On its shared file
-system is one Python environment, with DAMNIT in it; context files of both sides run in it.
+It is the cluster of the tests (slurm-tests/cluster), with its own name and network. Its shared file system
+contains one Python environment with DAMNIT; context files of both sides are executed in it.
 """
 
 import functools
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IN_CLUSTER = Path(__file__).parent / "in_cluster"
 SERVICES = ROOT / "slurm-tests" / "cluster"
 USER = "alice"
-# All below are paths inside.
+# All of these are paths inside the containers.
 SHARED = "/gpfs/bench"
 DATA_ROOT = f"{SHARED}/data"
 PYTHON = f"{SHARED}/env/bin/python"
@@ -36,11 +37,11 @@ PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY"
 
 
 class Skipped(Exception):
-    """A measure cannot be taken on this machine; the message says why."""
+    """A measurement is not possible on this machine; the message says why."""
 
 
 class Timing(NamedTuple):
-    """What the clock in the cluster says."""
+    """Times measured inside the cluster."""
 
     wall_s: float
     values_s: float | None
@@ -49,10 +50,10 @@ class Timing(NamedTuple):
 
 
 class Cluster:
-    """The cluster, while it is up."""
+    """The running cluster."""
 
     def __init__(self, login: str) -> None:
-        """`login` is the container where users type."""
+        """`login` is the container in which users work."""
         self.login = login
 
     def run(
@@ -64,35 +65,38 @@ class Cluster:
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> str:
-        """Runs a command on the login node and gives what it printed. Raises CommandFailed."""
+        """Runs a command on the login node and returns its output. Raises CommandFailed."""
         options = [word for item in (environment or {}).items() for word in ("-e", "=".join(item))]
         return _output(["docker", "exec", "-i", "-u", user, "-w", folder, *options, self.login, *argv], stdin)
 
     def clock(self, steps: Sequence[Mapping[str, Any]], poll_s: float) -> Timing:
-        """Takes the steps (see in_cluster/clock.py), with the clock inside; `poll_s` is the queue's."""
+        """Executes the steps (see in_cluster/clock.py) and measures the time inside. `poll_s` is how often
+        the queue is queried.
+        """
         plan = json.dumps({"poll_s": poll_s, "steps": list(steps)})
         return Timing(**json.loads(self.run(["/usr/bin/python3", CLOCK], stdin=plan)))
 
     def folder(self, name: str) -> str:
-        """An empty directory of the user's on the shared file system."""
+        """Creates an empty directory of the user on the shared file system."""
         path = f"{SHARED}/work/{name}"
         self.run(["sh", "-c", 'rm -rf "$1" && mkdir -p "$1"', "sh", path])
         return path
 
     def put(self, here: Path, inside: str) -> None:
-        """Copies a file or what is in a directory; it is the user's then."""
+        """Copies a file or the content of a directory. The copy belongs to the user."""
         self.run(["mkdir", "-p", inside if here.is_dir() else os.path.dirname(inside)])
         _output(["docker", "cp", f"{here}/." if here.is_dir() else str(here), f"{self.login}:{inside}"])
         self.run(["chown", "-R", f"{USER}:", inside], user="root")
 
     def get(self, inside: str, here: Path) -> Path:
-        """Copies what is in a directory."""
+        """Copies the content of a directory out of the cluster."""
         here.mkdir(parents=True, exist_ok=True)
         _output(["docker", "cp", f"{self.login}:{inside}/.", str(here)])
         return here
 
     def ended_well(self, job: str, tasks: int) -> None:
-        """Raises CommandFailed unless accounting has the job with so many tasks, all of them COMPLETED."""
+        """Raises CommandFailed unless accounting has the job with this many tasks, all of them COMPLETED.
+        """
         script = """
             for look in $(seq 60); do
                 states=$(sacct -X -n -P -j "$1" -o State | sort | uniq -c)
@@ -107,7 +111,8 @@ class Cluster:
 
 @functools.cache
 def of(bench: Bench) -> Cluster:
-    """The bench's cluster, with data, environment and the product of this build. Raises Skipped."""
+    """The cluster of the benchmarks, with data, environment and the programs of this build. Raises Skipped.
+    """
     if (reason := _no_docker()) is not None:
         raise Skipped(reason)
     suite = os.environ.get("SUITE", "bookworm")
@@ -136,13 +141,13 @@ def of(bench: Bench) -> Cluster:
 
 
 def more_runs(cluster: Cluster, runs: int) -> None:
-    """Makes so many runs of the trivial data, and has extra_data's index beside each made anew."""
+    """Extends the trivial data to this many runs, and creates extra_data's index of each run."""
     proposal = f"{DATA_ROOT}/SPB/202601/p{data.PROPOSAL:06d}"
     cluster.run([PYTHON, f"{SHARED}/bin/more_runs.py", proposal, str(data.RUNS), str(runs)])
 
 
 def _environment(cluster: Cluster, wheels: Path) -> None:
-    """Makes the environment, of packages that are kept in `wheels` for the next time."""
+    """Creates the environment. Its packages are kept in `wheels` for the next time."""
     inside = f"{SHARED}/wheels"
     if (wheels / "complete").exists():
         cluster.put(wheels, inside)
@@ -164,7 +169,7 @@ def _environment(cluster: Cluster, wheels: Path) -> None:
 
 
 def _down(suite: str, settings: Mapping[str, str]) -> None:
-    """Takes the cluster down. What was measured stands, should that fail."""
+    """Stops the cluster. If this fails, the measurements stay valid."""
     try:
         _said([SERVICES / "down.sh", suite], settings)
     except CommandFailed as error:
@@ -172,7 +177,7 @@ def _down(suite: str, settings: Mapping[str, str]) -> None:
 
 
 def _no_docker() -> str | None:
-    """Why there are no containers here."""
+    """Why containers are not available."""
     if shutil.which("docker") is None:
         return "there is no Docker"
     if subprocess.run(["docker", "info"], capture_output=True).returncode != 0:
@@ -182,7 +187,7 @@ def _no_docker() -> str | None:
 
 
 def _said(argv: Sequence[str | Path], environment: Mapping[str, str]) -> None:
-    """Runs a script of ours; what it says is shown."""
+    """Runs a script of the repository and shows its output."""
     done = subprocess.run(argv, env=dict(environment), stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(map(str, argv))}: exit code {done.returncode}")

@@ -1,12 +1,12 @@
-"""Runs in the EuXFEL format for the measures, written once by extra_data's own writers.
+"""Runs in the EuXFEL format for the benchmarks, written by extra_data's own writers.
 
-Two proposals' worth of the same number, each below a data root of its own:
+There are two proposals with the same number, each below its own data root:
 
-- `trivial`: 50 runs that hold one gas monitor (XGM) with 100 trains;
+- `trivial`: 50 runs with one gas monitor (XGM) and 100 trains;
 - `realistic`: 50 runs with an XGM, a camera, a motor, a temperature sensor, a digitizer and two AGIPD
   modules, raw and corrected.
 
-The first run is written by the writers and copied; then each run gets values of its own.
+The writers write the first run, which is then copied. Each copy gets its own values.
 """
 
 import shutil
@@ -44,12 +44,12 @@ FRAMES = 8
 
 
 def trivial(target: Path) -> Path:
-    """The data root of the trivial runs, made if it is not there."""
+    """The data root of the trivial runs. They are created if they do not exist."""
     return _made(target / "data" / "trivial", _write_trivial)
 
 
 def realistic(target: Path) -> Path:
-    """The data root of the realistic runs, made if it is not there."""
+    """The data root of the realistic runs. They are created if they do not exist."""
     return _made(target / "data" / "realistic", _write_realistic)
 
 
@@ -66,7 +66,8 @@ def _made(root: Path, write: Callable[[Path], None]) -> Path:
         shutil.rmtree(root, ignore_errors=True)
         proposal = root / "SPB" / "202601" / f"p{PROPOSAL:06d}"
         write(proposal)
-        # extra_data keeps an index of each run beside it; whoever opened a run first would pay for it.
+        # extra_data keeps an index next to each run. Without it, whoever opens a run first would have the
+        # cost of creating it.
         for run in sorted(proposal.glob("*/r*")):
             RunDirectory(run)
         done.write_text(LAYOUT)
@@ -79,7 +80,8 @@ def _run_file(proposal: Path, kind: str, run: int, part: str) -> Path:
 
 
 def _copies(first: Path, others: list[Path], fill: Callable[[h5py.File, int], None]) -> None:
-    """Copy the first run's file for the others, and give each (the first is run 1) its values."""
+    """Copy the files of the first run for the others, and set the values of each run, including the first.
+    """
     for other in others:
         other.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(first, other)

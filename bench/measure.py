@@ -1,10 +1,10 @@
-"""What a command costs: wall time, CPU time of every process it starts, and the memory they hold at the
-peak.
+"""What a command costs: wall time, CPU time of every process that it starts, and the peak memory of these
+processes.
 
-CPU time comes from `wait4`: the kernel hands a process's times, and those of the children it waited for,
-to the parent that waits for it. Descendants whose parent went away first come to us (we are their
-"subreaper") and are counted too. A command that leaves a process running is an error: it would work at
-another measure's expense.
+CPU time comes from `wait4`: the kernel reports the times of a process, and those of the children that it
+waited for, to the parent that waits for it. Descendants whose parent has already ended are reparented to
+this process (it is their "subreaper") and are counted too. A command that leaves a process running is an
+error, because that process would affect other measurements.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ LEFT_BEHIND_S = 5.0
 
 
 class CommandFailed(Exception):
-    """A measured command failed or left a process running; the message ends with its output."""
+    """A measured command failed or left a process running. The message ends with its output."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took."""
+    """The cost of one command."""
 
     wall_s: float
     cpu_s: float
@@ -38,7 +38,7 @@ class Cost:
     """It was killed at the limit: `wall_s` is the limit, not an end."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        """The cost of one command and then the other."""
+        """The cost of one command and then another."""
         return Cost(
             self.wall_s + other.wall_s,
             self.cpu_s + other.cpu_s,
@@ -54,7 +54,7 @@ def adopt_orphans() -> None:
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids of all living descendants of `root` (not `root` itself)."""
+    """Process IDs of all living descendants of `root` (without `root` itself)."""
     children: dict[int, list[int]] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -62,7 +62,7 @@ def descendants(root: int) -> list[int]:
                 stat = Path(entry.path, "stat").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            # pid (name, which may hold anything) state ppid …
+            # Format: pid (name, which may contain anything) state ppid …
             state, parent = stat[stat.rindex(")") + 2 :].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(entry.name))
@@ -87,7 +87,7 @@ def proportional_size(pid: int) -> int:
 
 
 def kill_tree(root: int) -> None:
-    """Kill a process and its descendants, until none is left that could have started another."""
+    """Kill a process and its descendants, until none is left that could start another one."""
     while pids := [pid for pid in (root, *descendants(root)) if _kill(pid)]:
         if pids == [root]:
             return
@@ -102,7 +102,7 @@ def _kill(pid: int) -> bool:
 
 
 class _MemoryWatch(threading.Thread):
-    """Polls the memory of a process tree until told to stop."""
+    """Polls the memory of a process tree until it is stopped."""
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
@@ -126,9 +126,10 @@ def run(
     limit_s: float,
     watch_memory: bool = False,
 ) -> Cost:
-    """Run a command in `folder` to its end, or kill it and all it started after `limit_s` seconds.
+    """Run a command in `folder` until it ends, or kill it and everything that it started after `limit_s`
+    seconds.
 
-    Its output is appended to `log`. Watching memory costs the watched processes time, so don't use the
+    Its output is appended to `log`. Watching memory slows the watched processes down, so do not use the
     times of such a run. Raises CommandFailed.
     """
     stopped = threading.Event()
@@ -160,7 +161,7 @@ def run(
             _, status, usage = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - start
         except BaseException:
-            # Interrupted: the command has a session of its own, so the terminal did not reach it.
+            # Interrupted: the command has its own session, so it did not get the signal from the terminal.
             kill_tree(process.pid)
             raise
         finally:
@@ -183,7 +184,7 @@ def run(
 
 
 def output_of(argv: Sequence[str | Path], environment: Mapping[str, str]) -> str:
-    """What a program prints that times itself. Raises CommandFailed with what it said on standard error."""
+    """The output of a program that measures its own time. Raises CommandFailed with its standard error."""
     done = subprocess.run(argv, capture_output=True, text=True, env=dict(environment))
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(map(str, argv))}: exit code {done.returncode}\n{done.stderr}")
@@ -191,7 +192,7 @@ def output_of(argv: Sequence[str | Path], environment: Mapping[str, str]) -> str
 
 
 def _reap_orphans(argv: Sequence[str | Path]) -> float:
-    """Wait for what the command left; gives its CPU seconds."""
+    """Wait for processes that the command left behind; returns their CPU seconds."""
     cpu_s = 0.0
     deadline = time.monotonic() + LEFT_BEHIND_S
     while True:

@@ -12,15 +12,15 @@ LIMIT_S = 900.0
 
 
 class Ours:
-    """Amore as `amore-proto`, which is what the manual types."""
+    """Amore, called as `amore-proto`, as in the manual."""
 
     name = "ours"
 
     def __init__(self, programs: Path, context_python: Path) -> None:
-        """`programs` is the directory of the binaries, `context_python` runs the context files."""
+        """`programs` is the directory of the binaries; `context_python` runs the context files."""
         self.command = programs / "amore-proto"
         self.context_python = context_python
-        # Whether there is a Slurm here must not matter: DAMNIT's side is told to do without as well.
+        # The result must not depend on whether Slurm is installed. DAMNIT also runs without it.
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "AMORE_NO_SLURM": "1", "PATH": path}
 
@@ -35,7 +35,7 @@ class Ours:
         )
 
     def prepare(self, folder: Path, context: Path, data_root: Path) -> None:
-        """Make a fresh database directory with this context file."""
+        """Create a fresh database directory with this context file."""
         (folder / "context.py").write_text(context.read_text())
         self._run(folder, data_root, "proposal", str(data.PROPOSAL))
         self._run(folder, data_root, "db-config", "context_python", str(self.context_python))
@@ -49,7 +49,7 @@ class Ours:
         match: str | None = None,
         watch_memory: bool = False,
     ) -> Cost:
-        """Run the context file over runs."""
+        """Run the context file on these runs."""
         options = [] if match is None else ["--match", match]
         numbers = map(str, runs)
         return self._run(folder, data_root, "reprocess", *options, *numbers, watch_memory=watch_memory)

@@ -1,8 +1,8 @@
 """Drives DAMNIT 0.4.0, without Kafka and without Slurm.
 
-`reprocess --direct` works through the runs on this machine, one after the other (it has no way to run
-several at a time without Slurm) and leaves a file for each; `combiner now` puts them into the run files
-and the table. Values can be read after the second, so the two are one command here.
+`reprocess --direct` processes the runs on this machine one after another (without Slurm it cannot process
+several at the same time) and writes a file for each. `combiner now` merges these into the run files and the
+table. Values can only be read after the second command, so the two are measured together.
 """
 
 import os
@@ -17,12 +17,12 @@ LIMIT_S = 1800.0
 
 
 class Peer:
-    """DAMNIT in an environment of its own, whose Python also runs the context files."""
+    """DAMNIT in its own environment, whose Python also runs the context files."""
 
     name = "peer"
 
     def __init__(self, python: Path) -> None:
-        """`python` is the interpreter of the environment that holds `damnit[backend]`."""
+        """`python` is the interpreter of the environment with `damnit[backend]`."""
         self.python = python
         self.command = python.parent / "damnit"
         self.environment = {**os.environ, "AMORE_BROKER": "none"}
@@ -39,7 +39,7 @@ class Peer:
         )
 
     def prepare(self, folder: Path, context: Path, data_root: Path) -> None:
-        """Make a fresh database directory with this context file."""
+        """Create a fresh database directory with this context file."""
         self._run(folder, data_root, "init", ".", "--proposal", str(data.PROPOSAL), "--context", str(context))
         self._run(folder, data_root, "db-config", "context_python", str(self.python))
 
@@ -52,7 +52,7 @@ class Peer:
         match: str | None = None,
         watch_memory: bool = False,
     ) -> Cost:
-        """Run the context file over runs, then combine."""
+        """Run the context file on these runs, then combine the results."""
         options = [] if match is None else ["--match", match]
         numbers = map(str, runs)
         extract = self._run(

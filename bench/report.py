@@ -1,4 +1,4 @@
-"""One measure and how it is reported: a line for people, an entry for `report.json`."""
+"""One measurement and its report: a line of text, and an entry in `report.json`."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ PEER_LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity of both sides: the medians of the samples are compared."""
+    """A quantity that is measured on both sides. The medians of the samples are compared."""
 
     name: str
     unit: str
@@ -24,7 +24,7 @@ class Measure:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def entry(self) -> dict[str, Any]:
-        """The entry of the report; `ratio` is above 1 where ours is better."""
+        """The entry in the report. `ratio` is above 1 if ours is better."""
         ours, peer = median(self.ours), median(self.peer)
         over, under = (ours, peer) if self.higher_is_better else (peer, ours)
         return {
@@ -32,7 +32,7 @@ class Measure:
             "unit": self.unit,
             "ours": ours,
             "peer": peer,
-            # A quantity of zero has no ratio (JSON has no infinity either).
+            # If a quantity is zero there is no ratio, because JSON has no infinity.
             "ratio": over / under if under > 0 else None,
             "better": "higher" if self.higher_is_better else "lower",
             "samples": {"ours": list(self.ours), "peer": list(self.peer)},
@@ -41,7 +41,7 @@ class Measure:
         }
 
     def line(self) -> str:
-        """The line printed for people."""
+        """The line of text."""
         entry = self.entry()
         ratio = "–" if entry["ratio"] is None else f"{entry['ratio']:.1f}×"
         return line(self.name, f"{entry['ours']:.4g} {self.unit}", f"{entry['peer']:.4g} {self.unit}", ratio)
@@ -53,7 +53,7 @@ def line(name: str, ours: str, peer: str, ratio: str) -> str:
 
 
 def write(path: Path, measures: Sequence[Measure]) -> None:
-    """Write the report, replacing an older one at once."""
+    """Write the report, replacing an older one atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps([measure.entry() for measure in measures], indent=2) + "\n")

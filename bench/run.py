@@ -1,12 +1,13 @@
-"""Measures Amore and DAMNIT 0.4.0 side by side: one line for each measure, and `target/bench/report.json`.
+"""Measures Amore and DAMNIT 0.4.0 side by side. Prints one line per measurement, and writes
+`target/bench/report.json`.
 
-    make bench                 everything (three quarters of an hour: DAMNIT and Slurm need most of it)
-    make bench ONLY=cold_run   one measure
+    make bench                 everything (45 minutes: DAMNIT and Slurm need most of it)
+    make bench ONLY=cold_run   one measurement
 
-A ratio above 1 means that ours is better. Both sides start without any process of theirs running, are
-taken in turn, run their context files in the same Python environment (DAMNIT's), and must give the
-same values before their times count. `amore` and `amore-proto` must be on PATH; AMORE_PEER_PYTHON is the
-interpreter of an environment that holds `damnit[backend]==0.4.0`.
+A ratio above 1 means that ours is better. Both sides start without any running process of theirs and are
+measured in turn. They execute their context files in the same Python environment (DAMNIT's), and their
+values must be equal before their times count. `amore` and `amore-proto` must be on PATH; AMORE_PEER_PYTHON
+is the interpreter of an environment with `damnit[backend]==0.4.0`.
 """
 
 import argparse
@@ -33,7 +34,7 @@ BUSY = 0.7
 
 
 def main() -> int:
-    """Measure what is asked for; exit code 1 if a measure could not be taken."""
+    """Run the requested measurements. The exit code is 1 if one of them failed."""
     names = [name for case in CASES for name in case.names]
     parser = argparse.ArgumentParser(prog="bench", description="Measure Amore beside DAMNIT 0.4.0.")
     parser.add_argument("--only", choices=names, action="append", help="this measure alone (may be repeated)")
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def _measure(bench: Bench, wanted: set[str]) -> int:
-    """Take what is wanted and report it."""
+    """Run the requested measurements and report them."""
     if (load := os.getloadavg()[0]) > BUSY:
         print(f"bench: other work runs here (load {load:.1f}); the times will be too long", file=sys.stderr)
 
@@ -76,7 +77,7 @@ def _measure(bench: Bench, wanted: set[str]) -> int:
         for one in taken:
             print(one.line(), flush=True)
         measures += taken
-        # After each, so that an interrupted bench leaves what it has.
+        # After each measurement, so that an interrupted benchmark keeps what it has.
         report.write(written, measures)
     if measures:
         print(f"bench: {written}", file=sys.stderr)
@@ -87,7 +88,7 @@ def _bench(target: Path, quick: bool, closing: ExitStack) -> Bench:
     found = shutil.which("amore-proto")
     if found is None:
         sys.exit("bench: amore-proto is not on PATH; build it first (make build)")
-    # Beside the program itself (the command is a link to it) are the examples.
+    # The examples are next to the program itself (the command is a link to it).
     programs = Path(found).resolve().parent
     peer_python = os.environ.get("AMORE_PEER_PYTHON")
     if peer_python is None or not os.access(peer_python, os.X_OK):
@@ -95,7 +96,8 @@ def _bench(target: Path, quick: bool, closing: ExitStack) -> Bench:
     for example in EXAMPLES:
         if not (programs / "examples" / example).is_file():
             sys.exit(f"bench: {programs / 'examples' / example} is missing: run `make examples`")
-    # Not resolved: a virtual environment's python is a link, and knows its environment by that.
+    # Links are not resolved: the python of a virtual environment is a link, and identifies its environment
+    # by that.
     python = Path(peer_python).absolute()
     target.mkdir(parents=True, exist_ok=True)
     return Bench(Ours(programs, python), Peer(python), python, programs, target, quick, closing)

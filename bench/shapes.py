@@ -1,8 +1,9 @@
-"""The shapes of 10,000 variables that are planned; the same as in the example program `time_plan`."""
+"""The dependency graphs of 10,000 variables to be planned; the same as in the example program `time_plan`.
+"""
 
 
 def dependencies(shape: str, at: int) -> list[int]:
-    """Which variables number `at` needs."""
+    """The dependencies of variable number `at`."""
     if shape == "chain":
         return [at - 1] if at else []
     if shape == "layers":
@@ -13,7 +14,7 @@ def dependencies(shape: str, at: int) -> list[int]:
 
 
 def context(shape: str, count: int) -> str:
-    """So many variables as a context file."""
+    """A context file with this many variables."""
     parts = ["from damnit_ctx import Variable\n"]
     for at in range(count):
         needs = "".join(f', a{number}: "var#v{need}"' for number, need in enumerate(dependencies(shape, at)))

@@ -1,4 +1,4 @@
-"""What a measure asks of either side, and how samples of both are taken in turn."""
+"""The interface of both sides to the measurements, and how samples of both are taken in turn."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from report import Measure
 
 
 class Side(Protocol):
-    """Ours, or DAMNIT: a program that runs context files."""
+    """Amore or DAMNIT: a program that executes context files."""
 
     name: str
     environment: dict[str, str]
     """What its programs get as environment variables."""
 
     def prepare(self, folder: Path, context: Path, data_root: Path) -> None:
-        """Make `folder` a fresh database directory with this context file. Not timed."""
+        """Turn `folder` into a fresh database directory with this context file. Not timed."""
 
     def reprocess(
         self,
@@ -31,12 +31,12 @@ class Side(Protocol):
         match: str | None = None,
         watch_memory: bool = False,
     ) -> Cost:
-        """Run the context file over runs, until their values can be read in the table."""
+        """Execute the context file for these runs, until the values can be read from the table."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What every case works with."""
+    """The environment of all measurements."""
 
     ours: Side
     peer: Side
@@ -50,7 +50,7 @@ class Bench:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """Ours, then DAMNIT."""
+        """Amore, then DAMNIT."""
         return self.ours, self.peer
 
     def folder(self, case: str, side: Side, number: int | str) -> Path:
@@ -61,22 +61,22 @@ class Bench:
         return path
 
     def clear(self, case: str) -> None:
-        """Remove the directories of a case (they can be large), and let the disk come to rest."""
+        """Remove the directories of a case (they can be large), and wait until the disk is idle."""
         shutil.rmtree(self.target / "work" / case, ignore_errors=True)
         settle()
 
     def repetitions(self, wanted: int) -> int:
-        """How often to repeat: less in a quick run, which only tries the bench itself."""
+        """The number of repetitions: fewer in a quick run, which only tests the benchmark itself."""
         return min(wanted, 2) if self.quick else wanted
 
 
 class Case(NamedTuple):
-    """Measures that come from the same commands, and the function that takes them."""
+    """Measurements that come from the same commands, and the function that takes them."""
 
     names: tuple[str, ...]
     measure: Callable[[Bench], list[Measure]]
 
 
 def settle() -> None:
-    """Write out what others left dirty, so that the next measure does not wait for it."""
+    """Flush dirty pages of earlier measurements, so that the next one does not wait for them."""
     os.sync()

@@ -1,8 +1,9 @@
-"""Are the values of both sides the same? Times of different work say nothing, so this comes before them.
+"""Compares the values of both sides. Times are only comparable if the work is the same, so this comes
+first.
 
-Data in the run files must be equal to the bit. Numbers in the table may differ in the last digits (a
-mean may be summed in another order). Thumbnails are compared by their being there: the two sides draw
-them with other code; the tests against DAMNIT compare their pixels.
+Data in the run files must be equal bit by bit. Numbers in the table may differ in the last digits, because
+a mean may be summed in another order. For thumbnails, only their existence is compared: the two sides draw
+them with different code, and the tests against DAMNIT compare their pixels.
 """
 
 import io
@@ -24,11 +25,11 @@ ROWS_AT_ONCE = 16
 
 
 class Differ(Exception):
-    """The two sides gave different values; the message says which."""
+    """The two sides computed different values; the message says which."""
 
 
 class Missing(Exception):
-    """A value that should be in the table is not there, or is an error."""
+    """A value is missing in the table, or is an error."""
 
 
 def table(folder: Path) -> dict[tuple[int, str], object]:
@@ -51,7 +52,7 @@ def table(folder: Path) -> dict[tuple[int, str], object]:
 
 
 def check_numbers(folder: Path, wanted: Mapping[tuple[int, str], float]) -> None:
-    """The table holds these numbers and nothing else. Raises Missing or Differ."""
+    """Check that the table contains exactly these numbers. Raises Missing or Differ."""
     found = table(folder)
     if found.keys() != wanted.keys():
         raise Missing(f"{folder}: {len(found)} values in the table, not the {len(wanted)} that are wanted")
@@ -61,7 +62,9 @@ def check_numbers(folder: Path, wanted: Mapping[tuple[int, str], float]) -> None
 
 
 def check(ours: Path, peer: Path, runs: Sequence[int], variables: int) -> None:
-    """Both directories hold the same: so many variables of each run. Raises Missing or Differ."""
+    """Check that both directories contain the same: this many variables for each run. Raises Missing or
+    Differ.
+    """
     tables = table(ours), table(peer)
     for folder, found in zip((ours, peer), tables, strict=True):
         if len(found) != len(runs) * variables:
@@ -90,7 +93,7 @@ def _same_cell(ours: object, peer: object) -> bool:
                     return False
                 return magic == PNG or _same_line(ours, peer)
         return ours == peer
-    # bool is stored as an integer by both.
+    # Both store bool as an integer.
     if isinstance(ours, int | float) and isinstance(peer, int | float):
         return type(ours) is type(peer) and math.isclose(ours, peer, rel_tol=RELATIVE)
     return ours == peer
@@ -129,7 +132,7 @@ def _equal(ours: object, peer: object) -> bool:
 
 
 def _datasets(file: h5py.File) -> Iterable[tuple[str, h5py.Dataset]]:
-    """The datasets of values: no summaries, no place holders of dimensions without coordinates."""
+    """The datasets of values, without summaries and placeholders of dimensions without coordinates."""
     for name, group in file.items():
         if name.startswith("."):
             continue

@@ -1,4 +1,4 @@
-"""The measures, in the order in which they are taken and reported."""
+"""The measurements, in the order in which they are taken and reported."""
 
 from cases import core, large, many, one, plan, slurm, table
 

@@ -1,7 +1,7 @@
 """100,000 tasks through one core: the example program `core_100k`.
 
-DAMNIT has nothing to compare: the last tenth of the tasks is compared with the first. A ratio of 1 is a
-flat cost.
+DAMNIT has nothing comparable, so the last tenth of the tasks is compared with the first. A ratio of 1 means
+a constant cost per task.
 """
 
 import json

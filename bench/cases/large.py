@@ -1,10 +1,10 @@
-"""Large values: storing a detector-like array of 1 GiB, and replacing a scalar in a file that holds as
-much.
+"""Large values: storing a detector-like array of 1 GiB, and replacing a scalar in a file that contains an
+array of this size.
 
-The time of storing is the difference of two whole commands: one whose variable returns the array, and
-one whose variable makes the same array and returns the mean of its first train. So neither making the
-array nor starting up counts. The memory is the largest PSS of all processes together, less the array's
-own bytes.
+The time of storing is the difference between two complete commands: one whose variable returns the array,
+and one whose variable creates the same array and returns the mean of its first train. So neither creating
+the array nor the start-up is counted. The memory is the largest PSS of all processes together, minus the
+size of the array.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ REPETITIONS = 3
 
 
 def _context(bench: Bench, name: str, **constants: object) -> Path:
-    """A context file with constants written above it."""
+    """A context file with constants inserted at the top."""
     path = bench.target / "work" / f"{name}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     head = "".join(f"{key} = {value!r}\n" for key, value in constants.items())
@@ -32,7 +32,8 @@ def _context(bench: Bench, name: str, **constants: object) -> Path:
 def _process(
     bench: Bench, case: str, side: Side, number: str, context: Path, watch_memory: bool = False
 ) -> tuple[float, int, Path]:
-    """Run 1 in a fresh directory: seconds, bytes at the peak, the directory."""
+    """Process run 1 in a fresh directory. Returns the seconds, the peak memory in bytes, and the directory.
+    """
     data_root = data.trivial(bench.target)
     folder = bench.folder(case, side, number)
     side.prepare(folder, context, data_root)
@@ -100,7 +101,7 @@ def _small(bench: Bench) -> list[Measure]:
         _, _, folders[side.name] = _process(bench, case, side, "0", context)
     walls: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(1, bench.repetitions(REPETITIONS) + 1):
-        # Another number each time, so that the table shows whether the new one arrived.
+        # A different number each time, so that the table shows whether the new value has arrived.
         text = _context(bench, "large_and_small", SMALL=number).read_text()
         for side in bench.sides:
             folder = folders[side.name]

@@ -1,4 +1,6 @@
-"""One trivial run: from the command line to the value in the table, nothing of either side running before."""
+"""One trivial run: from the command line to the value in the table. No process of either side is running
+before.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,7 @@ CONTEXT = Path(__file__).parents[1] / "contexts" / "trivial.py"
 
 
 def _cold_run(bench: Bench) -> list[Measure]:
-    """Take both sides in turn, after one untimed run of each that fills the disk cache."""
+    """Measure both sides in turn, after one untimed run of each that fills the disk cache."""
     data_root = data.trivial(bench.target)
     walls: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(bench.repetitions(5) + 1):

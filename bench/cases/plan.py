@@ -1,8 +1,8 @@
 """Planning 10,000 variables: link, order, promote, select. Both sides start from variables in memory.
 
-Ours is the library's example program `time_plan`; DAMNIT is its `ContextFile`, made of its own `Variable`
-objects, checked and filtered. `from_file_ms` is the way of ours from a context file on disk to the printed
-plan: a new interpreter, executing the file, describing it, planning and printing.
+Ours is the library's example program `time_plan`. DAMNIT is its `ContextFile`, created from its own
+`Variable` objects, checked and filtered. `from_file_ms` is our time from a context file on disk to the
+printed plan: starting an interpreter, executing the file, describing it, planning and printing.
 """
 
 import json
@@ -55,7 +55,7 @@ def _peer(bench: Bench, shape: str, count: int) -> tuple[float, str]:
             limit_s=PEER_LIMIT_S,
         )
     except timing.CommandFailed as failed:
-        # A chain that long can also end in a RecursionError: no plan either.
+        # Such a long chain can also end in a RecursionError, which also means that there is no plan.
         lines = [line for line in str(failed).splitlines() if "Error" in line]
         return (
             PEER_LIMIT_S * 1e3,

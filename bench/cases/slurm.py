@@ -1,7 +1,7 @@
-"""Runs whose variable is computed in a Slurm job, on a real Slurm in containers.
+"""Runs with a variable that is computed in a Slurm job, on a real Slurm in containers.
 
-The clock stands on the cluster's login node for all that is compared (in_cluster/clock.py). Each side's jobs
-run the same Python with the same context file, at most as many at once as the other's.
+All compared times are measured on the cluster's login node (in_cluster/clock.py). The jobs of both sides
+run the same Python with the same context file, and the maximum number of concurrent jobs is the same.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from sides import Bench, Case, settle
 CONTEXT = Path(__file__).parents[1] / "contexts" / "in_job.py"
 VARIABLE = "pulse_energy"
 SHORT_POLL_S = 0.05
-"""How often the queue is looked at where it is about one job."""
+"""How often the queue is queried while there is one job."""
 LONG_POLL_S = 0.5
-"""How often where there are many: looking takes CPU time from the jobs."""
+"""The same for many jobs: queries take CPU time from the jobs."""
 IMPORTS = f"{PYTHON} -c 'import extra_data'"
 OURS = {"EXTRA_DATA_DATA_ROOT": DATA_ROOT, "PATH": "/opt/amore/bin:/usr/bin:/bin"}
-# Its broker is a dummy; its jobs find their programs by the PATH that they inherit.
+# DAMNIT's broker is a dummy. Its jobs find their programs through the PATH that they inherit.
 PEER = {
     "AMORE_BROKER": "none",
     "EXTRA_DATA_DATA_ROOT": DATA_ROOT,
@@ -40,9 +40,10 @@ PEER_SETTINGS = {
 
 
 def _one_run(bench: Bench) -> list[Measure]:
-    """A run through a job, and a bare job of `true`, in turn.
+    """A run through a job, and a plain job of `true`, in turn.
 
-    The runs follow each other in one directory; the first, which makes what is made once, does not count.
+    All runs are processed in one directory. The first run also creates files that are only created once, so
+    it is not counted.
     """
     lab = cluster.of(bench)
     runs = range(1, bench.repetitions(9) + 2)
@@ -75,7 +76,9 @@ def _one_run(bench: Bench) -> list[Measure]:
 
 
 def _five_hundred(bench: Bench) -> list[Measure]:
-    """500 runs, and as many array tasks of an interpreter that only imports extra_data, in turn."""
+    """500 runs, and the same number of array tasks with an interpreter that only imports extra_data, in
+    turn.
+    """
     lab = cluster.of(bench)
     runs = list(range(1, (20 if bench.quick else 500) + 1))
     cluster.more_runs(lab, len(runs))
@@ -109,7 +112,9 @@ def _five_hundred(bench: Bench) -> list[Measure]:
 
 
 def _peer_twelve(bench: Bench) -> list[Measure]:
-    """12 runs of both. DAMNIT has two jobs for each; `peer_one_job_s` is without `cluster=True`: one."""
+    """12 runs with both. DAMNIT has two jobs per run; `peer_one_job_s` is without `cluster=True`, with one
+    job.
+    """
     lab = cluster.of(bench)
     runs = list(range(1, (3 if bench.quick else 12) + 1))
     ours: list[float] = []
@@ -164,7 +169,7 @@ def _prepare_peer(lab: Cluster, name: str, context: Path) -> str:
 def _ours(
     lab: Cluster, folder: str, runs: Sequence[int], poll_s: float, values_then: int | None = None
 ) -> Timing:
-    """Our command; with `values_then` the table is watched until it holds so many values."""
+    """Runs our command; with `values_then`, watches the table until it contains this many values."""
     step = _step(folder, OURS, ["amore-proto", "reprocess", *map(str, runs)])
     if values_then is not None:
         step |= {"table": f"{folder}/runs.sqlite", "values": values_then}
@@ -181,7 +186,7 @@ def _peer(lab: Cluster, folder: str, runs: Sequence[int]) -> Timing:
 
 
 def _array(lab: Cluster, tasks: int | None, command: str, poll_s: float) -> Timing:
-    """An array, or (None) a job, of a command; all must have ended well."""
+    """An array of a command or, if `tasks` is None, one job. All of it must complete."""
     of_many = [] if tasks is None else [f"--array=0-{tasks - 1}"]
     argv = ["sbatch", "--parsable", "-o", "/dev/null", *of_many, "--wrap", command]
     timing = lab.clock([_step(SHARED, {}, argv), {"drain": USER}], poll_s)

@@ -1,8 +1,9 @@
-"""100 variables of one run into the run table: the first run of a fresh table, and the 10,000th.
+"""Storing 100 variables of one run in the run table: the first run of a fresh table, and the 10,000th.
 
-Both sides commit durably (SQLite syncs the disk). Ours is the example program `time_store` of the run table's
-library; DAMNIT is its `DamnitDB.set_variables` in its own interpreter. Neither start-up is counted.
-`disk_sync_ms` is what this disk takes to sync 4 KiB: a commit with a rollback journal takes several.
+Both sides commit durably (SQLite syncs the disk). Ours is the example program `time_store` of the run
+table's library. DAMNIT is its `DamnitDB.set_variables` in its own interpreter. The start-up of both is not
+counted. `disk_sync_ms` is the time that this disk takes to sync 4 KiB: a commit with a rollback journal
+takes several of these.
 """
 
 import json
@@ -30,7 +31,7 @@ def _table(name: str, bench: Bench) -> list[Measure]:
 
 
 def _ours(bench: Bench, name: str, key: str) -> tuple[list[float], dict[str, float]]:
-    """The time asked for, and all that the program printed."""
+    """The requested time, and everything that the program printed."""
     folder = bench.folder(name, bench.ours, 0)
     settle()
     argv: list[str | Path] = [bench.programs / "examples" / "time_store", folder]

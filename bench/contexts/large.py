@@ -28,6 +28,6 @@ def images():
 @Variable(title="Images", data="raw")
 def images_value(run):
     array = images()
-    if not STORE:  # The bench writes this constant above.
+    if not STORE:  # The benchmark inserts this constant above.
         return float(array[0].mean())
     return xr.DataArray(array, dims=["train", "module", "slow_scan", "fast_scan"], name="adu")

@@ -1,4 +1,4 @@
-"""A plain array of 1 GiB and a scalar beside it in the same run file."""
+"""A plain array of 1 GiB, and a scalar in the same run file."""
 
 import numpy as np
 from damnit_ctx import Variable
@@ -11,4 +11,4 @@ def large(run):
 
 @Variable(title="Small", data="raw")
 def small(run):
-    return SMALL  # The bench writes this constant above.
+    return SMALL  # The benchmark inserts this constant above.

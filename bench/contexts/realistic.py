@@ -1,4 +1,4 @@
-"""24 variables of many kinds, as an experiment has them."""
+"""24 variables of many kinds, as in an experiment."""
 
 import numpy as np
 import xarray as xr

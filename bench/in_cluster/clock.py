@@ -1,14 +1,14 @@
-"""Runs steps on the cluster's login node and takes the clock there: `clock.py < PLAN`, prints JSON.
+"""Executes steps on the cluster's login node and measures their time there: `clock.py < PLAN`, prints JSON.
 
-Reached from outside, a command on that node begins some 0.1 s late; here that counts for nobody. The plan is
-`{"poll_s", "steps"}`; a step is one of
+A command that is started from outside begins some 0.1 s later on that node; here this is not counted. The
+plan is `{"poll_s", "steps"}`. A step is one of
 
-- `{"run": […], "cwd", "env", "log"}`: a command, to its end. With `"table"` and `"values"` that SQLite table
-  is looked at meanwhile, until it holds so many values: `values_s`;
-- `{"drain": USER}`: until no job of the user waits or runs, by the queue that Slurm shows.
+- `{"run": […], "cwd", "env", "log"}`: runs a command until it ends. With `"table"` and `"values"`, this
+  SQLite table is watched in the meantime until it contains this many values: `values_s`;
+- `{"drain": USER}`: waits until no job of the user is pending or running, according to the queue.
 
-The answer is `{"wall_s", "values_s", "printed"}`: the time from the first step to the end of the last, that
-from the first step to the values, and what each command printed.
+The result is `{"wall_s", "values_s", "printed"}`: the time from the first step to the end of the last, the
+time from the first step to the values, and the output of each command.
 """
 
 import json
@@ -23,7 +23,7 @@ TABLE_POLL_S = 0.01
 
 
 class Watch(threading.Thread):
-    """Looks at a run table until it holds so many values."""
+    """Watches a run table until it contains this many values."""
 
     def __init__(self, path, values):
         super().__init__(daemon=True)
@@ -33,7 +33,7 @@ class Watch(threading.Thread):
         self.over = threading.Event()
 
     def run(self):
-        """Look."""
+        """Poll the table."""
         while not self.over.is_set():
             if self.complete():
                 self.seen_at = time.perf_counter()
@@ -41,7 +41,7 @@ class Watch(threading.Thread):
             self.over.wait(TABLE_POLL_S)
 
     def complete(self):
-        """Are all values there now?"""
+        """Whether all values are in the table."""
         try:
             connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=0)
             try:
@@ -50,12 +50,12 @@ class Watch(threading.Thread):
             finally:
                 connection.close()
         except sqlite3.OperationalError:
-            # Being written at this moment.
+            # It is being written at this moment.
             return False
 
 
 def run(step):
-    """One command; gives what it printed and when the values were there."""
+    """Run one command. Returns its output and the time at which the values were in the table."""
     watch = Watch(step["table"], step["values"]) if "table" in step else None
     if watch:
         watch.start()
@@ -75,7 +75,7 @@ def run(step):
             sys.exit(f"{' '.join(step['run'])}: exit code {done.returncode}\n{log.read()[-3000:]}")
     if watch is None:
         return done.stdout, None
-    # The command's end is after the values; one more look should do.
+    # The command ends after the values are stored, so one more poll should be enough.
     watch.join(5)
     watch.over.set()
     if watch.seen_at is None:
@@ -84,14 +84,14 @@ def run(step):
 
 
 def drain(user, poll_s):
-    """Wait until the queue is empty. Jobs that Slurm still cleans up after are over."""
+    """Wait until the queue is empty. Jobs that are only being cleaned up count as ended."""
     query = ["squeue", "-h", "-u", user, "-t", "PENDING,RUNNING", "-o", "%i"]
     while subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip():
         time.sleep(poll_s)
 
 
 def main():
-    """Take the steps of the plan."""
+    """Execute the steps of the plan."""
     plan = json.load(sys.stdin)
     printed = []
     values_at = None

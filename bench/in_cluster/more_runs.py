@@ -1,7 +1,7 @@
-"""Makes more runs of the data of a few: `more_runs.py PROPOSAL-DIRECTORY HAVE WANTED`.
+"""Creates more runs from the data of a few: `more_runs.py PROPOSAL-DIRECTORY HAVE WANTED`.
 
-Run 51 of 50 has the files of run 1 (hard links), and so on. Then every run is opened once, since extra_data
-keeps an index beside it, for which whoever comes first would pay.
+Of 50 runs, run 51 gets the files of run 1 (hard links), and so on. Then every run is opened once:
+extra_data keeps an index next to it, and whoever opens a run first has the cost of creating it.
 """
 
 import os
@@ -12,7 +12,7 @@ from extra_data import RunDirectory
 
 
 def main():
-    """Link and open."""
+    """Link the files and open the runs."""
     raw, have, wanted = Path(sys.argv[1], "raw"), int(sys.argv[2]), int(sys.argv[3])
     for run in range(1, wanted + 1):
         folder = raw / f"r{run:04d}"

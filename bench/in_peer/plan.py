@@ -1,7 +1,7 @@
 """Plans variables with DAMNIT, in its interpreter: `plan.py SHAPE COUNT RESULT`.
 
-Writes the milliseconds from its variables (made before the clock starts) to its selection, and how many
-it holds.
+Writes the milliseconds from its variables (created before the measurement) to its selection, and the size
+of the selection.
 """
 
 import json
@@ -17,7 +17,7 @@ from shapes import dependencies
 
 
 def variable(shape, at):
-    """Variable number `at`, whose function has the annotations that name its dependencies."""
+    """Variable number `at`. The annotations of its function name its dependencies."""
 
     names = {f"a{number}": f"var#v{need}" for number, need in enumerate(dependencies(shape, at))}
     parameters = ", ".join(["run", *(f"{name}: {need!r}" for name, need in names.items())])
@@ -27,7 +27,7 @@ def variable(shape, at):
 
 
 def main():
-    """Plan, and write the result."""
+    """Plan and write the result."""
     shape, count, result = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     variables = {f"v{at}": variable(shape, at) for at in range(count)}
     start = time.perf_counter()

@@ -1,7 +1,9 @@
-"""Puts 100 variables of a run into DAMNIT's run table, in its interpreter: `table.py FOLDER BEFORE SAMPLES`.
+"""Stores 100 variables of a run in DAMNIT's run table, in its interpreter: `table.py FOLDER BEFORE
+SAMPLES`.
 
-The table holds so many runs of 100 variables before. With none, each sample has a fresh database; else the
-samples are the runs that follow. Prints the milliseconds of each sample as JSON.
+BEFORE is the number of runs with 100 variables that are already in the table. If it is 0, each sample uses
+a fresh database; otherwise the samples are the following runs. Prints the milliseconds of each sample as
+JSON.
 """
 
 import json
@@ -17,7 +19,7 @@ COLUMNS = "proposal, run, name, version, value, timestamp, max_diff, provenance,
 
 
 def fill(db, runs):
-    """Put runs into the table at once; the views come from the last, which goes the usual way."""
+    """Store runs in one transaction. The last one is stored in the usual way, which creates the views."""
     db.conn.executemany(
         "INSERT INTO run_info (proposal, run, start_time, added_at) VALUES (?, ?, 0, 0)",
         ((PROPOSAL, run) for run in range(1, runs)),
@@ -31,7 +33,7 @@ def fill(db, runs):
 
 
 def store(db, run):
-    """Put one run's variables into the table; gives milliseconds."""
+    """Store the variables of one run; returns milliseconds."""
     reduced = {name: ReducedData(float(run + at)) for at, name in enumerate(NAMES)}
     start = time.perf_counter()
     db.set_variables(PROPOSAL, run, reduced, provenance="context.py", start_time=0.0)
@@ -39,14 +41,14 @@ def store(db, run):
 
 
 def check(db, run):
-    """The values can be read."""
+    """Check that the values can be read."""
     rows = db.conn.execute("SELECT name, value FROM run_variables WHERE run = ?", (run,)).fetchall()
     if {row[0]: row[1] for row in rows} != {name: run + at for at, name in enumerate(NAMES)}:
         sys.exit(f"the table does not hold the values of run {run}")
 
 
 def main():
-    """Take the samples."""
+    """Measure the samples."""
     folder, before, samples = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     times = []
     db = None
