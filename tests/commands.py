@@ -1,4 +1,4 @@
-"""Run a command and show its output when it fails, or when it does not end."""
+"""Runs a command, and shows its output if it fails or does not end."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
-# Far beyond what any command of these tests takes: what has not ended then hangs.
+# Much longer than any command of these tests takes: a command that has not ended by then hangs.
 PATIENCE_S = 300
 
 
 def run(command, *, cwd=None, env=None, accept=(0,), patience_s=PATIENCE_S) -> subprocess.CompletedProcess:
-    """Run to the end, output captured as text; `env` is added to the environment.
+    """Run a command until it ends, and capture its output as text; `env` is added to the environment.
 
     Output goes to a file: a process that the command leaves behind must not keep the caller waiting for the end of a pipe.
-    Raises `AssertionError` with the end of the output if the exit code is not one of `accept`, and with what each of
-    its processes is doing as well if the command does not end.
+    Raises `AssertionError` with the end of the output if the exit code is not one of `accept`. If the command does not end,
+    the error also says what each of its processes is doing.
     """
     command = [str(word) for word in command]
     with tempfile.TemporaryFile() as output:
@@ -47,7 +47,8 @@ def run(command, *, cwd=None, env=None, accept=(0,), patience_s=PATIENCE_S) -> s
 
 
 def doings(session: int) -> str:
-    """Each process of a session: its state, where it waits, its words, and its stacks where gdb is at hand."""
+    """Describes each process of a session: its state, where it waits, its command line and, if gdb is available, its stacks.
+    """
     told = []
     for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         try:

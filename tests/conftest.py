@@ -1,4 +1,4 @@
-"""What the Python tests share: the built programs, DAMNIT's Python, a small proposal."""
+"""Fixtures shared by the Python tests: the built programs, DAMNIT's Python, a small proposal."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def amore_bin() -> Path:
 
 @pytest.fixture(scope="session")
 def peer_python() -> Path:
-    """Python with DAMNIT 0.4.0: AMORE_PEER_PYTHON, or an environment made here."""
+    """Python with DAMNIT 0.4.0: AMORE_PEER_PYTHON, or an environment that is created here."""
     if given := os.environ.get("AMORE_PEER_PYTHON"):
         return Path(given)
     found = interpreters()
@@ -37,7 +37,7 @@ def peer_python() -> Path:
 
 @pytest.fixture(scope="session")
 def proposal_root(tmp_path_factory) -> Path:
-    """Data root with proposal 1234, runs 1 to 3, of which run 2 has proc data."""
+    """Data root with proposal 1234 and runs 1 to 3. Run 2 has proc data."""
     root = tmp_path_factory.mktemp("data-root")
     maker = REPO / "demo" / "make_proposal.py"
     run([sys.executable, maker, "--root", root, "--runs", RUNS, "--proposal", PROPOSAL, "--small"])

@@ -1,4 +1,4 @@
-"""The two programs under test, driven alike: make a database directory, process runs."""
+"""Drives the two programs under test in the same way: create a database directory, process runs."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from commands import run
 
 PROPOSAL = 1234
 
-# Slurm's command for DAMNIT, which submits cluster variables even with --direct: the job runs at once.
+# A substitute for Slurm's command for DAMNIT, which submits cluster variables even with --direct. The job runs at once.
 SBATCH = """#!/bin/sh
 while [ "$1" != --wrap ]; do shift; done
 sh -c "$2" >&2 && echo 1
@@ -25,7 +25,7 @@ class Peer:
     proposal: int
 
     def environment(self, directory: Path) -> dict[str, str]:
-        """Its own settings and a stand-in for sbatch."""
+        """Its own settings, and a substitute for sbatch."""
         folder = directory / ".slurm"
         folder.mkdir(exist_ok=True)
         (folder / "sbatch").write_text(SBATCH)
@@ -38,33 +38,33 @@ class Peer:
         run([self.python.parent / "damnit", *words], cwd=directory, env=self.environment(directory))
 
     def prepare(self, directory: Path, context: Path) -> None:
-        """Make a database directory with this context file."""
+        """Create a database directory with this context file."""
         directory.mkdir(parents=True, exist_ok=True)
         self.damnit(directory, "init", directory, "--proposal", self.proposal, "--context", context)
         self.damnit(directory, "db-config", "context_python", self.python)
-        # Or it asks the machine's netgroups for one, which a network may be slow to answer.
+        # Otherwise it queries the machine's netgroups, which may be slow on some networks.
         self.damnit(directory, "db-config", "slurm_partition", "all")
 
     def reprocess(self, directory: Path, *runs: int) -> None:
-        """Compute everything for these runs; results are in the table on return."""
+        """Compute everything for these runs. On return, the results are in the table."""
         self.damnit(directory, "reprocess", "--direct", *runs)
         self.damnit(directory, "combiner", "now", directory)
 
 
 @dataclass(frozen=True)
 class Amore:
-    """The programs built from this repository, with a context file's Python of choice."""
+    """The programs built from this repository, with a Python for context files."""
 
     folder: Path
     context_python: Path
     data_root: Path
     proposal: int
-    #: Folder with the commands of a Slurm, which is used then.
+    #: Folder with the commands of a Slurm to use, if any.
     slurm: Path | None = None
 
     def amore(self, directory: Path, *words) -> str:
-        """Call the command in the database directory; what it printed."""
-        # Slurm has tests of its own; a machine that has it must not change what these find.
+        """Call the command in the database directory; returns its output."""
+        # Slurm has separate tests. If the machine has Slurm, it must not change the results of these.
         env = {**data_roots(self.data_root), "MPLBACKEND": "agg"}
         if self.slurm is None:
             env["AMORE_NO_SLURM"] = "1"
@@ -73,21 +73,21 @@ class Amore:
         return run([self.folder / "amore", *words], cwd=directory, env=env).stdout
 
     def prepare(self, directory: Path, context: Path) -> None:
-        """Make a database directory with this context file."""
+        """Create a database directory with this context file."""
         directory.mkdir(parents=True, exist_ok=True)
         self.amore(directory, "proposal", self.proposal)
         self.amore(directory, "db-config", "context_python", self.context_python)
         self.replace_context(directory, context)
 
     def replace_context(self, directory: Path, context: Path) -> None:
-        """Put another context file in the place of the directory's."""
+        """Replace the directory's context file."""
         shutil.copyfile(context, directory / "context.py")
 
     def reprocess(self, directory: Path, *runs: int) -> str:
-        """Compute everything for these runs; results are in the table on return."""
+        """Compute everything for these runs. On return, the results are in the table."""
         return self.amore(directory, "reprocess", *runs)
 
 
 def data_roots(root: Path) -> dict[str, str]:
-    """Where extra_data and DAMNIT look for proposals."""
+    """The environment variables that tell extra_data and DAMNIT where proposals are."""
     return {"EXTRA_DATA_DATA_ROOT": str(root), "XFEL_DATA_ROOT": str(root)}

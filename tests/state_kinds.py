@@ -7,7 +7,7 @@ import re
 
 Kinds = dict[str, tuple[str, str, str, object]]
 
-# What is shared: the file's text, and the value of `last` in one process.
+# The shared state as the file's text, and the value of `last` in one process.
 KINDS: Kinds = {
     "a global": ("X = 1", "global X; X = 5", "X", 5),
     "an item": ("T = {}", "T['a'] = 5", "T.get('a')", 5),
@@ -119,14 +119,14 @@ KINDS: Kinds = {
 }
 
 
-# Several runs at once use the same file.
+# Several concurrent runs use the same file.
 FILES = {kind for kind in KINDS if kind.startswith("a file") or kind == "a database"}
-# Who only adds to a file that stays is not executed again.
+# A variable that only appends to a file that is kept is not executed again.
 ADDING = FILES - {"a file", "a file by a constant"}
 
 
 def one_of_each(kinds: Kinds = KINDS, between: str = "") -> str:
-    """A file with these kinds side by side: for each a variable that changes the state and one that reads it."""
+    """A file with these kinds: for each, a variable that changes the state and one that reads it."""
     setups, changes, readers = [], [], []
     for number, (setup, change, read, _) in enumerate(kinds.values()):
         names = set()

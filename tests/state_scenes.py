@@ -1,6 +1,6 @@
 """Scenes of state that functions share: one table, for the tests without Slurm and for those with its jobs.
 
-The values are the same wherever the functions are executed; how often they are executed is not.
+The values are the same wherever the functions are executed; only the number of executions differs.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ Executions = dict[str, int]
 
 @dataclass(frozen=True)
 class Scene:
-    """A context file (`effect` notes an execution), and what comes of it for a run."""
+    """A context file (`effect` records an execution), and its expected results for a run."""
 
     context: str
-    #: What the table has, wherever the functions are executed; of an error its class; `...` for whatever it may be.
+    #: The content of the table, wherever the functions are executed: for an error, its class; `...` for any value.
     rows: dict[str, object]
     #: How often functions are executed without Slurm, where every variable is computed in one place.
     here: Executions = field(default_factory=dict)
-    #: How often with Slurm, where variables with cluster=True are computed in jobs.
+    #: The same with Slurm, where variables with cluster=True are computed in jobs.
     in_jobs: Executions = field(default_factory=dict)
-    #: How many runs are processed at once; the numbers above are of one.
+    #: How many runs are processed together; the numbers above are for one run.
     runs: int = 1
 
     def executions(self, counts: Executions) -> Executions:
-        """Of all runs."""
+        """Executions for all runs."""
         return {name: count * self.runs for name, count in counts.items()}
 
     def check(self, rows: dict[str, object]) -> None:
@@ -36,7 +36,7 @@ class Scene:
         }
 
 
-# As a file opens a device in one function and uses it in others.
+# A file that opens a device in one function and uses it in others.
 DEVICE = """
 DEVICE = None
 
@@ -93,11 +93,11 @@ FILLED_ROWS = {"fill": "filled", "left": 1, "breaks": "ProcessKilled", "right": 
 
 
 def filled(breaks: str, *, writer: str = "cluster=True", reader: str = "cluster=True") -> str:
-    """A table is filled; under one of those who come after, the process may die."""
+    """A table is filled; in one of the later variables, the process may die."""
     return FILLED.replace("BREAKS", breaks).replace("WRITER", writer).replace("READER", reader)
 
 
-# In DAMNIT variables with cluster=True are another process, which comes later.
+# In DAMNIT, variables with cluster=True are executed in another process, which runs later.
 LATER = """
 SEEN = []
 @Variable(cluster=True)
@@ -170,7 +170,7 @@ def beside(run, img: "var#image", n: "var#norm"): return float(img[2])
 
 SCENES = {
     "a device": Scene(DEVICE, DEVICE_ROWS, {"opened": 1}, {"opened": 3}, runs=2),
-    # The writer is executed again in the place of the process that died.
+    # The writer is executed again instead of the process that died.
     "a death in a job": Scene(
         filled("os.abort()", writer=""),
         FILLED_ROWS,
@@ -181,7 +181,7 @@ SCENES = {
         filled("os.abort()"), FILLED_ROWS, {"fill": 2, "left": 1, "right": 1}, {"fill": 2, "left": 1, "right": 1}
     ),
     "light before heavy": Scene(LATER, {"heavy": 1, "light": 1, "heavy_too": 2}),
-    # What only adds is not executed again for the job, which waits for it.
+    # A variable that only appends is not executed again for the job, which waits for it.
     "files of a fixed name": Scene(
         FILES,
         {"begun": 1, "added": 1, "only": 1, "seen_here": "h11", "seen": "h1", "seen_too": "1"},

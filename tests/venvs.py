@@ -1,4 +1,4 @@
-"""Virtual environments for the tests, made once and kept under target/venvs."""
+"""Virtual environments for the tests, created once and kept in target/venvs."""
 
 import fcntl
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from commands import TARGET, run
 
-# What a context file's Python must have, and no more.
+# The packages that a context file's Python must have, and no others.
 CONTEXT_PACKAGES = ("extra_data", "pyyaml", "requests")
 PEER_PACKAGES = ("damnit[backend]==0.4.0", "netCDF4", "plotly", "pyarrow")
 
 
 def make_venv(name: str, base_python: Path, packages: tuple[str, ...]) -> Path:
-    """Python of the environment `name` with these packages, made now if it is not there as wanted."""
+    """Python of the environment `name` with these packages. It is created if it does not exist or has other packages."""
     folder = TARGET / "venvs" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
@@ -31,7 +31,7 @@ def make_venv(name: str, base_python: Path, packages: tuple[str, ...]) -> Path:
 
 
 def interpreters() -> dict[str, Path]:
-    """Pythons from 3.9 on, by "3.x": one of each version, from pyenv's versions and from PATH."""
+    """Pythons from 3.9 on, by "3.x": one per version, from pyenv and from PATH."""
     found: dict[str, Path] = {}
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates = [*sorted((root / "versions").glob("3.*/bin/python")), *on_path()]
@@ -51,7 +51,7 @@ def on_path() -> list[Path]:
 def version_of(python: Path) -> tuple[int, int] | None:
     """Its version, or None if it cannot be used.
 
-    pyenv leaves commands on PATH that do not run, and Debian's Python may lack what makes environments.
+    pyenv leaves commands on PATH that do not work, and Debian's Python may lack the module that creates environments.
     """
     try:
         code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"

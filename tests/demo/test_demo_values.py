@@ -1,4 +1,4 @@
-"""What `make demo` left behind agrees with the raw files, read with h5py and numpy alone.
+"""The results of `make demo` agree with the raw files, which are read with h5py and numpy alone.
 
 AMORE_DEMO_DIR names the database directory (…/p001234/usr/Shared/amore). The proposal is found from it.
 """
@@ -16,7 +16,7 @@ from expected import ANY_UNITS, Expected, Failure, Nothing, Value, expected
 
 PROPOSAL = 1234
 RUNS = range(1, 21)
-# Single precision is what the instruments deliver; what is computed from it differs by rounding.
+# The instruments deliver single precision; values computed from it differ by rounding.
 RELATIVE = 2e-5
 
 
@@ -32,7 +32,7 @@ def demo() -> Path:
 
 
 def table_row(directory: Path, run: int) -> dict[str, dict]:
-    """Rows of a run by variable, `start_time` included."""
+    """The row of a run by variable, including `start_time`."""
     connection = sqlite3.connect(f"file:{directory / 'runs.sqlite'}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
     where = "WHERE proposal = ? AND run = ?"
@@ -54,7 +54,7 @@ def known_variables(directory: Path) -> dict[str, str]:
 
 
 def cell(row: dict) -> object:
-    """What the table shows: a number, a text, or a word for a picture."""
+    """What the table shows: a number, a text, or a word that stands for a picture."""
     value = row["value"]
     if not isinstance(value, bytes):
         return value
@@ -68,7 +68,7 @@ def cell(row: dict) -> object:
 
 
 def close(found: object, wanted: object) -> bool:
-    """Equal, or equal but for rounding if they are numbers."""
+    """Whether the values are equal; for numbers, up to rounding."""
     if isinstance(wanted, str) or isinstance(found, str):
         return found == wanted
     found, wanted = np.asarray(found), np.asarray(wanted)
@@ -78,7 +78,7 @@ def close(found: object, wanted: object) -> bool:
 
 
 def table_problems(row: dict | None, wanted: Expected) -> list[str]:
-    """How a row differs from what is expected."""
+    """Differences between a row and the expected values."""
     if isinstance(wanted, Nothing):
         return [] if row is None else [f"has a row, with {cell(row)!r}"]
     if row is None:
@@ -111,13 +111,13 @@ def table_problems(row: dict | None, wanted: Expected) -> list[str]:
 
 
 def variable_of(group: h5py.Group) -> h5py.Dataset:
-    """The one dataset of a DataArray's group that is no dimension."""
+    """The one dataset of a DataArray's group that is not a dimension."""
     (dataset,) = [item for item in group.values() if not item.is_scale]
     return dataset
 
 
 def file_problems(f: h5py.File, name: str, wanted: Expected) -> list[str]:
-    """How a run file differs from what is expected."""
+    """Differences between a run file and the expected values."""
     if not isinstance(wanted, Value):
         return [f"has {place}" for place in (name, f".reduced/{name}", f".preview/{name}") if place in f]
     if name not in f:
@@ -147,7 +147,7 @@ def file_problems(f: h5py.File, name: str, wanted: Expected) -> list[str]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_values(demo, run):
-    """Every variable of a run, in the table and in the run's file."""
+    """Every variable of a run, in the table and in the run file."""
     wanted = expected(demo.parents[2], PROPOSAL, run)
     known = known_variables(demo)
     if "slow_data" not in known:  # declared only where pyarrow is installed
@@ -163,7 +163,7 @@ def test_values(demo, run):
 
 
 def test_demo_is_whole(demo):
-    """Twenty runs, more than twenty variables, and nothing on the way between them."""
+    """There are twenty runs with more than twenty variables, and no uncollected results."""
     assert len(known_variables(demo)) > 20
     files = sorted(path.name for path in (demo / "extracted_data").iterdir() if not path.name.startswith("."))
     assert files == sorted(f"p{PROPOSAL}_r{run}.h5" for run in RUNS)
@@ -184,12 +184,12 @@ def test_demo_is_whole(demo):
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_noticed(row, wanted):
-    """The comparison can fail."""
+    """The comparison notices a wrong row."""
     assert table_problems(row, wanted)
 
 
 def test_a_wrong_file_is_noticed(tmp_path):
-    """The comparison can fail."""
+    """The comparison notices a wrong file."""
     with h5py.File(tmp_path / "p1234_r1.h5", "w") as f:
         f["line/data"] = np.array([1.0, 2.0])
         assert file_problems(f, "line", Value(np.array([1.0, 2.1]), 2.1))

@@ -1,4 +1,4 @@
-"""The demo's proposal: real-format runs, the same each time, never mixed with anything else."""
+"""The demo's proposal: runs in the real format, identical each time, never mixed with other data."""
 
 import hashlib
 import sys
@@ -17,7 +17,7 @@ MAKER = REPO / "demo" / "make_proposal.py"
 
 
 def make(root: Path, *words, accept=(0,)) -> str:
-    """Call the program for a small proposal; what it printed."""
+    """Run the program for a small proposal; returns its output."""
     command = [sys.executable, MAKER, "--root", root, "--runs", 2, "--small", *words]
     return run(command, accept=accept).stdout
 
@@ -31,7 +31,7 @@ def made(tmp_path_factory) -> Path:
 
 
 def digest(root: Path) -> dict[str, str]:
-    """Content of every dataset below a root, by file and name."""
+    """The content of every dataset below a root, by file and name."""
     found = {}
     for path in sorted(root.rglob("*.h5")):
         with h5py.File(path) as f:
@@ -49,14 +49,14 @@ def digest(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("folder", ["raw/r0001", "raw/r0002", "proc/r0002"])
 def test_runs_are_valid(made, folder):
-    """extra_data's own validation finds nothing wrong."""
+    """extra_data's own validation finds no problems."""
     validator = RunValidator(str(proposal_directory(made, 1234) / folder))
     validator.run_checks()
     assert validator.problems == []
 
 
 def test_runs_open_by_number(made, monkeypatch):
-    """`open_run` finds them, with values in every source; proc is there for even runs only."""
+    """`open_run` finds the runs, with values in every source. Only even runs have proc data."""
     monkeypatch.setenv("EXTRA_DATA_DATA_ROOT", str(made))
     data = extra_data.open_run(1234, 2, data="all")
     assert len(data.train_ids) == 12
@@ -78,7 +78,7 @@ def test_again_does_nothing(made):
 
 
 def test_goes_on_where_it_stopped(tmp_path):
-    """A call that was killed leaves no run half-written, and the next one completes the proposal."""
+    """If the program is killed, no run is left partly written, and the next call completes the proposal."""
     make(tmp_path)
     whole = digest(tmp_path)
     raw = proposal_directory(tmp_path, 1234) / "raw"

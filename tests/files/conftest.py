@@ -1,8 +1,8 @@
-"""Files written by the crate `amore-results`, read by the programs that users read them with.
+"""Files written by the crate `amore-results`, read with the programs that users read them with.
 
-The tests run in a Python that has h5py, xarray, h5netcdf, netCDF4 and DAMNIT itself: by itself, or named by
+The tests run in a Python that has h5py, xarray, h5netcdf, netCDF4 and DAMNIT: the current one, or the one named by
 AMORE_PEER_PYTHON. The files are written by the example program `write_fragment`, which `make examples` builds, unless
-AMORE_WRITE_FRAGMENT names it.
+AMORE_WRITE_FRAGMENT names another one.
 """
 
 import json
@@ -21,7 +21,7 @@ def dtype_name(array: np.ndarray) -> str:
 
 
 def array(values, **options) -> dict:
-    """An array (or text) as the driver wants it."""
+    """An array (or text) in the format of the driver."""
     if isinstance(values, str):
         return {"dtype": "str", "shape": [], "texts": [values]}
     if isinstance(values, list) and values and isinstance(values[0], str):
@@ -35,13 +35,13 @@ def plain(values, objtype=None, **options) -> dict:
 
 
 def numbers(values) -> dict:
-    """An attribute with numbers."""
+    """A numeric attribute in the format of the driver."""
     values = np.asarray(values)
     return {"dtype": dtype_name(values), "shape": list(values.shape), "hex": values.tobytes().hex()}
 
 
 def netcdf(dataset, objtype="dataset", **options) -> dict:
-    """An xarray.Dataset with numeric contents as the driver wants it."""
+    """A numeric xarray.Dataset in the format of the driver."""
     variables = []
     for name, variable in dataset.variables.items():
         is_data = name in dataset.data_vars
@@ -72,7 +72,7 @@ def value(name, data=None, **more) -> dict:
 
 
 class Driver:
-    """A running example program and the directory it works in."""
+    """A running example program and its directory."""
 
     def __init__(self, program: str, directory: Path):
         self.dir = directory
@@ -99,7 +99,7 @@ class Driver:
         return answer
 
     def store(self, *entries, **options) -> dict:
-        """Write, merge, remove: what a worker and the coordinator do."""
+        """Write, merge and remove fragments, as a worker and the coordinator do."""
         path = self.write(*entries, **options)
         report = self.merge(path)
         for done in report["done"]:

@@ -1,4 +1,5 @@
-"""h5py, xarray/h5netcdf, netCDF-C and DAMNIT read what we write: fresh, merged, and with arrays set apart."""
+"""h5py, xarray/h5netcdf, netCDF-C and DAMNIT can read the files that we write: fresh, merged, and with separate array files.
+"""
 
 import json
 
@@ -59,7 +60,7 @@ def same_dataset(found: xr.Dataset, expected: xr.Dataset):
 
 
 def check_netcdf(path, group, expected):
-    """The same content through h5netcdf and through netCDF-C."""
+    """The same content, read with h5netcdf and with netCDF-C."""
     with xr.open_dataset(path, group=group, engine="h5netcdf") as found:
         same_dataset(found.load(), expected)
     with netCDF4.Dataset(path) as file:
@@ -81,7 +82,7 @@ def dimension_ids(path):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_plain_values(driver, large):
-    # A truth value that is missing could not be told from one that is there: not in a file of its own.
+    # A missing boolean could not be distinguished from a real one, so booleans are never in a separate file.
     names = [n for n in PLAIN if not large or (PLAIN[n].ndim and PLAIN[n].dtype != bool)]
     path = driver.write(*(value(n, plain(PLAIN[n], large=large)) for n in names))
     driver.merge(path)
@@ -137,7 +138,9 @@ def test_netcdf(driver, large, rewritten):
 
 
 def test_netcdf_shapes(driver):
-    """Dimensions without a variable, shared, of length zero; a variable named like a dimension it does not have."""
+    """Dimensions without a variable, shared, or of length zero; a variable with the name of a dimension that it does not
+    have.
+    """
     cases = {
         "bare": xr.Dataset({"a": (("x", "y"), np.ones((2, 3)))}),
         "twice": xr.Dataset({"a": (("x",), np.ones(4)), "b": (("x",), np.zeros(4))}),
@@ -264,7 +267,7 @@ def test_damnit_reads_the_run(driver, monkeypatch):
     assert run["img"].type_hint().value == "image"
     np.testing.assert_array_equal(run["big"].read(), np.ones((50, 50)))
     np.testing.assert_array_equal(run["only_preview"].preview_data(), np.arange(4))
-    # What DAMNIT has opened is a directory: it opens the file for each read, and finds what is new.
+    # DAMNIT opens a directory, and opens the run file for each read, so it finds new values.
     driver.store(
         value("mean", plain(np.full(3, 7.0)), micros=1),
         value("big", plain(np.zeros((5, 5)), large=True), micros=1),

@@ -1,4 +1,4 @@
-"""Replacing results: which one stays, what readers see meanwhile, and what a kill leaves."""
+"""Replacing results: which one is kept, what readers see in the meantime, and what remains after a kill."""
 
 import json
 import os
@@ -124,12 +124,12 @@ def test_fragments_of_damnit(driver, monkeypatch):
         xr.testing.assert_equal(found["n"].load(), da)
     with netCDF4.Dataset(driver.run_file) as f:
         assert f["new/n"].dimensions == ("x", "y")
-    # A result of an older plan does not replace it, one of a later plan does.
+    # A result of an older plan does not replace it, but one of a later plan does.
     driver.store(value("a", plain(np.array(1)), micros=5))
     assert scalar(driver.run_file, "a").shape == (3,)
     driver.store(value("a", plain(np.array(2)), micros=int(time.time() * 1e6) + 10**7))
     assert scalar(driver.run_file, "a") == 2
-    # A first fragment of DAMNIT's is no reason to forget when it was written.
+    # If the first fragment is DAMNIT's, the time at which it was written must still be recorded.
     driver.run_file.unlink()
     first = submitted(a=np.arange(3.0))
     driver.merge(first)
@@ -186,7 +186,7 @@ def test_missing_array_files_are_noticed(driver):
     findings = driver.do("verify", file=str(driver.run_file))
     assert len(findings) == 1 and "/big/data reads as NaN" in findings[0]
     assert "missing" in driver.do("export", file=str(driver.run_file), to=str(driver.dir / "x"))["failed"]
-    # The rest of the run can still be added to, and the array comes back with its file.
+    # Results can still be added to the rest of the run, and the array is readable again once its file is back.
     driver.store(value("b", plain(np.array(1))))
     hidden.rename(arrays[0])
     np.testing.assert_array_equal(scalar(driver.run_file, "big"), np.ones(1000))
@@ -263,7 +263,7 @@ def read_all(kind, path, group):
 
 
 def opened(kind, path, group):
-    """An open file and a function that reads from it."""
+    """An open file, and a function that reads from it."""
     if kind == "h5py":
         f = h5py.File(path)
         return f, lambda: np.asarray(f[group]["a"])
@@ -277,13 +277,15 @@ def opened(kind, path, group):
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("kind", ["h5py", "h5netcdf", "netcdf-c"])
 def test_a_reader_keeps_what_it_opened(driver, kind, large):
-    """Replace and remove while a reader has the file open: it goes on with what it opened, we with what is new."""
+    """Replace and remove results while a reader has the file open: the reader keeps reading the old content, and we read the
+    new.
+    """
     def field(n):
         return netcdf(xr.Dataset({"a": (("x", "y"), np.full((500, 200), float(n)))}), large=large)
 
     driver.store(value("d", field(1), micros=1))
     file, read = opened(kind, driver.run_file, "d")
-    # Not read before the first replacement: nothing comes from a cache.
+    # Nothing was read before the first replacement, so nothing can come from a cache.
     driver.store(value("d", field(2), micros=2))
     assert np.all(read() == 1), "the file that is open is as it was"
     assert np.all(read_all(kind, driver.run_file, "d") == 2)
@@ -298,7 +300,7 @@ def test_a_reader_keeps_what_it_opened(driver, kind, large):
 
 
 def reading(path, stop, out):
-    """Reads again and again, through a new opening each time, and says what was wrong."""
+    """Reads repeatedly, opening the file each time, and reports what was wrong."""
     count, wrong = 0, []
     while not os.path.exists(stop):
         try:
@@ -335,7 +337,7 @@ def test_readers_never_see_a_mixture(driver, tmp_path):
 
 
 def test_killed_at_any_instant(program, tmp_path):
-    """kill -9 while fragments are merged: old or new, never mixed, and merging goes on where it was."""
+    """kill -9 while fragments are merged: the file is either old or new, never mixed, and merging can continue."""
     rng = random.Random(4)
     directory = tmp_path / "extracted_data"
     directory.mkdir()
@@ -343,8 +345,8 @@ def test_killed_at_any_instant(program, tmp_path):
     driver = Driver(program, directory)
     driver.store(*everything(1))
     last = 1
-    # Around the instant at which the new file takes the place of the old one: later after a kill that came too early for
-    # it, earlier after one that came too late.
+    # Aims at the moment at which the new file replaces the old one: a kill that came too early increases the delay, one that
+    # came too late reduces it.
     delay = 0.006
     found = {"old": 0, "new": 0}
     for n in range(2, 40):
@@ -427,7 +429,7 @@ def test_a_full_disk(program, small_disk):
     assert [n for n in sorted(p.name for p in directory.rglob("*")) if "writing" in n] == []
 
     path = driver.write(value("c", plain(np.ones(200_000)), micros=1))
-    # What is stored and what is to come, together with their copy, are too much.
+    # The stored results and the new ones, together with their copy, need too much space.
     assert "no space left" in driver.do("merge", fragments=[path])["failed"]
     assert scalar(driver.run_file, "a").sum() == 200_000
     driver.store({"name": "a", "as": "forget", "micros": 2})

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def entries() -> list:
-    """What our package makes of the values."""
+    """The values as converted by our package."""
     ran = subprocess.run(
         [sys.executable, HERE / "values_for_readers.py"], check=True, capture_output=True, text=True
     )
@@ -29,7 +29,7 @@ def entries() -> list:
 
 @pytest.fixture(params=["fresh", "merged"])
 def file(driver, entries, request) -> Path:
-    """A fragment, or a run file into which it was merged after another one."""
+    """A fragment, or a run file that it was merged into after another one."""
     path = Path(driver.write(*entries))
     if request.param == "fresh":
         return path
@@ -39,7 +39,7 @@ def file(driver, entries, request) -> Path:
 
 
 def check(name: str, found: np.ndarray, returned: np.ndarray) -> None:
-    """The same numbers, of the same type."""
+    """Check that the numbers and their type are the same."""
     returned = OTHERS.get(name, returned)
     assert found.dtype == returned.dtype, (name, found.dtype)
     np.testing.assert_array_equal(found, returned, name)
@@ -70,7 +70,7 @@ def test_netcdf_c_without_decoding(file):
             if isinstance(value, xr.DataArray) and value.dtype.kind in "iuf" and name not in OTHERS:
                 word = value.name if value.name is not None else "__xarray_dataarray_variable__"
                 variable = group.variables[str(word).replace("/", "_")]
-                variable.set_auto_mask(False)  # valid_range is the user's word to netCDF's own readers
+                variable.set_auto_mask(False)  # netCDF's own readers use valid_range as the user set it
                 check(name, variable[...], value.values)
 
 

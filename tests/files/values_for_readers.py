@@ -1,8 +1,8 @@
-"""Arrays whose names and attributes readers could stumble over; as a program, what our package makes of them.
+"""Arrays with names and attributes that may confuse readers. As a program, prints them as our package converts them:
 
     python values_for_readers.py >entries.json
 
-A process of its own: DAMNIT has a module of our package's name.
+This is a separate process because DAMNIT has a module with the name of our package.
 """
 
 import datetime
@@ -58,7 +58,7 @@ HARD = {
     "_damnit_objtype": "image",
     "_damnit_returned": "r",
 }
-#: As returned; and what other readers see, where that is another array.
+#: As returned; and as other readers see it, if they see a different array.
 VALUES = {
     "slash": array(name="A/B/C.value"),
     "seconds": array(dtype="f8", attrs={"units": "seconds"}),
@@ -88,13 +88,13 @@ VALUES = {
     ),
 }
 VALUES["hinted"].encoding = {"dtype": "i1", "scale_factor": 0.1, "_FillValue": 3}
-#: Only of these numbers and types are others in the file: text has no width there, tuples are their levels.
+#: Only for these, numbers and types differ in the file: text has no width there, and tuples are represented by their levels.
 OTHERS = {"levels": np.eye(2).ravel()}
 SERIES = pd.Series([1.0, 2.0], name=0)
 
 
 def main() -> None:
-    """Prints what the driver of the tests is to write."""
+    """Print what the driver of the tests is to write."""
     context = Path(__file__).resolve().parents[2] / "context"
     sys.path[:0] = [str(context), str(context / "tests")]
     from through_a_file import entry_of

@@ -1,4 +1,4 @@
-"""Values and ends of functions that cost DAMNIT the whole run: here each costs its own variable at most."""
+"""Values and outcomes of functions that make DAMNIT lose the whole run. Here each loses at most its own variable."""
 
 import ctypes
 import os

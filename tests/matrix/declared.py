@@ -1,7 +1,7 @@
-"""The variables of a context file as plain Python, without Amore: what each returns, or raises.
+"""The variables of a context file as plain Python, without Amore: what each returns or raises.
 
-Stands in for `damnit_ctx` while the file is executed, so that a test knows what to expect of a value that was
-computed, carried over, stored and read back.
+Replaces `damnit_ctx` while the file is executed, so that a test knows the expected value of a variable that was computed,
+transferred, stored and read back.
 """
 
 import sys
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 class Skip(Exception):
-    """As a context file raises it."""
+    """The exception that a context file raises."""
 
 
 class Cell:
-    """A value and what is said of it."""
+    """A value and its metadata."""
 
     def __init__(
         self, data, summary=None, summary_value=None, bold=None, background=None, *, preview=None, units=None
@@ -48,7 +48,7 @@ class Variable:
 
     @property
     def needs_arguments(self) -> bool:
-        """Is the function handed more than the run?"""
+        """Whether the function has arguments other than the run."""
         return self.function.__code__.co_argcount > 1
 
     def outcome(self):
@@ -64,7 +64,7 @@ class Variable:
 
 
 def group(cls=None, **options):
-    """Groups are expected by hand: the class is left alone."""
+    """Groups are checked with explicit expectations: the class is returned unchanged."""
     if cls is None:
         return group
     cls.__init__ = lambda self, **values: None
@@ -72,7 +72,7 @@ def group(cls=None, **options):
 
 
 def declared(path: Path) -> dict[str, Variable]:
-    """The file's own variables by name, those of groups left out."""
+    """The file's own variables by name, without those of groups."""
     module = types.ModuleType("damnit_ctx")
     module.Cell, module.Skip, module.Variable, module.Group = Cell, Skip, Variable, group
     before = sys.modules.get("damnit_ctx")

@@ -1,4 +1,4 @@
-"""What the matrix's variables should come to, whichever Python executes them."""
+"""The expected outcomes of the matrix's variables, for any Python."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from stored import StoredRun, error_problems
 HERE = Path(__file__).parent
 VALUES, BEYOND = HERE / "context_values.py", HERE / "context_beyond.py"
 
-# What the functions with dependencies return.
+# Return values of the functions with dependencies.
 DEPENDENT = {
     "after_transient": 46,
     "default_after_error": 7,
@@ -38,7 +38,7 @@ DEPENDENT = {
     "titled.one": 4.5,
     "titled.two": 9.0,
 }
-# Those that cannot run: class of the error, and what it must name.
+# Functions that cannot run: class of the error, and what its message must contain.
 UNABLE = {
     "after_error": ("DependencyError", "error_value"),
     "after_two_errors": ("DependencyError", "error_key"),
@@ -59,10 +59,10 @@ REFUSED_WITH_VALUE_ERROR = {"refused_background_text", "refused_background_range
 def matrix_problems(
     stored: StoredRun, left_out: tuple[str, ...], only: tuple[str, ...] = ("",)
 ) -> Iterator[str]:
-    """What is wrong with a run of the whole matrix.
+    """The problems in a run of the whole matrix.
 
-    Variables whose names start with one of `left_out` need a library that the Python has not; `only` gives
-    the beginnings of the names to look at.
+    Variables whose names start with one of `left_out` need a library that the Python does not have. `only` contains the
+    prefixes of the names to check.
     """
     for name, variable in declared(VALUES).items():
         if name.startswith(left_out) or not name.startswith(only) or name in UNABLE:
@@ -80,7 +80,7 @@ def matrix_problems(
 
 
 def dependent_problems(stored: StoredRun) -> Iterator[str]:
-    """Variables that are handed values of others."""
+    """Problems of variables that get values of others."""
     for name, value in DEPENDENT.items():
         row = stored.rows.get(name)
         if row is None or row["value"] != value:
@@ -90,7 +90,7 @@ def dependent_problems(stored: StoredRun) -> Iterator[str]:
 
 
 def failure_problems(stored: StoredRun, name: str, error_class: str, words: str) -> Iterator[str]:
-    """An error whose words are not all fixed."""
+    """Problems of an error whose text is only partly fixed."""
     row = stored.rows.get(name)
     with h5py.File(stored.file) as f:
         for problem in error_problems(f, name, row, error_class, None):

@@ -2,8 +2,8 @@
 
     python netcdf_c.py FILE OUT VARIABLE…
 
-writes OUT.npz (contents) and OUT.json (which is which), for variables given as paths. A process
-of its own, because netCDF4 and h5py bring an HDF5 library each, and the two do not bear one another.
+writes OUT.npz (contents) and OUT.json (an index), for variables given as paths. This is a separate process because netCDF4
+and h5py each bring their own HDF5 library, and the two conflict.
 """
 
 import json
@@ -39,8 +39,8 @@ def main() -> None:
     out = Path(sys.argv[2])
     np.savez(out.with_suffix(".npz"), **contents)
     out.with_suffix(".json").write_text(json.dumps(keys), encoding="utf-8")
-    # Not closed: the library crashes on closing a file that has half-precision numbers anywhere, as plain
-    # arrays may be.
+    # Not closed: the library crashes when it closes a file that contains half-precision numbers anywhere, and plain arrays
+    # may be of that type.
     os._exit(0)
 
 

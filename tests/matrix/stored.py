@@ -1,6 +1,6 @@
-"""What a database directory holds of a run, read with h5py, xarray and sqlite3, against what was returned.
+"""Compares what a database directory contains about a run, read with h5py, xarray and sqlite3, with what was returned.
 
-Each check yields sentences about what is wrong; none is good.
+Each check yields sentences about what is wrong. No sentence means that all is well.
 """
 
 import io
@@ -31,7 +31,7 @@ class StoredRun:
 
     @classmethod
     def read(cls, directory: Path, proposal: int, run: int) -> "StoredRun":
-        """Rows of the table, and where the run file is."""
+        """Rows of the table, and the path of the run file."""
         connection = sqlite3.connect(f"file:{directory / 'runs.sqlite'}?mode=ro", uri=True)
         connection.row_factory = sqlite3.Row
         query = "SELECT * FROM run_variables WHERE proposal = ? AND run = ?"
@@ -40,13 +40,13 @@ class StoredRun:
         return cls(directory / "extracted_data" / f"p{proposal}_r{run}.h5", rows)
 
     def problems(self, name: str, outcome) -> Iterator[str]:
-        """How the results differ from what the function returned or raised."""
+        """The differences between the results and what the function returned or raised."""
         with h5py.File(self.file) as f:
             for problem in self.problems_in(f, name, outcome):
                 yield f"{name}: {problem}"
 
     def problems_in(self, f: h5py.File, name: str, outcome) -> Iterator[str]:
-        """The same, with the run file open."""
+        """The same, with an open run file."""
         row = self.rows.get(name)
         if isinstance(outcome, Exception):
             yield from error_problems(f, name, row, type(outcome).__name__, str(outcome))
@@ -62,7 +62,7 @@ class StoredRun:
 
 
 def places(f: h5py.File, name: str) -> list[str]:
-    """Where a run file has something of a variable (its provenance aside)."""
+    """The places in a run file that contain something about a variable (except for its provenance)."""
     return [
         place for place in (name, f".reduced/{name}", f".preview/{name}", f".errors/{name}") if place in f
     ]
@@ -71,7 +71,7 @@ def places(f: h5py.File, name: str) -> list[str]:
 def error_problems(
     f: h5py.File, name: str, row: "dict | None", error_class: str, words: "str | None"
 ) -> Iterator[str]:
-    """An error is told in table and file, and leaves nothing else. `words` None means: the program's own."""
+    """Checks that an error is in table and file, and that nothing else is stored. `words` None: the program's own message."""
     if row is None:
         yield f"has no row, but should tell of {error_class}"
         return
@@ -85,7 +85,7 @@ def error_problems(
 
 
 def data_problems(path: Path, f: h5py.File, name: str, value) -> Iterator[str]:
-    """The value itself, in the run file."""
+    """Checks the value itself, in the run file."""
     if value is None:
         if name in f:
             yield "has data, but only a summary or a preview was given"
@@ -103,7 +103,7 @@ def data_problems(path: Path, f: h5py.File, name: str, value) -> Iterator[str]:
 
 
 def kind_of(value) -> "str | None":
-    """How a value's type is noted in the file."""
+    """The kind of a value, as recorded in the file."""
     kinds = {"DataArray": "dataarray", "Dataset": "dataset", "Series": "series", "DataFrame": "dataframe"}
     module = type(value).__module__.partition(".")[0]
     if module == "matplotlib":
@@ -114,7 +114,7 @@ def kind_of(value) -> "str | None":
 
 
 def plain_problems(dataset: h5py.Dataset, kind: "str | None", value) -> Iterator[str]:
-    """A value that is one dataset."""
+    """Checks a value that is one dataset."""
     if kind == "image":
         if dataset.dtype != np.uint8 or dataset.ndim != 3 or dataset.shape[2] != 4 or not np.ptp(dataset[:]):
             yield f"is no picture: {dataset}"
@@ -139,7 +139,7 @@ def plain_problems(dataset: h5py.Dataset, kind: "str | None", value) -> Iterator
 
 
 def netcdf_problems(path: Path, name: str, value) -> Iterator[str]:
-    """A labelled array or dataset, as xarray reads it."""
+    """Checks a labelled array or dataset, as xarray reads it."""
     if isinstance(value, xr.DataArray):
         load = xr.load_dataarray
         wanted = value.rename(value.name.replace("/", "_") if value.name else value.name)
@@ -159,9 +159,9 @@ NO_NETCDF = (np.dtype(np.float16), np.dtype(np.longdouble))
 
 
 def netcdf_c_problems(path: Path, out: Path) -> Iterator[str]:
-    """Every variable of the run file's netCDF groups, read by netCDF-C, against h5py.
+    """Compares every variable of the run file's netCDF groups, read with netCDF-C, with h5py.
 
-    Half precision and long doubles are left out: netCDF has neither, and its library crashes on them in any file.
+    Half precision and long doubles are excluded: netCDF has neither, and its library crashes on them in any file.
     """
     arrays = {}
     with h5py.File(path) as f:
@@ -185,7 +185,7 @@ def netcdf_c_problems(path: Path, out: Path) -> Iterator[str]:
 
 
 def is_netcdf(dataset: h5py.Dataset) -> bool:
-    """Is it a netCDF variable (and not only a dimension)?"""
+    """Whether it is a netCDF variable (and not only a dimension)."""
     if dataset.parent.attrs.get("_damnit_objtype") not in ("dataarray", "dataset"):
         return False
     return not dataset.attrs.get("NAME", b"").startswith(b"This is a netCDF dimension but not")
@@ -199,7 +199,7 @@ def variables(value) -> list:
 
 
 def comparable(value):
-    """With attributes as lists and text as objects: their types depend on the versions of the libraries."""
+    """Converts attributes to lists and text to objects, because their types depend on the versions of the libraries."""
     value = value.copy()
     for part in [value, *variables(value)]:
         part.attrs = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in part.attrs.items()}
@@ -215,7 +215,7 @@ def as_objects(array: xr.DataArray) -> xr.DataArray:
 
 
 def row_problems(row: dict, outcome: Cell) -> Iterator[str]:
-    """What the table shows of a value."""
+    """Checks what the table shows of a value."""
     attributes = json.loads(row["attributes"] or "{}")
     units = outcome.units
     if units is None and isinstance(outcome.data, xr.DataArray):
@@ -246,7 +246,7 @@ def row_problems(row: dict, outcome: Cell) -> Iterator[str]:
 class Picture:
     """The table shows a thumbnail.
 
-    Where there is no scale to draw by (complex numbers, truth values, no pixels) it may say so instead.
+    If there is no colour scale (complex numbers, booleans, no pixels), it may show a description instead.
     """
 
     optional: bool = False
@@ -254,20 +254,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class Line:
-    """The table shows a small plot of this many points, thinned out."""
+    """The table shows a small plot of this many points, after reduction."""
 
     points: int
 
 
 def summary_of(outcome: Cell):
-    """What the table should show, by the rules of the manual."""
+    """What the table should show, according to the manual."""
     if outcome.summary_value is not None:
         return outcome.summary_value
     if outcome.data is not None and outcome.summary is not None:
         try:
             return np.asarray(getattr(np, outcome.summary)(outcome.data))
         except Exception:
-            pass  # the rules for values without a summary hold then, as DAMNIT has it
+            pass  # then the rules for values without a summary apply, as in DAMNIT
     value = outcome.data if outcome.preview is None else outcome.preview
     if isinstance(value, str):
         return value
@@ -278,7 +278,7 @@ def summary_of(outcome: Cell):
     if kind_of(value) in ("image", "PlotlyFigure"):
         return Picture()
     array = value if isinstance(value, xr.DataArray) else np.asarray(value)
-    if array.dtype.names:  # nothing to draw; a single one is told in words
+    if array.dtype.names:  # cannot be drawn; a single one is shown as text
         drawn = {0: str(array[()]), 1: "<trendline error>", 2: "<thumbnail error>"}
         return drawn.get(array.ndim, f"{array.dtype}: {array.shape}")
     if array.ndim == 0:
@@ -292,7 +292,7 @@ def summary_of(outcome: Cell):
 
 
 def trendline_problems(row: dict, wanted: Line) -> Iterator[str]:
-    """A small plot has both ends of the line, and no more points than the line or a few hundred."""
+    """Checks that a small plot has both ends of the line, and at most as many points as the line or a few hundred."""
     if row["summary_type"] != "trendline" or not isinstance(row["value"], bytes):
         yield f"shows {row['value']!r}, not a trendline"
         return
@@ -304,7 +304,7 @@ def trendline_problems(row: dict, wanted: Line) -> Iterator[str]:
 
 
 def number_problems(row: dict, wanted: np.ndarray) -> Iterator[str]:
-    """A number, or a small array, in the table."""
+    """Checks a number, or a small array, in the table."""
     found, kind = row["value"], row["summary_type"]
     if wanted.ndim:
         found = np.load(io.BytesIO(found), allow_pickle=False) if isinstance(found, bytes) else found
@@ -323,7 +323,7 @@ def number_problems(row: dict, wanted: np.ndarray) -> Iterator[str]:
 
 
 def preview_problems(f: h5py.File, name: str, preview) -> Iterator[str]:
-    """A preview is stored if one was given."""
+    """Checks that a preview is stored if there is one."""
     if (f".preview/{name}" in f) != (preview is not None):
         yield f"{'has a' if preview is None else 'lacks its'} preview"
     elif isinstance(preview, np.ndarray) and not np.array_equal(f[f".preview/{name}"][()], preview):

@@ -1,4 +1,4 @@
-"""Every type of value in every Python from 3.9 on that is found, with no packages but those promised.
+"""Every type of value in every available Python from 3.9 on, with only the documented packages.
 
 CI fails if one of 3.9, 3.11 and 3.13 is missing.
 """
@@ -18,13 +18,13 @@ from venvs import CONTEXT_PACKAGES, interpreters, make_venv
 WANTED = ("3.9", "3.11", "3.13")
 FOUND = interpreters()
 VERSIONS = sorted({*FOUND, *WANTED}, key=lambda version: int(version[2:]))
-# What needs a library beyond the three that a context file's Python must have; extra_data brings matplotlib.
+# Values that need more than the three libraries that a context file's Python must have; extra_data brings matplotlib.
 LIBRARIES = ("plotly", "pyarrow")
 NEED_LIBRARIES = ("plotly_", "series", "frame")
 
 
 def python_of(version: str, *libraries: str) -> Path:
-    """An environment of this Python; skips, or fails in CI, if there is no such Python."""
+    """An environment of this Python. If there is no such Python, the test is skipped, or fails in CI."""
     if version not in FOUND:
         message = f"Python {version} was not found (looked in pyenv's versions and on PATH)"
         if os.environ.get("CI") == "true":
@@ -36,18 +36,18 @@ def python_of(version: str, *libraries: str) -> Path:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def bare(request, amore_bin, proposal_root) -> Amore:
-    """Ours, with an environment that holds only what a context file's Python must have."""
+    """Amore, with an environment that has only what a context file's Python must have."""
     return Amore(amore_bin, python_of(request.param), proposal_root, PROPOSAL)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def with_libraries(request, amore_bin, proposal_root) -> Amore:
-    """Ours, with an environment that has the libraries for figures and tables as well."""
+    """Amore, with an environment that also has the libraries for figures and tables."""
     return Amore(amore_bin, python_of(request.param, *LIBRARIES), proposal_root, PROPOSAL)
 
 
 def assert_none(problems: list[str]) -> None:
-    """Fail with all problems, one a line."""
+    """Fail with all problems, one per line."""
     assert not problems, "\n".join([f"{len(problems)} problems:", *problems])
 
 
@@ -61,7 +61,7 @@ def test_matrix(bare, tmp_path):
 
 
 def test_figures_and_tables(with_libraries, tmp_path):
-    """Values of libraries that are the user's choice."""
+    """Values of optional libraries."""
     names = (*NEED_LIBRARIES, "figure")
     with_libraries.prepare(tmp_path, VALUES)
     with_libraries.reprocess(tmp_path, 1)
@@ -71,7 +71,7 @@ def test_figures_and_tables(with_libraries, tmp_path):
 
 
 def test_beyond(bare, tmp_path):
-    """What cannot be stored, and what ends the process, costs that variable alone."""
+    """A value that cannot be stored, or a function that ends the process, affects only that variable."""
     bare.prepare(tmp_path, BEYOND)
     bare.reprocess(tmp_path, 1)
     stored = StoredRun.read(tmp_path, PROPOSAL, 1)
@@ -106,12 +106,12 @@ def test_beyond(bare, tmp_path):
     for name, variable in declared(BEYOND).items():
         if name.startswith(("long_", "record")):
             assert_none([*stored.problems(name, variable.outcome())])
-    # The others may be stored or refused, but each is one of the two: nothing is lost without a word.
+    # The others may be stored or refused, but each must be one of the two: nothing is lost silently.
     assert stored.rows.keys() == declared_names(tmp_path)
 
 
 def declared_names(directory: Path) -> set[str]:
-    """Variables that the table knows."""
+    """The variables in the table."""
     connection = sqlite3.connect(f"file:{directory / 'runs.sqlite'}?mode=ro", uri=True)
     names = {name for (name,) in connection.execute("SELECT name FROM variables WHERE type IS NULL")}
     connection.close()

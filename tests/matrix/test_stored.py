@@ -1,4 +1,4 @@
-"""The checks of stored values notice what is wrong."""
+"""The checks of stored values notice errors."""
 
 import json
 
@@ -25,7 +25,7 @@ def row(value, **attributes):
 
 @pytest.fixture
 def stored(tmp_path) -> StoredRun:
-    """A run with a number, a text, an error, and an image without its thumbnail."""
+    """A run with a number, a text, an error, and an image without a thumbnail."""
     path = tmp_path / "p1234_r1.h5"
     with h5py.File(path, "w") as f:
         f["number/data"] = np.float32(1.5)
@@ -82,7 +82,8 @@ def test_summaries_follow_the_rules():
 
 
 def test_matrix_is_told_apart():
-    """Every variable of the matrix is expected by value or by hand, and none twice."""
+    """Every variable of the matrix is checked either against its declaration or with an explicit expectation, and none twice.
+    """
     values = declared(VALUES)
     by_hand = DEPENDENT.keys() | UNABLE.keys()
     asking = {name for name, variable in values.items() if variable.needs_arguments}
@@ -93,7 +94,7 @@ def test_matrix_is_told_apart():
 
 
 def test_netcdf_c_agrees_or_not(tmp_path, monkeypatch):
-    """What netCDF-C reads is compared, and what it does not see is noticed."""
+    """Values read with netCDF-C are compared, and missing ones are noticed."""
     path = tmp_path / "p1234_r1.h5"
     xr.Dataset({"a": ("x", [1.0, 2.0])}, coords={"x": ["p", "ü"]}).to_netcdf(
         path, group="v", engine="h5netcdf"
@@ -103,7 +104,7 @@ def test_netcdf_c_agrees_or_not(tmp_path, monkeypatch):
     assert list(stored_module.netcdf_c_problems(path, tmp_path / "good")) == []
 
     def tamper(command):
-        """Read as before, then change one number and forget the other variable."""
+        """Reads as before, but changes one number and drops the other variable."""
         run(command)
         out = tmp_path / "bad"
         keys = json.loads(out.with_suffix(".json").read_text())

@@ -1,14 +1,14 @@
 """Compare two dumps of `dump_damnit.py`.
 
-What a variable's function returned must be the same to the last bit. Three things are allowed to differ:
+The value that a variable's function returned must be the same bit by bit. Three things may differ:
 
-- a number made from it (summary, `max_diff`) by 1e-6 of its size: the order of a sum is not part of the
-  contract. Trendlines are equal;
-- a thumbnail or figure: it has the same size; the mean absolute difference of all pixels is at most
-  `LARGEST_MEAN` of 255, for roundings to the next colour, and no mean over a block of 5 x 5 pixels differs by
-  more than `LARGEST_BLOCK`, for the few pixels on the border of two source pixels;
-- the words of an error that the program itself finds (not those of the context file): its class counts, and
-  that the names of the variables it speaks of appear.
+- a number derived from it (summary, `max_diff`), by a relative error of 1e-6, because the order of a sum is not part of the
+  contract. Trendlines must be equal;
+- a thumbnail or figure. The sizes must be equal; the mean absolute difference of all pixels is at most `LARGEST_MEAN` of 255,
+  for roundings to the next colour; and no mean over a block of 5 x 5 pixels differs by more than `LARGEST_BLOCK`, for the few
+  pixels on the border of two source pixels;
+- the text of an error that the program itself finds (not one of the context file): its class counts, and it must mention the
+  same names of variables.
 """
 
 import copy
@@ -25,15 +25,15 @@ BLOCK = 5
 RELATIVE = 1e-6
 
 MADE_NUMBERS = ("summary", "max_diff", "value", "table")
-#: Variables whose errors the program itself finds, by the beginning of their names, and the words in which DAMNIT
-#: says that a dependency has no value.
+#: Variables whose errors the program itself finds, by the prefix of their names, and DAMNIT's text for a dependency without a
+#: value.
 OWN_WORDS = ("refused_", "after_")
 PEER_WORDS = ("Skipped due to missing dependency", "Dependencies returned no data")
 
 
 @dataclass(frozen=True)
 class Dump:
-    """A tree and the arrays it names."""
+    """A tree and the arrays that it refers to."""
 
     tree: dict
     arrays: dict[str, np.ndarray]
@@ -46,7 +46,7 @@ class Dump:
             return cls(tree, {name: arrays[name] for name in arrays.files})
 
 
-#: Variables whose cell in the table is better than DAMNIT's, and why: their rows are not compared.
+#: Variables whose cell in the table is better than DAMNIT's, with the reason. Their rows are not compared.
 BETTER = {
     "image_bool": "has a thumbnail, where DAMNIT shows <thumbnail error>",
     "parameter": "says which parameter nobody gave, where DAMNIT has no row",
@@ -70,12 +70,12 @@ def without_better(tree: dict) -> dict:
 
 
 def without(dump: Dump, names: frozenset[str]) -> Dump:
-    """A dump without all that belongs to some variables, by their names and titles."""
+    """A dump without everything that belongs to some variables, given by their names and titles."""
     return Dump(pruned(dump.tree, names), dump.arrays)
 
 
 def pruned(tree, names: frozenset[str]):
-    """A tree without the keys, items and columns that are named so; rows have the variable's name as their last word."""
+    """A tree without the keys, items and columns with these names. The variable's name is the last word of a row's name."""
     if isinstance(tree, dict):
         return {key: pruned(value, names) for key, value in tree.items() if key.split(" ", 2)[-1] not in names}
     if isinstance(tree, list):
@@ -84,7 +84,7 @@ def pruned(tree, names: frozenset[str]):
 
 
 def name_of(item) -> str | None:
-    """What an item of a list is about: a name or title itself, a column, or a pair of variable and tag."""
+    """The subject of an item in a list: a name or title itself, a column, or a pair of variable and tag."""
     if isinstance(item, dict):
         return name_of(item.get("name"))
     if isinstance(item, list) and len(item) == 2:
@@ -93,7 +93,7 @@ def name_of(item) -> str | None:
 
 
 def differences(ours: Dump, theirs: Dump) -> list[str]:
-    """Everything in which the two differ, one sentence each, with the way to it in the tree."""
+    """All differences between two dumps, one sentence each, with the path in the tree."""
     found: list[str] = []
     Walk(ours, theirs, found).both(without_better(ours.tree), without_better(theirs.tree), ())
     return found
@@ -101,14 +101,14 @@ def differences(ours: Dump, theirs: Dump) -> list[str]:
 
 @dataclass(frozen=True)
 class Walk:
-    """Goes through both trees side by side."""
+    """Walks both trees side by side."""
 
     ours: Dump
     theirs: Dump
     found: list[str]
 
     def differ(self, way: tuple, ours, theirs) -> None:
-        """Note a difference."""
+        """Records a difference."""
         self.found.append(f"{' / '.join(map(str, way))}: {short(ours)} instead of {short(theirs)}")
 
     def both(self, ours, theirs, way: tuple) -> None:
@@ -136,7 +136,7 @@ class Walk:
             self.differ(way, ours, theirs)
 
     def members(self, ours: dict, theirs: dict, way: tuple) -> None:
-        """Compare by key; a key that one side lacks is a difference."""
+        """Compare by key. A key that only one side has is a difference."""
         for key in sorted(ours.keys() | theirs.keys()):
             if key not in ours:
                 self.found.append(f"{' / '.join(map(str, (*way, key)))}: missing")
@@ -157,19 +157,19 @@ class Walk:
             self.differ(way, one, other)
 
     def numbers(self, ours: dict, theirs: dict, way: tuple) -> None:
-        """Compare two Python floats, written with all their digits."""
+        """Compare two Python floats, which are written with all their digits."""
         one, other = np.float64(ours["repr"]), np.float64(theirs["repr"])
         if not same(one, other, exact=not is_made(way)):
             self.differ(way, ours["repr"], theirs["repr"])
 
     def errors(self, ours: dict, theirs: dict, way: tuple) -> None:
-        """Compare what the table says of an error."""
+        """Compare what the table shows of an error."""
         self.both(ours["error_cls"], theirs["error_cls"], (*way, "error_cls"))
         variable = re.split(r"[ .]", str(way[-2]))[-1]
         if not variable.startswith(OWN_WORDS) and not words_of(theirs).startswith(PEER_WORDS):
             self.both(ours["error"], theirs["error"], (*way, "error"))
             return
-        # DAMNIT names the class of the array that NumPy made, not of what the function returned.
+        # DAMNIT names the class of the array that NumPy created, not that of the value the function returned.
         for name in sorted(names_in(theirs["error"]) - {"numpy.ndarray", "numpy", "ndarray"}):
             if name not in ours["error"]:
                 self.differ((*way, "error"), ours["error"], f"something that names {name}")
@@ -195,7 +195,7 @@ class Walk:
 
 
 def block_means(pixels: np.ndarray) -> np.ndarray:
-    """Means over blocks of pixels; what is left at the lower and right edge makes blocks of its own."""
+    """Means over blocks of pixels. The remaining pixels at the lower and right edge form smaller blocks."""
     rows, columns = (np.arange(0, size, BLOCK) for size in pixels.shape[:2])
     sums = np.add.reduceat(np.add.reduceat(pixels, rows, axis=0), columns, axis=1)
     counts = np.outer(*(np.diff([*starts, size]) for starts, size in zip((rows, columns), pixels.shape)))
@@ -203,27 +203,27 @@ def block_means(pixels: np.ndarray) -> np.ndarray:
 
 
 def names_in(words: str) -> set[str]:
-    """Names of variables in the words of an error: those that look like nothing else, `a_b` or `a.b`.
+    """Names of variables in the text of an error, as far as they can be recognised: `a_b` or `a.b`.
 
-    DAMNIT's own name for a group that is not there is none.
+    DAMNIT's own name for a missing group is not included.
     """
     found = set(re.findall(r"[a-z]\w*(?:\.\w+)+|[a-z]+(?:_\w+)+", words))
     return {name for name in found if "__missing__" not in name}
 
 
 def words_of(error: dict) -> str:
-    """What the table says of an error, empty if it says nothing."""
+    """What the table says about an error; empty if it says nothing."""
     words = error.get("error")
     return words if isinstance(words, str) else ""
 
 
 def is_made(way: tuple) -> bool:
-    """Was this number made from the value, rather than being the value?"""
+    """Whether this number was derived from the value, and is not the value itself."""
     return any(part in MADE_NUMBERS for part in way)
 
 
 def is_picture(way: tuple, array: np.ndarray) -> bool:
-    """Is it a figure that was drawn, rather than an array that a function returned?"""
+    """Whether it is a figure that was drawn, and not an array that a function returned."""
     drawn = any(str(part).startswith("figure") or str(part).endswith("_plot") for part in way)
     return array.dtype == np.uint8 and array.ndim == 3 and drawn
 
@@ -238,6 +238,6 @@ def same(one: np.ndarray, other: np.ndarray, *, exact: bool) -> bool:
 
 
 def short(value) -> str:
-    """A value in a line."""
+    """A value on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 160 else f"{text[:150]} …"

@@ -1,10 +1,10 @@
-"""Write all that DAMNIT's own API reads from a database directory into plain files.
+"""Write everything that DAMNIT's own API reads from a database directory to plain files.
 
     python dump_damnit.py DIRECTORY OUT
 
-runs in an environment with DAMNIT 0.4 and writes OUT.json (a tree) and OUT.npz (the arrays that the tree
-names). Whatever the API raises is part of the dump. What no two calls have in common (when something was
-added, by which program) is left out.
+runs in an environment with DAMNIT 0.4, and writes OUT.json (a tree) and OUT.npz (the arrays that the tree refers to).
+Exceptions of the API are part of the dump. What differs between any two calls (when something was added, and by which
+program) is left out.
 """
 
 import io
@@ -26,7 +26,7 @@ NPY = b"\x93NUMPY"
 
 
 class Encoder:
-    """Turns values into JSON trees; arrays are collected beside."""
+    """Converts values to JSON trees; arrays are collected separately."""
 
     def __init__(self):
         self.arrays = {}
@@ -40,7 +40,7 @@ class Encoder:
         if values.dtype.kind in "OT":
             return tree | {"dtype": values.dtype.kind, "items": [self(item) for item in values.ravel()]}
         if values.dtype.names is not None:
-            # An npz file has no fields out of order; where they lie is part of the name above.
+            # An npz file cannot have fields out of order; their offsets are part of the name above.
             values = repack_fields(values, recurse=True)
         key = f"a{len(self.arrays)}"
         self.arrays[key] = values
@@ -116,7 +116,7 @@ class Encoder:
         return {"is": "bytes", "hex": value.hex()}
 
     def attempt(self, call):
-        """The tree of what a call returns, or of what it raises."""
+        """The tree of what a call returns or raises."""
         try:
             value = call()
         except Exception as exc:
@@ -149,7 +149,7 @@ def dump_run(encode: Encoder, db: Damnit, run: int) -> dict:
 
 
 def variables_has(variables, name: str) -> bool:
-    """Can it be indexed? Not if the run file knows a variable that the database does not."""
+    """Whether it can be indexed. It cannot if the run file has a variable that the database does not have."""
     try:
         variables[name]
     except KeyError:
@@ -158,7 +158,7 @@ def variables_has(variables, name: str) -> bool:
 
 
 def dump_variable(encode: Encoder, data) -> dict:
-    """Everything that can be asked of one variable."""
+    """Everything that the API provides about one variable."""
 
     def type_hint():
         hint = data.type_hint()
@@ -178,7 +178,7 @@ def dump_variable(encode: Encoder, data) -> dict:
 
 
 def dump_database(encode: Encoder, path: Path) -> dict:
-    """Rows as they are stored, without what differs from call to call."""
+    """The stored rows, without what differs from call to call."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
     values = {}

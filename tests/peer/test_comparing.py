@@ -1,4 +1,4 @@
-"""The comparison of dumps finds what differs, and nothing else."""
+"""The comparison of dumps finds all relevant differences, and no others."""
 
 import copy
 
@@ -9,7 +9,7 @@ from comparing import Dump, differences, names_in, without
 
 
 def sample() -> Dump:
-    """A small dump with one of everything that is compared in its own way."""
+    """A small dump with one example of everything that is compared in a special way."""
     picture = np.full((30, 30, 4), 200, dtype=np.uint8)
     arrays = {
         "line": np.array([1.0, np.nan, 3.0]),
@@ -198,7 +198,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_finds(change):
-    """One change, one difference."""
+    """Each change causes exactly one difference."""
     changed = copy.deepcopy(sample())
     change(changed)
     assert len(differences(changed, sample())) == 1
@@ -209,7 +209,7 @@ def test_equal_dumps_do_not_differ():
 
 
 def test_allows_what_it_says():
-    """Rounding of made numbers, shades of a picture, the program's own words."""
+    """Rounding of derived numbers, shades of a picture and the program's own messages may differ."""
     changed = copy.deepcopy(sample())
     variable(changed)["summary"]["repr"] = "1.2500000001"
     changed.arrays["picture"][::3, ::3] += 1
@@ -225,7 +225,7 @@ def test_names_in_the_words_of_an_error():
 
 
 def test_leaves_variables_out_of_a_dump():
-    """Wherever they are named, and nothing else."""
+    """Variables are removed wherever they are named, and nothing else is."""
     changed = copy.deepcopy(sample())
     rows(changed)["p1 r1 y"] = {"value": None}
     changed.tree["tags"] = [["y", "beam"]]

@@ -1,4 +1,4 @@
-"""DAMNIT's own API gives the same on files of ours as on its own, made from the same context file and run."""
+"""DAMNIT's own API returns the same for our files as for its own, created from the same context file and run."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ MATRIX = REPO / "tests" / "matrix" / "context_values.py"
 HERE = Path(__file__).parent
 STRUCTURE, PIPELINE = HERE / "context_structure.py", HERE / "context_pipeline.py"
 BEFORE, AFTER = HERE / "context_before.py", HERE / "context_after.py"
-# Run 2 has proc data, run 1 has not: variables that need it are then left out by both.
+# Run 2 has proc data, run 1 has none: there, both programs leave out variables that need it.
 RUNS = (1, 2)
 
 
@@ -25,12 +25,12 @@ def peer(peer_python, proposal_root) -> Peer:
 
 @pytest.fixture(scope="session")
 def amore(amore_bin, peer_python, proposal_root) -> Amore:
-    """Ours, with the same Python for the context file."""
+    """Amore, with the same Python for the context file."""
     return Amore(amore_bin, peer_python, proposal_root, PROPOSAL)
 
 
 def dump(peer: Peer, directory: Path) -> Dump:
-    """What the API gives for a directory."""
+    """What the API returns for a directory."""
     out = directory.with_name(f"{directory.name}-dump")
     command = [peer.python, HERE / "dump_damnit.py", directory, out]
     run(command, env=peer.environment(directory))
@@ -38,13 +38,13 @@ def dump(peer: Peer, directory: Path) -> Dump:
 
 
 def assert_same(ours: Dump, theirs: Dump) -> None:
-    """Fail with all differences, one a line."""
+    """Fail with all differences, one per line."""
     found = differences(ours, theirs)
     assert not found, "\n".join([f"{len(found)} differences:", *found])
 
 
 def assert_readable(directory: Path) -> None:
-    """Every run file opens in netCDF-C too, which gives what h5py gives."""
+    """netCDF-C can open every run file too, and reads the same as h5py."""
     files = sorted((directory / "extracted_data").glob("*.h5"))
     assert len(files) == len(RUNS)
     problems = [
@@ -54,7 +54,7 @@ def assert_readable(directory: Path) -> None:
 
 
 def made_by_peer(peer: Peer, directory: Path, context: Path) -> Dump:
-    """A directory that DAMNIT made afresh."""
+    """A directory created by DAMNIT."""
     peer.prepare(directory, context)
     peer.reprocess(directory, *RUNS)
     return dump(peer, directory)
@@ -68,18 +68,18 @@ def matrix_by_peer(peer, tmp_path_factory) -> Dump:
 
 @pytest.fixture(scope="session")
 def after_by_peer(peer, tmp_path_factory) -> Dump:
-    """The later context file, by DAMNIT, in a directory that never saw the earlier one."""
+    """The later context file, by DAMNIT, in a directory that never had the earlier one."""
     return made_by_peer(peer, tmp_path_factory.mktemp("after") / "peer", AFTER)
 
 
 def test_two_calls_of_the_peer_agree(peer, matrix_by_peer, tmp_path):
-    """Or else the comparison would find what is not there."""
+    """Otherwise the comparison would find false differences."""
     again = made_by_peer(peer, tmp_path / "peer", MATRIX)
     assert_same(again, matrix_by_peer)
 
 
 def test_matrix_covers_what_it_claims(matrix_by_peer):
-    """DAMNIT stored the values: a matrix that it lost would agree with anything."""
+    """DAMNIT stored the values: otherwise the comparison would be meaningless."""
     for number in RUNS:
         variables = matrix_by_peer.tree["runs"][str(number)]["variables"]
         assert len(variables) > 250
@@ -90,7 +90,7 @@ def test_matrix_covers_what_it_claims(matrix_by_peer):
 
 
 def raised(tree) -> bool:
-    """Did the API raise?"""
+    """Whether the API raised an exception."""
     return isinstance(tree, dict) and tree.get("is") == "raised"
 
 
@@ -104,7 +104,7 @@ def test_fresh_values(amore, peer, matrix_by_peer, tmp_path):
 
 
 def test_values_computed_twice(amore, peer, matrix_by_peer, tmp_path):
-    """The same values over themselves leave no trace of the first time."""
+    """If the same values are computed again, nothing of the first time remains."""
     directory = tmp_path / "amore"
     amore.prepare(directory, MATRIX)
     amore.reprocess(directory, *RUNS)
@@ -114,7 +114,7 @@ def test_values_computed_twice(amore, peer, matrix_by_peer, tmp_path):
 
 
 def test_replaced_values(amore, peer, after_by_peer, tmp_path):
-    """Values that change type, shape or outcome, or go, with an edit of the context file."""
+    """Values whose type, shape or outcome changes, or that disappear, when the context file is edited."""
     directory = tmp_path / "amore"
     amore.prepare(directory, BEFORE)
     amore.reprocess(directory, *RUNS)
@@ -139,7 +139,7 @@ def test_replaced_values_one_run_at_a_time(amore, peer, after_by_peer, tmp_path)
 
 @pytest.mark.parametrize("context", [STRUCTURE, PIPELINE], ids=lambda path: path.stem)
 def test_groups_and_pipelines(amore, peer, tmp_path, context):
-    """What is in a file, under which names and titles, and what depends on what."""
+    """What a file contains, with which names and titles, and what depends on what."""
     theirs = made_by_peer(peer, tmp_path / "peer", context)
     amore.prepare(tmp_path / "amore", context)
     amore.reprocess(tmp_path / "amore", *RUNS)
@@ -147,7 +147,7 @@ def test_groups_and_pipelines(amore, peer, tmp_path, context):
 
 
 def test_demo(amore, peer, tmp_path):
-    """The demo's context file, with proc data in one of the runs and a variable for the cluster."""
+    """The demo's context file, with proc data in one of the runs and a cluster variable."""
     context = REPO / "demo" / "context.py"
     theirs = made_by_peer(peer, tmp_path / "peer", context)
     assert "agipd_rings" in theirs.tree["runs"]["2"]["keys"]

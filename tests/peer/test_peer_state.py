@@ -1,4 +1,4 @@
-"""Variables that share state have the values that DAMNIT 0.4 gives them, in one process for each run."""
+"""Variables that share state have the same values as in DAMNIT 0.4 with one process per run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sides import PROPOSAL, Amore, Peer
 from state_kinds import ADDING, FILES, KINDS, one_of_each
 
 HEAD = "import os\nimport numpy as np\nfrom damnit_ctx import Variable\n"
-# Who comes first counts: the order is that of the dependencies, and then of the file.
+# The order matters: it is that of the dependencies, and then that of the file.
 ORDER = """
 LOG = []
 def log(name):
@@ -46,7 +46,7 @@ def peer(peer_python, proposal_root) -> Peer:
 
 @pytest.fixture(scope="module")
 def amore(amore_bin, peer_python, proposal_root) -> Amore:
-    """Ours, with the same Python for the context file."""
+    """Amore, with the same Python for the context file."""
     return Amore(amore_bin, peer_python, proposal_root, PROPOSAL)
 
 
@@ -76,13 +76,13 @@ def by_peer(peer, tmp_path_factory) -> dict[int, dict[str, object]]:
     peer.prepare(directory, context(folder, one_of_each() + ORDER))
     peer.reprocess(directory, 1)
     found = {1: values(directory, 1)}
-    # All runs in their own processes, which find the files of the first.
+    # All runs have separate processes, which find the files of the first.
     peer.reprocess(directory, 2, 3)
     return {**found, 2: values(directory, 2), 3: values(directory, 3)}
 
 
 def test_the_peer_computes_them(by_peer):
-    """Or else nothing would be compared."""
+    """Otherwise nothing would be compared."""
     for number, (kind, (*_, expected)) in enumerate(KINDS.items()):
         value = by_peer[1][f"last_{number}"]
         assert value == pytest.approx(expected, abs=1e-6) if isinstance(expected, float) else value == expected, kind
@@ -90,13 +90,13 @@ def test_the_peer_computes_them(by_peer):
 
 
 def differences(ours: dict[str, object], theirs: dict[str, object]) -> dict[str, tuple[object, object]]:
-    """Variables with other values."""
+    """Variables whose values differ."""
     names = {*ours, *theirs} - {"dies"}
     return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}
 
 
 def test_one_run(amore, by_peer, tmp_path):
-    """Alone, with as many parts as there are processors."""
+    """One run at a time, with as many parts as there are processors."""
     directory = tmp_path / "amore"
     amore.prepare(directory, context(tmp_path, one_of_each() + ORDER))
     amore.reprocess(directory, 1)
@@ -104,7 +104,7 @@ def test_one_run(amore, by_peer, tmp_path):
 
 
 def test_after_a_neighbour_died(amore, by_peer, tmp_path):
-    """Between those that change something and those that read it."""
+    """With a death between variables that change state and those that read it."""
     directory = tmp_path / "amore"
     amore.prepare(directory, context(tmp_path, one_of_each(between=DIES) + ORDER))
     amore.reprocess(directory, 1)
@@ -112,7 +112,7 @@ def test_after_a_neighbour_died(amore, by_peer, tmp_path):
 
 
 def test_readers_alone(amore, by_peer, tmp_path):
-    """Chosen by name; what only adds to files is there from the time before."""
+    """Readers are selected by name. Variables that only append to files were executed before."""
     directory = tmp_path / "amore"
     amore.prepare(directory, context(tmp_path, one_of_each() + ORDER))
     amore.reprocess(directory, 1)
@@ -123,7 +123,7 @@ def test_readers_alone(amore, by_peer, tmp_path):
 
 
 def test_three_runs(amore, by_peer, tmp_path):
-    """At the same time; without files of one name, which the runs would share."""
+    """Three runs at the same time, without files of a fixed name, because the runs would share them."""
     directory = tmp_path / "amore"
     amore.prepare(directory, context(tmp_path, one_of_each(ALONE) + ORDER))
     amore.reprocess(directory, 1, 2, 3)

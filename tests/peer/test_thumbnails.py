@@ -1,14 +1,11 @@
 """The native core draws and reduces arrays as DAMNIT does.
 
-Needs a Python with DAMNIT 0.4.0 (`AMORE_PEER_PYTHON`) and the built core, either as
-`context/damnit_ctx/_core.abi3.so` or where `AMORE_CORE` says. Both sides run in DAMNIT's Python; this module
-judges.
+Needs a Python with DAMNIT 0.4.0 (`AMORE_PEER_PYTHON`) and the built core, either as `context/damnit_ctx/_core.abi3.so` or at
+the path in `AMORE_CORE`. Both sides run in DAMNIT's Python; this module evaluates the results.
 
-Tolerance of thumbnails, per channel of 0 to 255: the mean absolute difference of all pixels is at most 0.5,
-and no mean over a block of 5 x 5 pixels differs by more than 10. The former allows for roundings to the next
-of 256 colours; the latter for the few pixels whose centre lies on the border of two source pixels, up to a
-rounding error.
-Trendlines are equal.
+Tolerance of thumbnails, per channel of 0 to 255: the mean absolute difference of all pixels is at most 0.5, and no mean over
+a block of 5 x 5 pixels differs by more than 10. The former allows for rounding to the next of 256 colours; the latter for the
+few pixels whose centre lies on the border of two source pixels, up to a rounding error. Trendlines must be equal.
 """
 
 import json

@@ -115,7 +115,7 @@ def ours(core, array):
 
 
 def theirs(array):
-    # What DAMNIT does with a 2-D result before it draws it.
+    # DAMNIT's preparation of a 2-D result before it draws it.
     return damnit_writing.generate_thumbnail(
         array.fillna(0) if isinstance(array, xr.DataArray) else np.nan_to_num(array)
     ).data
@@ -135,7 +135,7 @@ def main():
     for kind, cases in [("array", arrays()), ("labelled", labelled_arrays())]:
         for name, array in cases:
             with warnings.catch_warnings():
-                # Of DAMNIT's drawing: empty slices, overflows, longdouble.
+                # Warnings of DAMNIT's drawing: empty slices, overflows, longdouble.
                 warnings.simplefilter("ignore")
                 difference = pixels(ours(core, array)) - pixels(theirs(array))
             blocks = difference.reshape(60, 5, 60, 5, 3).mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""A small proposal in the EuXFEL format, a database directory in it, and the real programs."""
+"""A small proposal in the EuXFEL format with a database directory, and the real programs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wait_for(
     what: str, condition: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 120
 ) -> Any:
-    """Waits until a condition holds, and returns what it gave; `process` must not end before."""
+    """Waits until a condition holds, and returns its value. `process` must not end before."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         if process is not None and process.poll() is not None and not (found := condition()):
@@ -72,7 +72,7 @@ def wait_for(
 
 
 def kill(pids: list[int]) -> int:
-    """Kills processes; says how many of them lived."""
+    """Kills processes; returns how many were alive."""
     killed = 0
     for pid in pids:
         try:
@@ -96,19 +96,19 @@ class Database:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the commands see."""
+        """The environment of the commands."""
         return {
             **os.environ,
             "EXTRA_DATA_DATA_ROOT": str(self.root),
             "EFFECTS": str(self.effects),
-            # Slurm has tests of its own.
+            # Slurm has separate tests.
             "AMORE_NO_SLURM": "1",
-            # Times are shown in local time: one that is not UTC, whatever the season and the machine.
+            # Times are shown in local time. This time zone is not UTC, whatever the season and the machine.
             "TZ": "CET-1",
         }
 
     def context(self, text: str) -> None:
-        """Writes the context file; `effect(name)` in it notes an execution."""
+        """Writes the context file; in it, `effect(name)` records an execution."""
         head = (
             "import os\nimport numpy as np\nfrom damnit_ctx import Variable, Cell, Skip\n\n"
             "def effect(name):\n"
@@ -119,7 +119,7 @@ class Database:
         (self.path / "context.py").write_text(head + text)
 
     def processes(self) -> dict[str, list[int]]:
-        """Our processes that work for this directory, by role."""
+        """Amore's processes that work for this directory, by role."""
         found: dict[str, list[int]] = {"amore": [], "worker": [], "host": [], "child": []}
         parents = {}
         for entry in Path("/proc").iterdir():
@@ -142,14 +142,14 @@ class Database:
                     found[role].append(pid)
                     parents[pid] = int(stat.rsplit(")", 1)[1].split()[1])
                     break
-        # A child is a fork of its host, and looks like it.
+        # A child is a fork of its host, and has the same command line.
         hosts = set(found["host"])
         found["child"] = [pid for pid in found["host"] if parents[pid] in hosts]
         found["host"] = [pid for pid in found["host"] if parents[pid] not in hosts]
         return found
 
     def owner(self) -> tuple[int, float] | None:
-        """The process that owns the directory, and until when."""
+        """The process that owns the directory, and the end of its term."""
         connection = sqlite3.connect(self.path / "runs.sqlite", timeout=30)
         try:
             row = connection.execute("SELECT pid, until FROM amore_owner").fetchone()
@@ -160,16 +160,16 @@ class Database:
         return None if row is None or row[0] is None else (row[0], row[1])
 
     def is_owned_by(self, process: subprocess.Popen[str]) -> bool:
-        """Does this command own the directory?"""
+        """Whether this command owns the directory."""
         owner = self.owner()
         return owner is not None and owner[0] == process.pid
 
     def requests(self, kind: str = "*") -> list[Path]:
-        """What commands have handed over to another: files that end with `.kind`."""
+        """Requests that commands have handed over: files that end with `.kind`."""
         return sorted((self.path / ".amore/requests").glob(f"*.{kind}"))
 
     def executions(self) -> dict[str, int]:
-        """How often each name was noted."""
+        """How often each name was recorded."""
         if not self.effects.exists():
             return {}
         names = self.effects.read_text().split()
@@ -191,7 +191,7 @@ class Database:
     def amore(
         self, *arguments: str, program: str = "amore", code: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command; its exit code must be `code` (any, if None)."""
+        """Runs a command; its exit code must be `code` (if None, any)."""
         process = self.start(*arguments, program=program, **options)
         out, err = process.communicate(timeout=300)
         if code is not None and process.returncode != code:
@@ -201,7 +201,7 @@ class Database:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def rows(self, run: int, proposal: int = 1234) -> dict[str, Any]:
-        """Values of a run in the table; errors as (class, message)."""
+        """Values of a run in the table. Errors are (class, message)."""
         with sqlite3.connect(self.path / "runs.sqlite", timeout=30) as connection:
             found = connection.execute(
                 "SELECT name, value, attributes FROM run_variables WHERE proposal=? AND run=?",
@@ -219,12 +219,12 @@ class Database:
         return self.path / f"extracted_data/p{proposal}_r{run}.h5"
 
     def stored(self, run: int) -> set[str]:
-        """Variables with data in a run's file."""
+        """Variables with data in a run file."""
         with h5py.File(self.run_file(run)) as file:
             return {name for name in file if not name.startswith(".")}
 
     def leftovers(self) -> list[str]:
-        """Fragments that nobody has collected. (What a killed writer left half-written is removed after a day.)"""
+        """Uncollected fragments. (Unfinished files of a killed writer are removed after a day.)"""
         folder = self.path / "extracted_data"
         if not folder.exists():
             return []
@@ -233,7 +233,7 @@ class Database:
 
 @pytest.fixture
 def database(tmp_path: Path, data_root: Path) -> Database:
-    """A blank database directory in a proposal of its own whose raw data are those of `data_root`."""
+    """An empty database directory in a proposal of its own, which has the raw data of `data_root`."""
     proposal = tmp_path / "SA2/202601/p001234"
     proposal.mkdir(parents=True)
     (proposal / "raw").symlink_to(data_root / "SA2/202601/p001234/raw")

@@ -1,4 +1,4 @@
-"""A context file whose variables look at what the variables before them returned: here, after a death, and in a job."""
+"""A context file whose variables check what earlier variables returned: in the same process, after a death, and in a job."""
 
 HEAD = '''
 import enum
@@ -122,8 +122,8 @@ def in_a_job(run, {ARGUMENTS}, wave: "var#wave"):
 '''
 
 OK = "15 of 15 ok"
-# What is executed: each once, and what cannot come back once more where it is needed again. A lazy array is computed once,
-# for all that is stored of it.
+# What is executed: everything once, and what cannot be restored once more where it is needed again. A lazy array is computed
+# once, for everything that is stored of it.
 ONCE = {
     name: 1
     for name in "signal exposure since duration profile gain bad settings both levels channel frame small raw".split()

@@ -1,4 +1,4 @@
-"""Large arrays lie in files of their own: who reads the run file reads them, and one that is lost is seen."""
+"""Large arrays are in separate files. Whoever can read the run file can read them, and a missing one is noticed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def by_nobody(path: Path, name: str, group: int = NOBODY) -> str:
 
 @pytest.fixture
 def with_umask():
-    """Sets the umask of this process, and puts it back."""
+    """Sets the umask of this process, and restores it."""
     before = os.umask(0)
     os.umask(before)
     yield os.umask
@@ -88,7 +88,7 @@ def test_a_lost_array_is_no_plausible_number(database: Database) -> None:
         assert (file["byte/data"][:] == 255).all()
         (name,) = (name for name in file["labelled"] if name != "x")
         assert (file[f"labelled/{name}"][:] == np.iinfo("i8").min).all()
-        # Either truth value would be plausible: these lie in the run file itself.
+        # Both boolean values would be plausible, so booleans are in the run file itself.
         assert file["flag/data"][:].all()
     shutil.rmtree(database.path / "extracted_data/arrays")
     said = database.amore("verify", code=1).stdout
@@ -118,7 +118,7 @@ def test_who_reads_the_run_file_reads_its_arrays(database: Database, with_umask,
     database.context(KINDS)
     with_umask(mask)
     database.amore("reprocess", "1", "--var", "whole")
-    # A command with another umask adds to it: the readers of the run file stay.
+    # A command with another umask adds an array: the permissions of the run file are kept.
     with_umask(0o007)
     database.amore("reprocess", "1", "--var", "real")
     assert database.run_file(1).stat().st_mode & 0o777 == 0o666 & ~mask
@@ -139,7 +139,7 @@ def test_an_array_of_somebody_else_narrows_the_run_file(database: Database, with
     assert by_nobody(database.run_file(1), "real") == "nan"
     said = database.amore("verify", code=1).stdout
     assert "cannot be read by all who may read the run file" in said, said
-    # The next result mends it: it is this user's file.
+    # The next result repairs it, because the file then belongs to this user.
     database.amore("reprocess", "1", "--var", "whole")
     assert by_nobody(database.run_file(1), "real") == "9000000.0"
 

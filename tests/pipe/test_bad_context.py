@@ -1,4 +1,4 @@
-"""Context files with something wrong in them or about them, and variables with unusual names, titles and values."""
+"""Context files with problems, and variables with unusual names, titles and values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from conftest import Database
 
 
 def directory(path: Path) -> None:
-    """A folder in place of the file."""
+    """A directory in place of the file."""
     path.unlink()
     path.mkdir()
 
@@ -64,7 +64,7 @@ NAMES = ['quote"s', "apo'strophe", "sla/sh", "new\nline", "dot.s", "..", "sp ace
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_are_no_identifiers(database: Database, name: str) -> None:
-    """A function can be given any name; what could not be stored under it is refused before anything runs."""
+    """A function may get any name. Names that cannot be stored are refused before anything runs."""
     database.context(TWO)
     database.amore("reprocess", "1")
     database.context(
@@ -103,7 +103,7 @@ def test_titles_with_quotes_and_newlines(database: Database) -> None:
 
 
 def test_ten_thousand_variables(database: Database) -> None:
-    """SQLite's views end at 2,000 columns. That is said; the rest is in the table all the same."""
+    """SQLite's views are limited to 2,000 columns. The user is told, and the table contains all variables anyway."""
     count = 10_000
     database.context(
         "def make(index):\n"
@@ -158,7 +158,7 @@ def test_huge_strings(database: Database) -> None:
     assert rows["odd"][0] == "ValueError"
     with h5py.File(database.run_file(1)) as file:
         assert file["long/data"].asstr()[()] == "ä" * 5_000_000
-    # The table stays readable.
+    # The table can still be read.
     assert len(database.amore("table").stdout) < 10_000
     assert database.leftovers() == []
 
@@ -171,7 +171,7 @@ def test_names_that_would_break_readers_of_the_table_are_refused(database: Datab
     said = database.amore("check", code=4).stdout
     assert re.search(rf"context.py:({line}|{line + 1}): error: {name} is a column of every table", said), said
     assert "is a column" in database.amore("reprocess", "1", code=4).stderr
-    # What is not stored breaks nothing.
+    # Variables that are not stored cause no problems.
     database.context(text.replace("title='T'", "title='T', transient=True"))
     assert "is a column" not in database.amore("check").stdout
     database.amore("reprocess", "1")

@@ -1,4 +1,5 @@
-"""Whatever lies where a good file should: an exit code, a message that names it and says what to do, nothing lost."""
+"""Whatever is in place of a good file: the exit code is right, the message names the file and the fix, and nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +38,14 @@ READERS = [
 
 
 def words(database: Database, *arguments: str, code: int = 1) -> str:
-    """What a command that must end with `code` says to standard error."""
+    """The standard error of a command that must end with `code`."""
     ended = database.amore(*arguments, code=code)
     assert "panicked" not in ended.stderr, ended.stderr
     return ended.stderr
 
 
 def whole(database: Database, run: int = 1) -> None:
-    """The values of `TWO` stand in file and table."""
+    """The values of `TWO` are in file and table."""
     rows = database.rows(run)
     assert rows["one"] == 1, rows
     with h5py.File(database.run_file(run)) as file:
@@ -63,7 +64,7 @@ def foreign(path: Path) -> None:
 
 
 def damaged(path: Path) -> None:
-    """Pages overwritten behind a good header."""
+    """Pages overwritten after a valid header."""
     content = path.read_bytes()
     path.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
 
@@ -89,7 +90,7 @@ def test_a_run_table_that_is_none(database: Database, what: str) -> None:
         assert "runs.sqlite" in said, (command, said)
         assert expected in said, (command, said)
         assert "hint: " in said, (command, said)
-    # `proposal` makes a database only where there is none.
+    # `proposal` creates a database only if there is none.
     assert "runs.sqlite" in words(database, "proposal", "1234")
     if before is not None:
         assert path.read_bytes() == before
@@ -123,7 +124,7 @@ def test_wrong_words(database: Database) -> None:
 
 
 def as_nobody(database: Database, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of somebody who may not write here."""
+    """A command of a user without write permission."""
     if os.getuid() != 0:
         pytest.skip("only root can become somebody who may not write")
     if shutil.which("setpriv") is None:
@@ -155,7 +156,7 @@ def test_a_directory_that_may_only_be_read(database: Database) -> None:
         assert "cannot be written" in ended.stderr, (command, ended.stderr)
         assert "chmod g+w" in ended.stderr, (command, ended.stderr)
     assert {path: path.read_bytes() for path in database.path.rglob("*") if path.is_file()} == before
-    # Looking is allowed.
+    # Reading is allowed.
     for command in (["table"], ["log", "1"], ["db-config"], ["proposal"], ["verify"]):
         ended = as_nobody(database, *command)
         assert ended.returncode == 0, (command, ended)
@@ -163,7 +164,7 @@ def test_a_directory_that_may_only_be_read(database: Database) -> None:
 
 @contextmanager
 def small_disk(path: Path, size: str) -> Iterator[None]:
-    """A file system of a given size at `path`, with what lies there now."""
+    """A file system of a given size at `path`, with the existing content."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a small disk")
     path.mkdir(exist_ok=True)
@@ -197,18 +198,18 @@ def test_a_disk_that_fills_up(database: Database, where: str) -> None:
     os.chdir("/")
     with small_disk(folder, "6M"):
         database.context(LARGE)
-        # The command says so once, and ends.
+        # The command reports this once, and ends.
         ended = database.amore("reprocess", "1", code=1)
         assert ended.stderr.lower().count("no space left") == 1, ended
         assert "extracted_data" in ended.stderr or "runs.sqlite" in ended.stderr, ended
         if where == "extracted_data":
-            # Which variable it was is in the log.
+            # The log says which variable it was.
             assert "large could not be stored: no space left" in database.amore("log", "1").stdout
             assert "could not be stored" in database.amore("explain", "1", "large").stdout
         whole(database)
         assert "large" not in database.stored(1)
         assert database.amore("verify").stdout.endswith("0 problems\n")
-        # Nothing is left behind that would fill the disk for good.
+        # No leftovers fill the disk permanently.
         database.context(TWO.replace("+ one", "+ one * 1"))
         database.amore("reprocess", "1")
         whole(database)
@@ -229,7 +230,7 @@ def test_run_files_that_are_gone(database: Database) -> None:
     findings = json.loads(database.amore("verify", "--json", code=1).stdout)
     assert [finding["file"] for finding in findings] == [str(database.run_file(run)) for run in (1, 2)]
     assert "2 run files are missing" in database.amore("verify", code=1).stdout
-    # A run that the table knows nothing of is another matter.
+    # A run that the table does not know is a different case.
     ended = database.amore("verify", "1", "3", code=1)
     assert "run 1 of" in ended.stdout and "run 3" in ended.stderr
     database.amore("reprocess", "all")
@@ -238,11 +239,11 @@ def test_run_files_that_are_gone(database: Database) -> None:
 
 @pytest.fixture
 def own_runs(database: Database) -> Path:
-    """The folder of raw runs, as copies that may be spoiled."""
+    """The folder of raw runs, as copies that may be damaged."""
     link = database.path.parents[2] / "raw"
     real = link.resolve()
     link.unlink()
-    # Without extra_data's map of the run, which would answer for a file that has changed.
+    # Without extra_data's cached map of the run, which would hide that a file has changed.
     shutil.copytree(real, link, ignore=shutil.ignore_patterns("*.json"))
     return link
 
@@ -264,7 +265,7 @@ def test_a_run_that_cannot_be_opened(database: Database, own_runs: Path, how: st
     said = words(database, "reprocess", "1", "2", code=3)
     assert "run 1" in said, said
     assert data.name in said, said
-    # What was computed when the run was whole stays; the other run goes on.
+    # Results that were computed before the damage are kept, and the other run is processed.
     assert (database.rows(1), database.run_file(1).read_bytes()) == before
     whole(database, 2)
     assert database.leftovers() == []
@@ -281,7 +282,7 @@ def test_a_run_folder_with_nothing_in_it(database: Database, own_runs: Path) -> 
 
 
 def test_a_run_with_one_bad_file_of_two(database: Database, own_runs: Path) -> None:
-    """The good file's data are there; the bad one is named."""
+    """The data of the good file can be read; the bad file is named in a message."""
     database.context(f"@Variable\ndef pulse(run): return run['{XGM}:output', 'data.intensityTD'].ndarray().shape[0]\n")
     (own_runs / "r0001/RAW-R0001-DA02-S00000.h5").write_bytes(b"")
     said = database.amore("reprocess", "1").stderr
@@ -330,14 +331,14 @@ def test_a_context_file_that_never_ends_can_be_stopped(database: Database, numbe
 
 @pytest.fixture(scope="session")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python without any package."""
+    """A Python without any packages."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     return folder / "venv/bin/python"
 
 
 def refuses_python(database: Database, python: str, *expected: str) -> None:
-    """Nothing can be computed with it, and stored values stay."""
+    """Nothing can be computed with it, and stored values are kept."""
     with sqlite3.connect(database.path / "runs.sqlite") as connection:
         connection.execute("UPDATE metameta SET value=? WHERE key='context_python'", (python,))
     connection.close()
@@ -351,7 +352,7 @@ def refuses_python(database: Database, python: str, *expected: str) -> None:
 
 
 def test_a_context_file_as_editors_and_packages_write_it(database: Database) -> None:
-    """A mark at the beginning, and line ends of another system: Python takes both."""
+    """A byte order mark, and line ends of another system: Python accepts both."""
     database.context("")
     text = (database.path / "context.py").read_text() + TWO
     (database.path / "context.py").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
@@ -401,7 +402,7 @@ def test_a_python_without_packages(database: Database, bare_python: Path) -> Non
 
 
 def test_output_that_cannot_be_written(database: Database) -> None:
-    """Half a table is not taken for a whole one; a computation goes on although nobody can read its messages."""
+    """A truncated table must not look complete, and a computation continues even if its messages cannot be written."""
     database.context(TWO + "@Variable\ndef fails(run): raise ValueError('no')\n")
     with open("/dev/full", "w") as full:
         for arguments in (["reprocess", "1"], ["reprocess", "2", "--json"]):

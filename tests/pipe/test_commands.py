@@ -1,4 +1,6 @@
-"""What every command says, word for word: `golden/*.txt`. After a wanted change: AMORE_UPDATE_GOLDEN=1, and read the diff."""
+"""The output of every command, word for word: `golden/*.txt`. After an intended change, set AMORE_UPDATE_GOLDEN=1 and check
+the diff.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ COMMANDS = (
 
 
 def normalised(text: str, database: Database) -> str:
-    """Without what differs between two machines or two runs."""
+    """The output without what differs between two machines or two runs."""
     for path, name in (
         (str(database.path), "<database>"),
         (str(database.root), "<root>"),
@@ -70,11 +72,11 @@ def normalised(text: str, database: Database) -> str:
         (r"\b[0-9a-f]{64}\b", "<sha256>"),
         (r"\b[0-9a-f]{40}\b", "<id>"),
         (r"\b\d\d:\d\d:\d\d (?=\w+ (computed|failed|skipped|returned|was|is|ended|did|has|gave|not))", "<time> "),
-        # Where extra_data looks for a proposal takes the time it takes.
+        # How long extra_data takes to look for a proposal varies.
         (r'(?m)^ *"?\d\d:\d\d:\d\d INFO extra_data.*\n', ""),
         (r"\b\d+(\.\d+)? s\b", "<seconds> s"),
         (r'"seconds":[0-9.e-]+', '"seconds":<seconds>'),
-        # Where an expression is in its line is pointed out by newer Pythons only.
+        # Only newer Pythons mark the expression within its line.
         (r"\n +[\^~]+(?=\n)", ""),
     ):
         text = re.sub(pattern, name, text)
@@ -82,14 +84,14 @@ def normalised(text: str, database: Database) -> str:
 
 
 class Transcript:
-    """Commands and what they answered."""
+    """Commands and their output."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.parts: list[str] = []
 
     def say(self, *arguments: str, program: str = "amore", code: int = 0, lines: int | None = None) -> None:
-        """Runs a command and notes its answer."""
+        """Runs a command and records its output."""
         ended = self.database.amore(*arguments, program=program, code=code)
         out = "".join(ended.stdout.splitlines(keepends=True)[:lines])
         part = f"$ {program} {' '.join(arguments)}\n{out}"
@@ -100,7 +102,7 @@ class Transcript:
         self.parts.append(normalised(part, self.database))
 
     def compare(self, name: str) -> None:
-        """With what stands in `golden/`."""
+        """Compares with the file in `golden/`."""
         path = GOLDEN / f"{name}.txt"
         text = "\n".join(self.parts)
         if os.environ.get("AMORE_UPDATE_GOLDEN"):
@@ -111,7 +113,7 @@ class Transcript:
 
 @pytest.fixture
 def transcript(database: Database) -> Transcript:
-    """Nothing said yet."""
+    """An empty transcript."""
     database.context(CONTEXT)
     return Transcript(database)
 

@@ -1,4 +1,4 @@
-"""What a variable may do to its process, and what it costs: itself and what depends on it."""
+"""What a variable may do to its process, and what is lost: its own value and those of its dependents."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_context_file_that_kills_its_process_is_reported(database: Database) -
 
 
 def test_parts_of_one_run_do_not_take_the_place_of_one_anothers_crash(database: Database) -> None:
-    """They run side by side and write to one log."""
+    """The parts run concurrently and write to one log."""
     database.context(
         """
 import signal, time

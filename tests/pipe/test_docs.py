@@ -1,4 +1,4 @@
-"""What the documentation says that users type exists: commands, and the options of each."""
+"""The commands and options that the documentation tells users to type exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import REPOSITORY, programs
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("**/*.md"))]
 PROGRAMS = "amore|amore-proto|damnit"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-# Of other programs, where the text says so: Slurm's, and cargo's.
+# Options of other programs that the text mentions as such: Slurm's, and cargo's.
 OF_OTHERS = {
     "--above",
     "--cpus-per-task",
@@ -30,7 +30,7 @@ OF_OTHERS = {
     "--release",
     "--time",
 }
-# What programs of ours read that have no --help: the context host, and all of them of the environment.
+# Settings of our programs without --help: the context host, and environment variables of all programs.
 HOST = REPOSITORY / "context/damnit_ctx/host.py"
 SOURCES = ("orchestrator/src", "worker/src", "crates", "context", "tests", "bench", "slurm-tests", "scripts")
 SETTING = re.compile(r"AMORE_[A-Z]+(?:_[A-Z]+)*")
@@ -61,13 +61,13 @@ def all_options() -> set[str]:
 
 
 def code_of(text: str) -> Iterator[str]:
-    """Lines of code blocks, and what stands in backquotes elsewhere."""
+    """Lines of code blocks, and text in backquotes elsewhere."""
     for number, part in enumerate(re.split(r"^```.*$", text, flags=re.MULTILINE)):
         yield from part.splitlines() if number % 2 else re.findall(r"`([^`\n]+)`", part)
 
 
 def calls_in(code: str) -> Iterator[tuple[str, str]]:
-    """Commands of ours in a line, each with its arguments."""
+    """Calls of our commands in a line, each with its arguments."""
     for call in re.finditer(rf"(?:^|[\s$(])(?:{PROGRAMS})\s+([a-z][a-z-]*)\b([^|;&#]*)", code):
         yield call[1], call[2]
 
@@ -104,7 +104,7 @@ def test_environment_variables_in_the_text_are_read() -> None:
     read |= {f"AMORE_{name.upper()}" for name in re.findall(r'"([a-z_]+)"', placeholders)}
     in_manual = {name for page in PAGES for name in SETTING.findall(page.read_text())}
     assert sorted(in_manual - read) == []
-    # Each is in the manual, but for those that programs of ours set for one another, and those of tests.
+    # Each of them is in the manual, except for those that our programs set for each other, and those of tests.
     to_users = set(re.findall(r'env::var(?:_os)?\("(AMORE_[A-Z_]+)"\)', sources))
     assert sorted(name for name in to_users - in_manual - BETWEEN_US if not name.startswith("AMORE_TEST_")) == []
 

@@ -11,7 +11,7 @@ from conftest import Database, context_python
 
 
 def problems(database: Database, *arguments: str, code: int = 0) -> list[dict]:
-    """What `amore check` finds, but for what pyflakes says."""
+    """What `amore check` finds, without the findings of pyflakes."""
     answer = json.loads(database.amore("check", "--json", *arguments, code=code).stdout)
     return [problem for problem in answer["problems"] if problem["kind"] != "pyflakes"]
 
@@ -51,7 +51,7 @@ def test_a_file_that_is_to_become_the_context_file_is_checked_as_such(database: 
 
 
 def test_a_context_file_that_is_a_link(database: Database) -> None:
-    """What is beside the link, then what is beside its target."""
+    """Files next to the link come first, then those next to its target."""
     clone = database.path.parent / "clone"
     clone.mkdir()
     other = database.path.parent / "other"
@@ -161,7 +161,7 @@ def test_the_search_path_of_the_shell(database: Database, path: str) -> None:
     (database.path / "lib").mkdir()
     (database.path / "lib/ours.py").write_text("X = 1\n")
     database.context("import ours\n@Variable\ndef here(run): return ours.X\n")
-    # The home of another interpreter says nothing of this one.
+    # The home of another interpreter does not apply to this one.
     environment = {**database.environment, "PYTHONPATH": path.format(here=database.path), "PYTHONHOME": "/nowhere"}
     assert "1 variable" in database.amore("check", env=environment).stdout
     database.amore("reprocess", "1", env=environment)
@@ -183,7 +183,7 @@ def test_a_skip_is_what_its_class_says(database: Database) -> None:
     table = database.amore("table").stdout
     assert "! context.Skip" in table and "skipped" in table
     with h5py.File(database.run_file(1)) as file:
-        # So DAMNIT's readers tell them apart too.
+        # So DAMNIT's readers can distinguish them too.
         assert file[".errors/own"].attrs["type"] == "context.Skip" and file[".errors/dark"].attrs["type"] == "Skip"
 
 

@@ -22,11 +22,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(script: str, modulefiles: Path, *, code: int = 0) -> str:
-    """What a shell says that has `module`, no other modules, and a bare PATH."""
+    """The output of a shell that has `module`, no other modules, and a minimal PATH."""
     modulecmd = shutil.which("modulecmd")
     if modulecmd is None:
         pytest.skip("there is no modulecmd here (Debian: apt-get install environment-modules)")
-    # Not Debian's own file for login shells, which differs from site to site; modulecmd says what is to be evaluated.
+    # This does not use Debian's own file for login shells, which differs from site to site; modulecmd prints what has to be
+    # evaluated.
     head = 'module() { eval "$("$MODULECMD" bash "$@")"; }\n'
     environment = {
         "PATH": "/usr/bin:/bin",

@@ -1,4 +1,4 @@
-"""Variables whose work is a command of their own, where there is no Slurm: it is executed here, with the same outcome."""
+"""Variables with a command, without Slurm: the command is executed on this machine, with the same outcome."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_command_gets_values_as_words_and_its_function_the_outcome(database: D
     directory = database.path / "jobs" / "r1-p1234" / "hits"
     value = f"1|2.5|a b;$HOME|{{x}}|{directory}|1|1234|hits|"
     assert rows["hits"] == value and rows["twice"] == value * 2 and rows["other"] == 5
-    # What an earlier execution has left is gone.
+    # Files of an earlier execution are gone.
     (directory / "old.txt").write_text("old")
     database.amore("reprocess", "1", "--var", "hits")
     assert not (directory / "old.txt").exists()
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_takes_the_command_with_it(database: Database, n
     command = int(path.read_text())
     status = open(f"/proc/{command}/status", encoding="ascii").read()
     worker = int(next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:")))
-    # The coordinator first: it would start another.
+    # The coordinator is killed first, because it would start another worker.
     running.kill()
     running.wait(30)
     os.kill(worker, number)

@@ -28,20 +28,22 @@ def v{i}(run, r: "meta#run_number"):
 
 
 def gated(database: Database) -> str:
-    """The same, but each variable waits until the test makes the file `go`."""
+    """The same, but each variable waits until the test creates the file `go`."""
     hold = f"    while not os.path.exists({str(database.path / 'go')!r}):\n        time.sleep(0.02)\n"
     return "import time\n" + SLOW.replace("    time.sleep(0.05)\n", hold)
 
 
 def held_open(database: Database, factor: int = 1000) -> str:
-    """The same, but the last variable of run 4 waits for the file `go`: the command is not over before the test has acted."""
+    """The same, but the last variable of run 4 waits for the file `go`, so that the command does not end before the test has
+    acted.
+    """
     hold = f"    while r == 4 and not os.path.exists({str(database.path / 'go')!r}):\n        time.sleep(0.02)\n"
     begun, before, last = SLOW.rpartition("    time.sleep(0.05)\n")
     return ("import time\n" + begun + before + hold + last).replace("1000 * r", f"{factor} * r")
 
 
 def calls(database: Database) -> int:
-    """How many variables were begun."""
+    """The number of calls of variables."""
     return sum(database.executions().values())
 
 
@@ -69,7 +71,7 @@ def test_a_killed_helper_is_replaced_within_the_same_command(database: Database,
         pid = wait_for(f"a {role}", living, process).pop()
         assert kill([pid]) == 1
         killed.add(pid)
-        # Whoever does the rest is another one.
+        # Another process takes over.
         wait_for(f"another {role}", living, process)
     (database.path / "go").touch()
     out, err = process.communicate(timeout=120)
@@ -86,12 +88,12 @@ def test_kill_9_of_everything_at_any_instant(database: Database, begun: int) -> 
     before = calls(database)
     process = database.start("reprocess", "1-4", start_new_session=True)
     wait_for(f"{begun} variables", lambda: calls(database) >= before + begun, process)
-    # Any instant between two of them.
+    # A random instant between two variables.
     time.sleep(rng.random() * 0.05)
     assert kill(sum(database.processes().values(), [])) >= 2
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, "it was over before it was killed"
-    # What was there before is whole: old or new, never mixed.
+    # Existing results are complete: old or new, never mixed.
     check_values(database, range(1, 3))
     (database.path / "go").touch()
     database.amore("reprocess", "1-4")
@@ -100,7 +102,7 @@ def test_kill_9_of_everything_at_any_instant(database: Database, begun: int) -> 
 
 
 def shared(database: Database) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    """Two commands: the first owns the directory, and has taken the request of the second before anything is over."""
+    """Two commands: the first owns the directory, and has taken the request of the second before anything is finished."""
     database.context(gated(database))
     first = database.start("reprocess", "1-2")
     wait_for("the first variable", lambda: calls(database), first)
@@ -136,7 +138,7 @@ def test_a_request_survives_the_death_of_the_owner(database: Database) -> None:
 
 
 def holds_a_lock(database: Database) -> bool:
-    """Is SQLite's lock or that of the run files held?"""
+    """Whether SQLite's lock or that of the run files is held."""
     lock = os.open(database.path / "extracted_data/.collect.lock", os.O_RDWR | os.O_CREAT)
     connection = sqlite3.connect(database.path / "runs.sqlite", timeout=0, isolation_level=None)
     try:
@@ -152,7 +154,7 @@ def holds_a_lock(database: Database) -> bool:
 
 
 def stop_outside_a_transaction(database: Database, pid: int) -> None:
-    """Stops a process while it holds no lock: a lock that a stopped process holds is nobody's to take."""
+    """Stops a process while it holds no lock, because nobody can take over a lock that a stopped process holds."""
     for _ in range(200):
         os.kill(pid, signal.SIGSTOP)
         if not holds_a_lock(database):
@@ -165,7 +167,7 @@ def stop_outside_a_transaction(database: Database, pid: int) -> None:
 def test_a_stopped_owner_is_deposed_and_writes_nothing(database: Database) -> None:
     database.context(held_open(database))
     first = database.start("reprocess", "1-4", env={**database.environment, "AMORE_OWNER_TERM": "2"})
-    # It has begun to collect.
+    # It has started to collect.
     while not (database.path / "extracted_data/.collect.lock").exists():
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
@@ -234,7 +236,7 @@ def test_a_reader_that_locks_the_table_delays_only_the_table(database: Database)
             return int(file["a/data"][()]) == 2
 
     wait_for("the value is in the run's file", in_the_file, process)
-    # The reader keeps it from the table, as long as it reads.
+    # As long as the reader reads, nothing can be written to the table.
     for _ in range(20):
         assert process.poll() is None
         assert connection.execute("SELECT value FROM run_variables WHERE name='a'").fetchall() == [(1,)]
@@ -285,7 +287,7 @@ def test_few_runs_go_before_many(database: Database) -> None:
     order = [int(name.removeprefix("run-")) for name in database.effects.read_text().split()]
     assert sorted(order) == list(range(1, 63))
     assert max(order.index(61), order.index(62)) < order.index(60)
-    # Of one request, in the order of its runs.
+    # The runs of one request are processed in order.
     assert [run for run in order if run <= 60] == list(range(1, 61))
     assert order.index(61) < order.index(62)
     assert database.rows(60) and database.rows(62)

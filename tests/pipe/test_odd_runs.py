@@ -1,4 +1,4 @@
-"""Runs that are not as they should be: no trains, damaged files, nothing but calibrated data, nothing at all."""
+"""Unusual runs: without trains, with damaged files, with only calibrated data, or without any data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def agipd(run): return 5
 
 
 def folder(database: Database, run: int) -> Path:
-    """A place for a run of this test's own."""
+    """A folder for a run that only this test uses."""
     raw = database.path.parents[2] / "raw"
     if raw.is_symlink():
         shared = raw.resolve()
@@ -61,7 +61,7 @@ def without_trains(made: Path, run: int) -> Path:
 
 
 def with_calibrated_data_only(database: Database, run: int) -> None:
-    """A run whose raw data are in the archive."""
+    """A run whose raw data has been archived."""
     proc = database.path.parents[2] / f"proc/r{run:04d}"
     proc.mkdir(parents=True)
     for file in (database.path.parents[2] / "raw/r0001").iterdir():
@@ -69,7 +69,7 @@ def with_calibrated_data_only(database: Database, run: int) -> None:
 
 
 def with_a_damaged_file(database: Database, run: int) -> Path:
-    """A run of which one file was cut off."""
+    """A run with one truncated file."""
     raw = folder(database, run)
     files = sorted((raw.parent / "r0001").iterdir())
     for file in files:
@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     for command in ("explain", "log"):
         said = database.amore(command, "7").stdout
         assert rows["trains"][0] in said, (command, said)
-    # What could be read once stays when it cannot be read.
+    # Values that were computed earlier are kept when the run cannot be read.
     for each in made.iterdir():
         each.unlink()
     without_trains(made, 7)
@@ -119,26 +119,26 @@ def test_a_run_that_cannot_be_opened(database: Database, what: str) -> None:
     said = database.amore("reprocess", "7", code=3).stderr
     rows = database.rows(7)
     assert (rows["trains"], rows["number"]) == (0, 7)
-    # The error that an earlier command had stored is that of this one now.
+    # An error that an earlier command stored is replaced by the current one.
     assert rows["first_train"][0] != "IndexError"
     assert "run 7 could not be processed" in said and "earlier values are kept" in said, said
     kept = "earlier values are kept: trains"
     for command, words in (
         (["explain", "7"], kept),
         (["explain", "7", "trains"], kept),
-        # The line in the log is read again by `explain`, of later versions too.
+        # `explain` parses this line of the log, also in later versions.
         (["log", "7"], "earlier values stay of trains"),
     ):
         told = database.amore(*command).stdout
         assert "nothing was computed" in told and words in told, told
-    # Until they are computed again.
+    # This holds until they are computed again.
     without_trains(made, 7)
     database.amore("reprocess", "7")
     assert "nothing was computed" not in database.amore("explain", "7", "trains").stdout
 
 
 def test_a_run_with_calibrated_data_only(database: Database) -> None:
-    """The values that can be had; an error where a source is missing; what was computed of the raw data stays."""
+    """Values that can be computed are; a missing source is an error; values computed from the raw data are kept."""
     raw = folder(database, 8)
     without_trains(raw, 8)
     database.context(CONTEXT)

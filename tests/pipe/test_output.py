@@ -1,4 +1,4 @@
-"""What variables print and raise: lines of a log stay lines, and a terminal is shown text and given no orders."""
+"""What variables print and raise: lines of a log stay separate, and terminals get plain text without control sequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLOCK = r"\d\d:\d\d:\d\d"
 
 
 def at_a_terminal(database: Database, *arguments: str, for_s: float | None = None) -> str:
-    """What a command shows on a terminal (output and errors); with `for_s`, of a command that goes on by itself."""
+    """What a command shows on a terminal (output and errors). With `for_s`, for a command that does not end by itself."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [str(programs() / "amore"), *arguments],
@@ -81,9 +81,9 @@ def test_lines_of_the_log_begin_on_lines_of_their_own(database: Database) -> Non
     for name in ("first", "in_c", "child", "bar"):
         assert any(re.match(f"{CLOCK} {name} computed", line) for line in lines), log
     assert any(re.match(f"{CLOCK} last failed", line) for line in lines), log
-    # Nothing is added where nothing is missing.
+    # No line break is added if none is missing.
     assert "\n\n" not in log, log
-    # An unfinished line of an earlier attempt does not run into the next one.
+    # An unfinished line of an earlier attempt is not joined with the next one.
     database.context("@Variable\ndef first(run):\n    print('again')\n    os.write(1, b'open')\n    os._exit(3)\n")
     for _ in range(2):
         database.amore("reprocess", "1", "--var", "first")
@@ -95,7 +95,7 @@ def test_lines_of_the_log_begin_on_lines_of_their_own(database: Database) -> Non
 def test_a_terminal_is_given_no_orders(database: Database) -> None:
     database.context(TALKING)
     shown = at_a_terminal(database, "reprocess", "1")
-    # The bar of the command itself uses the terminal; what the exception says does not.
+    # The bar of the command itself uses control sequences; the text of the exception must not.
     assert r"last failed: ValueError: \x1b[2J\x1b[7m gone \x1b]0;other title\x07\x9b31m nothing is left" in shown
     for command in (["log", "1"], ["log", "1", "-n", "20"], ["explain", "1"], ["table", "1"], ["table", "--csv"]):
         shown = at_a_terminal(database, *command)
@@ -104,7 +104,7 @@ def test_a_terminal_is_given_no_orders(database: Database) -> None:
     assert r"\x1b[2J" in at_a_terminal(database, "explain", "1")
     shown = at_a_terminal(database, "log", "1")
     assert r"\x1b]0;other title\x07" in shown
-    # Of a progress bar what was drawn last.
+    # For a progress bar, the last state.
     assert "100 %|bar" in shown
     assert "75 %|bar" not in shown
     assert r"\x1b[2J" in at_a_terminal(database, "log", "1", "-f", for_s=3)

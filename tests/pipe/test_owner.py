@@ -1,4 +1,4 @@
-"""One command owns the directory, however long anything takes; others wait for it, and what they leave is removed."""
+"""One command owns the directory, however long anything takes. Others wait for it, and their leftovers are removed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def v(run, r: "meta#run_number"):
 
 
 def short_term(database: Database) -> dict[str, str]:
-    """An owner's term that is much shorter than what the tests make slow."""
+    """The owner's term is much shorter than the delays that the tests cause."""
     return {**database.environment, "AMORE_OWNER_TERM": str(TERM)}
 
 
 def outlive_the_term(database: Database, owner: subprocess.Popen[str]) -> None:
-    """Waits until several terms are over; the owner must be the same all the time."""
+    """Waits until several terms have passed; the owner must not change."""
     end = time.time() + 3 * TERM
     while time.time() < end:
         assert owner.poll() is None, owner.communicate()
@@ -48,7 +48,7 @@ def end_of(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def gate(database: Database, name: str) -> str:
-    """Python that waits until the test makes the file of this name."""
+    """Python code that waits until the test creates the file of this name."""
     return (
         f"effect('begin-{name}')\n"
         f"while not os.path.exists({str(database.path / name)!r}):\n"
@@ -66,7 +66,7 @@ def open_gate(database: Database, name: str) -> None:
 
 
 def share(database: Database, first: subprocess.Popen[str], release: str | None = None) -> None:
-    """A second command comes while the first is slow, and both runs are computed once."""
+    """A second command arrives while the first is slow, and both runs are computed once."""
     wait_for("ownership", lambda: database.is_owned_by(first), first)
     second = database.start("reprocess", "2", env=short_term(database))
     wait_for("the second command hands its request over", database.requests, second)
@@ -156,7 +156,7 @@ def test_others_go_on_while_a_context_file_is_loaded(database: Database) -> None
     wait_for("the file is loaded", lambda: has_begun(database, "loaded"), second)
     third = database.start("reprocess", "3")
     wait_for("both are taken", lambda: len(database.requests("taken")) == 2, third)
-    # Everything of the first is dispatched, computed and collected while the file is loaded.
+    # All work of the first is dispatched, computed and collected while the file is being loaded.
     open_gate(database, "running")
     wait_for("all runs of the first", lambda: all(database.rows(run).get("v") == run for run in range(1, 5)))
     assert "end-loaded" not in database.executions()
@@ -186,7 +186,7 @@ def test_ctrl_c_is_heard_while_the_table_is_locked(database: Database) -> None:
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM run_variables").fetchall()
     open_gate(database, "loaded")
-    # The list of variables cannot be written: the journal shows that it is tried.
+    # The list of variables cannot be written. The journal shows that the write is being tried.
     wait_for("the table is written", (database.path / "runs.sqlite-journal").exists, first)
     time.sleep(0.3)
     began = time.monotonic()
@@ -227,7 +227,8 @@ def test_cancel_is_heard_while_a_context_file_is_loaded(database: Database) -> N
 
 
 def owner_and_waiting(database: Database) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    """A command that computes run 1 until `computed` is there, and one whose request for run 2 it has taken."""
+    """A command that computes run 1 until the file `computed` exists, and a second one whose request for run 2 it has taken.
+    """
     database.context(
         '@Variable\ndef v(run, r: "meta#run_number"):\n    effect(f"v-{r}")\n'
         "    import time\n"
@@ -310,7 +311,7 @@ def test_requests_of_processes_that_were_killed_leave_nothing(database: Database
     os.kill(first.pid, signal.SIGCONT)
     open_gate(database, "computed")
     end_of(first)
-    # What was begun is computed; what was not begun, nobody wants any more.
+    # Work that was started is finished; what was not started is no longer needed.
     assert database.executions() == {"v-1": 1, "v-2": 1}
     assert database.requests() == []
 
@@ -356,7 +357,7 @@ def test_a_worker_that_is_replaced_while_its_results_take_long_to_collect(databa
         wait_for("a result", lambda: database.leftovers() and "b-1" in database.executions(), first)
         assert kill(database.processes()["worker"]) == 1
         second = database.start("reprocess", "2", env=short_term(database))
-        # What others ask for is planned and computed meanwhile.
+        # Requests of others are planned and computed in the meantime.
         wait_for("the second run", lambda: "a-2" in database.executions(), second)
         outlive_the_term(database, first)
         assert database.executions()["b-1"] == 1
@@ -366,18 +367,18 @@ def test_a_worker_that_is_replaced_while_its_results_take_long_to_collect(databa
     end_of(second)
     end_of(first)
     counts = database.executions()
-    # What it had stored is not computed again.
+    # Stored results are not computed again.
     assert (counts["a-1"], counts["b-1"], counts["a-2"], counts["b-2"]) == (1, 2, 1, 1)
     assert [database.rows(run)["b"] for run in (1, 2)] == [10, 20]
 
 
 def indented(text: str) -> str:
-    """As the beginning of a function."""
+    """The text as the beginning of a function's body."""
     return "".join("    " + line + "\n" for line in text.splitlines())
 
 
 def slow_to_start(database: Database, name: str, program: str) -> Path:
-    """A program that takes long to start once the file `later` exists: until the file `ready` does."""
+    """A program that, once the file `later` exists, does not start before the file `ready` does."""
     later, starting, ready = (database.path / mark for mark in ("later", "starting", "ready"))
     script = database.path / name
     script.write_text(
@@ -424,7 +425,7 @@ def test_a_worker_that_takes_long_to_be_replaced(database: Database) -> None:
     second = database.start("reprocess", "2", env=short_term(database))
     third = database.start("reprocess", "3", env=short_term(database))
     wait_for("both are taken", lambda: len(database.requests("taken")) == 2, first)
-    # What needs no worker is done at once.
+    # Requests that need no worker are served at once.
     said = database.amore("cancel", "3")
     assert "run 3" in said.stdout + said.stderr
     outlive_the_term(database, first)
@@ -440,7 +441,7 @@ def test_a_worker_that_takes_long_to_be_replaced(database: Database) -> None:
 
 
 def hang_the_context_file(database: Database) -> Path:
-    """From now on, whoever opens the context file waits, as on a file system that hangs."""
+    """From now on, opening the context file blocks, as on a hanging file system."""
     path = database.path / "context.py"
     path.unlink()
     os.mkfifo(path)
@@ -458,7 +459,7 @@ def test_others_go_on_while_the_file_system_hangs(database: Database) -> None:
     wait_for("all runs of the first", lambda: computed(database, range(1, 5)), first)
     outlive_the_term(database, first)
     assert second.poll() is None
-    # The file system goes on.
+    # The file system continues.
     with path.open("w") as file:
         path.unlink()
         database.context(VARIABLE.replace("return r", "return 10 * r"))
@@ -489,7 +490,7 @@ def test_others_go_on_while_nobody_reads_what_the_owner_prints(database: Databas
     database.context(VARIABLE.replace("    return r", indented(hold) + "    return r"))
     first = database.start("reprocess", "1-40", "--mock", "--json", env=short_term(database))
     assert first.stdout is not None
-    # A page: what it prints for a few runs.
+    # One page, which is enough for the output about a few runs.
     fcntl.fcntl(first.stdout, fcntl.F_SETPIPE_SZ, 4096)
     wait_for("all other runs of the first", lambda: computed(database, range(2, 41)), first)
     second = database.start("reprocess", "41", "--mock", env=short_term(database))

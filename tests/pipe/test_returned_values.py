@@ -1,4 +1,4 @@
-"""A dependent in the process after a death sees what was returned, as one in the same process does."""
+"""A dependent in the process after a death gets the same value as one in the same process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_after_a_death_everything_is_as_it_was_returned(database: Database) -> N
     database.amore("reprocess", "1", code=None)
     rows = database.rows(1)
     assert (rows["before"], rows["after"], rows["dies"][0]) == (OK, OK, "ProcessKilled")
-    # Of `odd` an attribute cannot be kept. Two lazy arrays of two blocks each.
+    # One attribute of `odd` cannot be kept. There are two lazy arrays of two blocks each.
     assert database.executions() == {**ONCE, "odd": 2, "block": 4}
     log = database.amore("log", "1").stdout
     reason = "attribute 'colour' of the array cannot be preserved: type Colour"

@@ -1,4 +1,4 @@
-"""State that functions share: as if a run's variables were executed one after the other in one process."""
+"""State that functions share: the values are as if a run's variables were executed one after another in one process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from state_scenes import LATER, SCENES, filled
 
 
 def warnings(database: Database) -> list[dict[str, Any]]:
-    """What `amore check` says of state."""
+    """What `amore check` says about state."""
     problems = json.loads(database.amore("check", "--json").stdout)["problems"]
     return [problem for problem in problems if problem["kind"] == "shared-state"]
 
 
-# Two variables that nothing connects but a list, and many others that would be computed beside them.
+# Two variables that are only connected by a list, and many others that would be computed in parallel.
 UNDECLARED = """
 SEEN = []
 
@@ -55,7 +55,7 @@ def test_one_variable_alone_finds_what_those_before_it_leave(database: Database)
     database.amore("reprocess", "1", "--var", "second")
     assert database.rows(1) == {"second": 11}
     assert "first executed again for the state it leaves" in database.amore("log", "1").stdout
-    # What is not asked for is not touched.
+    # Variables that were not requested are not changed.
     database.amore("reprocess", "1")
     database.amore("reprocess", "1", "--match", "second")
     assert database.rows(1)["first"] == 1 and database.rows(1)["second"] == 11
@@ -124,14 +124,14 @@ def last(run): return str(COUNTS)
     )
     database.amore("reprocess", "1")
     rows = database.rows(1)
-    # As in DAMNIT, what a failed variable has left until then stays.
+    # As in DAMNIT, state that a failed variable has changed before its error is kept.
     assert (rows["one"], rows["failing"][0]) == (1, "ValueError")
     assert rows["last"] == "[1, 3]"
     assert database.executions() == {"deadly": 1}
 
 
 def last_values(database: Database, run: int, kinds: Kinds = KINDS) -> dict[str, object]:
-    """By kind, what the variables have that read."""
+    """The values of the reading variables, by kind."""
     rows = database.rows(run)
     found = {}
     for number, (kind, (*_, expected)) in enumerate(kinds.items()):
@@ -148,7 +148,7 @@ def test_every_kind_of_state(database: Database) -> None:
     assert {problem["variables"][1] for problem in warnings(database)} >= {f"last_{number}" for number in range(len(KINDS))}
     database.amore("reprocess", "1")
     assert last_values(database, 1) == EXPECTED
-    # Each pair is by itself, but for those that draw from the same generator.
+    # Each pair is independent, except for those that use the same random generator.
     plan = json.loads(database.amore("plan", "1", "--json").stdout)["runs"][0]
     assert len([shared for task in plan["tasks"] for shared in task["shares"]]) >= len(KINDS) - 1
 
@@ -177,7 +177,7 @@ def test_what_is_added_to_a_file_stays_and_is_not_added_twice(database: Database
     names = [f"--var=last_{number}" for number in range(len(kinds))]
     database.amore("reprocess", "1", *names)
     assert last_values(database, 1, kinds) == expected
-    # In DAMNIT, too, the file has the text of both times.
+    # In DAMNIT, too, the file contains the text of both times.
     database.amore("reprocess", "1", "--var=change_1", "--var=last_1")
     assert list(last_values(database, 1, kinds).values())[1] == "55"
 
@@ -211,7 +211,7 @@ def test_a_file_that_is_begun_again_gets_again_what_was_added(database: Database
     assert database.rows(1)["text"] == "h12"
     database.amore("reprocess", "1", "--var", "text")
     assert database.rows(1)["text"] == "h12"
-    # Both times the process ended under `dies`.
+    # Both times the process ended in `dies`.
     assert database.executions() == {"header": 4, "one": 4, "two": 2}
 
 
@@ -294,7 +294,7 @@ right = Camera(number=2)
         for task in json.loads(database.amore("plan", "1", "--json").stdout)["runs"][0]["tasks"]
         for shared in task["shares"]
     ]
-    # Each instance has its own.
+    # Each instance has its own state.
     assert {"state": "left.frames", "variables": ["left.open", "left.used"]} in shares
     database.amore("reprocess", "2", "--var", "right.used", "--var", "two")
     assert database.rows(2) == {"two": 6, "right.used": 4}
@@ -323,7 +323,7 @@ def read(run, n: "var#needed"): return TABLE["a"]
 
 @pytest.mark.parametrize("name", SCENES)
 def test_scene_without_jobs(database: Database, name: str) -> None:
-    """As with a Slurm (tests/slurm_fake/test_state_in_jobs.py), but for how often functions are executed."""
+    """The same as with Slurm (tests/slurm_fake/test_state_in_jobs.py), except for how often functions are executed."""
     scene = SCENES[name]
     database.context(scene.context)
     database.amore("reprocess", f"1-{scene.runs}")
@@ -373,7 +373,7 @@ def test_files_that_share_nothing_run_in_as_many_parts_as_ever(database: Databas
         return [task for task in tasks if task["place"] == "local"]
 
     (together,) = local_tasks(1)
-    # Variables that need one another's values, and no others, stay together.
+    # Only variables that need each other's values stay together.
     part = {step["name"]: {step["name"]} for step in together["steps"]}
     for step in together["steps"]:
         for need in step["needs"]:
@@ -387,7 +387,7 @@ def test_files_that_share_nothing_run_in_as_many_parts_as_ever(database: Databas
     assert not any(task.get("shares") for task in tasks)
 
 
-# A dependent that changes what it is given: the others that come later get it changed.
+# A dependent that changes its argument: later dependents get the changed value.
 IN_PLACE = """
 @Variable
 def image(run):
@@ -450,7 +450,7 @@ def test_a_value_that_a_dependent_changes_after_a_death(database: Database) -> N
     assert database.rows(1)["any_of"] == 0 and database.executions() == {"image": 1, "norm": 2}
 
 
-# Attributes of the run, and names of the module by their text.
+# Attributes of the run, and names of the module in text form.
 BY_NAME = """
 def note(where): where.noted = ["a"]
 
@@ -502,7 +502,7 @@ def test_attributes_of_the_run_for_those_who_read_alone(database: Database) -> N
 
 
 def test_a_dependent_sees_the_value_in_the_table_though_its_function_was_executed_again(database: Database) -> None:
-    """The function draws another number each time; what is executed again is executed for the module alone."""
+    """The function draws another number each time. It is executed again only for the state of the module."""
     database.context("""
 N = 0
 

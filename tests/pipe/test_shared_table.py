@@ -1,5 +1,6 @@
-"""Others have `runs.sqlite` open: variables that look up earlier runs, notebooks, programs that hold a transaction. And run
-tables as they are found."""
+"""Other programs have `runs.sqlite` open: variables that look up earlier runs, notebooks, programs with an open transaction.
+Also: existing run tables in unusual states.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +84,7 @@ def test_a_notebook_that_reads_is_waited_for_and_named(database: Database) -> No
     notebook = Notebook(database)
     time.sleep(12)
     assert command.poll() is None, command.communicate()
-    # New readers get in while the others are waited for.
+    # New readers get access while the existing ones are waited for.
     with sqlite3.connect(database.path / "runs.sqlite", timeout=5) as other:
         other.execute("SELECT count(*) FROM run_info").fetchall()
     other.close()
@@ -176,7 +177,7 @@ def test_a_reader_in_wal_mode_is_in_nobodys_way(database: Database) -> None:
 
 
 def insert(database: Database, rows: list[tuple]) -> None:
-    """Values as another program writes them."""
+    """Writes values as another program does."""
     with sqlite3.connect(database.path / "runs.sqlite") as connection:
         connection.executemany(
             "INSERT INTO run_variables (proposal, run, name, version, value, timestamp, provenance)"
@@ -249,7 +250,7 @@ def test_odd_start_times(database: Database) -> None:
     ended = database.amore("reprocess", "all", code=3)
     assert "left out" in ended.stderr
     found = table(database)
-    # What the run's files say counts; of runs without files nothing is changed.
+    # The content of run files counts; runs without files are not changed.
     assert [found[run]["start_time"] for run in (1, 2, 3, 4)] == [1_700_000_000 + run for run in (1, 2, 3, 4)]
     assert found[2]["values"] == {"one": 1, "comment": "kept"}
     assert set(found) == set(odd)

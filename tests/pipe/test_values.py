@@ -1,4 +1,4 @@
-"""The main way: values arrive, stale ones go, nothing is computed twice."""
+"""The basic behaviour: values are stored, outdated ones are removed, nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_a_mock_run_leaves_the_start_of_a_real_one(database: Database) -> None:
     database.amore("reprocess", "1")
     database.amore("reprocess", "1", "--mock")
     assert (database.rows(1)["n"], started(1)) == (10, 1_700_000_001)
-    # Of a run without results any time is better than none: DAMNIT shows no run without one.
+    # For a run without results, any time is better than none: DAMNIT does not show runs without a start time.
     database.amore("reprocess", "2", "--mock")
     assert started(2) > 0
     database.amore("reprocess", "2")
     assert (database.rows(2)["n"], started(2)) == (16, 1_700_000_002)
-    # The table knows it without the file, too.
+    # The time is in the table, so the file is not needed.
     database.run_file(2).unlink()
     database.amore("reprocess", "2", "--mock")
     rows = json.loads(database.amore("table", "2", "--json").stdout)

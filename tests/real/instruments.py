@@ -1,6 +1,6 @@
 """Runs in the EuXFEL format of three made-up proposals, with the devices that the context files read.
 
-All numbers follow from proposal and run: two calls give the same data.
+All numbers are derived from proposal and run: two calls write the same data.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SIZE = Size(trains=TRAINS, camera=CAMERA, modules=2, frames=TRAINS)
 
 
 class Attenuator(DeviceBase):
-    """What of an attenuator's middle layer is read."""
+    """The properties of an attenuator's middle layer that are read."""
 
     control_keys = [("actual/transmission", "f8", ())]
 
 
 class BunchPattern(DeviceBase):
-    """What of the bunch pattern decoder is read."""
+    """The properties of the bunch pattern decoder that are read."""
 
     control_keys = [("sase1/nPulses", "i4", ()), ("sase1/pulseIds", "i4", (1000,))]
 
@@ -55,21 +55,21 @@ class SampleList(DeviceBase):
 
 
 class BunchCountingXGM(XGM):
-    """An XGM that says how many bunches it saw."""
+    """An XGM that reports the number of bunches."""
 
     control_keys = [*XGM.control_keys, ("pulseEnergy/numberOfBunchesActual", "i4", ())]
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A proposal of an instrument, and how its runs are filled."""
+    """A proposal of an instrument, and how the data of its runs is created."""
 
     name: str
     proposal: int
     runs: tuple[int, ...]
     devices: Callable[[], list[DeviceBase]]
     fill: Callable[[h5py.File, int], None]
-    #: Names of the detector's modules below `SPB_DET_AGIPD1M-1`; none: no proc data.
+    #: Names of the detector's modules below `SPB_DET_AGIPD1M-1`; if there are none, there is no proc data.
     detector: str | None = None
     aliases: str | None = None
 
@@ -79,7 +79,7 @@ class Instrument:
         return Path(self.name, CYCLE, f"p{self.proposal:06}")
 
     def write(self, root: Path) -> Path:
-        """Write all runs below a data root, and give the proposal's directory."""
+        """Write all runs below a data root, and return the proposal's directory."""
         directory = root / self.place
         for run in self.runs:
             path = directory / "raw" / f"r{run:04}" / f"RAW-R{run:04}-DA01-S00000.h5"
@@ -87,7 +87,8 @@ class Instrument:
             for module in range(2) if self.detector else ():
                 self._write_module(directory, run, module)
         for folder in directory.glob("*/r*"):
-            # extra_data keeps an index beside the files: whoever opens a run first would change its size.
+            # extra_data keeps an index next to the files. It is created here, because otherwise the first reader of a run
+            # would change its size.
             RunDirectory(folder)
         if self.aliases:
             (directory / "usr").mkdir()
@@ -102,7 +103,7 @@ class Instrument:
             fix_metadata(f, self.proposal, run, SIZE)
 
     def _write_module(self, directory: Path, run: int, number: int) -> None:
-        """A module's corrected images: rings around the beam, and here and there a bright one."""
+        """A module's corrected images: rings around the beam, and a few bright ones."""
         source = f"{self.detector}/CORR/{number}CH0"
         module = AGIPDModule(
             source, FRAMES_PER_TRAIN, raw=False, channel_name="output", legacy_name=f"{self.detector}/DET/{number}CH0"
@@ -124,7 +125,7 @@ class Instrument:
 
 
 def control(f: h5py.File, source: str, key: str, values) -> None:
-    """Slow data of a run: its values for each train, and at its start."""
+    """Slow data of a run: values for each train, and at the start of the run."""
     values = np.broadcast_to(values, (TRAINS, *f[f"CONTROL/{source}/{key}/value"].shape[1:]))
     f[f"CONTROL/{source}/{key}/value"][:TRAINS] = values
     f[f"RUN/{source}/{key}/value"][:] = values[0]

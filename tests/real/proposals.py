@@ -1,4 +1,4 @@
-"""Proposals of the three instruments in which a program works: the data are shared, everything else is its own."""
+"""Proposals of the three instruments for one program: the data is shared, everything else is separate."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ class Experiment:
     instrument: Instrument
     #: Runs that are processed together, in the order in which they are measured.
     batches: tuple[tuple[int, ...], ...]
-    #: Names and titles of variables that look earlier runs up in the table: what they find depends on which runs were
-    #: processed before.
+    #: Names and titles of variables that look up earlier runs in the table. Their values depend on which runs were processed
+    #: before.
     look_up: frozenset[str] = frozenset()
-    #: Part of a variable's declaration before which another is inserted, which needs the one above and kills its process.
+    #: The part of a variable's declaration before which another variable is inserted. The new one needs the variable above
+    #: it, and kills its process.
     neighbour: str = ""
 
     @property
     def folder(self) -> Path:
-        """The context file and what lies beside it."""
+        """The context file and the files next to it."""
         return HERE / self.instrument.name.lower()
 
     def proposal(self, root: Path, data: Path) -> Path:
-        """Make the proposal below a data root of its own, and give the place of its database directory."""
+        """Create the proposal below its own data root, and return the path of its database directory."""
         proposal = root / self.instrument.place
         proposal.mkdir(parents=True)
         for kind in ("raw", "proc"):
@@ -47,7 +48,7 @@ class Experiment:
         return directory
 
     def prepare(self, side: Amore | Peer, directory: Path, context: Path | None = None) -> None:
-        """Make the database directory, with all files that the context file reads."""
+        """Create the database directory, with all files that the context file reads."""
         directory.mkdir()
         for path in self.folder.iterdir():
             if path.name not in ("context.py", "__pycache__"):

@@ -1,4 +1,4 @@
-"""Context files in the manner of the instruments' own give the values that DAMNIT 0.4 gives."""
+"""Context files in the style of the instruments' own give the same values as in DAMNIT 0.4."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dump(peer: Peer, directory: Path, out: Path) -> Dump:
 
 @pytest.fixture(scope="session")
 def by_peer(peer_python, data, tmp_path_factory) -> Callable[[str], Dump]:
-    """What DAMNIT made of each, once."""
+    """DAMNIT's results for each, computed once."""
     made: dict[str, Dump] = {}
 
     def make(name: str) -> Dump:
@@ -43,7 +43,7 @@ def by_peer(peer_python, data, tmp_path_factory) -> Callable[[str], Dump]:
 
 @pytest.fixture
 def ours(amore_bin, peer_python, data, tmp_path) -> Callable[..., Dump]:
-    """What Amore makes of one."""
+    """Amore's results for one of them."""
 
     def make(
         experiment: Experiment,
@@ -64,14 +64,14 @@ def ours(amore_bin, peer_python, data, tmp_path) -> Callable[..., Dump]:
 
 
 def assert_same(ours: Dump, theirs: Dump, but: frozenset[str] = frozenset()) -> None:
-    """Fail with all differences, one a line."""
+    """Fail with all differences, one per line."""
     found = differences(without(ours, but), without(theirs, but))
     assert not found, "\n".join([f"{len(found)} differences:", *found])
 
 
 @each
 def test_the_peer_gives_what_the_file_is_about(by_peer, name):
-    """A file of which DAMNIT computes nothing would agree with anything."""
+    """If DAMNIT computed nothing, the comparison would be meaningless."""
     tree = by_peer(name).tree
     for number, run_tree in tree["runs"].items():
         read = {variable: asked["read"] for variable, asked in run_tree["variables"].items()}
@@ -80,33 +80,33 @@ def test_the_peer_gives_what_the_file_is_about(by_peer, name):
 
 
 def raised(tree) -> bool:
-    """Did the API raise?"""
+    """Whether the API raised an exception."""
     return isinstance(tree, dict) and tree.get("is") == "raised"
 
 
 @each
 def test_run_by_run(by_peer, ours, name):
-    """In the order in which they are measured."""
+    """In the order in which they were measured."""
     experiment = EXPERIMENTS[name]
     assert_same(ours(experiment, [(number,) for number in experiment.instrument.runs]), by_peer(name))
 
 
 @each
 def test_all_runs_at_once(by_peer, ours, name):
-    """No value depends on how many runs were named, but those that look up what earlier runs left."""
+    """No value depends on how many runs were requested together, except for those that look up earlier runs."""
     experiment = EXPERIMENTS[name]
     assert_same(ours(experiment, [experiment.instrument.runs]), by_peer(name), experiment.look_up)
 
 
 @pytest.mark.parametrize("name", ["SPB", "MID"])
 def test_in_jobs(by_peer, ours, slurm, name):
-    """Variables for the cluster, and what they need of the others."""
+    """Cluster variables, and the values that they need from others."""
     assert_same(ours(EXPERIMENTS[name], slurm=slurm), by_peer(name))
 
 
 @each
 def test_after_the_death_of_a_neighbour(by_peer, ours, tmp_path, name):
-    """It costs its own value, and no other."""
+    """A death affects only the value of its own variable."""
     experiment = EXPERIMENTS[name]
     made = ours(experiment, context=experiment.with_neighbour(tmp_path))
     dead = [row for row in made.tree["database"]["run_variables"] if row.endswith(" neighbour")]

@@ -1,4 +1,4 @@
-"""A cluster of each test's own, and a database directory whose commands find it on PATH."""
+"""A separate cluster for each test, and a database directory whose commands find it on PATH."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ data_root = pipe.data_root
 
 @pytest.fixture
 def new_cluster(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
-    """Makes clusters, and takes them down after the test."""
+    """Creates clusters, and removes them after the test."""
     made: list[Cluster] = []
 
     def make() -> Cluster:
@@ -30,7 +30,7 @@ def new_cluster(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
 
 @pytest.fixture
 def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
-    """One."""
+    """A single cluster."""
     return new_cluster()
 
 
@@ -38,7 +38,7 @@ def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
 def new_database(
     new_cluster: Callable[[], Cluster], tmp_path: Path, data_root: Path
 ) -> Iterator[Callable[[], Database]]:
-    """Makes blank database directories, each with a cluster of its own, in proposals with the raw data of `data_root`."""
+    """Creates empty database directories, each with its own cluster, in proposals with the raw data of `data_root`."""
     made: list[Database] = []
 
     def make() -> Database:
@@ -56,5 +56,5 @@ def new_database(
 
 @pytest.fixture
 def database(new_database: Callable[[], Database]) -> Database:
-    """One."""
+    """A single database directory."""
     return new_database()

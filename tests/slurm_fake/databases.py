@@ -1,4 +1,4 @@
-"""A database directory whose cluster variables go into jobs of a cluster that is only played."""
+"""A database directory whose cluster variables run in jobs of a fake cluster."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from fake_slurm.store import Job
 from pipe.conftest import Database as WithoutSlurm
 from pipe.conftest import programs
 
-# A machine may be slow, and busy with other things. Nothing that is waited for here takes more than a minute or so by
-# itself.
+# The machine may be slow and busy. By itself, nothing that is waited for here takes more than about a minute.
 PATIENCE_S = 240
-# Each variable appends to a file: what was executed, and how often, is part of what is tested. A job is given nothing of
-# the environment: the files are beside the context file.
+# Each variable appends to a file, because what was executed, and how often, is part of the test. Jobs get no variables of the
+# environment, so the files are next to the context file.
 HEAD = '''
 import os, time
 from damnit_ctx import Variable, SlurmJob
@@ -55,42 +54,43 @@ class Database(WithoutSlurm):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the commands see: Slurm's commands come first, and no real Slurm has left words in it."""
+        """The environment of the commands: the fake Slurm's commands come first, and variables of a real Slurm are removed.
+        """
         without = {name: value for name, value in super().environment.items() if "SLURM" not in name}
         del without["EFFECTS"]
         return {**without, "PATH": f"{self.fronts}:{self.cluster.bin}:{os.environ['PATH']}"}
 
     @property
     def fronts(self) -> Path:
-        """Where a site's wrappers of Slurm's commands are."""
+        """The folder of a site's wrappers of Slurm's commands."""
         return self.path.parent / "fronts"
 
     def front(self, program: str, script: str) -> None:
-        """A wrapper of a command, for sh: `$REAL/sbatch` is the command, `$HERE` the database directory."""
+        """Creates a wrapper of a command, for sh: `$REAL/sbatch` is the command, `$HERE` the database directory."""
         self.fronts.mkdir(exist_ok=True)
         path = self.fronts / program
-        # Replaced at once: a command may be executing it.
+        # Replaced atomically, because a command may be executing it.
         beside = self.fronts / f"{program}.writing"
         beside.write_text(f"#!/bin/sh\nREAL={self.cluster.bin}; HERE={self.path}\n{script}")
         beside.chmod(0o755)
         beside.replace(path)
 
     def context(self, text: str) -> None:
-        """Writes the context file, with `effect`, `wait_for` and `first_time` in it."""
+        """Writes the context file, with `effect`, `wait_for` and `first_time`."""
         (self.path / "context.py").write_text(HEAD + text)
 
     def begin(self, *arguments: str, env: dict[str, str] | None = None) -> Command:
-        """Starts a command that is waited for later, in the database's environment or another."""
+        """Starts a command in the background, in the database's environment or another one."""
         self.commands.append(Command(self, arguments, self.environment if env is None else env))
         return self.commands[-1]
 
     def touch(self, *names: str) -> None:
-        """Lets variables go on that wait for these files."""
+        """Creates files, so that variables that wait for them continue."""
         for name in names:
             (self.path / name).touch()
 
     def job(self, run: int, nth: int = 1) -> str:
-        """The number of a run's nth job, once it has one."""
+        """The number of a run's nth job, once there is one."""
 
         def found() -> str:
             jobs = [job["id"] for job in self.jobs(run)]
@@ -99,11 +99,11 @@ class Database(WithoutSlurm):
         return wait_until(found, f"job {nth} of run {run}", self.cluster.jobs)
 
     def jobs(self, run: int) -> list[Job]:
-        """Jobs of a run that the queue shows, by the name that the manual promises."""
+        """Jobs of a run in the queue, found by the name that the manual documents."""
         return [job for job in self.cluster.jobs() if job["name"] == f"r{run}-p1234-damnit"]
 
     def wait_effects(self, **counts: int) -> None:
-        """Waits until each of these was executed as often."""
+        """Waits until each of these was executed this often."""
         wait_until(
             lambda: all(self.executions().get(name, 0) >= count for name, count in counts.items()),
             f"{counts} to be executed",
@@ -111,14 +111,14 @@ class Database(WithoutSlurm):
         )
 
     def stop(self) -> None:
-        """Nothing that was started goes on."""
+        """Kills all commands that were started."""
         for command in self.commands:
             command.process.kill()
             command.process.wait()
 
 
 class Command:
-    """A command under way, and what it says."""
+    """A running command and its output."""
 
     def __init__(self, database: Database, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         self.arguments = arguments
@@ -135,22 +135,22 @@ class Command:
 
     @property
     def said(self) -> str:
-        """All that it has said so far."""
+        """Its output so far."""
         return self.output.read_text()
 
     def wait_said(self, *words: str) -> None:
-        """Waits until it has said all of these."""
+        """Waits until its output contains all of these."""
         wait_until(lambda: all(each in self.said for each in words), f"the words {words}", lambda: self.said)
 
     def ends(self, code: int = 0) -> str:
-        """Waits for its end, which must be with this code; gives what it said."""
+        """Waits until it ends, which must be with this code; returns its output."""
         wait_until(lambda: self.process.poll() is not None, f"the end of {self.arguments}", lambda: self.said)
         assert self.process.returncode == code, self.said
         return self.said
 
 
 def wait_until(true: Callable[[], Any], what: str, shown: Callable[[], Any] = lambda: "") -> Any:
-    """Waits, and gives what is waited for; fails with what there is instead."""
+    """Waits for a true value and returns it. On failure, the message contains `shown()`."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if found := true():

@@ -1,4 +1,4 @@
-"""Arrays that a job has made have the readers of the run file, whatever umask jobs used to have."""
+"""Arrays written by a job can be read by the readers of the run file, whatever umask jobs usually have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made_in_a_job(run):
 
 
 def modes(database: Database) -> dict[str, int]:
-    """The rights of everything below `extracted_data`, and of what the function wrote."""
+    """The permissions of everything below `extracted_data`, and of the file that the function wrote."""
     folder = database.path / "extracted_data"
     paths: list[Path] = [folder, *folder.rglob("*"), database.path / "written"]
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths if path.name != ".collect.lock"}

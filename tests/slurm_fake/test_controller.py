@@ -1,4 +1,6 @@
-"""A controller that is away, that lies, that forgets, and that refuses: nothing is lost, and nothing is submitted twice."""
+"""A controller that is down, gives wrong answers, forgets jobs or refuses them: nothing is lost, and nothing is submitted
+twice.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ ALL_GO = tuple(f"go-{run}" for run in (1, 2, 3, 4))
 
 @pytest.mark.parametrize("where", ["queue", "accounting"])
 def test_a_submission_that_failed_and_was_taken(database: Database, where: str) -> None:
-    """Found by its token before it begins, in the queue or, if that does not show it, in accounting."""
+    """The job is found by its token before it starts: in the queue or, if the queue does not show it, in accounting."""
     database.context(ONE)
     database.touch("go-1")
     database.cluster.next_submission(lose_answer=True, hold="Priority")
@@ -40,7 +42,7 @@ def test_a_submission_that_failed_and_was_taken(database: Database, where: str) 
 
 
 def test_a_submission_that_failed_and_whose_job_speaks(database: Database) -> None:
-    """Its worker says its number before anybody has looked for it: nothing is asked, and nobody is alarmed."""
+    """Its worker reports the number before the job is looked up: no look-up is needed, and no message is shown."""
     database.context(ONE)
     database.touch("go-1")
     database.cluster.next_submission(lose_answer=True)
@@ -51,7 +53,7 @@ def test_a_submission_that_failed_and_whose_job_speaks(database: Database) -> No
 
 
 def test_submissions_to_a_controller_that_hangs(database: Database) -> None:
-    """What it was given it hands out when it is back."""
+    """The controller creates the jobs when it answers again."""
     database.context(ONE)
     database.touch(*ALL_GO)
     database.amore("reprocess", "3")
@@ -66,7 +68,7 @@ def test_submissions_to_a_controller_that_hangs(database: Database) -> None:
 
 
 def test_submissions_to_a_controller_that_is_dead(database: Database) -> None:
-    """It has taken none of them: they are submitted again when it is back."""
+    """It has accepted none of them. They are submitted again when it is back."""
     database.context(ONE)
     database.touch(*ALL_GO)
     with database.cluster.controller("dead"):
@@ -80,7 +82,7 @@ def test_submissions_to_a_controller_that_is_dead(database: Database) -> None:
 
 
 def test_a_controller_that_is_away_while_jobs_run(database: Database) -> None:
-    """Values come in all the same."""
+    """Values arrive even without the controller."""
     database.context(ONE)
     command = database.begin("reprocess", "1-2")
     database.wait_effects(**{"heavy-1": 1, "heavy-2": 1})
@@ -109,8 +111,10 @@ def test_a_slow_controller_is_asked_seldom(database: Database) -> None:
 
 
 def test_jobs_that_the_controller_has_forgotten(new_database: Callable[[], Database]) -> None:
-    """They are computed again, once they are silent: with a number that is another's by now, without accounting, and where
-    accounting shows them as running for ever. One that goes on behind the controller's back is waited for."""
+    """Forgotten jobs are computed again once they are silent: if the number now belongs to another job, if there is no
+    accounting, and if accounting shows the job as running forever. A job that continues although the controller has forgotten
+    it is waited for.
+    """
     for_ever, absent, given_away = new_database(), new_database(), new_database()
     with absent.cluster.accounting("absent"):
         for database in (for_ever, absent, given_away):
@@ -133,7 +137,7 @@ def test_jobs_that_the_controller_has_forgotten(new_database: Callable[[], Datab
         given_away.touch(*ALL_GO)
         for command in given_away.commands:
             assert "is no longer known to Slurm" in command.ends() or command.arguments[1] == "3"
-        # By now the one that goes on has been missing for as long as the one that is gone.
+        # By now, the job that continues has been missing for as long as the one that is gone.
         absent.commands[0].wait_said("is no longer known to Slurm")
         absent.touch("go-2")
         assert "run 2" not in absent.commands[0].ends()
@@ -148,7 +152,7 @@ def test_jobs_that_the_controller_has_forgotten(new_database: Callable[[], Datab
 
 
 def test_a_limit_of_submitted_jobs(database: Database) -> None:
-    """What was refused is submitted again when others have ended."""
+    """Refused jobs are submitted again when others have ended."""
     database.context(ONE)
     database.cluster.limit(1)
     command = database.begin("reprocess", "1-2")
@@ -179,7 +183,7 @@ def test_what_stays_refused_is_an_error(database: Database, key: str, value: str
     database.amore("db-config", key, "--delete")
     database.amore("reprocess", "1")
     assert database.rows(1) == {"heavy": 10}
-    # A job that never was takes no value away that may have cost hours.
+    # A job that was refused does not cost an existing value, which may have taken hours.
     database.amore("db-config", key, value)
     said = database.begin("reprocess", "1").ends(3)
     assert words in said and "earlier values are kept" in said

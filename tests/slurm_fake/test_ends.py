@@ -1,4 +1,4 @@
-"""How jobs end, other than well, and what is computed again: at most what had not been stored."""
+"""How jobs end, other than successfully, and what is computed again: at most what had not been stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from databases import Command, Database, wait_until
 
-# The first job of a run stays in `second` until something happens to it.
+# The first job of a run waits in `second` until the test ends it.
 TWO = '''
 @Variable(cluster=True, mem="200M")
 def first(run, r: "meta#run_number"):
@@ -23,7 +23,7 @@ def second(run, first: "var#first", r: "meta#run_number"):
 
 
 def begun(database: Database, *runs: int, **settings: str) -> Command:
-    """A command whose jobs are in the second variable."""
+    """Starts a command, and waits until its jobs are in the second variable."""
     database.context(TWO)
     for key, value in settings.items():
         database.amore("db-config", key, value)
@@ -33,7 +33,7 @@ def begun(database: Database, *runs: int, **settings: str) -> Command:
 
 
 def test_what_goes_on_at_the_first_missing_value(database: Database) -> None:
-    """Preempted, a node that is lost, a time limit, and memory: at once, in four runs."""
+    """Preemption, a lost node, a time limit, and memory, at the same time in four runs."""
     command = begun(database, 1, 2, 3, 4)
     for run, how in enumerate(("PREEMPTED", "NODE_FAIL", "TIMEOUT", "OUT_OF_MEMORY"), start=1):
         database.cluster.end(database.job(run), how)
@@ -58,7 +58,7 @@ def v(run):
 
 
 def test_a_job_that_ends_while_its_python_starts_says_nothing_of_the_python(database: Database) -> None:
-    """Slurm tells all processes at once, and the Python may be the first to obey."""
+    """Slurm signals all processes at once, and the Python may be the first to end."""
     database.context(LOADS_LONG)
     loading = database.path / "loading.once"
     for run, how in enumerate(("PREEMPTED", "TIMEOUT"), start=1):
@@ -76,7 +76,7 @@ def test_a_job_that_ends_while_its_python_starts_says_nothing_of_the_python(data
 
 
 def test_a_job_that_its_user_cancels_is_not_tried_again(database: Database) -> None:
-    """By Slurm's command and by ours, while they run and while they wait."""
+    """With Slurm's command and with ours, while jobs run and while they wait."""
     database.context(TWO)
     for run in (1, 2, 3, 4):
         if run > 2:
@@ -90,7 +90,7 @@ def test_a_job_that_its_user_cancels_is_not_tried_again(database: Database) -> N
         assert "1 task cancelled" in database.amore("cancel", str(run)).stderr
     said = "".join(command.ends(3) for command in database.commands)
     assert said.count("was cancelled by") == 2
-    # Jobs that were ended leave nothing behind; `second` has no value, and no error.
+    # Jobs that were cancelled leave nothing behind; `second` has neither a value nor an error.
     assert [database.rows(run) for run in (1, 2, 3, 4)] == [{"first": 1}, {"first": 2}, {}, {}]
     wait_until(lambda: {job["state"] for job in database.cluster.jobs()} == {"CANCELLED"}, "the end of all jobs")
     assert all(job["by"] == os.getuid() for job in database.cluster.jobs())
@@ -99,7 +99,7 @@ def test_a_job_that_its_user_cancels_is_not_tried_again(database: Database) -> N
 
 
 def test_a_job_that_could_not_be_started(database: Database) -> None:
-    """On one node; on the others it is computed."""
+    """It fails on one node, and is computed on another."""
     database.context(TWO)
     database.touch("go-1")
     database.cluster.next_submission(fail_launch=True)
@@ -123,7 +123,7 @@ def test_a_job_that_never_starts_is_given_up(database: Database) -> None:
 
 
 def test_a_job_whose_reservation_is_deleted(database: Database) -> None:
-    """One that runs in it ends, one that waits would wait for ever: both go on in a partition."""
+    """A running job ends, and a waiting one would wait forever: both continue in a partition."""
     database.context(TWO)
     database.cluster.reserve("upex_001234", "n2", end=3600)
     database.amore("db-config", "slurm_reservation", "upex_001234")
@@ -138,12 +138,12 @@ def test_a_job_whose_reservation_is_deleted(database: Database) -> None:
     assert "waited for the reservation upex_001234, which no longer exists" in said and "(TIMEOUT)" in said
     assert [database.rows(run) for run in (1, 2)] == [{"first": run, "second": 10 * run} for run in (1, 2)]
     assert database.executions() == {"first-1": 1, "second-1": 2, "first-2": 1, "second-2": 1}
-    # It would linger in the queue.
+    # It would stay in the queue.
     assert database.jobs(2)[0]["state"] == "CANCELLED"
 
 
 def test_without_accounting_the_queue_is_enough(database: Database) -> None:
-    """Who cancelled a job is not known then; a script that failed is told from one that never began."""
+    """Then it is not known who cancelled a job. A failed script is distinguished from one that never started."""
     with database.cluster.accounting("absent"):
         command = begun(database, 1, 2, 3)
         database.cluster.run("scancel", database.job(1))
@@ -157,7 +157,7 @@ def test_without_accounting_the_queue_is_enough(database: Database) -> None:
 
 
 def test_accounting_that_lags(database: Database) -> None:
-    """It is asked for what has left the queue, and knows nothing yet, or what was before."""
+    """Jobs that have left the queue are looked up in accounting, which does not have them yet, or has an old state."""
     command = begun(database, 1, 2)
     with database.cluster.accounting("lagging"):
         for run in (1, 2):

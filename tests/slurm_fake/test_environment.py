@@ -1,4 +1,5 @@
-"""Slurm's commands get what they need of the environment, doctor's too; what does not begin is no refusal."""
+"""Slurm's commands get the environment that they need, also from doctor. A command that cannot be started is not a refusal.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ LOST = "error while loading shared libraries: libslurmfull.so: cannot open share
 
 
 def needing(database: Database, name: str) -> None:
-    """All of Slurm's commands need a variable."""
+    """All of Slurm's commands need an environment variable."""
     database.context(ONE)
     for program in COMMANDS:
         lost = f'[ -n "${name}" ] || {{ echo "{program}: {LOST}" >&2; exit 127; }}\n'
@@ -24,7 +25,7 @@ def needing(database: Database, name: str) -> None:
 
 
 def slurm_of(text: str) -> str:
-    """What doctor says of Slurm."""
+    """Doctor's output about Slurm."""
     return text[text.index("\nslurm\n") :].split("\n\n")[0]
 
 
@@ -34,7 +35,7 @@ def test_what_is_known_to_be_needed_is_handed_on(database: Database, name: str) 
     env = {**database.environment, name: "/nowhere"}
     assert "PROBLEM" not in slurm_of(database.amore("doctor", env=env).stdout)
     database.begin("reprocess", "1", env=env).ends()
-    # A secret of Slurm's is nothing that a variable sees.
+    # Variables cannot see a secret of Slurm.
     assert database.rows(1) == {"quick": 1}
 
 

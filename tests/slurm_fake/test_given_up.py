@@ -1,4 +1,4 @@
-"""Values of attempts that were given up: they count and are collected, or neither; never half."""
+"""Values of attempts that were given up: they are either counted and collected, or neither; never only one of the two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from databases import Database, wait_until
 
-# The first attempt at `first` stores its value when it is told to, whatever has become of it since.
+# The first attempt at `first` stores its value when the test allows it, whatever has happened to the attempt by then.
 CHAIN = """
 @Variable(cluster=True)
 def first(run):
@@ -34,10 +34,12 @@ def light(run):
 @pytest.mark.parametrize("light", ["", LIGHT], ids=["no run file yet", "with a run file"])
 @pytest.mark.parametrize("followed", [False, True], ids=["one command", "taken up by another"])
 def test_a_value_that_comes_between_two_attempts(database: Database, followed: bool, light: str) -> None:
-    """Stored behind a cut after the attempt was given up, and before the next begins: that takes it for its own."""
+    """The value is stored on a node that is cut off, after the attempt was given up and before the next one starts. The next
+    attempt adopts the value.
+    """
     database.context(CHAIN + light)
     if light:
-        # A plan of its own is not needed for the file of the run to be there before.
+        # No separate plan is needed for the run file to exist before.
         database.amore("reprocess", "1", "--var", "light")
     database.cluster.wrap(
         "sbatch",
@@ -64,7 +66,7 @@ exec "$REAL/sbatch" "$@" """,
 
 
 def test_what_an_earlier_worker_stored_is_named_again(database: Database, amore_bin: Path) -> None:
-    """Whoever listens to the present worker need not have heard the one before."""
+    """The coordinator that reads this worker's messages may not have read those of the earlier one."""
     database.context(CHAIN)
     database.touch("go")
     database.cluster.next_submission(hold="JobHeldUser")
@@ -82,14 +84,14 @@ def test_what_an_earlier_worker_stored_is_named_again(database: Database, amore_
         words.append([json.loads(line) for line in events.read_text().splitlines()])
     fragments = [[word["path"] for word in said if word["ev"] == "fragment"] for said in words]
     assert len(fragments[0]) == 1 and fragments[0] == fragments[1]
-    # Named before anybody may hold the task for done.
+    # The fragment is reported before the task can be considered done.
     order = [word["ev"] for word in words[1]]
     assert order.index("fragment") < order.index("variable_ended") < order.index("task_ended")
     assert database.executions() == {"first": 1}
 
 
 def test_a_task_that_cannot_be_read_shifts_no_others(database: Database) -> None:
-    """Another version has written a row of the ledger: what waits for it is given up, and nothing else."""
+    """Another version has written a row of the ledger: only tasks that wait for this row are given up."""
     database.context(
         """
 @Variable(cluster=True)

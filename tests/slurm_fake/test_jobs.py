@@ -1,4 +1,4 @@
-"""Values through jobs, and where they go."""
+"""Values computed in jobs, and where the jobs go."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def c(run): return os.environ["SLURM_JOB_NUM_NODES"]
     assert database.rows(1) == {"a": "2 300", "b": "short", "c": "2"}
     times = {job["partition"] + str(job["wanted_nodes"]): job["minutes"] for job in database.jobs(1)}
     assert times == {"main1": 7, "short1": 1, "main2": 120}
-    # What it was shown to be submitted with is what it was submitted with, but for the token.
+    # The options shown by plan are the submitted ones, except for the token.
     for call in database.cluster.calls("sbatch"):
         for word in ("--cpus-per-task=2", "--mem=300M", "--time=7", "--nodes=2", "--partition=short"):
             assert word not in call or word in plan
@@ -104,10 +104,10 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     assert database.rows(1)["where"] == "none short"
     database.amore("db-config", "slurm_reservation", "upex_001234")
     database.amore("reprocess", "1")
-    # Its nodes, and the partition that is set.
+    # The reservation's nodes, and the configured partition.
     assert database.rows(1)["where"] == "upex_001234 short"
     assert database.jobs(1)[-1]["nodes"] == ["n2"]
-    # Over, or another's: the setting is not changed, and the run is not lost.
+    # It has ended, or belongs to another account: the setting is not changed, and the run is not lost.
     database.cluster.reserve("upex_001234", "n2", accounts=("chemistry",))
     said = database.amore("reprocess", "1").stderr
     assert "the reservation upex_001234 is restricted to account chemistry; jobs go to a partition instead" in said
@@ -116,7 +116,7 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
     said = database.amore("reprocess", "1").stderr
     assert "the reservation upex_001234 does not exist, or has ended" in said and "--delete" in said
     assert database.rows(1)["where"] == "none short"
-    # Known to be there, and refused all the same: in its last seconds.
+    # The reservation exists but is refused, as in its last seconds.
     database.cluster.reserve("upex_001234", "n2")
     database.cluster.next_submission(refuse="reservation-unknown")
     said = database.amore("reprocess", "1").stderr
@@ -165,7 +165,7 @@ def test_a_template_that_cannot_work_ends_the_command_and_no_value(database: Dat
 
 
 def test_a_configuration_that_is_not_there_is_told_at_once(database: Database) -> None:
-    """Slurm's own commands would try again for a minute each, and say nothing."""
+    """Slurm's own commands would retry for a minute each without a message."""
     database.context(THREE)
     environment = {**database.environment, "SLURM_CONF": "/nonsense/slurm.conf"}
     said = database.amore("doctor", code=1, env=environment).stdout
@@ -214,7 +214,7 @@ def test_a_ledger_that_is_not_in_the_directory_is_not_forgotten(database: Databa
     database.wait_effects(**{"heavy-1": 1})
     first.process.kill()
     first.process.wait()
-    # Without it nobody would see the job, and the run would be computed twice.
+    # Without the configured ledger, the job would not be seen, and the run would be computed twice.
     for command in (("reprocess", "1"), ("follow",), ("jobs",), ("explain", "1"), ("cancel", "1")):
         said = database.amore(*command, code=1).stderr
         assert f"the ledger {other} has something of this directory under way" in said, command
@@ -222,7 +222,7 @@ def test_a_ledger_that_is_not_in_the_directory_is_not_forgotten(database: Databa
     database.touch("go")
     database.amore("follow", env=environment)
     assert database.executions() == {"local-1": 1, "heavy-1": 1, "total-1": 1}
-    # Nothing is under way any more.
+    # No work is unfinished any more.
     database.amore("reprocess", "1")
     assert database.executions() == {"local-1": 2, "heavy-1": 2, "total-1": 2}
     assert database.leftovers() == []

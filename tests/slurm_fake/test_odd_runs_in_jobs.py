@@ -1,4 +1,4 @@
-"""Runs of which something is missing, in jobs."""
+"""Runs with missing data, in jobs."""
 
 from __future__ import annotations
 

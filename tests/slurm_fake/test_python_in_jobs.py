@@ -1,4 +1,5 @@
-"""The Python in a job: what it is given of the submitter's shell, where it executes the file, and what is said if it cannot."""
+"""The Python in a job: what it gets of the submitter's environment, where it executes the file, and the message if it cannot.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The fake answers as real Slurms have answered: word for word where it refuses, by shape where it lists.
+"""The fake answers as real Slurms have answered: word for word for refusals, by shape for lists.
 
-What Amore asks is asked of a cluster with jobs in each state, and compared with `slurm-tests/recorded/`.
+Amore's queries are made to a cluster with jobs in each state, and the answers are compared with `slurm-tests/recorded/`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSIONS = [path.name for path in sorted(RECORDED.glob("*-compose"))]
 END = ["--time=5", "--nodes=1", "--ntasks=1"]
 ALWAYS = ["--parsable", "--export=ALL", "--open-mode=append", "--no-requeue", *END]
 SLEEP = "#!/bin/sh\nsleep 300\n"
-# A word in a list of states or reasons is not compared: a list of hosts, a number, a time.
+# Parts of a list of states or reasons that are not compared: lists of hosts, numbers, times.
 SHAPES = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "TIME"),
     (r"\bn(\[\d-\d\]|\d)(,n\d)*", "NODES"),
@@ -31,7 +31,7 @@ SHAPES = (
 
 
 class Recording:
-    """A command that was executed on a real cluster, and its answer."""
+    """A command that was executed on a real cluster, and its output."""
 
     def __init__(self, version: str, name: str) -> None:
         lines = (RECORDED / version / f"{name}.txt").read_text().splitlines()
@@ -42,21 +42,21 @@ class Recording:
 
 @pytest.fixture(params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> str:
-    """Each that was recorded."""
+    """Each version that was recorded."""
     return request.param
 
 
 def submit(cluster: Cluster, *options: str, script: str = SLEEP) -> str:
-    """The number of a job that is taken."""
+    """Submits a job that is accepted, and returns its number."""
     answer = try_to_submit(cluster, *options, script=script)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.strip()
 
 
 def try_to_submit(cluster: Cluster, *options: str, script: str = SLEEP) -> subprocess.CompletedProcess[str]:
-    """Whatever sbatch says."""
+    """Submits a job, and returns the result of sbatch."""
     log = f"{cluster.store.folder}/%j.out"
-    # What is given twice counts where it is given last.
+    # If an option is given twice, the last one counts.
     given = [f"--chdir={cluster.store.folder}", f"--output={log}", "--job-name=x", *options]
     return cluster.run("sbatch", *ALWAYS, *given, script=script)
 
@@ -90,7 +90,7 @@ def test_refusals_word_for_word(cluster: Cluster, name: str) -> None:
         real = Recording(version, f"sbatch/{name}")
         assert (answer.returncode, answer.stderr.splitlines()) == (real.code, real.error), version
     assert answer.stdout == ""
-    # Slurm keeps what asks for nodes that there are not as a job that has failed.
+    # If a job requests nodes that do not exist, Slurm keeps it as a failed job.
     kept = {("FAILED", "BadConstraints")} if name in ("memory-too-much", "reservation-too-small") else set()
     assert {(job["state"], job["reason"]) for job in cluster.jobs()} == kept
 
@@ -108,7 +108,7 @@ def test_a_submission_is_answered_with_its_number(cluster: Cluster, version: str
 
 
 def shape(text: str) -> str:
-    """Without what is another each time."""
+    """The text without the parts that differ each time."""
     for pattern, name in SHAPES:
         text = re.sub(pattern, name, text)
     return text
@@ -116,7 +116,7 @@ def shape(text: str) -> str:
 
 @pytest.fixture
 def busy(cluster: Cluster) -> Cluster:
-    """Jobs in each state that the fake knows, and in which a real one has been recorded."""
+    """Jobs in each state that the fake supports and that was recorded with a real Slurm."""
     cluster.reserve("later", "n1", start=3600, end=7200)
     cluster.reserve("active", "n3")
     cluster.reserve("theirs", "n1", accounts=("physics",), users=("alice", "carol"))
@@ -164,7 +164,7 @@ def by_state(rows: list[list[str]], state: int, *fields: int) -> dict[str, set[t
 
 
 def test_the_queue(busy: Cluster) -> None:
-    """State by state: is there a node, and why does it stand as it does?"""
+    """For each state, whether there is a node, and the reason of the state."""
     asked = "%i|%T|%N|%P|%v|%k|%r"
     answer = busy.run("squeue", *"-h -a -r -t all -u".split(), str(os.getuid()), "-o", asked)
     ours = [line.split("|", 6) for line in answer.stdout.splitlines()]
@@ -212,7 +212,7 @@ def test_accounting(busy: Cluster) -> None:
             if line.count("|") == 14:
                 each = line.split("|")
                 real.append([each[at] for at in (0, 4, 5, 12, 6, 7, 13, 14)])
-    # Accounting keeps such a job as one that waits.
+    # Accounting keeps such a job as a pending one.
     ours = [row for row in ours if row[1] != "RESV_DEL_HOLD"]
     states, recorded = by_state(ours, 1, 2, 3), by_state(real, 1, 2, 3)
     for state, kinds in states.items():
@@ -220,7 +220,7 @@ def test_accounting(busy: Cluster) -> None:
     assert {row[2] for row in ours if row[1] == "FAILED"} == {"42:0", "0:9", "0:53"}
     assert {shape(row[6]) for row in ours} <= {shape(row[6]) for row in real}
     assert all(row[7].startswith("sbatch --parsable ") for row in ours)
-    # Jobs that may not begin yet are not shown for a time, but by number.
+    # Jobs that may not start yet are only shown by number, not for a period.
     since = busy.run("sacct", "-X", "-n", "-P", "-u", str(os.getuid()), "-S", "now-2days", "-o", "JobID,SubmitLine")
     held = [job["id"] for job in busy.jobs() if job["reason"] in ("JobHeldUser", "BeginTime")]
     assert len(since.stdout.splitlines()) == len(busy.jobs()) - len(held) == len(busy.jobs()) - 2
@@ -234,7 +234,7 @@ def pairs(line: str) -> dict[str, str]:
 
 
 def test_partitions_and_reservations(busy: Cluster, version: str) -> None:
-    """Each key is a real one, in the same order, and its value could be."""
+    """Each key exists in a real Slurm, the order is the same, and the value is possible."""
     for ask, name, form in (
         ("-a show partition -o", "scontrol-show-partition", "PartitionName"),
         ("show reservation -o", "scontrol-show-reservation", "ReservationName"),
@@ -249,7 +249,7 @@ def test_partitions_and_reservations(busy: Cluster, version: str) -> None:
         assert answer.returncode == 0 and len(ours) == 3
         order = {key: at for at, key in enumerate(values)}
         for line in ours:
-            # Those that only other versions have.
+            # Keys that only other versions have.
             shared = [key for key in line if key in order]
             assert len(shared) >= len(line) - 3
             assert [order[key] for key in shared] == sorted(order[key] for key in shared)
@@ -300,19 +300,19 @@ ASKED = [version for version in VERSIONS if (RECORDED / version / "asked").is_di
 
 @pytest.fixture(params=ASKED)
 def asked(request: pytest.FixtureRequest) -> str:
-    """Each version in which Amore's own questions were recorded."""
+    """Each version with which Amore's own queries were recorded."""
     return f"{request.param}/asked"
 
 
 def recorded_command(version: str, name: str) -> list[str]:
-    """The words of a recording, for whoever executes the tests."""
+    """The command line of a recording, for the user who runs the tests."""
     first = (RECORDED / version / f"{name}.txt").read_text().splitlines()[0]
     words = shlex.split(first.removeprefix("# alice$ "))
     return [re.sub(r"\balice\b", user(), word).replace("2001", str(os.getuid())) for word in words]
 
 
 def as_recorded(lines: list[str], cluster: Cluster) -> list[str]:
-    """The fake's answer as alice's of a Slurm that is older."""
+    """The fake's answer as that of an older Slurm to alice."""
     text = "\n".join(lines).replace(str(cluster.store.folder), "/gpfs/home/alice")
     text = text.replace(f"|{user()}|", "|alice|").replace(f"{user()}|", "alice|")
     text = text.replace(f"CANCELLED by {os.getuid()}|", "CANCELLED by 2001|")
@@ -364,7 +364,7 @@ def test_what_amore_asks_line_by_line(as_then: Cluster, asked: str) -> None:
         answer = as_then.run(program, *words)
         assert answer.returncode == real.code, (name, answer.stderr)
         assert as_recorded(answer.stdout.splitlines(), as_then) == sorted(real.out), name
-    # Other accounts and partitions are there as well.
+    # The fake also has other accounts and partitions.
     for name in ("sacctmgr-show-parents", "sinfo"):
         real = Recording(asked, name)
         program, *words = recorded_command(asked, name)
@@ -428,7 +428,7 @@ def test_what_it_does_not_know_is_an_error(cluster: Cluster, words: str) -> None
     answer = cluster.run(*words.split(), script=SLEEP)
     assert answer.returncode == 1 and answer.stdout == ""
     assert "the fake Slurm does not know" in answer.stderr
-    # Or the cluster would say at its end that something was asked that it does not know.
+    # Otherwise the cluster would report at its end that it got a request that it does not support.
     unknown = cluster.store.folder / "not-known.txt"
     assert len(unknown.read_text().splitlines()) == 1
     unknown.unlink()

@@ -1,4 +1,4 @@
-"""sbatch that does not take a job: a shortage is waited out, a rule is told once, and what is not known is tried some times."""
+"""sbatch refuses a job: shortages are waited out, rules are reported once, and unknown messages are retried a few times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def quick(run):
     effect("quick")
     return 1
 '''
-# Says the words of a file, twice or always, and counts.
+# Prints the content of a file, a certain number of times, and counts the calls.
 REFUSES = r"""
 echo x >>"$HERE/asked"
 [ "$(wc -l <"$HERE/asked")" -gt "$(cat "$HERE/times")" ] && exec "$REAL/sbatch" "$@"
@@ -39,7 +39,7 @@ def asked(database: Database) -> int:
         FAILED + "Message receive failure",
         "sbatch: fatal: Unable to process configuration file",
         FAILED + "Unable to create job record, try again",
-        # Nobody knows what it means.
+        # An unknown message.
         FAILED + "The hamster is tired",
         "gateway: no route to the submission host",
     ],

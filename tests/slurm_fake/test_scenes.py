@@ -15,7 +15,7 @@ from scenes import NODES, Stage, named, play, scenes
 
 
 class FakeStage(Stage):
-    """A cluster that is played."""
+    """A fake cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(os.getuid())
@@ -30,11 +30,11 @@ class FakeStage(Stage):
         return self.cluster.run(*words, script=script)
 
     def directory(self) -> str:
-        """Where jobs are executed."""
+        """Working directory of jobs."""
         return str(self.cluster.store.folder)
 
     def submit(self, step: dict[str, Any]) -> None:
-        """A script that eats memory is not played: its end is."""
+        """A script that uses too much memory is not executed; its end is simulated."""
         if self.hold:
             self.cluster.next_submission(hold="JobHeldUser")
             self.hold = False
@@ -45,11 +45,11 @@ class FakeStage(Stage):
             self.cluster.end(number, "OUT_OF_MEMORY")
 
     def script(self, name: str) -> str:
-        """What is executed."""
+        """The script that is executed."""
         return super().script("sleeps" if name == "eats memory" else name)
 
     def do(self, what: str, step: dict[str, Any]) -> None:
-        """ValueError is what Slurm says instead."""
+        """Performs an action. ValueError contains Slurm's refusal."""
         cluster, name = self.cluster, step.get("name", "")
         number = self.jobs.get(step.get("job", ""), "")
         if what == "hold next":

@@ -1,4 +1,4 @@
-"""What a site has and takes: nodes that are small, partitions for reservations only, and options that it does not know."""
+"""Properties of a site: small nodes, partitions for reservations only, and options that it does not know."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def light(run):
 
 
 def slurm_of(text: str) -> str:
-    """What doctor says of Slurm."""
+    """Doctor's output about Slurm."""
     return text[text.index("\nslurm\n") :].split("\n\n")[0]
 
 
 def out_of_memory(database: Database, count: int) -> None:
-    """The job that computes `large` for the count'th time runs out of memory."""
+    """Lets the job that computes `large` for the count'th time run out of memory."""
     database.wait_effects(large=count)
     running = [job["id"] for job in database.jobs(1) if job["state"] == "RUNNING"]
     database.cluster.end(running[-1], "OUT_OF_MEMORY")
@@ -49,7 +49,7 @@ def test_memory_is_raised_to_what_the_largest_node_has(database: Database) -> No
     out_of_memory(database, 2)
     said = command.ends()
     assert "again with 4000 MiB of memory" in said and "refuse" not in said
-    # 4000 MB is what a node of the cluster has: twice 2500 would be refused.
+    # A node of the cluster has 4000 MB: twice 2500 would be refused.
     assert [job["mem"] for job in database.jobs(1)][:2] == ["2500M", "4000M"]
     kind, message = database.rows(1)["large"]
     assert kind == "MemoryError" and "ran out of memory" in message
@@ -59,7 +59,8 @@ def test_memory_is_raised_to_what_the_largest_node_has(database: Database) -> No
 
 
 def test_a_refusal_of_more_memory_is_a_want_of_memory(database: Database) -> None:
-    """Slurm gives less than its nodes have: the error is the variable's, and its neighbour is computed."""
+    """Slurm offers less memory than the nodes have. Only the variable itself gets the error, and its neighbour is computed.
+    """
     database.context(MEMORY)
     refuses = (
         'case "$*" in *--mem=2500M*|*--mem=[0-9][0-9][0-9]M*) exec "$REAL/sbatch" "$@";; esac\n'
@@ -88,7 +89,7 @@ def test_a_job_that_asked_for_nothing_gets_all_that_there_is(database: Database)
 
 
 def test_a_reservation_and_the_partition_of_its_nodes(database: Database) -> None:
-    """Both are given; without the reservation the partition is left."""
+    """Both are passed to Slurm; without the reservation, the partition remains."""
     database.context(ONE)
     database.cluster.partition("closed", "n3", reserved_only=True)
     database.cluster.reserve("shift7", "n3")
@@ -121,12 +122,12 @@ def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(databas
     database.cluster.reserve("shift7", "n3")
     database.begin("reprocess", "1").ends()
     assert [(job["reservation"], job["partition"]) for job in database.jobs(1)] == [("shift7", "closed")]
-    # The nodes of the reservation are not in the partition that is set.
+    # The nodes of the reservation are not in the configured partition.
     database.cluster.reservation_over("shift7")
     database.cluster.reserve("shift7", "n1")
     said = database.begin("reprocess", "1").ends()
     assert "they use the reservation only" in said
-    # Slurm keeps the one that it refused as a job that has failed.
+    # Slurm keeps the refused job as a failed one.
     refused, taken = database.jobs(1)[1:]
     assert (refused["partition"], refused["state"], refused["reason"]) == ("closed", "FAILED", "BadConstraints")
     assert (taken["reservation"], taken["partition"], taken["state"]) == ("shift7", "main", "COMPLETED")
@@ -200,7 +201,7 @@ def test_programs_that_a_variable_starts_do_not_inherit_the_options_of_its_job(d
     for environment in inherited:
         options = ("SLURM_MEM", "SBATCH", "SLURM_CPUS_PER_TASK")
         assert not {name for name in environment if name.startswith(options)}
-    # What says how large the job is can be read, and is put back after each variable.
+    # Variables that describe the size of the job can be read, and are restored after each variable.
     assert (seen["SLURM_CPUS_PER_TASK"], seen["SLURM_MEM_PER_NODE"]) == ("2", "500")
     assert not {name for name in seen if name.startswith("SBATCH")}
     wait_until(lambda: database.cluster.job("4201")["state"] == "COMPLETED", "its end")

@@ -1,4 +1,4 @@
-"""State that functions share, where some of them are executed in Slurm jobs. (Most scenes: tests/state_scenes.py.)"""
+"""State that functions share, if some of them are executed in Slurm jobs. (Most scenes: tests/state_scenes.py.)"""
 
 from __future__ import annotations
 

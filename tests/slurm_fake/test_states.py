@@ -1,4 +1,5 @@
-"""States and reasons that a job seldom has: over is over, what waits for a person is told, nothing runs silently."""
+"""Rare states and reasons of jobs: an end is recognised, waits that need a person are reported, and nothing runs unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ def quick(run):
     effect("quick")
     return 1
 '''
-# What squeue says of every job is in a file, as STATE|NODES|REASON; where there is none it is as it is.
+# The file has squeue's output for every job, as STATE|NODES|REASON. Without the file, the output is unchanged.
 SHOWN = r"""
 [ -e "$HERE/shown" ] || exec "$REAL/squeue" "$@"
 case "$*" in
@@ -25,7 +26,7 @@ esac
 
 
 def shown_as(database: Database, line: str) -> None:
-    """Jobs wait in a partition that is down, and are shown otherwise."""
+    """Jobs wait in a partition that is down, and are shown with other states."""
     database.context(QUICK)
     database.amore("db-config", "slurm_partition", "down")
     database.front("squeue", SHOWN)
@@ -56,7 +57,7 @@ def test_a_job_that_stands_still_is_told(database: Database, line: str, words: t
 
 
 def test_a_launch_that_failed_is_over_and_tried_elsewhere(database: Database) -> None:
-    """The job would stay in the queue: it is cancelled, and the next one is not to go to its node."""
+    """The job would stay in the queue, so it is cancelled, and the next one excludes its node."""
     shown_as(database, "LAUNCH_FAILED|n1|None")
     command = database.begin("reprocess", "1")
     command.wait_said("could not be started on its node (JobLaunchFailure); 1 variable again")

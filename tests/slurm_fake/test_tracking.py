@@ -1,4 +1,4 @@
-"""What a site's plugins and wrappers add: a job is followed, found again, and told apart from others all the same."""
+"""Changes by a site's plugins and wrappers: jobs are still tracked, found again, and distinguished from others."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def after(run, long: "var#long"):
     effect("after")
     wait_for("never")
 """
-# Comments in the queue, changed by what a site puts between it and its users.
+# Comments in the queue, changed by a site's wrapper.
 COMMENT = r"""exec "$REAL/squeue" "$@" | sed 's/amore:[0-9a-z-]*/{}/'"""
 HIDDEN = COMMENT.format("(null)")
 NO_ACCOUNTING = 'echo "Slurm accounting storage is disabled" >&2; exit 1'
 
 
 def calls(database: Database, program: str) -> int:
-    """How often a command was called, other than for its version."""
+    """How often a command was called, except for its version."""
     return len([call for call in database.cluster.calls(program) if not call.endswith(" --version")])
 
 
 def looks(database: Database, number: int) -> None:
-    """Waits until the queue was looked at as often as this, from now."""
+    """Waits for this many further queries of the queue."""
     before = calls(database, "squeue")
     wait_until(lambda: calls(database, "squeue") >= before + number, f"{number} looks", database.cluster.jobs)
 
@@ -46,7 +46,7 @@ def looks(database: Database, number: int) -> None:
     ids=["behind", "separator", "before", "around", "quotes", "another's too", "overwritten", "not stored"],
 )
 def test_a_comment_that_is_not_as_it_was_given(database: Database, comment: str) -> None:
-    """A job waits, runs and ends; all the while it is ours."""
+    """A job waits, runs and ends. It is recognised as ours all the time."""
     database.context(LONG)
     database.cluster.wrap("squeue", COMMENT.format(comment))
     database.cluster.next_submission(hold="Priority")
@@ -65,7 +65,7 @@ def test_a_comment_that_is_not_as_it_was_given(database: Database, comment: str)
 
 @pytest.mark.parametrize("other", ["&0", "&-2", "amore:1a2b-3c-4"])
 def test_a_longer_token_is_a_foreign_one(database: Database, other: str) -> None:
-    """A number that was given to another's job, whose token begins as ours does: theirs is neither followed nor cancelled."""
+    """The number now belongs to another job, whose token starts with ours. That job is neither tracked nor cancelled."""
     database.context(LONG)
     database.cluster.next_submission(hold="Priority")
     command = database.begin("reprocess", "1")
@@ -117,7 +117,7 @@ def test_a_wrapper_that_prints_more_around_the_answers(database: Database, progr
     ids=["banner", "notice", "colours", "announced", "numbers", "cluster", "two numbers", "prose", "nothing"],
 )
 def test_a_number_with_more_around_it(database: Database, answer: str) -> None:
-    """It is known at once, from the answer or from the queue; nobody is told that Slurm does not answer."""
+    """The number is known at once, from the answer or from the queue, and no message says that Slurm does not answer."""
     database.context(LONG)
     database.cluster.wrap("sbatch", f"""n=$("$REAL/sbatch" "$@") || exit $?; printf '{answer}' "$n" """)
     database.cluster.next_submission(hold="Priority")
@@ -133,7 +133,7 @@ def test_a_number_with_more_around_it(database: Database, answer: str) -> None:
 
 @pytest.mark.parametrize("accounting", [NO_ACCOUNTING, 'exec "$REAL/sacct" "$@"'], ids=["without accounting", "with it"])
 def test_a_lost_number_of_a_job_without_its_comment(database: Database, accounting: str) -> None:
-    """Found while it waits, by its script or its command line; by the next command too."""
+    """The job is found while it waits, by its script or its command line; also by the next command."""
     database.context(LONG)
     database.cluster.wrap("sbatch", '"$REAL/sbatch" "$@" >/dev/null')
     database.cluster.wrap("squeue", HIDDEN)
@@ -141,7 +141,7 @@ def test_a_lost_number_of_a_job_without_its_comment(database: Database, accounti
     for _ in (1, 2):
         database.cluster.next_submission(hold="Priority")
     command = database.begin("reprocess", "1-2")
-    # As far as the ledger knows it has none: killed in this moment, or as soon as it has.
+    # As far as the ledger knows, it has no number yet: the command is killed at this moment or just after it got one.
     wait_until(lambda: database.jobs(1) and database.jobs(2), "both jobs")
     command.process.kill()
     command.process.wait()
@@ -157,7 +157,8 @@ def test_a_lost_number_of_a_job_without_its_comment(database: Database, accounti
 
 
 def test_a_job_that_speaks_says_its_number(database: Database) -> None:
-    """No number from sbatch, no comment, no accounting, no script to look into: its worker says which job it is in."""
+    """No number from sbatch, no comment, no accounting, and the script cannot be read: the worker reports which job it is in.
+    """
     database.context(LONG)
     database.cluster.wrap("sbatch", '"$REAL/sbatch" "$@" >/dev/null')
     database.cluster.wrap("squeue", HIDDEN)
@@ -166,7 +167,7 @@ def test_a_job_that_speaks_says_its_number(database: Database) -> None:
     command = database.begin("reprocess", "1")
     database.wait_effects(**{"begin-1": 1})
     wait_until(lambda: database.job(1) in database.amore("jobs").stdout, "the number", lambda: command.said)
-    # A queue that shows nothing at all is no evidence against it either.
+    # If the queue shows nothing at all, this is no evidence that the job is gone.
     database.cluster.wrap("squeue", "exit 0")
     database.cluster.wrap("scontrol", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
     time.sleep(32)
@@ -178,7 +179,8 @@ def test_a_job_that_speaks_says_its_number(database: Database) -> None:
 
 
 def test_a_job_of_which_nothing_can_be_found_out(database: Database) -> None:
-    """Its worker never speaks, and nobody knows it: told, and tried again a bounded number of times."""
+    """Its worker never sends a message, and Slurm does not know it: this is reported, and retried a limited number of times.
+    """
     database.context(LONG)
     words = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
     database.cluster.wrap("sbatch", f'cat >/dev/null; echo "{words}" >&2; exit 1')
@@ -191,7 +193,7 @@ def test_a_job_of_which_nothing_can_be_found_out(database: Database) -> None:
 
 
 def test_a_queue_that_is_shown_from_a_cache(database: Database) -> None:
-    """Old answers for some seconds: a job just submitted is missing, one that has ended is shown as running."""
+    """Answers are some seconds old: a job that was just submitted is missing, one that has ended is shown as running."""
     database.context(LONG)
     cache = database.path / "cache"
     database.cluster.wrap(
@@ -214,7 +216,7 @@ cat $c""",
 
 
 def test_an_accounting_that_keeps_no_command_lines(database: Database) -> None:
-    """Slurm before 21.08: asked again without the field, and not for it any more."""
+    """Slurm before 21.08: the query is repeated without the field, which is not requested any more."""
     database.context(LONG)
     database.cluster.wrap(
         "sacct",
@@ -241,7 +243,7 @@ def test_a_number_that_only_the_comments_of_an_older_accounting_tell(database: D
         """case "$*" in *SubmitLine*) echo 'sacct: error: Invalid field requested: "SubmitLine"' >&2; exit 1;; esac
 exec "$REAL/sacct" "$@" """,
     )
-    # It has ended, and left the queue, before it is looked for.
+    # The job has ended and left the queue before it is looked up.
     database.cluster.wrap("squeue", "exit 0")
     database.cluster.wrap("sbatch", '"$REAL/sbatch" "$@" >/dev/null')
     database.begin("reprocess", "1").ends()
@@ -250,8 +252,9 @@ exec "$REAL/sacct" "$@" """,
 
 @pytest.mark.parametrize("how", ["cancelled", "preempted"])
 def test_what_only_the_worker_and_the_log_say(database: Database, how: str) -> None:
-    """The queue does not show ends, there is no accounting, and the controller forgets at once: a user's cancellation is one
-    all the same, and what Slurm needed the node for is tried again."""
+    """The queue does not show ends, there is no accounting, and the controller forgets at once. A user's cancellation is
+    still recognised, and a preempted job is submitted again.
+    """
     database.context(LONG)
     database.cluster.wrap("squeue", r'"$REAL/squeue" "$@" | grep -v -e CANCELLED -e PREEMPTED -e COMPLETING; true')
     database.cluster.wrap("sacct", NO_ACCOUNTING)
@@ -275,7 +278,7 @@ exec "$REAL/scontrol" "$@" """,
 
 
 def test_a_job_that_is_cancelled_before_its_worker_speaks(database: Database) -> None:
-    """It has a node, and accounting is silent: who it was is not known, and it is not submitted again."""
+    """It has a node, and there is no accounting: it is not known who cancelled it, and it is not submitted again."""
     database.context(LONG)
     database.cluster.wrap("sacct", NO_ACCOUNTING)
     template = database.path / ".amore/templates/slurm-job.sh.tera"
@@ -291,7 +294,7 @@ def test_a_job_that_is_cancelled_before_its_worker_speaks(database: Database) ->
 
 
 def down(database: Database) -> None:
-    """Jobs of the default partition wait."""
+    """Makes jobs of the default partition wait."""
     with database.cluster.store.change() as state:
         state["partitions"]["main"]["state"] = "DOWN"
     database.amore("db-config", "slurm_partition", "main")
@@ -308,7 +311,7 @@ def down(database: Database) -> None:
     ids=["separator", "no comment", "number in prose", "slow answer"],
 )
 def test_a_cancelled_job_is_cancelled_in_slurm(database: Database, program: str, script: str) -> None:
-    """As soon as its number is known."""
+    """It is cancelled as soon as its number is known."""
     database.context(LONG)
     down(database)
     database.cluster.wrap(program, script)
@@ -322,7 +325,7 @@ def test_a_cancelled_job_is_cancelled_in_slurm(database: Database, program: str,
 
 
 def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Database) -> None:
-    """It is said, kept in the ledger, and done by the next command."""
+    """The failure is reported, the cancellation is kept in the ledger, and the next command completes it."""
     database.context(LONG)
     down(database)
     command = database.begin("reprocess", "2")
@@ -334,7 +337,7 @@ def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Databas
     said = database.amore("cancel", "2", code=1).stderr
     assert f"job {number} could not be cancelled in Slurm yet: " in said and "permission denied" in said
     assert "cancelled (jobs" not in said and database.cluster.job(number)["state"] == "PENDING"
-    # The same where scancel says nothing, and does nothing.
+    # The same if scancel prints nothing and does nothing.
     database.cluster.wrap("scancel", "exit 0")
     said = database.amore("cancel", "2", code=1).stderr
     assert "Slurm accepted the request, but still shows the job as PENDING" in said
@@ -345,7 +348,7 @@ def test_a_cancellation_that_slurm_does_not_take_is_no_success(database: Databas
 
 
 def test_a_cancellation_outlives_the_command(database: Database) -> None:
-    """Its number was not known when everything ended: the next command finds it, and cancels it."""
+    """Its number was not known when both commands were killed: the next command finds the job and cancels it."""
     database.context(LONG)
     down(database)
     database.cluster.wrap("sbatch", '"$REAL/sbatch" "$@" >/dev/null')
@@ -375,7 +378,7 @@ def test_what_a_cancelled_job_had_finished_stays(database: Database) -> None:
 
 
 def ledger(database: Database) -> str:
-    """What the ledger knows of tasks."""
+    """The ledger's facts about tasks."""
     with sqlite3.connect(database.path / ".amore/ledger.sqlite", timeout=30) as connection:
         found = connection.execute("SELECT facts FROM task").fetchall()
     connection.close()

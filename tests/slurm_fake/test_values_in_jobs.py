@@ -1,4 +1,4 @@
-"""A dependent in a job sees what was returned here."""
+"""A dependent in a job gets the same value as one on this machine."""
 
 from __future__ import annotations
 

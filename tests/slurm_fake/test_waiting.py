@@ -1,6 +1,6 @@
-"""What the user is told of jobs that wait, word for word: `golden/*.txt`.
+"""What the user is told about waiting jobs, word for word: `golden/*.txt`.
 
-After a wanted change: AMORE_UPDATE_GOLDEN=1, and read the diff.
+After an intended change, set AMORE_UPDATE_GOLDEN=1 and check the diff.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def heavy(run, local: "var#local", r: "meta#run_number"):
 
 
 def told(database: Database, *arguments: str) -> str:
-    """A command and its answer, without what differs between two runs or two machines."""
+    """A command and its output, without what differs between two runs or two machines."""
     ended = database.amore(*arguments)
     text = f"$ amore {' '.join(arguments)}\n{ended.stdout}"
     if ended.stderr:
@@ -40,7 +40,9 @@ def told(database: Database, *arguments: str) -> str:
 
 
 def normalised(text: str, database: Database) -> str:
-    """Paths, people, machines and times have names. What may be seen of a job that begins, or be missed, is left out."""
+    """Paths, users, machines and times are replaced by names. Lines about a job that starts, which may or may not be seen,
+    are removed.
+    """
     text = text.replace(str(database.path), "<database>")
     user, host = re.escape(who()), re.escape(socket.gethostname())
     for pattern, name in (
@@ -52,7 +54,7 @@ def normalised(text: str, database: Database) -> str:
         (rf"began on {host}", "began on <host>"),
         (r"(?m)^<time> +state +job \d+ is (RUNNING .*|PENDING \(None\))\n", ""),
         (r"(?m)^.* INFO extra_data.*\n", ""),
-        # A job may begin before sbatch's answer is heard.
+        # A job may start before sbatch's answer arrives.
         (r"(?m)^(<time> +began .*\n)(<time> +submitted .*\n)", r"\2\1"),
     ):
         text = re.sub(pattern, name, text)
@@ -60,12 +62,12 @@ def normalised(text: str, database: Database) -> str:
 
 
 def taken(database: Database, run: int) -> bool:
-    """Is it known that Slurm has the job?"""
+    """Whether the command knows that Slurm has the job."""
     return f"Slurm accepted job {database.job(run)}" in database.amore("explain", str(run)).stdout
 
 
 def compare(name: str, *parts: str) -> None:
-    """With what stands in `golden/`."""
+    """Compares with the file in `golden/`."""
     path = GOLDEN / f"{name}.txt"
     text = "\n".join(parts)
     if os.environ.get("AMORE_UPDATE_GOLDEN"):
@@ -75,12 +77,12 @@ def compare(name: str, *parts: str) -> None:
 
 
 def test_commands_while_jobs_wait(database: Database) -> None:
-    """One that runs, one that waits its turn, one that is held, and one that never begins."""
+    """A running job, one that waits its turn, one that is held, and one that never starts."""
     database.context(CONTEXT)
     commands = []
     for run, reason in enumerate(("", "Priority", "JobHeldUser", "QOSMaxWallDurationPerJobLimit"), start=1):
         database.cluster.next_submission(**({"hold": reason} if reason else {}))
-        # One after the other: the first has number 4201.
+        # One after another: the first has number 4201.
         commands.append(database.begin("reprocess", str(run)))
         known = functools.partial(taken, database, run)
         wait_until(known, f"the job of run {run} to be known")
@@ -138,7 +140,9 @@ def test_jobs_as_json(database: Database) -> None:
 
 
 def test_the_doctor(database: Database) -> None:
-    """Of a whole site; of one whose accounting, then whose controller is away; of settings that cannot be had."""
+    """For a complete site; without accounting, then with accounting or the controller down; and with settings that cannot be
+    satisfied.
+    """
     database.context(CONTEXT)
     cluster = database.cluster
 
@@ -185,7 +189,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     assert "now        late waits for heavy\n" in database.amore("explain", "1", "late").stdout
     assert " for heavy\n" in database.amore("explain", "1").stdout
     assert "nothing of a run or job 77 is under way" in database.amore("cancel", "77", code=1).stderr
-    # One who asks what is under way, and then goes on, has waited for it.
+    # A second command that follows unfinished work and continues afterwards.
     follower = database.begin("follow")
     follower.wait_said("waiting for it to finish")
     database.touch("go-1")
@@ -215,7 +219,7 @@ def reserved(run):
 
 
 def test_where_jobs_would_go(database: Database) -> None:
-    """The choice and its reason before anything is submitted; then what is submitted is what was shown."""
+    """The destination and its reason are shown before anything is submitted, and the submission matches."""
     database.context(PLACES)
     parts = {"a whole site": told(database, "plan", "1")}
     with database.cluster.controller("dead"):

@@ -1,4 +1,6 @@
-"""What was computed and cannot be read where it is needed, and jobs that can compute nothing: who is told what, what stays."""
+"""Computed values that cannot be read where they are needed, and jobs that cannot compute anything: what is reported, and
+what is kept.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def lenient(run, a: "var#a" = None):
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A disk of its own below a folder, on which what is there stays."""
+    """A separate file system on a folder, with the existing content."""
     if os.getuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
     folder.mkdir(exist_ok=True)
@@ -49,7 +51,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 def test_a_dependency_that_could_not_be_stored(database: Database) -> None:
-    """Its earlier value is not taken for the one that was lost."""
+    """Its earlier value is not used in place of the lost one."""
     database.context(CHAIN)
     database.amore("reprocess", "1", "--mock")
     assert database.rows(1)["b"] == 10
@@ -61,7 +63,7 @@ def test_a_dependency_that_could_not_be_stored(database: Database) -> None:
         assert "no space left" in said, said
         assert "Unable to" not in said, said
         rows = database.rows(1)
-        # Nothing is computed from the value that a had before. (It may be from the new one, before the disk is found full.)
+        # Nothing is computed from the earlier value of a. (The new one may be used, before the disk is found to be full.)
         assert database.executions()["b-of-first-a"] == 1
         if isinstance(rows["b"], tuple):
             assert "(a) failed: StorageError: no space left" in rows["b"][1], rows
@@ -95,7 +97,7 @@ def later(run, a: "var#a", x: "var#gate" = None): return a
 
 @pytest.mark.parametrize("what", ["the run", "the file"])
 def test_a_job_that_can_compute_nothing(database: Database, what: str) -> None:
-    """Earlier values stay, variables without one get the error; a dependent elsewhere hears of it."""
+    """Earlier values are kept, and variables without one get the error, which also reaches a dependent elsewhere."""
     raw = database.path.parents[2] / "raw"
     shared = raw.resolve()
     raw.unlink()
@@ -117,7 +119,7 @@ def on_fresh(run, x: "var#fresh"): return 1
     database.amore("reprocess", "1")
     database.context(text + more)
     if what == "the run":
-        # There when it is looked for, and gone when the job comes to open it.
+        # The file exists when the run is looked up, but cannot be opened when the job opens it.
         (raw / "r0001").unlink()
         (raw / "r0001").mkdir()
         (raw / "r0001" / "RAW-R0001-DA01-S00000.h5").write_bytes(b"")

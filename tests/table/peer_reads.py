@@ -11,7 +11,7 @@ from damnit.backend.db import DamnitDB
 
 
 def plain(value: Any) -> Any:
-    """What JSON can say."""
+    """A value that JSON can represent."""
     if isinstance(value, complex):
         return {"re": value.real, "im": value.imag}
     if isinstance(value, bytes):
@@ -54,7 +54,7 @@ def main(directory: Path) -> None:
         "integrity": db.conn.execute("PRAGMA integrity_check").fetchone()[0],
         "foreign keys": len(db.conn.execute("PRAGMA foreign_key_check").fetchall()),
     }
-    # What a GUI does must work as well: a variable edited by hand, and a comment.
+    # Actions of a GUI must work as well: a variable edited by hand, and a comment.
     from damnit.backend.user_variables import UserEditableVariable
 
     db.add_user_variable(UserEditableVariable("checked", "Checked", "boolean"))

@@ -1,4 +1,4 @@
-"""Run by DAMNIT's Python: make a database directory with DAMNIT itself."""
+"""Run by DAMNIT's Python: create a database directory with DAMNIT itself."""
 
 import sys
 from pathlib import Path

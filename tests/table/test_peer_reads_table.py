@@ -1,7 +1,7 @@
-"""The run table between DAMNIT and us, both ways.
+"""The run table as shared by DAMNIT and Amore, in both directions.
 
-``AMORE_PEER_PYTHON`` names a Python with ``damnit[backend]==0.4.0``; ``AMORE_BIN_DIR`` is
-where the built programs are (target/release).
+``AMORE_PEER_PYTHON`` names a Python with ``damnit[backend]==0.4.0``; ``AMORE_BIN_DIR`` is the directory of the built programs
+(target/release).
 """
 
 import json
@@ -20,7 +20,7 @@ PROGRAMS = Path(os.environ.get("AMORE_BIN_DIR", TARGET / "release"))
 
 
 def example(name: str, directory: Path, umask: int = -1) -> str:
-    """Run an example program of the crate on a directory; return what it prints."""
+    """Run an example program of the crate on a directory; returns its output."""
     program = PROGRAMS / "examples" / name
     if not program.is_file():
         pytest.fail(f"{program} is missing: run `make examples`", pytrace=False)
@@ -31,7 +31,7 @@ def example(name: str, directory: Path, umask: int = -1) -> str:
 
 
 def peer(script: str, directory: Path) -> str:
-    """Run one of the scripts beside this file with DAMNIT's Python."""
+    """Run one of the scripts in this folder with DAMNIT's Python."""
     python = os.environ.get("AMORE_PEER_PYTHON")
     if python is None:
         pytest.fail("set AMORE_PEER_PYTHON to a Python that has damnit[backend]==0.4.0")
@@ -41,7 +41,7 @@ def peer(script: str, directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What DAMNIT reads in a table that we wrote."""
+    """What DAMNIT reads from a table that we wrote."""
     directory = tmp_path_factory.mktemp("ours")
     example("make_table", directory)
     report: dict[str, Any] = json.loads(peer("peer_reads.py", directory))
