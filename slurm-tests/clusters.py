@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NODES = ("n1", "n2", "n3")
 USERS = ("alice", "bob", "carol")
 SERVICES = ("db", "slurmdbd", "slurmctld", "postgres")
-# Between fields; nobody's job is named like this.
+# Separates fields. No job has such a name.
 FIELD = "\x1f"
 SQUEUE = {
     "id": "%i",

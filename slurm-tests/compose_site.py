@@ -46,7 +46,7 @@ class ComposeSite(Site):
         return self._ids[service]
 
     def is_up(self) -> bool:
-        """Whether the login node is there."""
+        """Whether the login node is running."""
         try:
             return self._docker("inspect", "-f", "{{.State.Running}}", self.container("login")) == "true"
         except (CommandFailed, OSError):

@@ -34,7 +34,7 @@ def wait_for(name):
 '''
 
 
-# The first job of each run ends in the second variable, because of what the test does to it.
+# The first job of each run ends in the second variable, because the test ends it.
 TWO = '''
 @Variable(cluster=True)
 def first(run, r: "meta#run_number"):

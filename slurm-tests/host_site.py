@@ -37,7 +37,7 @@ class HostSite(Site):
         return self.settings.get("NETNS") == "1"
 
     def _control(self, *arguments: str) -> None:
-        """slurm-tests/host/control.sh starts single parts."""
+        """Controls single parts with slurm-tests/host/control.sh."""
         script = REPOSITORY / "slurm-tests/host/control.sh"
         done = subprocess.run(
             [script, self.directory, *arguments],
@@ -51,7 +51,7 @@ class HostSite(Site):
             raise CommandFailed(f"control.sh {shlex.join(arguments)} ended with {done.returncode}\n{done.stdout}")
 
     def is_up(self) -> bool:
-        """Whether up.sh has been there and slurmctld answers."""
+        """Whether up.sh was run and slurmctld answers."""
         if not self.settings:
             return False
         return self.run("root", ["scontrol", "ping"], check=False).returncode == 0
@@ -59,7 +59,7 @@ class HostSite(Site):
     def command(
         self, user: str, argv: Sequence[str], cwd: str | None, env: Mapping[str, str], where: str, stdin: bool
     ) -> list[str]:
-        """`runuser`, with nothing of the environment of whoever runs the tests."""
+        """`runuser`, without the environment of the user who runs the tests."""
         base = {
             "HOME": str(self.home(user)),
             "LANG": "C.UTF-8",
@@ -74,12 +74,12 @@ class HostSite(Site):
         return [*prefix, *inner]
 
     def kill_group(self, where: str, pid: int, name: str) -> None:
-        """All processes are here."""
+        """All processes are on this machine."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, getattr(signal, f"SIG{name}"))
 
     def postgres_url(self, database: str = "amore") -> str:
-        """On a port of its own."""
+        """On its own port."""
         host = self.settings["CONTROL_ADDRESS"]
         return f"postgresql://amore:amore@{host}:{self.settings['POSTGRES_PORT']}/{database}"
 

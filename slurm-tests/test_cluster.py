@@ -1,4 +1,4 @@
-"""The harness itself: what tests rely on holds on the real cluster."""
+"""Tests of the harness itself: what other tests rely on works on the real cluster."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_shared_files_are_seen_on_every_node(site: Site) -> None:
 def test_partition_of_a_group_refuses_others(site: Site) -> None:
     tried = site.run("bob", ["sbatch", "--parsable", "-p", "grponly", "--wrap", "true"], check=False)
     if tried.returncode == 0:
-        # 24.11 takes it, keeps it waiting for ever, and hides it from bob's own squeue unless he says -a.
+        # 24.11 accepts it, keeps it waiting forever, and hides it from bob's own squeue without -a.
         waiting = tried.stdout.strip()
         wait_until(lambda: "not in group permitted" in site.job(waiting)["reason"], 10, "the reason")
         shown = site.run("bob", ["squeue", "-h", "-o", "%A"]).stdout.split()
@@ -59,7 +59,7 @@ def test_partition_of_an_account_keeps_others_waiting(site: Site) -> None:
     assert site.wait_job(mine)["state"] == "COMPLETED"
     row = wait_until(lambda: (r := site.job(other))["reason"] not in ("None", "Priority") and r, 10, "the reason")
     assert row["state"] == "PENDING"
-    # 22.05 says which accounts are; 24.11 says PartitionConfig.
+    # 22.05 names the accounts; 24.11 says PartitionConfig.
     assert "account not permitted" in row["reason"] or row["reason"] == "PartitionConfig"
 
 
@@ -159,8 +159,8 @@ def test_slurmctld_hangs(site: Site) -> None:
 def test_slurmctld_dies(site: Site) -> None:
     job = site.submit("alice", "sleep 12")
     site.wait_job(job, "RUNNING")
-    # Its start must be on disk: else slurmctld starts it again, and holds it as "launch failed". A start alone is not
-    # always written within ten seconds; a change by scontrol is within five.
+    # Its start must be saved to disk: otherwise slurmctld starts it again, and holds it as "launch failed". A start
+    # alone is not always saved within ten seconds; a change by scontrol is saved within five.
     site.scontrol("update", f"JobId={job}", "Comment=saved")
     time.sleep(6)
     with site.killed("slurmctld"):
@@ -222,7 +222,7 @@ def test_product_runs_on_the_login_node(site: Site, proposal: Callable[..., Prop
 
 @pytest.mark.version
 def test_the_shell_of_the_readme(site: Site) -> None:
-    """What `make slurm-cluster-shell` opens: the commands are found, and bring its runs through Slurm."""
+    """In the shell that `make slurm-cluster-shell` opens, the commands are found and process runs through Slurm."""
     if not isinstance(site, ComposeSite):
         pytest.skip("the shell is one on the cluster in containers")
     shell = Path(__file__).parent / "cluster" / "shell.sh"

@@ -1,7 +1,7 @@
-"""Clusters that are named (`slurm_clusters`): a job is known by its number and its cluster.
+"""Named clusters (`slurm_clusters`): a job is identified by its number and its cluster.
 
-Beside the test cluster `lab` a second one is started, `annex`: another slurmctld on the controller's machine, with one
-node on n3's. Both know the same accounting.
+In addition to the test cluster `lab`, a second one, `annex`, is started: another slurmctld on the controller's machine,
+with one node on n3's machine. Both use the same accounting.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from clusters import Site, wait_until
 from compose_site import ComposeSite
 from databases import Database
 
-# Where lab's files are, annex has its own; its jobs need no cgroups, which lab's slurmd owns.
+# annex has its own files next to lab's. Its jobs need no cgroups, which lab's slurmd owns.
 CONF = r"""
 sed -e 's/^ClusterName=.*/ClusterName=annex/' -e 's#/var/spool/slurmctld#/var/spool/annexctld#' \
     -e 's#/run/slurm/#/run/annex/#' -e 's#/var/log/slurm/#/var/log/slurm/annex-#' \
@@ -66,11 +66,11 @@ def far(run, later: "var#later"):
 
 @pytest.fixture(scope="module")
 def annex(whole_site: Site) -> Iterator[Site]:
-    """The second cluster is there."""
+    """Starts the second cluster."""
     site = whole_site
     if not isinstance(site, ComposeSite):
         pytest.skip("a second cluster is made in containers only")
-    # Behind lab: a test brings them to the same number.
+    # Its numbers start below lab's; a test brings them to the same number.
     first = str(max(1, number_of(site, "lab") - 20))
     site.run("root", ["sh", "-ec", CONF + CONTROLLER, "sh", first], where="slurmctld")
     site.run("root", ["sh", "-ec", CONF + "slurmd -f /etc/annex.conf -N a1", "sh", first], where="n3")
@@ -84,13 +84,13 @@ def annex(whole_site: Site) -> Iterator[Site]:
     finally:
         site.run("root", ["sh", "-c", "scancel -M annex -u alice; sleep 1"])
         site.run("root", ["sh", "-c", "kill $(cat /run/annex/slurmd.pid)"], where="n3")
-        # It must be gone before accounting lets its cluster go.
+        # It must have ended before accounting allows its cluster to be deleted.
         ends = "pid=$(cat /run/annex/slurmctld.pid); kill $pid; while kill -0 $pid; do sleep 0.2; done 2>/dev/null"
         site.run("root", ["sh", "-c", ends + "; sacctmgr -i delete cluster annex"], where="slurmctld", check=False)
 
 
 def number_of(site: Site, cluster: str) -> int:
-    """The number that a cluster gives a job now; the job never begins."""
+    """The number that a cluster assigns to a job now. The job never starts."""
     number = site.submit("alice", "true", "--hold", "-M", cluster)
     site.run("root", ["scancel", "-M", cluster, number])
     return int(number)
@@ -113,7 +113,7 @@ def test_a_job_is_followed_on_the_cluster_that_is_named(database: Database) -> N
     shown = wait_until(lambda: [row for row in under_way(database) if row["state"] == "RUNNING"][1:], 30, "the queue")
     assert shown[0]["cluster"] == "lab"
     assert set(database.jobs()) == {row["job"] for row in under_way(database)}
-    # The next owner knows them by the same names.
+    # The next owner identifies them in the same way.
     command.signal("INT")
     assert command.wait(60) == 130
     job = shown[0]["job"]
@@ -163,7 +163,7 @@ def test_two_clusters_that_give_the_same_number(annex: Site, database: Database)
     command = database.proposal.start_amore("reprocess", "1")
     database.wait_effect("near")
     [near] = [int(row["job"]) for row in under_way(database) if row["job"]]
-    # Of several clusters sbatch asks each first when the job would begin, which takes a number.
+    # With several clusters, sbatch first asks each when the job would start, which uses up a number.
     while number_of(annex, "annex") < near - 2:
         pass
     database.touch("go-later")
@@ -174,7 +174,7 @@ def test_two_clusters_that_give_the_same_number(annex: Site, database: Database)
     assert set(found) == {("near", "lab"), ("far", "annex")}
     assert len(set(found.values())) == 1, found
     number = found["near", "lab"]
-    # A coordinator that is killed leaves nothing but the ledger.
+    # Only the ledger remains of a coordinator that is killed.
     command.kill()
     follower = database.proposal.start_amore("follow")
     wait_until(lambda: "from earlier commands" in follower.stdout + follower.stderr, 30, "the next owner")
@@ -189,7 +189,7 @@ def test_two_clusters_that_give_the_same_number(annex: Site, database: Database)
     database.touch("go-near")
     assert follower.wait(60) == 3, follower.stderr
     assert database.rows()[1] == {"later": 0, "near": 1}
-    # Each has its own log.
+    # Each job has its own log.
     logs = json.loads(database.proposal.amore("log", "1", "--json").stdout)
     printed = {log["slurm_cluster"]: log["lines"] for log in logs if log["slurm_job"] == int(number)}
     assert "printed near" in printed["lab"] and "printed far" not in printed["lab"]

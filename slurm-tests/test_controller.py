@@ -1,5 +1,4 @@
-"""Slurm's own daemons, and the one who asks: what happens to jobs when the controller, the accounting, a coordinator or
-its terminal goes away at the worst moment."""
+"""What happens to jobs when the controller, the accounting, a coordinator or its terminal fails at the worst moment."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ def heavy(run, r: "meta#run_number"):
 
 
 def test_a_controller_that_is_killed_right_after_a_submission(database: Database) -> None:
-    """It may forget jobs that it has taken, and give their numbers to others."""
+    """The controller may forget jobs that it has accepted, and assign their numbers to others."""
     site = database.site
     database.context(ONE)
     for run in (1, 2, 3):
@@ -28,7 +27,7 @@ def test_a_controller_that_is_killed_right_after_a_submission(database: Database
     command.ends(timeout=240)
     rows = database.rows()
     assert [rows[run]["heavy"] for run in (1, 2, 3)] == [10, 20, 30]
-    # What Slurm forgets while it runs is computed again.
+    # Running jobs that Slurm forgets are computed again.
     effects = database.effects()
     assert set(effects) == {"heavy-1", "heavy-2", "heavy-3"} and max(effects.values()) <= 2
 
@@ -51,11 +50,11 @@ def test_a_controller_that_is_restarted_while_jobs_run(database: Database) -> No
 
 
 def test_a_controller_that_forgets_jobs_that_run(database: Database) -> None:
-    """Accounting shows them as running for ever; their nodes end them. They are computed again, and soon."""
+    """Accounting shows the jobs as running forever, and their nodes end them. They are computed again soon."""
     site = database.site
     where, folder = site.controller_state
     database.context(ONE)
-    # What it knew before the jobs.
+    # The controller's state before the jobs.
     site.controller_saves(site.submit("alice", "true", "--hold"))
     site.run("root", ["cp", "-p", folder / "job_state", folder / "before"], where=where)
     command = database.start("reprocess", "1-2")
@@ -107,7 +106,7 @@ def test_a_terminal_that_is_lost(database: Database) -> None:
 
 
 def test_two_coordinators_by_mistake(database: Database) -> None:
-    """On three machines at once: one of them does it, and the others hand their requests to it."""
+    """Commands on three machines at once: one owns the directory, and the others hand their requests to it."""
     database.context(ONE)
     machines = {"1": "login", "2": "n2", "3": "n3"}
     commands = [database.start("reprocess", run, where=machine) for run, machine in machines.items()]
@@ -122,7 +121,7 @@ def test_two_coordinators_by_mistake(database: Database) -> None:
 
 
 def test_a_coordinator_that_hangs_past_its_term(database: Database) -> None:
-    """Another takes over on another machine; the first, awake again, writes nothing and says why."""
+    """Another coordinator takes over on another machine. When the first resumes, it writes nothing and says why."""
     site = database.site
     database.context(ONE)
     term = {"AMORE_OWNER_TERM": "3"}
@@ -131,7 +130,7 @@ def test_a_coordinator_that_hangs_past_its_term(database: Database) -> None:
     first.running.stop()
     second = database.start("reprocess", "2", where="n3", env=term)
     database.wait_effect("heavy-2", of=second)
-    # While it has work of its own it takes in what it took over.
+    # While it works on its own request, it also collects the work that it took over.
     database.touch("go-1")
     wait_until(lambda: database.rows().get(1, {}).get("heavy") == 10, 60, "the value of run 1", database.rows)
     database.touch("go-2")
@@ -146,7 +145,7 @@ def test_a_coordinator_that_hangs_past_its_term(database: Database) -> None:
 
 
 def test_a_variable_that_kills_the_python_around_it(database: Database) -> None:
-    """The process that imports the context file dies under a variable, again and again: the variable is given up."""
+    """A variable repeatedly kills the process that imports the context file, and is given up."""
     database.context(
         '@Variable(cluster=True)\ndef first(run):\n    effect("first")\n    return 1\n'
         '@Variable(cluster=True)\ndef second(run, first: "var#first"):\n'

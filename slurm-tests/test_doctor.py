@@ -1,4 +1,4 @@
-"""`amore doctor`, the site's file, and where jobs go when what is set cannot be had."""
+"""`amore doctor`, the site's file, and where jobs go if the settings cannot be satisfied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def heavy(run):
 
 
 class Answer:
-    """What the doctor said."""
+    """Output of doctor."""
 
     def __init__(self, site: Site, user: str, code: int, **options: Any) -> None:
         done = site.run(user, ["amore", "doctor", "--json"], check=False, **options)
@@ -29,17 +29,17 @@ class Answer:
         self.all: list[dict[str, str]] = json.loads(done.stdout)["checks"]
 
     def of(self, check: str) -> dict[str, str]:
-        """The check of this name."""
+        """The check with this name."""
         return next(each for each in self.all if each["check"] == check)
 
     def problems(self) -> list[str]:
-        """The names of checks that found one."""
+        """The names of checks that found a problem."""
         return [each["check"] for each in self.all if each["grade"] == "problem"]
 
 
 @pytest.fixture
 def ready(proposal: Callable[..., Proposal]) -> Callable[[str], Proposal]:
-    """Makes a proposal with a database and a context file: `ready("bob")`."""
+    """Creates a proposal with a database and a context file: `ready("bob")`."""
 
     def make(user: str) -> Proposal:
         mine = proposal(user=user, runs=1)
@@ -52,14 +52,14 @@ def ready(proposal: Callable[..., Proposal]) -> Callable[[str], Proposal]:
 
 @pytest.fixture
 def closed_main(site: Site) -> Iterator[None]:
-    """The default partition is open to the group lab_a only."""
+    """Only the group lab_a may use the default partition."""
     site.scontrol("update", "PartitionName=main", "AllowGroups=lab_a")
     yield
     site.scontrol("update", "PartitionName=main", "AllowGroups=ALL")
 
 
 def jobs_of(mine: Proposal) -> list[dict[str, str]]:
-    """The jobs of a fresh database, by their logs; also those that ended."""
+    """The jobs of a fresh database, found by their logs; also those that have ended."""
     logs = mine.site.run(mine.user, ["ls", mine.database / "slurm_logs"]).stdout.split()
     ids = {log.removesuffix(".out").split("-")[-1] for log in logs}
     return [row for row in mine.site.squeue("-t", "all") if row["id"] in ids]

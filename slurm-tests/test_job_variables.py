@@ -1,6 +1,6 @@
-"""Variables whose work is a Slurm job of their own, on a real Slurm.
+"""Variables with a command in a Slurm job of its own, on a real Slurm.
 
-The command appends to a file: what was executed, and how often, is part of what is tested.
+The command appends to a file, because what was executed, and how often, is part of the test.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ echo "words of the command"
 
 @pytest.fixture
 def database(proposal: Any) -> Database:
-    """Of alice, with a run."""
+    """A database of alice with one run."""
     return Database(proposal())
 
 
 def script(database: Database, text: str) -> None:
-    """Writes the command."""
+    """Writes the command's script."""
     path = database.proposal.database / "find.sh"
     database.site.write_file(path, text, mode="755")
 
@@ -63,7 +63,7 @@ def failure(database: Database, name: str = "hits") -> tuple[str, str]:
 
 
 def begun(database: Database, name: str = "command") -> str:
-    """Waits until the command is executed; gives its job."""
+    """Waits until the command is running; returns its job."""
     wait_until(lambda: database.effects()[name] > 0, 90, "the command has not begun")
     return database.jobs()[-1]
 
@@ -132,9 +132,11 @@ def test_scancel_is_the_variables_error(database: Database) -> None:
 
 
 def test_a_command_whose_node_dies_is_executed_again(database: Database) -> None:
-    """The one end that is nobody's doing: what it has begun is begun again, and the outcome is the last one's."""
+    """A lost node is the only end that is neither the command's fault nor a user's decision: it is executed again, and
+    the last outcome counts.
+    """
     database.context(FILE)
-    # The second time it does not wait.
+    # It does not wait the second time.
     script(database, SCRIPT + "[ $(grep -c command effects.txt) -gt 1 ] || sleep 600\n")
     running = database.start("reprocess", "1")
     job = begun(database)
@@ -184,7 +186,7 @@ def test_a_coordinator_that_is_killed_finds_the_job_again(database: Database) ->
     running.kill()
     running.wait(30)
     database.site.write_file(database.proposal.database / "go", "")
-    # It ends while nobody listens.
+    # The job ends while no coordinator is running.
     database.site.wait_job(job, "COMPLETED")
     database.amore("follow")
     rows = database.rows()[1]
@@ -209,12 +211,12 @@ def test_one_that_is_killed_while_the_command_goes_on(database: Database) -> Non
 
 
 def accounted(database: Database, job: str, fields: str) -> list[list[str]]:
-    """Rows of a job and its steps in accounting, the job's own first, once it has the end of all."""
+    """Rows of a job and its steps in accounting, the job's own first, once accounting has all their ends."""
     ask = ["sacct", "-nP", "-j", job, "-o", f"JobID,State,{fields}"]
 
     def rows() -> list[list[str]]:
         found = [line.split("|") for line in database.site.run("root", ask).stdout.splitlines()]
-        # What it has not looked up yet is Unknown.
+        # Values that it has not looked up yet are Unknown.
         whole = all(row[1] == "COMPLETED" and "Unknown" not in row for row in found)
         return found if found and whole else []
 

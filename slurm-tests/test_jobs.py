@@ -1,6 +1,6 @@
-"""Runs through Slurm jobs: what the manual says of them, and what stands in table, files and logs at the end.
+"""Runs through Slurm jobs: what the manual documents, and the final content of table, files and logs.
 
-Each variable appends to a file: what was executed, and how often, is part of what is tested.
+Each variable appends to a file, because what was executed, and how often, is part of the test.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def heavy(run, light: "var#light"):
     assert database.rows()[1] == {"light": "2 200", "heavy": "2 200, then None"}
     assert database.effects() == {"light": 1, "heavy": 1}
     assert len(database.jobs()) == 2
-    # Where the command runs, after all.
+    # With --direct, variables run on this machine.
     database.amore("reprocess", "1", "--direct")
     assert database.rows()[1]["light"] == "None None"
     assert len(database.jobs()) == 2
@@ -113,7 +113,7 @@ def test_a_reservation_goes_before_a_partition(database: Database) -> None:
         database.amore("db-config", "slurm_reservation", "upex_001234")
         database.amore("reprocess", "1")
         assert database.rows()[1]["where"].startswith("upex_001234/")
-    # The reservation is gone, the setting is not: the run is not lost.
+    # The reservation is gone, but not the setting: the run is not lost.
     said = database.amore("reprocess", "1")
     assert "upex_001234" in said and "--delete" in said
     assert database.rows()[1]["where"].endswith("/high")
@@ -236,14 +236,14 @@ def test_cancel_ends_the_jobs_of_a_run(database: Database) -> None:
 
 @pytest.mark.parametrize("accounting", ["there", "dead"])
 def test_a_worker_that_is_killed(database: Database, accounting: str) -> None:
-    """Its job fails; what it had stored is not computed again."""
+    """Its job fails; results that it had stored are not computed again."""
     database.context(
         '@Variable(cluster=True)\ndef first(run):\n    effect("first")\n    return 1\n'
         '@Variable(cluster=True)\ndef second(run, first: "var#first"):\n'
         '    effect("second")\n'
         '    if not os.path.exists("killed"):\n'
         '        open("killed", "w").close()\n'
-        # What the first returned is on disk by then.
+        # By then, the value of `first` is on disk.
         '        time.sleep(1)\n'
         '        os.system("pkill -9 amore-worker")\n'
         '        time.sleep(60)\n'
@@ -293,7 +293,7 @@ def waits(run, r: "meta#run_number"):
     database.amore("db-config", "concurrent_jobs", "2", "--num")
     many = database.proposal.start_amore("reprocess", "all", "--var", "waits")
     database.wait_effect("waits-1")
-    # The second place is left to who is more urgent.
+    # The free place goes to the more urgent request.
     few = database.proposal.start_amore("reprocess", "3", "--var", "waits")
     database.wait_effect("waits-3")
     assert database.effects() == {"waits-1": 1, "waits-3": 1}
@@ -307,12 +307,12 @@ def waits(run, r: "meta#run_number"):
     database.touch("go-3")
     assert few.wait(60) == 0, few.stderr
     assert many.poll() is None
-    # The next owner finds the urgency in the ledger.
+    # The next owner reads the urgency from the ledger.
     many.kill()
     follower = database.proposal.start_amore("follow")
     for run in (1, 2):
         database.touch(f"go-{run}")
     assert follower.wait(120) == 0, follower.stderr
     assert [database.rows()[run]["waits"] for run in (1, 2, 3)] == [1, 2, 3]
-    # Of run 3 there is a newer result than the many would give.
+    # For run 3, there is already a newer result.
     assert database.effects() == {"waits-1": 1, "waits-2": 1, "waits-3": 1}

@@ -1,4 +1,6 @@
-"""What Slurm's limits refuse, and what they take and never begin: the user is told, and what he is told to do helps."""
+"""Jobs that Slurm's limits refuse, or that are accepted but never start: the user is told, and following the hint
+helps.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ def narrow(run): effect("narrow"); return 4
 
 
 def test_limits_of_a_qos(database: Database) -> None:
-    """Express: ten minutes, two jobs of a user run, four are in the queue."""
+    """The QOS express: ten minutes, two running jobs per user, and four in the queue."""
     site = database.site
     database.context(QUICK)
     database.amore("db-config", "slurm_qos", "express")
@@ -89,7 +91,7 @@ def test_limits_of_an_account(proposal: Callable[..., Proposal]) -> None:
 
 
 def test_jobs_that_slurm_does_not_take(database: Database) -> None:
-    """What stays refused is an error with Slurm's words and the setting; the next run of the command does better."""
+    """A permanent refusal is an error with Slurm's message and the setting; the next run of the command works."""
     database.context(QUICK)
     for key, value, words in [
         ("slurm_partition", "nosuch", "invalid partition"),

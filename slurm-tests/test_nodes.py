@@ -1,4 +1,4 @@
-"""Jobs that lose their place: preempted, requeued, held; nodes that are drained, cut off, or can start nothing."""
+"""Jobs that lose their nodes: preempted, requeued, held; and nodes that are drained, cut off, or cannot start jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_requeued_job_goes_on_where_it_was(database: Database) -> None:
     command = database.start("reprocess", "1")
     database.wait_effect("second-1")
     job = database.job(1)
-    # Jobs are submitted with --no-requeue: somebody must want it very much.
+    # Jobs are submitted with --no-requeue, so a requeue has to be forced.
     refused = site.run("alice", ["scontrol", "requeue", job], check=False)
     assert "disabled" in refused.stderr
     site.scontrol("update", f"JobId={job}", "Requeue=1")
@@ -39,7 +39,7 @@ def test_a_requeued_job_goes_on_where_it_was(database: Database) -> None:
     command.wait_said(f"job {job} (run 1) waits: BeginTime", f"scontrol update JobId={job} StartTime=now")
 
     def goes_on() -> bool:
-        # Slurm does not take it within the second of the requeue.
+        # Slurm does not accept this within a second of the requeue.
         site.run("alice", ["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
         return database.effects()["second-1"] == 2
 
@@ -68,7 +68,7 @@ def test_drained_nodes_and_held_jobs_are_told(database: Database) -> None:
 
 
 def test_a_node_that_is_cut_off(database: Database) -> None:
-    """Run 1 ends behind the cut, run 2 is still at work there when Slurm gives the node up."""
+    """Run 1 ends on the node that is cut off; run 2 is still running there when Slurm gives the node up."""
     site = database.site
     database.context(TWO)
     with site.drained("n2", "n3"):
@@ -86,7 +86,7 @@ def test_a_node_that_is_cut_off(database: Database) -> None:
 
 
 def test_a_node_that_can_start_nothing(database: Database) -> None:
-    """It is idle, so Slurm gives it one job after the other."""
+    """The node is idle, so Slurm sends it one job after another."""
     site = database.site
     database.context(TWO)
     database.touch("go-1")

@@ -1,4 +1,4 @@
-"""Reservations that are full, have not begun, are over, or end under jobs."""
+"""Reservations that are full, have not started, have ended, or end while jobs are running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def second(run, first: "var#first", r: "meta#run_number"):
 
 
 def test_a_reservation_that_ends_under_its_jobs(database: Database) -> None:
-    """Run 1 runs in it; run 2 waits, for it is full."""
+    """Run 1 runs in it; run 2 waits, because it is full."""
     site = database.site
     database.context(WHOLE_NODE)
     database.amore("db-config", "slurm_reservation", "upex_001234")
@@ -34,7 +34,7 @@ def test_a_reservation_that_ends_under_its_jobs(database: Database) -> None:
         wait_until(lambda: site.job(job).get("reason") in ("Resources", "Priority"), 60, "the reason of a full one")
         said = database.amore("explain", str(waiting), "first")
         assert f"job {job} waits: " in said and "upex_001234" in said
-        # Only what runs after the end of the reservation can come to an end.
+        # Only jobs that start after the end of the reservation can complete.
         database.touch(f"go-{waiting}")
         site.scontrol("update", "ReservationName=upex_001234", "EndTime=now+2")
         said = command.ends(timeout=240)
@@ -82,7 +82,7 @@ def test_reservations_that_are_over_or_for_others_are_left(database: Database) -
         database.amore("db-config", "slurm_reservation", "theirs")
         said = database.amore("reprocess", "1")
         assert "the reservation theirs is restricted to account chemistry" in said
-        # Slurm keeps one that is over for some seconds, and would take jobs for it that never begin.
+        # Slurm keeps a reservation that has ended for some seconds, and accepts jobs for it that never start.
         site.scontrol("update", "ReservationName=over", "EndTime=now+1")
         shows = ("show", "reservation", "over", "-o")
         wait_until(lambda: "State=ACTIVE" not in site.scontrol(*shows, check=False), 30, "its end", pause=0.1)

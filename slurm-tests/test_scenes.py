@@ -1,4 +1,4 @@
-"""The scenes of slurm-tests/scenes, played on a real Slurm: what the simulated one and the fake show too."""
+"""The scenes of slurm-tests/scenes, played on a real Slurm. The simulated one and the fake play them too."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clusters import Site, wait_until
 from scenes import NODES, Stage, named, play, scenes
 
 USER = "alice"
-# Slurm looks every half minute or so for jobs over their time limit, and for reservations that are over. MinJobAge is
-# 300 s, and what is older is purged once a minute.
+# About every half minute, Slurm checks for jobs over their time limit and for reservations that have ended. MinJobAge
+# is 300 s, and older jobs are purged once a minute.
 PATIENCE_S = 120
 PURGE_S = 420
 
 
 class RealStage(Stage):
-    """A real cluster, and alice."""
+    """A real cluster and the user alice."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(int(site.run(USER, ["id", "-u"]).stdout))
@@ -30,7 +30,7 @@ class RealStage(Stage):
         self.hung = False
 
     def run(self, words: list[str], script: str | None = None) -> subprocess.CompletedProcess[str]:
-        """With the environment that Amore gives."""
+        """Runs a command in the environment that Amore uses."""
         env = {} if script is not None else {"SLURM_TIME_FORMAT": "%s", "TZ": "UTC"}
         return self.site.run(USER, words, check=False, env=env, stdin=script)
 
@@ -39,7 +39,7 @@ class RealStage(Stage):
         return str(self.site.home(USER))
 
     def nowhere(self) -> str:
-        """Where users can make no folders: Slurm 26.05 would make one for a log."""
+        """A folder in which users cannot create others: Slurm 26.05 would create one for a log."""
         return str(self.site.shared / "nowhere")
 
     def until(self, there: Callable[[], Any], what: str) -> None:
@@ -47,19 +47,19 @@ class RealStage(Stage):
         wait_until(there, PATIENCE_S, what, lambda: self.site.squeue(), pause=0.5)
 
     def submit(self, step: dict[str, Any]) -> None:
-        """A job that is held from the beginning says so itself."""
+        """Submits a job. A job that is held from the beginning says so in its options."""
         options = [*step.get("options", []), *(["--hold"] if self.hold else [])]
         self.hold = False
         super().submit({**step, "options": options})
 
     def control(self, *words: str) -> None:
-        """What root does with scontrol, or what Slurm says instead."""
+        """Runs scontrol as root; raises an error with Slurm's refusal."""
         answer = self.site.run("root", ["scontrol", *words], check=False)
         if answer.returncode != 0:
             raise ValueError(answer.stderr or answer.stdout)
 
     def do(self, what: str, step: dict[str, Any]) -> None:
-        """As root."""
+        """Performs an action as root."""
         name, job = step.get("name", ""), self.jobs.get(step.get("job", ""), "")
         if what == "hold next":
             self.hold = True
@@ -85,7 +85,7 @@ class RealStage(Stage):
             over = lambda: "State=ACTIVE" not in self.site.scontrol(*shows, check=False)  # noqa: E731
             wait_until(over, 30, f"the end of {name}", pause=0.1)
         elif what == "reservation is removed":
-            # Slurm does it by itself.
+            # Slurm does this by itself.
             pass
         elif what == "delete reservation":
             self.control("delete", f"ReservationName={name}")
@@ -100,7 +100,7 @@ class RealStage(Stage):
             super().do(what, step)
 
     def reserve(self, step: dict[str, Any]) -> None:
-        """Of one node, for half an hour."""
+        """Creates a reservation of one node, for half an hour."""
         accounts = step.get("accounts", [])
         begins = f"now+{step['begins']}" if "begins" in step else "now"
         whose = f"Accounts={','.join(accounts)}" if accounts else f"Users={USER}"
@@ -108,14 +108,14 @@ class RealStage(Stage):
         self.control("create", "reservation", f"ReservationName={step['name']}", *keys)
 
     def close(self) -> None:
-        """What `site` cannot mend: it needs a controller that answers."""
+        """Repairs what `site` cannot, because it needs a controller that answers."""
         if self.hung:
             self.site.service_unpause("slurmctld")
 
 
 @pytest.fixture
 def stage(site: Site) -> Iterator[RealStage]:
-    """A whole cluster."""
+    """A complete cluster."""
     stage = RealStage(site)
     yield stage
     stage.close()

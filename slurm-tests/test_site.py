@@ -1,4 +1,4 @@
-"""What a site has and takes: partitions for reservations only, hidden ones, memory, and submissions of users."""
+"""Properties of a site: reservation-only partitions, hidden ones, memory, and submissions by users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHERS = ("main", "grponly", "acctonly", "short", "high", "low")
 
 @contextmanager
 def partition(site: Site, name: str, *settings: str) -> Iterator[None]:
-    """A partition of n3, while the block lasts the only one of it."""
+    """Within this block, a partition with n3, which no other partition contains."""
     site.scontrol("create", f"PartitionName={name}", "Nodes=n3", "State=UP", "MaxTime=1-0", *settings)
     for other in OTHERS:
         site.scontrol("update", f"PartitionName={other}", "Nodes=n1,n2")
@@ -36,7 +36,7 @@ def partition(site: Site, name: str, *settings: str) -> Iterator[None]:
 
 
 def deleted(site: Site, name: str) -> bool:
-    """Deletes a partition, if nothing is in it any more."""
+    """Deletes a partition, if it has no jobs any more."""
     try:
         site.scontrol("delete", f"PartitionName={name}")
     except CommandFailed as failed:
@@ -137,7 +137,7 @@ def test_memory_is_raised_to_what_the_largest_node_has(database: Database) -> No
 
 
 def test_more_memory_than_slurm_gives_is_a_want_of_memory(database: Database) -> None:
-    """Slurm refuses what no node has, in these words."""
+    """The messages with which Slurm refuses more memory than any node has."""
     site = database.site
     database.context(ONE.replace("cluster=True", 'cluster=True, mem="5000M"'))
     said = database.amore("reprocess", "1")

@@ -1,4 +1,4 @@
-"""The shared file system is full under running jobs."""
+"""The shared file system becomes full while jobs are running."""
 
 from __future__ import annotations
 
