@@ -189,7 +189,7 @@ def test_what_waits_for_another_task_is_told_with_its_name(database: Database) -
     assert "now        late waits for heavy\n" in database.amore("explain", "1", "late").stdout
     assert " for heavy\n" in database.amore("explain", "1").stdout
     assert "nothing of a run or job 77 is under way" in database.amore("cancel", "77", code=1).stderr
-    # A second command that follows unfinished work and continues afterwards.
+    # `amore follow` waits for the command that owns the directory, then checks what is left.
     follower = database.begin("follow")
     follower.wait_said("waiting for it to finish")
     database.touch("go-1")

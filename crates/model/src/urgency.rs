@@ -13,7 +13,7 @@ pub enum Urgency {
     /// A user requested some runs and watches them.
     #[default]
     Asked,
-    /// Very many runs, or all: nobody waits for a particular one.
+    /// Very many runs, or all of them. No user waits for a particular one.
     Bulk,
 }
 

@@ -104,7 +104,7 @@ impl ChunkPlan {
                     packed.truncate(length);
                     (ChunkFilters::All, packed)
                 }
-                // Not smaller (the bound rules out that it does not fit): the reader is told to skip deflate.
+                // Not smaller (the output bound guarantees that it fits): the chunk is marked so that readers skip deflate.
                 _ => (ChunkFilters::ShuffleOnly, shuffled.clone()),
             }
         })

@@ -1,4 +1,4 @@
-//! Writing while others read: how long to wait for their locks, and how to let new readers in meanwhile.
+//! Writing while others read: how long to wait for their locks, and how to let new readers in during that time.
 
 use std::time::{Duration, Instant};
 

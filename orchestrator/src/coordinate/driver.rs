@@ -118,7 +118,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Summary, CoordinateError> {
         let ended = self.work(request, signals).await;
         let outcome = self.core.outcome();
-        // Everything is collected, and nobody pressed Ctrl-C.
+        // All results are in the table, and no work was abandoned.
         let complete = ended.is_ok() && outcome.is_ok() && self.core.is_settled();
         let last = self.core.close();
         let Driver { setup, owner, worker, collector, lane, ledger, listeners, runs, .. } = self;

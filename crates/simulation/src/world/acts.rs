@@ -255,7 +255,8 @@ impl World {
     fn note_root_cancels(&mut self, cluster: &str, number: u64) {
         let Some(job) = self.slurm.job(cluster, number) else { return };
         let tokens = tokens_in(&job.asked.comment);
-        // For Amore, a job that Slurm requeued and root then cancels is over: it is cancelled, and submitted again.
+        // A held job does not count: if Slurm could not start a job again, it is over for Amore, which cancels it and
+        // submits another.
         let waits = job.state == State::Pending && job.held.is_none();
         // A job on an unreachable node continues, and may report another end.
         let is_cut = |name: &String| {
