@@ -69,7 +69,7 @@ fn a_controller_that_hung_does_what_it_was_told_when_it_goes_on() {
     assert!(world.running.len() < 2, "jobs continue and end while it hangs");
     world.inject(Fault::ControllerGoesOn).unwrap();
     world.pass(s(5));
-    // Both that seemed to fail.
+    // The comments of both submissions that seemed to fail.
     let comments = world.run("alice", &["squeue", "-h", "-a", "-r", "-u", "2001", "-o", "%k"], "");
     assert_eq!(comments.stdout, "amore:2b\namore:2b\n");
     is(&mut world, running, "CANCELLED", "None");
@@ -92,7 +92,7 @@ fn a_controller_that_is_killed_forgets_and_gives_numbers_again() {
     assert_eq!(world.running.len(), 2, "what the controller has forgotten continues");
     let again = submit(&mut world, &["--comment=amore:other"], SLEEP);
     assert_eq!(again, forgotten);
-    // Its end matters to nobody.
+    // The end of the forgotten job has no effect.
     let orphan = *world.running.iter().find(|(_, start)| start.job == forgotten).unwrap().0;
     world.slurm.script_ended(world.now, orphan, Exit::Code(0));
     world.pass(s(3));
@@ -282,7 +282,7 @@ fn reservations_begin_fill_up_and_end() {
         "delete_reservation ReservationName=shift: Requested reservation is in use"
     );
     world.pass(s(90));
-    // Over, and not yet removed.
+    // It has ended, but is not removed yet.
     let words = try_to_submit(&mut world, &["--reservation=shift"], SLEEP).unwrap_err();
     assert!(words.starts_with("sbatch: error: Problem using reservation\n"), "{words}");
     is(&mut world, waits, "PENDING", "Reservation");
@@ -415,7 +415,7 @@ fn clusters_have_numbers_and_troubles_of_their_own() {
     world.pass(s(2));
     assert_eq!(world.run("alice", &["squeue", "-M", "annex", "-h", "-o", "%i"], "").code, 1);
     assert_eq!(world.run("alice", &["squeue", "-M", "lab", "-h", "-o", "%i|%T"], "").stdout, "1|RUNNING\n");
-    // Where one hangs, the other takes the job.
+    // While one cluster hangs, the other takes the job.
     let answer = world.run("alice", &["sbatch", "--parsable", "--clusters=annex,lab"], SLEEP);
     assert_eq!(answer.stdout, "2;lab\n");
     world.slurm.inject_into_accounting(world.now, AccountingFault::Dies);
@@ -438,7 +438,7 @@ fn slow_answers_take_longer() {
     let before = world.now;
     submit(&mut world, &[], SLEEP);
     assert!(world.now - before >= s(7));
-    // Slower than a command waits.
+    // Slower than a command's timeout.
     world.inject(Fault::SlowAnswers(s(15))).unwrap();
     let words = try_to_submit(&mut world, &["--comment=amore:ab"], SLEEP).unwrap_err();
     assert!(words.contains("Socket timed out"), "{words}");

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 mod world;
 use world::World;
 
-/// Something that a test does.
+/// An action of a test.
 #[derive(Clone, Debug)]
 enum Act {
     Pass(u64),

@@ -1,4 +1,4 @@
-//! The simulated Slurm gives the answers of a real one (`slurm-tests/recorded/22.05-compose`).
+//! The simulated Slurm answers like a real one (`slurm-tests/recorded/22.05-compose`).
 
 #![expect(clippy::disallowed_methods, reason = "a test reads recordings")]
 

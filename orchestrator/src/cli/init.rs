@@ -42,14 +42,14 @@ pub struct Arguments {
 struct Answer<'a> {
     directory: &'a Path,
     proposal: Option<Proposal>,
-    /// Was the database made, or there already?
+    /// Whether the database was created; otherwise it existed before.
     made_database: bool,
     context_file: &'a Path,
-    /// Was it written, or there already?
+    /// Whether it was written; otherwise it existed before.
     wrote_context_file: bool,
 }
 
-/// Sets it up without overwriting anything.
+/// Creates what is missing, and overwrites nothing.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (path, proposal) = match arguments.proposal_or_dir.parse::<Proposal>() {
         Ok(proposal) => (site::find_proposal(proposal)?.join("usr/Shared/amore"), proposal),

@@ -1,4 +1,4 @@
-//! What is said about context files with problems.
+//! Messages about context files with problems.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use amore_plan::{NodeNo, check, merged};
 
 use crate::declare::{Declare, variable};
 
-/// The problems as an author would read them.
+/// The problems as their author reads them.
 fn said(variables: Vec<VariableSpec>) -> String {
     let checked = check(variables);
     assert_eq!(checked.dag.is_none(), !checked.problems.is_empty());
@@ -52,12 +52,12 @@ fn names_that_would_break_readers_of_the_table_are_refused() {
         assert_eq!((problem.kind, problem.severity), (ProblemKind::BadName, severity), "{name}");
         assert!(problem.line.is_some());
         assert_eq!(checked.dag.is_none(), severity == Severity::Error);
-        // What is not stored has no column.
+        // A variable that is not stored has no column.
         let mut transient = variable(name);
         transient.transient = true;
         assert!(check(vec![transient]).problems.is_empty());
     }
-    // Case counts, and names in groups are other names.
+    // Names are case-sensitive, and names in groups are different names.
     assert!(check(vec![variable("Run"), variable("group.run")]).problems.is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Variables whose work is a Slurm job of their own.
+//! Variables with a command in a Slurm job of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -238,7 +238,7 @@ proptest! {
         parts in 0..4_usize,
         names in vec(any::<Index>(), 0..3),
     ) {
-        // Some files tie a command into another job: these are refused.
+        // Some files tie a command to another job: these are refused.
         if let Some(dag) = check(variables.clone()).dag {
             let names = names.iter().map(|name| variables[name.index(variables.len())].name.clone()).collect();
             let selection = Selection { names, ..Selection::default() };
@@ -265,7 +265,7 @@ proptest! {
                         prop_assert!(here.contains(need.as_str()) || task.given.contains(need), "{} for {}", need, step.name);
                     }
                     here.insert(step.name.as_str());
-                    // The outcome is there.
+                    // The outcome is available.
                     if dag.get(&step.name).unwrap().job.is_some() {
                         prop_assert!(task.waits_for.contains(&commands[step.name.as_str()]));
                     }
@@ -278,7 +278,7 @@ proptest! {
                     prop_assert!(!dag.get(name).unwrap().transient);
                     prop_assert!(task.waits_for.contains(&stored[name.as_str()]));
                 }
-                // Of commands it waits only for those of its own functions.
+                // It waits only for the commands of its own functions.
                 let own: BTreeSet<usize> = task.steps.iter().filter_map(|step| commands.get(step.name.as_str()).copied()).collect();
                 let waits: BTreeSet<usize> = task.waits_for.iter().copied().filter(|&before| plan.tasks[before].job.is_some()).collect();
                 prop_assert_eq!(own, waits);

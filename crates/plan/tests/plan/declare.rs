@@ -2,13 +2,13 @@
 
 use amore_model::{Argument, JobSpec, Resources, RunData, VariableSpec};
 
-/// A variable with nothing said; its line is ten times its first letter's place in the alphabet.
+/// A variable without options. Its line is ten times the position of its first letter in the alphabet.
 pub(crate) fn variable(name: &str) -> VariableSpec {
     let letter = name.bytes().next().filter(u8::is_ascii_lowercase);
     VariableSpec { line: letter.map(|c| 10 * u32::from(c - b'a' + 1)), ..VariableSpec::new(name) }
 }
 
-/// What can be said of a variable.
+/// Options of a variable.
 pub(crate) trait Declare {
     /// Arguments annotated with these.
     fn with(self, annotations: &[&str]) -> Self;

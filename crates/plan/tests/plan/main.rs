@@ -1,4 +1,4 @@
-//! The way from declared variables to tasks, seen from outside.
+//! From declared variables to tasks, tested from outside.
 
 mod check;
 mod commands;

@@ -1,4 +1,4 @@
-//! Plans for small files, looked at closely.
+//! Plans for small files, checked in detail.
 
 use amore_model::{Resources, RunData, VariableSpec};
 use amore_plan::{
@@ -35,7 +35,8 @@ fn texts(texts: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_order_is_that_of_damnit() {
-    // As `graphlib.TopologicalSorter.static_order()` gives it: what needs nothing first, as the file speaks of it.
+    // The order of `graphlib.TopologicalSorter.static_order()`: variables without dependencies first, in the order in which
+    // the file mentions them.
     let dag = dag(vec![
         variable("late").with(&["var#z", "var#b"]),
         variable("a"),
@@ -164,7 +165,7 @@ fn a_transient_value_is_computed_where_it_is_used() {
     assert_eq!(of("unused").place_reason, PlaceReason::Local);
 }
 
-/// What runs in each Slurm job, with its CPUs, and for which of the jobs it waits.
+/// The variables of each Slurm job, with its CPUs and the jobs that it waits for.
 fn jobs(variables: Vec<VariableSpec>) -> Vec<String> {
     let plan = plan(&dag(variables), &with_slurm(1)).unwrap();
     plan.tasks
@@ -213,7 +214,7 @@ fn jobs_never_wait_for_one_another_in_a_ring() {
     ];
     assert_eq!(jobs(there_and_back), ["1: a", "2: b < a", "1: c < a, b"]);
 
-    // Two parts that would wait for each other, if only their own stages counted.
+    // Two parts that would wait for each other if only their own stages counted.
     let crossed = vec![
         variable("a").cpus(1),
         variable("x").cpus(2),
@@ -332,7 +333,7 @@ fn titles_match_in_part_and_names_in_full() {
     assert_eq!(nothing.unmatched, ["motor"]);
     assert!(nothing.tasks.is_empty());
 
-    // Names rule over titles, and titles are no names.
+    // Names override titles, and titles are not names.
     let both = Selection { names: texts(&["xgm"]), matches: texts(&["agipd"]), ..Selection::default() };
     assert_eq!(runs(&plan(&dag, &selecting(both)).unwrap()), ["xgm"]);
     let names = Selection { names: texts(&["AGIPD/Mean", "xgmm", "far_from_it"]), ..Selection::default() };
@@ -383,7 +384,7 @@ fn what_the_run_has_no_data_for_is_left_out() {
     let reason = LeftOutReason::NoProcData { declared_by: "proc".to_owned() };
     assert_eq!(left, [("proc", &reason), ("both", &reason)]);
 
-    // Nothing is computed for the sake of what is left out.
+    // Dependencies of variables that are left out are not computed.
     let proc_only = of(RunData::Proc, true, false);
     assert!(proc_only.tasks.is_empty());
     assert_eq!(proc_only.left_out.len(), 2);
@@ -433,7 +434,7 @@ fn cluster_selects_by_the_promoted_place_and_adds_dependencies_back() {
 fn stored_values_of_vanished_and_transient_variables_are_dropped() {
     let dag = dag(vec![variable("a"), variable("b").transient()]);
     let stored = texts(&["start_time", "old", "a", "b", "old"]);
-    // Also when something else was selected.
+    // Also if something else was selected.
     let selection = Selection { names: texts(&["a"]), ..Selection::default() };
     let plan = plan(&dag, &Request { stored, selection, ..Request::default() }).unwrap();
     assert_eq!(plan.forget, ["old", "b"]);

@@ -1,4 +1,4 @@
-//! What holds for every context file.
+//! Properties that hold for every context file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ fn file() -> impl Strategy<Value = Vec<VariableSpec>> {
             one.data = (*proc == 0).then_some(RunData::Proc);
             one.cluster = *cluster == 0;
             one.transient = *transient == 0;
-            // Also where it means nothing.
+            // Also if it has no meaning.
             one.resources.cpus = u32::from(*cpus).checked_sub(2).filter(|cpus| *cpus > 0);
             variables.push(one);
         }
-        // The file's order is another than the order of dependencies.
+        // The order of the file differs from that of the dependencies.
         let count = variables.len() as u64;
         variables.sort_by_key(|one| {
             let number: u64 = one.name[1..].parse().expect("it was made so");
@@ -48,7 +48,7 @@ fn request() -> impl Strategy<Value = Request> {
             selection: Selection {
                 run_data: [RunData::All, RunData::Raw, RunData::Proc][data as usize],
                 cluster,
-                // Turned into names of the file at hand by `named`.
+                // `named` converts these to names of the file.
                 matches: Vec::new(),
                 names: names.iter().map(|name| name.index(24).to_string()).collect(),
             },
@@ -60,7 +60,7 @@ fn request() -> impl Strategy<Value = Request> {
         })
 }
 
-/// Makes the drawn numbers names of this file.
+/// Converts the random numbers to names of this file.
 fn named(mut request: Request, variables: &[VariableSpec]) -> Request {
     for name in &mut request.selection.names {
         let at: usize = name.parse().expect("it was made so");
@@ -74,7 +74,7 @@ fn dag(variables: &[VariableSpec]) -> Dag {
     checked.dag.unwrap_or_else(|| panic!("{:?}", checked.problems))
 }
 
-/// In which tasks each variable is a step.
+/// The tasks in which each variable is a step.
 fn tasks_of(plan: &Plan) -> BTreeMap<&str, Vec<usize>> {
     let mut tasks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (number, task) in plan.tasks.iter().enumerate() {
@@ -116,7 +116,7 @@ proptest! {
                 prop_assert!(tasks[name.as_str()].iter().all(|from| task.waits_for.contains(from)));
                 prop_assert!(task.steps.iter().any(|step| step.needs.contains(name)));
             }
-            // Nor does it wait for anything else.
+            // It waits for nothing else.
             let from: BTreeSet<usize> = task.given.iter().map(|name| tasks[name.as_str()][0]).collect();
             prop_assert_eq!(from.into_iter().collect::<Vec<_>>(), task.waits_for.clone());
         }
@@ -127,7 +127,7 @@ proptest! {
         let dag = dag(&variables);
         let plan = plan(&dag, &named(drawn, &variables)).unwrap();
         let tasks = tasks_of(&plan);
-        // Together the tasks are what was planned, and the reasons say the same.
+        // The tasks together contain everything that was planned, and the reasons agree with them.
         let planned: BTreeSet<&str> = plan.variables.iter().map(|one| one.name.as_str()).collect();
         prop_assert_eq!(planned, tasks.keys().copied().collect());
         for one in &plan.variables {
@@ -146,7 +146,7 @@ proptest! {
         let dag = dag(&variables);
         let request = named(drawn, &variables);
         let plan = plan(&dag, &request).unwrap();
-        // Said once more, slowly.
+        // The expected result, computed in a simple way.
         let mut expected = BTreeSet::new();
         let mut left_out = BTreeSet::new();
         let Selection { run_data, cluster, names, .. } = &request.selection;
@@ -230,7 +230,7 @@ proptest! {
                     continue;
                 }
             }
-            // What asks for resources of its own shares a job only with what it is connected to.
+            // A variable that requests resources shares a job only with variables that it is connected to.
             let mut reached = BTreeSet::from([own[0]]);
             let mut open = vec![own[0]];
             while let Some(node) = open.pop() {
@@ -260,7 +260,7 @@ proptest! {
         if cluster.iter().all(shared) {
             prop_assert!(found.len() <= 1);
         }
-        // Each of them needs the one before, by way of a job between.
+        // Each of them needs the one before through a job in between.
         for pair in found.windows(2) {
             let mut open = plan.tasks[pair[1]].waits_for.clone();
             open.retain(|task| !shared(task));
@@ -345,7 +345,7 @@ proptest! {
                 in_rings.insert((from, to));
             }
         }
-        // Every dependency that is part of a ring is part of a ring that was told.
+        // Every dependency that is part of a cycle is part of a reported one.
         let expected: BTreeSet<(usize, usize)> =
             edges.iter().copied().filter(|&(from, to)| reaches[to][from]).collect();
         prop_assert_eq!(in_rings, expected);

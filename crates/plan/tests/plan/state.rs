@@ -1,4 +1,4 @@
-//! Variables that share state: what each finds when it is executed.
+//! Variables that share state: what each of them finds when it is executed.
 
 use std::collections::HashSet;
 
@@ -52,7 +52,7 @@ fn users_of_one_piece_share_a_task_and_others_do_not() {
         sharing(variable("never_read_too"), &[("LOG", "C")]),
     ]);
     let plan = plan(&dag, &everything(false, 100)).unwrap();
-    // Who reads before anybody has changed it needs nobody.
+    // A variable that reads before any change needs no other variable.
     assert_eq!(
         tasks(&plan),
         ["before", "first second", "aside", "cached cached_too", "never_read", "never_read_too"]
@@ -97,7 +97,7 @@ fn what_adds_to_a_file_is_executed_again_only_after_what_writes_it_afresh() {
     let plan_of = |dag: &Dag| plan(dag, &everything(true, 8)).unwrap();
     let one = plan_of(&added);
     assert_eq!(tasks(&one), ["add look", "read"]);
-    // It needs no value of that task, but the file.
+    // It needs no value of that task, but its file.
     assert_eq!((one.tasks[1].waits_for.as_slice(), one.tasks[1].given.len()), (&[0][..], 0));
 
     let afresh = dag(vec![
@@ -228,7 +228,8 @@ proptest! {
                 for need in &step.needs {
                     prop_assert!(steps[..at].contains(&need.as_str()) || task.given.contains(need));
                 }
-                // Light ones in jobs are there for their value; what they find is for others to say.
+                // Variables without `cluster=True` are in jobs for their values; other tests check the state that they
+                // find.
                 let in_jobs = steps.iter().any(|name| heavy(name));
                 if step.again || in_jobs && !heavy(&step.name) {
                     continue;

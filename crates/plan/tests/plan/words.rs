@@ -1,4 +1,4 @@
-//! Plans as a user reads them.
+//! Plans as users read them.
 
 use amore_model::{RunData, VariableSpec};
 use amore_plan::{Availability, Request, Selection, check, describe, plan};

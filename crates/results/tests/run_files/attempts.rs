@@ -1,4 +1,4 @@
-//! Several attempts store results for one plan: the latest one's are kept, and nothing that comes late replaces them.
+//! Several attempts store results for one plan: those of the latest attempt are kept, and late results do not replace them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use tempfile::TempDir;
 
 use crate::{PROPOSAL, RUN, merge, provenance, read, run_file, scalar, writer};
 
-/// An attempt that this owner began as its `serial`th.
+/// The `serial`th attempt that this owner started.
 fn attempt(epoch: u64, serial: u64, number: u32) -> Provenance {
     let token = AttemptToken::new(AttemptRank { epoch, serial }, 1, 2);
     Provenance { token: Some(token), attempt: number, ..provenance(100) }
 }
 
-/// As the version before wrote it.
+/// Provenance in the format of the previous version.
 fn numbered(number: u32) -> Provenance {
     Provenance { attempt: number, ..provenance(100) }
 }
@@ -37,7 +37,7 @@ fn a_late_fragment_of_a_node_that_was_cut_off_changes_nothing() {
     let directory = temp.path();
     let first = attempt(7, 1, 1);
     merge(directory, &[stored_by(directory, &first, &[("a", 1.0)])]);
-    // The second attempt did not see that, and has computed `b` from its own `a`.
+    // The second attempt did not see that result, and has computed `b` from its own `a`.
     let second = attempt(7, 2, 2);
     merge(directory, &[stored_by(directory, &second, &[("a", 2.0), ("b", 20.0)])]);
     let report = merge(directory, &[stored_by(directory, &first, &[("a", 1.5), ("b", 15.0), ("c", 3.0)])]);
@@ -55,9 +55,9 @@ fn the_order_of_arrival_and_what_is_merged_together_do_not_matter() {
         numbered(1),
         attempt(7, 3, 2),
         requeued,
-        // Nobody knew whether Slurm had its predecessor.
+        // It was not known whether Slurm had its predecessor.
         attempt(7, 4, 2),
-        // Its owner did not know of the last one.
+        // Its owner did not know about the last attempt.
         attempt(8, 1, 2),
     ];
     for (at, latest) in attempts.iter().enumerate() {
@@ -99,7 +99,7 @@ fn an_attempt_goes_on_from_the_value_that_will_be_kept() {
     };
     let (first, second) = (attempt(7, 1, 1), attempt(7, 2, 2));
 
-    // Two fragments that wait, written in either order.
+    // Two waiting fragments, written in either order.
     for second_first in [true, false] {
         let temp = TempDir::new().unwrap();
         let directory = temp.path();
@@ -113,7 +113,7 @@ fn an_attempt_goes_on_from_the_value_that_will_be_kept() {
         assert_eq!(read(&answer(directory).path, "a/data"), [2.0]);
     }
 
-    // The run's file has the earlier one.
+    // The run file contains the earlier result.
     let temp = TempDir::new().unwrap();
     let directory = temp.path();
     let fragment = stored_by(directory, &first, &[("a", 1.0)]);
@@ -123,7 +123,7 @@ fn an_attempt_goes_on_from_the_value_that_will_be_kept() {
     assert!(answer(directory).is_in_fragment());
     assert_eq!(read(&answer(directory).path, "a/data"), [2.0]);
 
-    // It has the later one.
+    // The run file contains the later result.
     let temp = TempDir::new().unwrap();
     let directory = temp.path();
     let fragment = stored_by(directory, &second, &[("a", 2.0)]);

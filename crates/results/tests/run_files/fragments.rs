@@ -233,7 +233,7 @@ fn records_are_told_by_their_fields() {
         let error = wrong.parse::<Dtype>().unwrap_err().to_string();
         assert!(error.contains(hint), "{error}");
     }
-    // What is in the fields is read by h5py in tests/matrix.
+    // tests/matrix reads the content of the fields with h5py.
     let directory = tempfile::tempdir().unwrap();
     let mut writer = writer(directory.path());
     let bytes: Vec<u8> = (0..128).map(|byte| if byte % 64 < 16 { 0 } else { byte }).collect();

@@ -51,7 +51,7 @@ fn an_array_file_appears_complete_or_not_at_all() {
     assert!(matches!(name, Err(ResultsError::Name(_))));
 }
 
-/// A netCDF group with one array that lies in a file of its own.
+/// A netCDF group with one array in a separate file.
 pub fn store_large(directory: &Path, name: &str, values: &[f64], micros: u64) -> PathBuf {
     let shape = vec![values.len() as u64];
     let mut array = LargeArrayWriter::create(directory, PROPOSAL, RUN, name, F64, &shape, true).unwrap();

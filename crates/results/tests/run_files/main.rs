@@ -1,4 +1,4 @@
-//! Files of results, through the crate's public face. What other programs read in them is tested in `tests/files/`.
+//! Files of results, tested through the crate's public API. `tests/files/` tests what other programs read from them.
 
 mod attempts;
 mod fragments;

@@ -91,7 +91,7 @@ fn what_ends_without_a_value_takes_the_old_value_away() {
         assert_eq!(report.rows.len(), usize::from(has_row));
         assert_eq!(report.without_row.len(), usize::from(!has_row));
         assert_eq!(report.removed.len(), usize::from(!has_row));
-        // What is late stays away; what is new comes back.
+        // A late result does not reappear, but a new one does.
         let late = merge(directory.path(), &[fragment(directory.path(), "a", 1.0, 15)]);
         assert_eq!(late.older, ["a"]);
         assert!(!has(&file, "a"));

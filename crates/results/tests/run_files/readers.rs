@@ -1,4 +1,4 @@
-//! Who can read a run file can read its arrays, and a lost array is seen.
+//! Whoever can read a run file can read its arrays, and a missing array is noticed.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -34,7 +34,7 @@ fn arrays_get_the_rights_of_their_run_file() {
         set_mode(directory, top);
         let big = store_large(directory, "big", &[1.0; 4], 2 + number as u64);
         let arrays = directory.join("arrays");
-        // As a job with another umask, or a command of an earlier version, leaves them.
+        // The permissions that a job with another umask, or a command of an earlier version, leaves.
         for path in [&arrays.join("p1234_r42"), &arrays] {
             set_mode(path, 0o700);
         }
@@ -43,7 +43,7 @@ fn arrays_get_the_rights_of_their_run_file() {
         }
         let report = merge(directory, &[big]);
         assert_eq!(report.fewer_readers, None);
-        // A new result does not change who reads the file.
+        // A new result does not change the permissions of the file.
         assert_eq!(mode(&file), rights);
         assert_eq!(verify(&file).unwrap(), [], "{rights:o}");
     }
@@ -82,7 +82,7 @@ fn rights_that_were_changed_later_are_told() {
     set_mode(&arrays, 0o750);
     let found = verify(&file).unwrap();
     assert!(matches!(found.as_slice(), [Finding::FewerReaders { path, .. }] if *path == arrays), "{found:?}");
-    // With the next result all is well.
+    // The next result repairs it.
     merge(directory, &[fragment(directory, "small", 1.0, 2)]);
     assert_eq!(verify(&file).unwrap(), []);
 }
@@ -94,7 +94,7 @@ fn a_lost_array_is_not_a_number() {
     merge(directory, &[store_large(directory, "big", &[1.0; 4], 1)]);
     fs::remove_file(array_of(directory)).unwrap();
     assert!(read(&run_file(directory), "big/v").iter().all(|value| value.is_nan()));
-    // It stays so when the run file is written anew.
+    // This also holds when the run file is rewritten.
     merge(directory, &[fragment(directory, "small", 1.0, 2)]);
     assert!(read(&run_file(directory), "big/v").iter().all(|value| value.is_nan()));
 }

@@ -1,4 +1,4 @@
-//! Making, opening, migrating; and what stands in the place of a run table.
+//! Creating, opening and migrating run tables, and other files in place of one.
 
 use std::{
     fs,
@@ -152,7 +152,7 @@ async fn other_versions_and_damage_are_refused() {
     refused(dir.path(), "is damaged").await;
 }
 
-/// A table as DAMNIT made it when its format had this version, with two runs.
+/// A table as DAMNIT created it with this format version, with two runs.
 async fn old(dir: &Path, version: i64) {
     let mut other = stranger(&dir.join(FILE_NAME)).await;
     run_sql(
@@ -286,7 +286,7 @@ async fn a_lock_that_stays_is_named() {
     let error = table.store(&mine, &[update(1234, 1, vec![number("a", 1.0)])], 1.0).await.unwrap_err();
     assert!(matches!(error, RunTableError::Busy { .. }), "{error}");
     run_sql(&mut other, "ROLLBACK").await;
-    // A reader in the middle of a transaction delays the commit, and loses nothing.
+    // A reader with an open transaction delays the commit, and nothing is lost.
     run_sql(&mut other, "BEGIN; SELECT * FROM run_info").await;
     let error = table.store(&mine, &[update(1234, 1, vec![number("a", 1.0)])], 1.0).await.unwrap_err();
     assert!(matches!(error, RunTableError::Busy { .. }), "{error}");
@@ -296,7 +296,7 @@ async fn a_lock_that_stays_is_named() {
     assert_eq!(table.runs().await.unwrap(), [(Proposal(1234), Run(1))]);
 }
 
-/// What the process in the test below does.
+/// The process of the test below.
 #[tokio::test]
 #[ignore = "it is the other process of `a_stopped_process_with_a_lock_is_named`"]
 #[expect(clippy::print_stdout, reason = "the test that starts it waits for the word")]
@@ -351,13 +351,13 @@ async fn starting_from_scratch_under_an_open_table_is_noticed() {
     let batch = [update(1234, 1, vec![number("a", 1.0)])];
     let error = table.store(&mine, &batch, 1.0).await.unwrap_err();
     assert!(matches!(error, RunTableError::Replaced { .. }), "{error}");
-    // What a killed writer left must not get into the new table.
+    // Leftovers of a killed writer must not get into the new table.
     fs::write(dir.path().join("runs.sqlite-journal"), [0xd9; 5000]).unwrap();
     let new = RunTable::create(dir.path(), Proposal(1234), [8; 20], &[]).await.unwrap();
     assert_eq!(names(dir.path()), [FILE_NAME]);
     let error = table.store(&mine, &batch, 1.0).await.unwrap_err();
     assert!(matches!(error, RunTableError::Replaced { .. }), "{error}");
-    // Epochs go on above those of the deleted table.
+    // Epochs continue above those of the deleted table.
     let old_epoch = match table.owner().await {
         Ok(row) => row.epoch,
         Err(e) => panic!("{e}"),

@@ -44,7 +44,7 @@ async fn a_deposed_writer_writes_nothing() {
         column(&mut stranger(table.path()).await, "SELECT quote(value) FROM run_variables").await,
         ["3.0"]
     );
-    // Settings are the users'.
+    // Settings belong to the users.
     table.set_setting("slurm_partition", &"upex".into()).await.unwrap();
 }
 
@@ -68,7 +68,7 @@ async fn a_dead_owner_need_not_be_waited_for() {
     let (_dir, table, mine) = owned().await;
     let got = table.acquire(&owner(2), 1.0, TERM, Some(&mine.holder)).await.unwrap();
     assert!(matches!(got, Acquired::Mine(ref theirs) if theirs.epoch > mine.epoch));
-    // The one who knew it of the first owner only may not take it from the second.
+    // A process that only knows that the first owner is dead may not take the table from the second.
     let got = table.acquire(&owner(3), 1.0, TERM, Some(&mine.holder)).await.unwrap();
     assert!(matches!(got, Acquired::HeldBy(ref claim) if claim.holder.pid == 2));
 }

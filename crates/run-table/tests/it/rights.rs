@@ -1,4 +1,4 @@
-//! Without the right to write, and after a writer was killed.
+//! Without write permission, and after a writer was killed.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -13,12 +13,12 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs on a thread that has no more rights on files than anybody, also when the tests run as root.
+/// Runs on a thread that has only the permissions of any user, even if the tests run as root.
 fn as_anybody<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let run = || {
             if Uid::effective().is_root() {
-                // Of this thread and those that it starts.
+                // Applies to this thread and those that it starts.
                 setfsuid(Uid::from_raw(65534));
             }
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
@@ -50,7 +50,7 @@ async fn a_directory_that_cannot_be_written_can_be_read() {
         );
         assert!(error.hint().unwrap().contains("chmod g+w"));
     });
-    // A file that may be written in a directory that may not: SQLite could not make its journal.
+    // A writable file in a directory that is not writable: SQLite could not create its journal.
     chmod(&path, 0o666);
     as_anybody(async || {
         let error = RunTable::open(dir).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn a_transaction_whose_writer_was_killed_is_undone_by_the_next_reader_or_w
     let (dir, table, mine) = owned().await;
     let cells = |value| (0..300).map(|i| number(&format!("v{i:03}"), value)).collect();
     table.store(&mine, &[update(1234, 1, cells(1.0))], 1.0).await.unwrap();
-    // Pages of a half-done transaction are in the file, what they were in the journal: as kill -9 leaves them.
+    // The pages of an unfinished transaction are in the file, and their previous content in the journal, as after kill -9.
     let mut writer = stranger(table.path()).await;
     run_sql(
         &mut writer,

@@ -191,7 +191,7 @@ async fn variables_without_values_can_be_forgotten() {
     let mut other = stranger(table.path()).await;
     assert_eq!(column(&mut other, "SELECT name FROM pragma_table_info('runs')").await.split_off(4), ["b"]);
     assert_eq!(column(&mut other, "SELECT name FROM tags").await, Vec::<String>::new());
-    // It may come back.
+    // The variable may come back.
     table.update_variables(&mine, &[declared("a", "A", &[])]).await.unwrap();
     assert_eq!(
         column(&mut other, "SELECT name FROM pragma_table_info('runs')").await.split_off(4),
@@ -213,7 +213,7 @@ async fn a_run_number_of_two_proposals_stays_two_rows() {
         .await;
         assert_eq!(rows.len(), 2, "{view}: {rows:?}");
     }
-    // The views as DAMNIT makes them mix them up; ours come back at the next store.
+    // DAMNIT's views mix the proposals up; ours are restored at the next store.
     run_sql(
         &mut other,
         "DROP VIEW runs; CREATE VIEW runs AS SELECT run_info.proposal, run_info.run, start_time, added_at,
@@ -256,7 +256,7 @@ async fn more_variables_than_a_view_can_show_are_stored_and_this_is_said() {
     assert_eq!(column(&mut other, "SELECT name FROM pragma_table_info('max_diffs')").await.len(), 1902);
     let values = table.run_values(Proposal(1234), Run(1)).await.unwrap();
     assert_eq!(values[2499], ("v2499".into(), Cell::Number { value: 2499.0 }));
-    // Nothing is made anew, and nothing said again, while no name is new.
+    // As long as no name is new, nothing is recreated and nothing is reported again.
     let counter = column(&mut other, "SELECT quote(schema_version) FROM pragma_schema_version").await;
     let stored = table.store(&mine, &[update(1234, 2, vec![number("v2400", 1.0)])], 1.0).await.unwrap();
     assert_eq!(stored.truncated, None);

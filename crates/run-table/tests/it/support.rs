@@ -1,4 +1,4 @@
-//! What the tests share: a table with an owner, values in short, and foreign connections.
+//! Shared helpers of the tests: a table with an owner, short forms of values, and foreign connections.
 
 use std::{path::Path, time::Duration};
 
@@ -93,7 +93,7 @@ pub async fn run_sql(connection: &mut SqliteConnection, text: &str) {
     sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(connection).await.unwrap();
 }
 
-/// The first column of all rows, as SQLite's `quote()` writes it if the statement says so.
+/// The first column of all rows, formatted by SQLite's `quote()` if the statement uses it.
 pub async fn column(connection: &mut SqliteConnection, text: &str) -> Vec<String> {
     let rows = sqlx::query(AssertSqlSafe(text.to_owned())).fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.try_get_unchecked(0).unwrap()).collect()
