@@ -119,6 +119,15 @@ impl RunTable {
         read_row(&mut connection).await.map_err(|e| self.explain("read the owner", e))
     }
 
+    /// Checks, without writing, that `mine` is still the current ownership. Whether its lease has expired does not matter.
+    ///
+    /// # Errors
+    /// [`RunTableError::Deposed`] if another process took the table over; the table cannot be read.
+    pub async fn confirm(&self, mine: &Ownership) -> Result<(), RunTableError> {
+        let mut connection = self.connection.lock().await;
+        self.check(&mut connection, mine).await
+    }
+
     /// Refuses a writer that is not the owner; part of every transaction that writes results.
     pub(crate) async fn check(
         &self,

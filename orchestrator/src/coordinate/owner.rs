@@ -19,10 +19,10 @@ const TERM: Duration = Duration::from_secs(15);
 /// How long to wait for a lock when releasing the ownership. If the release fails, other processes wait for the end of the
 /// term, or find that this process is gone.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a process whose term has run out waits for the table before it submits a job.
+/// How long a process with an expired term waits for the table before it submits a job.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
-/// How long somebody who finds a term run out waits for its holder: it may have been kept from renewing by a lock that
-/// kept everybody from the table, and is about to.
+/// How long a process that finds an expired term waits for its holder. A lock that blocked everybody may have kept the
+/// holder from renewing, and it may be about to renew.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Result of an attempt to become the owner.
@@ -164,9 +164,10 @@ impl Owner {
         self.keeper.lost().await
     }
 
-    /// Makes sure that this process still owns the directory, before it does something that a later owner would do as well.
-    /// This has a cost only if the term has expired: a process that was stopped may continue here before the keeper
-    /// notices.
+    /// Checks that this process still owns the directory, before it submits a job that a later owner would submit as well.
+    /// The table is read only if the term has expired: a process that was stopped may continue here before the keeper
+    /// notices that another process has taken over. If the table does not answer in time, the job is submitted: at worst it
+    /// is computed twice, and the results of the later owner's attempt win.
     ///
     /// # Errors
     /// Another process has become the owner.
@@ -175,19 +176,13 @@ impl Owner {
         if now() - begun < term.as_secs_f64() {
             return Ok(());
         }
-        let renewal = self.table.renew(&self.ownership, now(), term);
-        match tokio::time::timeout(CONFIRM_PATIENCE, renewal).await {
-            Ok(Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. }))) => {
-                return Err(error.into());
-            }
+        match tokio::time::timeout(CONFIRM_PATIENCE, self.table.confirm(&self.ownership)).await {
             Ok(Ok(())) => {}
-            // Nobody else can take a table that is locked or does not answer; the keeper goes on trying.
+            Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(error.into()),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the term of this process has run out, and could not be prolonged");
+                tracing::warn!(%error, "the term of this process has expired; cannot read the owner")
             }
-            Err(_) => {
-                tracing::warn!("the term of this process has run out, and the table does not answer");
-            }
+            Err(_) => tracing::warn!("the term of this process has expired, and the table does not answer"),
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use amore_slurm::{
 };
 use amore_wire::task::{CutShort, FromWorker, NOT_STORED, Outcome};
 
-use crate::harness::{World, in_job, runs, setup, with, with_slurm};
+use crate::harness::{World, in_job, runs, setup, variable, with, with_slurm};
 
 /// A job that has stored `first`, and is in `second`.
 fn in_the_second(world: &mut World, index: usize) -> String {
@@ -130,6 +130,22 @@ fn a_result_between_two_time_limits_is_progress() {
     let token = in_the_second(&mut world, 1);
     world.job_ended(&token, JobEnd::TimeLimit);
     assert!(world.task_of(&world.token(2)).give_up.is_empty());
+}
+
+#[test]
+fn results_of_the_runs_other_tasks_are_no_progress_of_a_job_that_times_out() {
+    let mut world =
+        World::serving(with_slurm(), vec![in_job("slow"), variable("a"), variable("b")], runs([1]));
+    for index in 0..2 {
+        let token = world.token(index);
+        world.accept(&token, 10 + index as u64);
+        world.begins(&token, "slow");
+        // Between the two, the worker here stores values of the same run.
+        world.execute();
+        world.job_ended(&token, JobEnd::TimeLimit);
+    }
+    let third = world.task_of(&world.token(2));
+    assert_eq!(third.give_up.keys().collect::<Vec<_>>(), ["slow"]);
 }
 
 /// A site whose nodes have this much memory.
