@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use amore_model::{DatabaseDir, JobOutcome, PlanStamp, Proposal, Resources, Run, RunData};
+use amore_model::{
+    DatabaseDir, JobOutcome, PlanStamp, Proposal, Resources, Run, RunData,
+    planted::{Fault, is_on},
+};
 use amore_plan::{Place, Plan, PlannedTask, TaskReason};
 use amore_wire::{
     ended::Ended,
@@ -76,7 +79,7 @@ pub struct RetryState {
     pub submissions: u32,
     /// Tries so far.
     pub tries: Tries,
-    /// Results that were stored when the current job was submitted.
+    /// How many of the task's own results were stored when the current job was submitted.
     pub results_before: usize,
     /// The variable that the current job computes.
     pub running: Option<String>,
@@ -228,6 +231,14 @@ impl TaskRecord {
     /// Where the next attempt is made.
     pub fn place(&self) -> Place {
         if self.retry.hopeless { Place::Local } else { self.planned.place }
+    }
+
+    /// How many of its own results are stored. Results of the run's other tasks are no progress of this one.
+    pub fn stored(&self) -> usize {
+        if is_on(Fault::OthersAreProgress) {
+            return self.results.collected.len();
+        }
+        self.planned.own_steps().filter(|step| self.results.collected.contains(&step.name)).count()
     }
 
     /// Steps that are left to execute.

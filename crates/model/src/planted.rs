@@ -56,11 +56,13 @@ pub enum Fault {
     TokenNotCompared,
     /// Messages of a worker of the previous version, which sends no tokens, are ignored.
     OlderWorkerIgnored,
+    /// Results of other tasks of a run count as progress of a job that reached its time limit.
+    OthersAreProgress,
 }
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Fault; 25] = [
+    pub const ALL: [Fault; 26] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
         Fault::LastFragmentWins,
@@ -86,6 +88,7 @@ impl Fault {
         Fault::WaitNotTold,
         Fault::TokenNotCompared,
         Fault::OlderWorkerIgnored,
+        Fault::OthersAreProgress,
     ];
 }
 

@@ -58,9 +58,8 @@ impl Core {
         }
         for number in self.tasks.of_run(key, |state| !state.is_ended()) {
             let Some(task) = self.tasks.get_mut(number) else { continue };
-            // Results of the run's other tasks are no progress of this one.
             for (name, stamp) in &stored {
-                if *stamp >= task.stamp && task.planned.own_steps().any(|step| step.name == *name) {
+                if *stamp >= task.stamp {
                     task.results.collected.insert(name.clone());
                 }
             }

@@ -56,7 +56,7 @@ impl Core {
         }
         let memory = self.memory_of(number);
         let Some(task) = self.tasks.get_mut(number) else { return };
-        let progress = task.results.collected.len() > task.retry.results_before;
+        let progress = task.stored() > task.retry.results_before;
         let mut verdict = after_job(end, &mut task.retry.tries, progress);
         let words = format!("{} {end}", job_name(job));
         let more = memory.more();

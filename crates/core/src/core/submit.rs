@@ -33,7 +33,7 @@ impl Core {
         let token = String::from(named);
         let mark = log_mark(&self.slurm.settings_or_default(), &token).map(str::to_owned);
         let Some(task) = self.tasks.get_mut(number) else { return };
-        task.retry.begin_submission(task.results.collected.len(), mark);
+        task.retry.begin_submission(task.stored(), mark);
         self.advance(number, TaskMove::Submit { token: token.clone() });
         let (Some(asked), Some(task)) = (self.asked_for(number, &token), self.tasks.get(number)) else {
             return;

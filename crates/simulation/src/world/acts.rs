@@ -80,7 +80,7 @@ impl World {
                     && process.suspended.is_none()
                 {
                     process.suspended = Some(Vec::new());
-                    self.history.suspended.insert(number);
+                    self.history.suspend(number);
                     self.undo_after(time, Undo::Resume(number));
                 }
             }
@@ -96,6 +96,7 @@ impl World {
                 self.trouble.description = by;
                 self.undo_after(by, Undo::Description);
             }
+            Act::BrokenContext(time) => self.trouble.broken_until = now + time,
             Act::LateFiles(by, time) => {
                 self.trouble.late = by;
                 self.trouble.late_until = now + time;
@@ -119,7 +120,7 @@ impl World {
             Act::Reserve(time) => {
                 let reservation = Reservation {
                     name: RESERVATION.to_owned(),
-                    nodes: vec!["n1".to_owned(), "n2".to_owned()],
+                    nodes: vec!["n1".to_owned()],
                     users: vec![USER.to_owned()],
                     accounts: Vec::new(),
                     start: now,
@@ -178,6 +179,7 @@ impl World {
     fn resume(&mut self, number: u32) {
         let Some(process) = self.processes.get_mut(&number) else { return };
         let Some(waiting) = process.suspended.take() else { return };
+        self.history.resume(number, self.now);
         self.story.tell(self.now, format!("amore {number}"), || "goes on".to_owned());
         for happening in waiting {
             self.schedule(self.now, happening);
@@ -302,6 +304,9 @@ impl World {
         self.slurm.inject_into_accounting(self.now, AccountingFault::CatchesUp);
         // An administrator who looks at the queue releases held jobs.
         for (cluster, job) in self.our_jobs() {
+            if self.slurm.job(&cluster, job).is_none_or(|job| job.state != State::Pending) {
+                continue;
+            }
             let _ = self.slurm.inject(self.now, &cluster, Fault::Release(job));
         }
         self.schedule(self.now + CALM, Happening::LastLook);
@@ -315,6 +320,7 @@ fn lasts(act: &Act) -> Duration {
         | Act::WorkerHangs(_, time)
         | Act::JobsHang(time)
         | Act::SlowDescription(time)
+        | Act::BrokenContext(time)
         | Act::LateFiles(_, time)
         | Act::FullDisk(time)
         | Act::SlowCollector(_, time)

@@ -25,26 +25,11 @@ const LOOK: Duration = Duration::from_secs(5);
 const KNOWN: Duration = Duration::from_secs(4);
 /// A job that waits for longer than this must have been reported.
 const TOLD: Duration = Duration::from_secs(90);
+/// No task gets more jobs than this: one, 20 after faults of the site, and a few more for memory, time limits, and jobs that
+/// were lost.
+const MOST_JOBS: usize = 30;
 /// Everything must have ended within this time after the last fault.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
-
-/// Whether a result is what its variable is expected to give. `ends_job`: some variable ends its job, so that others of its
-/// task are given up. `may_time_out`: the variable may take longer than its job.
-fn is_as_expected(stored: &Stored, expected: Behaviour, ends_job: bool, may_time_out: bool) -> bool {
-    match (&stored.outcome, expected) {
-        (Outcome::Error { class, .. }, _) if may_time_out && class == "TimeoutError" => true,
-        (Outcome::Error { class, .. }, _) if ends_job && class == "JobFailed" => true,
-        (Outcome::Skipped { .. }, _) if ends_job => true,
-        (Outcome::Value, Behaviour::Value) | (Outcome::Nothing, Behaviour::Nothing) => true,
-        (Outcome::Skipped { .. }, Behaviour::Skip) => true,
-        (Outcome::Error { class, .. }, Behaviour::Error) => class == "ValueError",
-        // The time limit may have been reached before the memory was raised.
-        (Outcome::Error { class, .. }, Behaviour::TooLarge) => {
-            class == "MemoryError" || class == "TimeoutError"
-        }
-        _ => false,
-    }
-}
 
 impl World {
     /// Called when a process writes under this epoch.
@@ -67,7 +52,7 @@ impl World {
     pub(super) fn check_forgotten(&mut self, number: u32, (tasks, requests): (usize, usize)) {
         let Some(owner) = self.owner_of(number) else { return };
         let left = owner.core.outcome().map(|summary| summary.tasks_left + summary.jobs_left).unwrap_or(1);
-        if left == 0 && tasks > 0 {
+        if left == 0 && tasks + requests > 0 {
             self.violate(
                 "what is finished is forgotten",
                 format!("process {number} ends, and its core knows {tasks} tasks and {requests} requests"),
@@ -76,7 +61,7 @@ impl World {
     }
 
     /// Called when a job is submitted: it must be neither a duplicate nor cancelled.
-    pub(super) fn check_submission(&mut self, token: &str, task: &Task) {
+    pub(super) fn check_submission(&mut self, number: u32, token: &str, task: &Task) {
         let before = self.history.submitted(&task.id, task.attempt, token);
         let is_there = |job: &Job| {
             !job.state.is_over() && tokens_in(&job.asked.comment).iter().any(|of| before.contains(of))
@@ -95,14 +80,7 @@ impl World {
             let words = format!("{token} is submitted for {}, whose job root has cancelled", task.id);
             self.violate("what is cancelled is not computed", words);
         }
-        // If the ledger did not answer until the command ended, the next owner does not know about the cancellation; the
-        // user was warned.
-        let was_silent = self
-            .scenario
-            .acts
-            .iter()
-            .any(|(_, act)| matches!(act, Act::LedgerAway(_) | Act::LedgerSlow(..) | Act::Kill(_)));
-        if !was_silent && self.history.is_cancelled(task.run, task.stamp) {
+        if self.history.is_cancelled(task.run, task.stamp, number) {
             let words = format!("{token} is submitted for run {}, which was cancelled", task.run);
             self.violate("what is cancelled is not computed", words);
         }
@@ -112,7 +90,7 @@ impl World {
     fn check_need(&mut self, token: &str, task: &Task) {
         // A process that is stopped, or waits for the ledger, may have decided earlier.
         let waits = |(_, act): &(Duration, Act)| matches!(act, Act::LedgerAway(_) | Act::LedgerSlow(..));
-        if !self.history.suspended.is_empty() || self.scenario.acts.iter().any(waits) {
+        if self.history.is_disturbed(self.now) || self.scenario.acts.iter().any(waits) {
             return;
         }
         let collector = |(_, act): &(Duration, Act)| match act {
@@ -178,7 +156,7 @@ impl World {
         let since = self.now - TOLD;
         let Some(process) = self.processes.get(&number) else { return };
         let (Some(owner), Some(_)) = (process.owner(), &process.request) else { return };
-        if !self.history.suspended.is_empty() || owner.closing || owner.core.outcome().is_err() {
+        if self.history.is_disturbed(self.now) || owner.closing || owner.core.outcome().is_err() {
             return;
         }
         let clusters = &self.slurm.site().clusters;
@@ -206,13 +184,28 @@ impl World {
         }
     }
 
+    /// Called when Slurm accepts a job. Without a fault that makes a job unknown, Slurm never has more jobs than allowed.
+    /// And no task gets jobs without end.
+    pub(super) fn check_accepted(&mut self, token: &str) {
+        let jobs = self.history.accepted(token);
+        if jobs > MOST_JOBS {
+            let words = format!("{token} is job number {jobs} of its task");
+            self.violate("retries are bounded", words);
+        }
+        let (in_slurm, limit) = (self.our_jobs().len(), self.scenario.concurrent_jobs);
+        if in_slurm > limit && !self.scenario.may_lose_sight_of_jobs() {
+            let words = format!("Slurm has {in_slurm} jobs, and concurrent_jobs is {limit}");
+            self.violate("concurrent_jobs is kept", words);
+        }
+    }
+
     /// Called when a process takes the directory over from another one.
     pub(super) fn check_take_over(&mut self, number: u32, from: u32) {
         let Some(holder) = self.processes.get(&from).filter(|holder| holder.owner().is_some()) else {
             return;
         };
         let set = self.scenario.acts.iter().any(|(_, act)| matches!(act, Act::ClockJumps(..)));
-        if holder.suspended.is_none() && !set && !self.history.suspended.contains(&from) {
+        if holder.suspended.is_none() && !set && !self.history.was_suspended(from) {
             let words = format!("process {number} takes the directory from {from}, which is at work");
             self.violate("an owner that is at work is not deposed", words);
         }
@@ -226,7 +219,7 @@ impl World {
 
     /// A user checks whether everything is done; first with `amore follow`, then by requesting everything once more.
     pub(super) fn last_look(&mut self) {
-        let busy = self.processes.values().any(|process| process.is_alive()) || !self.our_jobs().is_empty();
+        let busy = self.processes.values().any(|process| process.is_alive()) || self.some_job_may_end();
         let calm = self.calm.unwrap_or(self.now);
         if busy {
             if self.now - calm > PATIENCE {
@@ -241,6 +234,11 @@ impl World {
         match self.looks {
             1 => {
                 self.check_ends();
+                if !self.scenario.has_faults_of_jobs()
+                    && let Some(words) = self.unexpected_outcome()
+                {
+                    self.violate("no outcome is wrong without a fault that explains it", words);
+                }
                 self.run_command(0, None);
             }
             2 => {
@@ -324,8 +322,7 @@ impl World {
     /// stored next to it.
     fn check_everything_is_there(&mut self) {
         self.check_last_command();
-        let (expected, ends_job) = (self.scenario.expected(), self.scenario.has_ended_jobs());
-        let mut wrong = None;
+        let mut wrong = self.unexpected_outcome();
         for run in 1..=self.scenario.runs {
             let key = (PROPOSAL, Run(run));
             if let Some(name) = self.missing_of(Run(run)).into_iter().next() {
@@ -333,11 +330,6 @@ impl World {
             }
             let Some(file) = self.files.run_file(key) else { continue };
             for (name, stored) in file {
-                let may_time_out = self.scenario.may_time_out(name);
-                if expected.get(name).is_some_and(|how| !is_as_expected(stored, *how, ends_job, may_time_out))
-                {
-                    wrong.get_or_insert(format!("{name} of run {run} is {:?}", stored.outcome));
-                }
                 if stored.call.is_some_and(|call| Some(call) <= self.history.last_request) {
                     wrong.get_or_insert(format!("{name} of run {run} is older than the last request"));
                 }
@@ -356,11 +348,27 @@ impl World {
         }
     }
 
+    /// A stored result that is not what its variable is expected to give.
+    fn unexpected_outcome(&self) -> Option<String> {
+        let expected = self.scenario.expected();
+        (1..=self.scenario.runs).find_map(|run| {
+            let file = self.files.run_file((PROPOSAL, Run(run)))?;
+            let (name, stored) = file.iter().find(|(name, stored)| {
+                expected.get(*name).is_some_and(|how| !self.scenario.may_end_as(name, &stored.outcome, *how))
+            })?;
+            Some(format!("{name} of run {run} is {:?}", stored.outcome))
+        })
+    }
+
     /// Describes what has not ended.
     pub(super) fn open_in_words(&self) -> String {
         let alive = self.processes.values().filter(|process| process.is_alive());
         let alive: Vec<String> = alive.map(|process| process.name()).collect();
-        let jobs: Vec<String> = self.our_jobs().iter().map(|(_, number)| number.to_string()).collect();
+        let state_of = |(cluster, number): &(String, u64)| {
+            let state = self.slurm.job(cluster, *number).map_or("", |job| job.state.word());
+            format!("{number} ({state})")
+        };
+        let jobs: Vec<String> = self.our_jobs().iter().map(state_of).collect();
         let tasks = self.ledger.open_tasks();
         let cancelled = if self.history.has_cancellations() { "; something was cancelled" } else { "" };
         format!(

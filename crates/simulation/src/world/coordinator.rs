@@ -310,7 +310,7 @@ impl World {
         }
         match listener {
             Listener::Here => {
-                self.note_told(number, &event);
+                self.note_told(number, number, &event);
                 if let Some(process) = self.processes.get_mut(&number) {
                     process.told.push((now, event));
                 }
@@ -320,7 +320,7 @@ impl World {
                 if let Some(asker) =
                     request.and_then(|id| self.files.requests.get(&id)).map(|file| file.asker)
                 {
-                    self.note_told(asker, &event);
+                    self.note_told(asker, number, &event);
                 }
                 if let Some(file) = request.and_then(|id| self.files.requests.get_mut(&id)) {
                     file.done |= matches!(event, Event::Finished(_) | Event::Refused { .. });
@@ -332,7 +332,7 @@ impl World {
     }
 
     /// Records what a user is told about a request.
-    fn note_told(&mut self, asker: u32, event: &Event) {
+    fn note_told(&mut self, asker: u32, owner: u32, event: &Event) {
         let asked = self.processes.get(&asker).and_then(|process| process.request.as_ref());
         match event {
             Event::Planned { .. } if matches!(asked, Some(Request::Compute(_))) => {
@@ -342,7 +342,7 @@ impl World {
             _ => {}
         }
         if matches!(event, Event::Finished(_)) {
-            self.history.cancellation_done(asker);
+            self.history.cancellation_done(asker, owner);
         }
     }
 
@@ -484,6 +484,9 @@ impl World {
                     return self.violate("the ledger accepts every move", words);
                 }
             }
+        }
+        if silent.is_none() {
+            self.history.ledger_written(number);
         }
         if let Some(owner) = self.owner_of(number) {
             owner.ledger_unsure = unsure;

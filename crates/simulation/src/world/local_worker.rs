@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use amore_core::{Input, task_state::WorkerNo};
+use amore_model::{Problem, ProblemKind, Severity};
 use amore_wire::task::{CutShort, FromWorker, Outcome, Task, ToWorker};
 
 use super::{
@@ -143,7 +144,8 @@ impl World {
             LocalStep::Described { id } => {
                 let variables =
                     self.scenario.variables.iter().map(|variable| variable.spec.clone()).collect();
-                let message = FromWorker::Described { id, variables, problems: Vec::new() };
+                let problems = if self.trouble.broken_until > now { vec![mistake()] } else { Vec::new() };
+                let message = FromWorker::Described { id, variables, problems };
                 self.worker_says(process, number, message);
             }
             LocalStep::GoOn { child } => self.local_child_goes_on(process, number, child),
@@ -255,5 +257,19 @@ impl World {
         let problem = Some("cancelled".to_owned());
         self.worker_says(process, number, FromWorker::TaskEnded { of, problem, cut_short: None });
         self.fill_slots(process, number);
+    }
+}
+
+fn mistake() -> Problem {
+    Problem {
+        severity: Severity::Error,
+        kind: ProblemKind::Syntax,
+        message: "invalid syntax".to_owned(),
+        file: None,
+        line: Some(3),
+        column: None,
+        hint: None,
+        traceback: None,
+        variables: Vec::new(),
     }
 }

@@ -183,6 +183,8 @@ impl Happening {
 struct Trouble {
     /// Additional time to describe a context file.
     description: Duration,
+    /// Until then the context file has a mistake.
+    broken_until: Moment,
     jobs_hang_until: Moment,
     late: Duration,
     late_until: Moment,

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use amore_model::{Argument, Resources, VariableSpec};
+use amore_wire::task::Outcome;
 
 use crate::{
     Generator,
@@ -86,6 +87,8 @@ pub enum Act {
     JobsHang(Duration),
     /// Describing a context file takes longer by this.
     SlowDescription(Duration),
+    /// The context file cannot be described for a while: it was saved with a mistake.
+    BrokenContext(Duration),
     /// Files that nodes write become visible later by this, for a while.
     LateFiles(Duration, Duration),
     /// Nothing can be written on the coordinators' host for a while.
@@ -143,6 +146,40 @@ pub enum JobFault {
 }
 
 impl Act {
+    /// Whether it may end a job, or the worker on a coordinator's host, before its work is done.
+    fn is_fault_of_jobs(&self) -> bool {
+        match self {
+            Act::Reprocess { .. }
+            | Act::Follow
+            | Act::Edit
+            | Act::Upgrade
+            | Act::SlowDescription(_)
+            | Act::BrokenContext(_)
+            | Act::LateFiles(..)
+            | Act::SlowCollector(..)
+            | Act::LedgerSlow(..)
+            | Act::LedgerAnswerLost
+            | Act::Limit(..)
+            | Act::Accounting(..) => false,
+            Act::CancelRun(_)
+            | Act::CancelJob(_)
+            | Act::Interrupt(_)
+            | Act::Kill(_)
+            | Act::Suspend(..)
+            | Act::WorkerDies(_)
+            | Act::WorkerHangs(..)
+            | Act::JobsHang(_)
+            | Act::FullDisk(_)
+            | Act::LedgerAway(_)
+            | Act::ClockJumps(..)
+            | Act::Reserve(_)
+            | Act::EndReservation
+            | Act::DeleteReservation
+            | Act::Slurm { .. }
+            | Act::Job(..) => true,
+        }
+    }
+
     /// How many additional calls of one variable's function it explains.
     fn explains(&self) -> u32 {
         match self {
@@ -218,7 +255,28 @@ impl Scenario {
                 let request = Act::Reprocess { host: 0, runs: (1..=runs).collect() };
                 acts.push((at + Duration::from_secs(2), request));
             }
+            if let Act::Slurm { fault: Fault::ControllerKilled { .. }, undone: Some((after, _)), .. } = &act {
+                // New jobs get the numbers of forgotten ones.
+                let request = Act::Reprocess { host: 0, runs: (1..=runs).collect() };
+                acts.push((at + *after + Duration::from_secs(1), request));
+            }
             acts.push((at, act));
+        }
+        // Where jobs request a reservation there mostly is one, and it does not last.
+        let reservation = chance.chance(1, 5);
+        if reservation && chance.chance(4, 5) {
+            let s = Duration::from_secs;
+            acts.push((Duration::ZERO, Act::Reserve(chance.between(s(10), s(200)))));
+            if chance.chance(1, 3) {
+                // Its jobs wait, perhaps until it is over.
+                let fault = Fault::NodeDrained("n1".to_owned());
+                let undone = Some((chance.between(s(30), s(200)), Fault::NodeResumed("n1".to_owned())));
+                acts.push((chance.between(s(0), s(20)), Act::Slurm { cluster: 0, fault, undone }));
+            }
+            if chance.chance(1, 2) {
+                let end = if chance.chance(1, 2) { Act::EndReservation } else { Act::DeleteReservation };
+                acts.push((chance.between(s(1), s(60)), end));
+            }
         }
         acts.sort_by_key(|(at, _)| *at);
         Scenario {
@@ -229,7 +287,7 @@ impl Scenario {
             processes: 1 + chance.below(3) as usize,
             two_clusters,
             accounting: !chance.chance(1, 8),
-            reservation: chance.chance(1, 5),
+            reservation,
             acts,
         }
     }
@@ -256,7 +314,8 @@ impl Scenario {
         1 + faults
             + ends_job
             + if memory { 3 } else { 0 }
-            + if short { self.variables.len() as u32 } else { 0 }
+            // Cut off after results of the same job, and then twice without one.
+            + if short { 2 } else { 0 }
     }
 
     /// Whether a variable ends its job. The others of its task are given up with it.
@@ -282,6 +341,58 @@ impl Scenario {
             variable.takes + needs.map(|need| takes(of, need)).sum::<Duration>()
         }
         takes(&self.variables, name) > SHORTEST_LIMIT
+    }
+
+    /// Whether `outcome` is one that a variable may have where `expected` is what its function gives.
+    pub(super) fn may_end_as(&self, name: &str, outcome: &Outcome, expected: Behaviour) -> bool {
+        let (ends_job, may_time_out) = (self.has_ended_jobs(), self.may_time_out(name));
+        match (outcome, expected) {
+            (Outcome::Error { class, .. }, _) if may_time_out && class == "TimeoutError" => true,
+            // Some variable ends its job, so that others of its task are given up.
+            (Outcome::Error { class, .. }, _) if ends_job && class == "JobFailed" => true,
+            (Outcome::Skipped { .. }, _) if ends_job || self.needs_one_that_may_time_out(name) => true,
+            (Outcome::Value, Behaviour::Value) | (Outcome::Nothing, Behaviour::Nothing) => true,
+            (Outcome::Skipped { .. }, Behaviour::Skip) => true,
+            (Outcome::Error { class, .. }, Behaviour::Error) => class == "ValueError",
+            // The time limit may have been reached before the memory was raised.
+            (Outcome::Error { class, .. }, Behaviour::TooLarge) => {
+                class == "MemoryError" || class == "TimeoutError"
+            }
+            _ => false,
+        }
+    }
+
+    fn needs_one_that_may_time_out(&self, name: &str) -> bool {
+        self.variables.iter().filter(|variable| variable.spec.name == name).any(|variable| {
+            let needs = &mut variable.needs.iter();
+            needs.any(|need| self.may_time_out(need) || self.needs_one_that_may_time_out(need))
+        })
+    }
+
+    /// Whether something happens that may end a job, or the worker on a coordinator's host, before its work is done.
+    pub(super) fn has_faults_of_jobs(&self) -> bool {
+        self.acts.iter().any(|(_, act)| act.is_fault_of_jobs())
+    }
+
+    /// Whether a job may be unknown to the coordinator that submitted it, or to the next one.
+    pub(super) fn may_lose_sight_of_jobs(&self) -> bool {
+        let is_harmless = |act: &Act| {
+            let benign = [Act::Follow, Act::Edit, Act::Upgrade, Act::EndReservation, Act::DeleteReservation];
+            benign.contains(act)
+                || matches!(
+                    act,
+                    Act::Reprocess { .. }
+                        | Act::Reserve(_)
+                        | Act::SlowDescription(_)
+                        | Act::BrokenContext(_)
+                        | Act::SlowCollector(..)
+                        | Act::LateFiles(..)
+                        | Act::WorkerDies(_)
+                        | Act::Limit(..)
+                        | Act::Job(_, JobFault::OutOfMemory | JobFault::Held(_) | JobFault::Requeued)
+                )
+        };
+        !self.acts.iter().all(|(_, act)| is_harmless(act))
     }
 
     /// Whether a variable is transient, and so called in each task that needs it.
@@ -326,6 +437,12 @@ fn variables(chance: &mut Generator, two_clusters: bool) -> Vec<Variable> {
             1 | 2 => chance.between(Duration::from_millis(200), Duration::from_secs(5)),
             _ => chance.between(Duration::from_secs(5), Duration::from_secs(50)),
         };
+        // Some ask for less time than they need.
+        let takes = if resources.time_minutes.is_some() && chance.chance(1, 4) {
+            chance.between(Duration::from_secs(70), Duration::from_secs(200))
+        } else {
+            takes
+        };
         let spec = VariableSpec {
             name: name.clone(),
             title: name,
@@ -368,7 +485,7 @@ fn act(chance: &mut Generator, runs: u32) -> Act {
         _ => chance.between(s(30), s(120)),
     };
     let nth = chance.below(4) as usize;
-    match chance.below(56) {
+    match chance.below(57) {
         0..=5 => {
             let some = (1..=runs).filter(|_| chance.chance(2, 3)).collect();
             Act::Reprocess { host: chance.below(2) as usize, runs: some }
@@ -395,6 +512,7 @@ fn act(chance: &mut Generator, runs: u32) -> Act {
         52 => Act::EndReservation,
         53 => Act::DeleteReservation,
         54 | 55 => Act::Upgrade,
+        56 => Act::BrokenContext(a_while(chance)),
         33 => Act::Accounting(AccountingFault::Dies, a_while(chance)),
         34 => Act::Accounting(AccountingFault::Lags(chance.between(s(5), s(60))), a_while(chance)),
         35 => Act::Limit(1 + chance.below(2) as u32, a_while(chance)),

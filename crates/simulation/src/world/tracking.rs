@@ -11,7 +11,10 @@ use amore_slurm::{
 use amore_wire::task::FromWorker;
 
 use super::{Happening, World, coordinator::dir, shell::Shell};
+use crate::slurm::{Job, State};
 
+/// So long after the last fault no reservation is left, and no job gets one.
+const RESERVATIONS_ARE_GONE: Duration = Duration::from_secs(300);
 /// Time until a command has started, in addition to the time until Slurm answers.
 const STARTING: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(40));
 /// The poller wants to be called every 40 ms. If nothing happens, it is called later, as on a slow host.
@@ -36,7 +39,7 @@ impl World {
         }
         for task in &sheet.tasks {
             self.history.plan(task.run, task.stamp);
-            self.check_submission(&token, task);
+            self.check_submission(number, &token, task);
         }
         self.story.tell(self.now, format!("amore {number}"), || {
             let steps = sheet.tasks.iter().flat_map(|task| &task.steps).map(|step| step.name.as_str());
@@ -196,10 +199,8 @@ impl World {
             | JobEvent::Cancelled { token, .. }
             | JobEvent::Ended { token, .. } => self.no_longer_under_way(number, token),
             JobEvent::Changed { token, seen } => self.check_is_of(token, seen),
-            JobEvent::Accepted { .. }
-            | JobEvent::NotCancelled { .. }
-            | JobEvent::Worker { .. }
-            | JobEvent::Notice(_) => {}
+            JobEvent::Accepted { token, .. } => self.check_accepted(token),
+            JobEvent::NotCancelled { .. } | JobEvent::Worker { .. } | JobEvent::Notice(_) => {}
         }
         self.learn_of_site(number);
         self.feed(number, Input::Job(event));
@@ -220,6 +221,20 @@ impl World {
     }
 
     /// Our jobs that have not ended, by cluster and number.
+    /// Whether Slurm has a job that will end by itself. One whose reservation is gone stays in the queue until somebody
+    /// cancels it.
+    pub(super) fn some_job_may_end(&self) -> bool {
+        let gone = self.calm.is_some_and(|at| self.now - at > RESERVATIONS_ARE_GONE);
+        let is_left = |job: &Job| {
+            let waits = job.state == State::Pending && !job.asked.reservations.is_empty();
+            job.state == State::ReservationDeleted || gone && waits
+        };
+        self.slurm.site().clusters.iter().any(|cluster| {
+            let mut jobs = self.slurm.jobs(&cluster.name);
+            jobs.any(|job| !job.state.is_over() && !is_left(job))
+        })
+    }
+
     pub(super) fn our_jobs(&self) -> Vec<(String, u64)> {
         let mut found = Vec::new();
         for cluster in &self.slurm.site().clusters {
