@@ -35,7 +35,7 @@ impl Core {
             (Some(attempt), None, Some(number)) => {
                 attempt.number == number && !is_on(Fault::OlderWorkerIgnored)
             }
-            (None, Some(_), _) | (None, None, Some(_)) => task.state().is_ended(),
+            (None, Some(_), _) | (None, None, Some(_)) => false,
             (_, None, None) => true,
         }
     }

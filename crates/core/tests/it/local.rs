@@ -2,9 +2,9 @@
 
 use amore_core::{Input, events::Event, request::Listener};
 use amore_model::{AttemptRank, AttemptToken};
-use amore_wire::task::{AttemptId, CutShort, FromWorker};
+use amore_wire::task::{AttemptId, CutShort, FromWorker, Outcome};
 
-use crate::harness::{World, key, runs, setup, variable, with};
+use crate::harness::{World, in_job, key, runs, setup, variable, with, with_slurm};
 
 #[test]
 fn runs_are_computed_collected_and_forgotten() {
@@ -54,6 +54,26 @@ fn a_lost_worker_costs_its_tasks_one_attempt_and_what_it_stored_is_kept() {
     assert!(world.at_worker.iter().all(|task| task.attempt == 2));
     world.execute();
     assert_eq!(world.summary().runs, 1);
+}
+
+#[test]
+fn late_messages_about_a_task_that_has_ended_change_nothing() {
+    let mut world = World::serving(with_slurm(), vec![variable("a"), in_job("b")], runs([1]));
+    let task = world.at_worker[0].clone();
+    world.execute();
+    let failed = Outcome::Error { class: "ValueError".to_owned(), message: "late".to_owned() };
+    let name = task.steps[0].name.clone();
+    world.worker_says(FromWorker::VariableEnded {
+        of: task.attempt_id(),
+        name,
+        outcome: failed,
+        seconds: 1.0,
+    });
+    let token = world.token(0);
+    world.accept(&token, 10);
+    world.job_done(&token);
+    let summary = world.summary();
+    assert_eq!((summary.values, summary.failed), (2, 0));
 }
 
 #[test]
