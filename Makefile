@@ -37,6 +37,7 @@ check: ## Check what takes less than a minute once it is built: format, lints, d
 	scripts/check-documents.py
 	cargo clippy --release --locked --workspace -- -D warnings
 	cargo test --release --locked --workspace --lib --test plan --quiet
+	cargo test --release --locked -p amore-core -p amore-wire --test it --test messages --quiet
 
 TEST_PARTS := lint test-rust simulate simulate-faults test-python test-peer
 test: $(TEST_PARTS) ## Run all tests and checks
@@ -70,7 +71,7 @@ test-peer: examples ## Run the tests that compare with DAMNIT 0.4.0 and read our
 	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q -n 2 --dist loadfile tests/peer tests/table tests/real
 	AMORE_PEER_PYTHON="$(VENVS)/peer/bin/python" $(VENVS)/peer/bin/python -m pytest -q tests/files
 
-lint: build ## Check formatting, lints, dependencies and their advisories, dependency directions, and documents
+lint: build ## Check formatting, lints, dependencies and their advisories, dependency directions, documents, and the commands in them
 	@scripts/setup.sh lint
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
@@ -80,6 +81,8 @@ lint: build ## Check formatting, lints, dependencies and their advisories, depen
 	$(VENVS)/lint/bin/mypy --config-file context/pyproject.toml context/damnit_ctx
 	scripts/check-directions.py
 	scripts/check-documents.py
+	@scripts/setup.sh test
+	AMORE_BIN_DIR="$(BIN)" $(VENVS)/test/bin/python -m pytest -q tests/documents
 
 bench: examples ## Run benchmarks against DAMNIT 0.4.0 (ONLY=name: only one, QUICK=1: a short trial); writes target/bench/report.json
 	@scripts/setup.sh demo

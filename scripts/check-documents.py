@@ -6,7 +6,7 @@
 - Each invariant of ARCHITECTURE.md names what enforces it: `path` or `path::name`, where the file contains `name`.
 
 Prints one line for each problem; then the exit code is 1. (Commands and their options are checked by
-tests/pipe/test_docs.py, which needs the programs.)
+tests/documents, which need the programs.)
 """
 
 from __future__ import annotations

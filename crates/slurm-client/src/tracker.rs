@@ -30,7 +30,7 @@ use crate::{Slurm, event_tail::EventTail, log_tail, manifest};
 
 /// A job to submit.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct JobToSubmit {
     /// Identifies this attempt: part of the job's comment and of the names of its files.
     pub token: String,
     /// The database directory.
@@ -39,7 +39,7 @@ pub struct Order {
     pub manifest: JobManifest,
     /// The options of the job.
     pub asked: JobOptions,
-    /// More urgent orders are submitted first.
+    /// The more urgent job is submitted first.
     pub urgency: Urgency,
 }
 
@@ -48,7 +48,7 @@ pub type TrackerEvent = JobEvent<FromWorker>;
 
 /// A message to the loop.
 enum Message {
-    Submit(Box<Order>),
+    Submit(Box<JobToSubmit>),
     Adopt(Box<Adoption>),
     Input(Box<Input<FromWorker>>),
 }
@@ -83,8 +83,8 @@ impl Tracker {
     }
 
     /// Submits a job, after writing its manifest.
-    pub fn submit(&self, order: Order) {
-        let _ = self.inbox.send(Message::Submit(Box::new(order)));
+    pub fn submit(&self, job: JobToSubmit) {
+        let _ = self.inbox.send(Message::Submit(Box::new(job)));
     }
 
     /// Tracks a job of an earlier owner. `job` is `None` if it is not known whether it exists, on any of `clusters`.
@@ -144,7 +144,7 @@ impl Driver {
             tokio::select! {
                 told = inbox.recv(), if open => match told {
                     Some(Message::Input(input)) => self.inputs.push_back(*input),
-                    Some(Message::Submit(order)) => self.take(*order),
+                    Some(Message::Submit(job)) => self.take(*job),
                     Some(Message::Adopt(adoption)) => {
                         let has_manifest = manifest::exists(&adoption.directory, &adoption.token);
                         self.inputs.push_back(Input::Adopt(Adoption { has_manifest, ..*adoption }));
@@ -173,8 +173,8 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, order: Order) {
-        let Order { token, directory, manifest, asked, urgency } = order;
+    fn take(&mut self, job: JobToSubmit) {
+        let JobToSubmit { token, directory, manifest, asked, urgency } = job;
         match serde_json::to_string(&manifest) {
             Ok(manifest) => {
                 let submission = Submission { token, directory, manifest, asked, urgency };

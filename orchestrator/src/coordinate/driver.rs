@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     collect::{Collector, stale},
-    dispatch::{local::LocalWorker, slurm::lane::Lane},
+    dispatch::{local::LocalWorker, slurm::tracker::Tracker},
     signals::Signals,
 };
 
@@ -55,7 +55,7 @@ pub struct Driver<'a> {
     pub(super) worker_number: WorkerNo,
     pub(super) collector: Collector,
     /// The loop that submits jobs; started with the first job.
-    pub(super) lane: Option<Lane>,
+    pub(super) tracker: Option<Tracker>,
     pub(super) ledger: LedgerWriter,
     pub(super) listeners: Listeners,
     display: &'a mut dyn FnMut(&Event),
@@ -92,7 +92,7 @@ impl<'a> Driver<'a> {
             worker,
             worker_number: WorkerNo(0),
             collector,
-            lane: None,
+            tracker: None,
             ledger,
             listeners: Listeners::start(),
             display,
@@ -121,10 +121,10 @@ impl<'a> Driver<'a> {
         // All results are in the table, and no work was abandoned.
         let complete = ended.is_ok() && outcome.is_ok() && self.core.is_settled();
         let last = self.core.close();
-        let Driver { setup, owner, worker, collector, lane, ledger, listeners, runs, .. } = self;
+        let Driver { setup, owner, worker, collector, tracker, ledger, listeners, runs, .. } = self;
         worker.stop().await;
-        if let Some(lane) = lane {
-            lane.stop().await;
+        if let Some(tracker) = tracker {
+            tracker.stop().await;
         }
         if complete {
             collector.stop().await;
@@ -189,7 +189,7 @@ impl<'a> Driver<'a> {
                         None => Input::WorkerLost { worker },
                     }
                 }
-                Some(event) = next_event(&mut self.lane) => {
+                Some(event) = next_event(&mut self.tracker) => {
                     self.learn_of_site().await?;
                     Input::Job(event)
                 }
@@ -240,9 +240,9 @@ impl<'a> Driver<'a> {
     }
 }
 
-async fn next_event(lane: &mut Option<Lane>) -> Option<amore_core::JobEvent> {
-    match lane {
-        Some(lane) => lane.next().await,
+async fn next_event(tracker: &mut Option<Tracker>) -> Option<amore_core::JobEvent> {
+    match tracker {
+        Some(tracker) => tracker.next().await,
         None => std::future::pending().await,
     }
 }

@@ -8,7 +8,10 @@ use crate::{
     dispatch::{
         local::LocalWorker,
         prepare_command,
-        slurm::{lane::Lane, order::Order, site_facts, site_file},
+        slurm::{
+            site_facts, site_file,
+            tracker::{JobToSubmit, Tracker},
+        },
     },
 };
 
@@ -84,13 +87,13 @@ impl Driver<'_> {
                 self.owner.confirm().await?;
                 let NewJob { token, manifest, asked, urgency } = *job;
                 let directory = dir.path().to_owned();
-                self.lane().submit(Order { token, directory, manifest, asked, urgency });
+                self.tracker().submit(JobToSubmit { token, directory, manifest, asked, urgency });
             }
             Effect::Adopt { token, job, name, log, clusters } => {
-                self.lane().adopt(token, dir.path().to_owned(), job, (name, log), clusters);
+                self.tracker().adopt(token, dir.path().to_owned(), job, (name, log), clusters);
             }
-            Effect::Forget { token } => self.lane().forget(token),
-            Effect::Cancel { token } => self.lane().cancel(token),
+            Effect::Forget { token } => self.tracker().forget(token),
+            Effect::Cancel { token } => self.tracker().cancel(token),
             Effect::Ask { task, question } => self.ask(task, question),
             Effect::Log(message) => tracing::warn!("{message}"),
         }
@@ -106,8 +109,8 @@ impl Driver<'_> {
         });
     }
 
-    fn lane(&mut self) -> &Lane {
-        self.lane.get_or_insert_with(|| Lane::start(self.setup.slurm.clone()))
+    fn tracker(&mut self) -> &Tracker {
+        self.tracker.get_or_insert_with(|| Tracker::start(self.setup.slurm.clone()))
     }
 
     fn ask(&self, task: TaskNo, question: Question) {

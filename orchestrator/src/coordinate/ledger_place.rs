@@ -96,16 +96,24 @@ pub fn scope(dir: &DatabaseDir) -> String {
 /// # Errors
 /// Another ledger has unfinished work of this directory; see [`LedgerError`] for others.
 pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, CoordinateError> {
-    if let Some(folder) = file(dir).parent() {
-        fs::create_dir_all(folder).map_err(|source| CoordinateError::File {
-            doing: "create",
-            path: folder.to_owned(),
-            source,
-        })?;
-    }
     nothing_in_the_file(dir).await?;
-    nothing_elsewhere(dir, Some(run_table))?;
+    let (own, run_table) = (dir.clone(), run_table.to_owned());
+    // The file system may hang, and must not hold up the coordinator's loop.
+    tokio::task::spawn_blocking(move || {
+        create_folder(&own)?;
+        nothing_elsewhere(&own, Some(&run_table))
+    })
+    .await??;
     Ok(Ledger::open(&place(dir), &options()).await?)
+}
+
+fn create_folder(dir: &DatabaseDir) -> Result<(), CoordinateError> {
+    let Some(folder) = file(dir).parent().map(PathBuf::from) else { return Ok(()) };
+    fs::create_dir_all(&folder).map_err(|source| CoordinateError::File {
+        doing: "create",
+        path: folder,
+        source,
+    })
 }
 
 /// Opens another connection to the ledger that this process already uses.
@@ -175,7 +183,8 @@ fn options() -> OpenOptions {
 /// If the ledger is outside the directory: fails if the directory's own ledger file has unfinished work.
 async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     let own = own_file(dir);
-    if place(dir) == own || !file(dir).exists() {
+    let path = file(dir);
+    if place(dir) == own || !tokio::task::spawn_blocking(move || path.exists()).await? {
         return Ok(());
     }
     let ledger = Ledger::open_to_read(&own, &options()).await?;

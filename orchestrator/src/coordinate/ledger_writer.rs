@@ -199,7 +199,8 @@ impl Held {
             }
             ledger.set_fact(&lease, TABLE, &ours).await?;
         }
-        leave_note(dir, table)?;
+        let (of, table) = (dir.clone(), table.to_owned());
+        tokio::task::spawn_blocking(move || leave_note(&of, &table)).await??;
         ledger.prune(&lease, now() - KEPT_SECONDS).await?;
         Ok(Held { ledger, lease, unsure: false })
     }
@@ -207,7 +208,9 @@ impl Held {
     async fn release(self, dir: &DatabaseDir) {
         match self.ledger.open_tasks(&self.lease.scope).await {
             Ok(open) if open.is_empty() => {
-                if let Err(error) = remove_note(dir) {
+                let of = dir.clone();
+                let removed = tokio::task::spawn_blocking(move || remove_note(&of)).await;
+                if let Ok(Err(error)) = removed {
                     tracing::warn!(%error, "the note about the ledger cannot be removed");
                 }
             }

@@ -1,5 +1,6 @@
 //! Every message as it is written, line by line: a change of a message is noticed here first. Messages of an earlier version
 //! (`recorded/`) stay readable.
+#![expect(clippy::disallowed_methods, reason = "a test reads recordings")]
 
 mod samples;
 

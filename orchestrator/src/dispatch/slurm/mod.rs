@@ -39,13 +39,8 @@ pub mod environment {
 }
 
 /// The loop that submits and tracks jobs.
-pub mod lane {
-    pub use amore_slurm_client::tracker::Tracker as Lane;
-}
-
-/// Inputs and outputs of the loop.
-pub mod order {
-    pub use amore_slurm_client::tracker::Order;
+pub mod tracker {
+    pub use amore_slurm_client::tracker::{JobToSubmit, Tracker};
 }
 
 /// The script of a job.

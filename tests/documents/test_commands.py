@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY, programs
-
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAM = Path(os.environ.get("AMORE_BIN_DIR", REPOSITORY / "target/release")) / "amore"
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("**/*.md"))]
 PROGRAMS = "amore|amore-proto|damnit"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -39,7 +40,7 @@ BETWEEN_US = {"AMORE_JOB_VARIABLES", "AMORE_OWNER_TERM"}
 
 @functools.cache
 def help_of(*command: str) -> str:
-    ended = subprocess.run([str(programs() / "amore"), *command, "--help"], capture_output=True, text=True, check=False)
+    ended = subprocess.run([str(PROGRAM), *command, "--help"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"amore {' '.join(command)} --help: {ended.stderr}"
     return ended.stdout
 
