@@ -203,7 +203,7 @@ def test_one_that_is_killed_while_the_command_goes_on(database: Database) -> Non
     running.kill()
     running.wait(30)
     following = database.proposal.start_amore("follow")
-    wait_until(lambda: "taken up" in following.stderr + following.stdout, 60, "nobody takes it up")
+    wait_until(lambda: "resuming" in following.stderr + following.stdout, 60, "nobody takes it up")
     database.site.write_file(database.proposal.database / "go", "")
     following.wait(120)
     assert re.match(f"job {job} failed with exit code 9", failure(database)[1])
