@@ -180,9 +180,23 @@ impl Cluster {
         job.restarts += 1;
         self.busy.remove(&key);
         self.pending.insert(key);
+        self.hold_without_reservation(key);
         self.account(key);
         self.schedule_by(again);
         self.wake_scheduler();
+    }
+
+    /// A job that goes back to the queue after its reservation was removed never starts, like those that waited then.
+    fn hold_without_reservation(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let is_gone = |name: &String| !self.reservations.contains_key(name);
+        if let Some(name) = job.asked.reservations.first().cloned()
+            && job.asked.reservations.iter().all(is_gone)
+        {
+            job.state = State::ReservationDeleted;
+            job.reason = Reason::ReservationDeleted(name);
+            self.pending.remove(&key);
+        }
     }
 
     /// Cancels a waiting or running job.

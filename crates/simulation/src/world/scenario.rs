@@ -192,6 +192,8 @@ impl Act {
             | Act::LateFiles(..)
             | Act::Reserve(_)
             | Act::EndReservation => 1,
+            // A command that is refused ends what it had resumed.
+            Act::BrokenContext(_) => 1,
             Act::Slurm { fault, .. } => match fault {
                 Fault::NodeCut(_) | Fault::NodeDies(_) | Fault::NodeDown(_) | Fault::PrologFails(_) => 1,
                 Fault::ControllerKilled { .. } => 2,
