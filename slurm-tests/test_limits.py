@@ -63,7 +63,8 @@ def test_limits_of_a_qos(database: Database) -> None:
     database.proposal.add_runs(3)
     with site.limited("qos", "express", now="MaxSubmitJobsPerUser=2", afterwards="MaxSubmitJobsPerUser=4"):
         said = database.amore("reprocess", "2-6")
-    assert "Slurm accepts no more jobs now" in said and "Amore submits it again when other jobs of yours have ended" in said
+    assert "Slurm accepts no more jobs now" in said
+    assert "Amore submits it again when other jobs of yours have ended" in said
     rows = database.rows()
     assert [rows[run]["heavy"] for run in range(1, 7)] == [10, 20, 30, 40, 50, 60]
     assert set(database.effects().values()) == {1}
