@@ -106,10 +106,7 @@ impl Foreground {
             };
             match taken {
                 TakenOwner::Ours(owner) => {
-                    if let Some(WithOwner { asked, .. }) = handed.take() {
-                        asked.withdraw();
-                        asked.clean_up();
-                    }
+                    drop(handed);
                     let worker = match worker.take() {
                         Some(worker) => worker,
                         None => {
@@ -139,27 +136,17 @@ impl Foreground {
                         // The owner was late, or its clock is behind. It still has the request, and must not get it twice.
                         Some(before) if before.owner == by => before,
                         earlier => {
-                            if let Some(WithOwner { asked, .. }) = earlier {
-                                asked.withdraw();
-                                asked.clean_up();
-                            }
+                            drop(earlier);
                             display.show(&Event::Notice(Notice::info(format!(
                                 "{by} already coordinates this directory; request handed over"
                             ))));
                             WithOwner { asked: hand_request_over(dir, request)?, owner: by }
                         }
                     };
-                    match follow(dir, &mut with_owner.asked, request, display, &mut signals).await {
+                    match follow(dir, &mut with_owner.asked, request, display, &mut signals).await? {
                         // The owner seems to be gone: take over.
-                        Ok(None) => handed = Some(with_owner),
-                        Ok(Some(summary)) => {
-                            with_owner.asked.clean_up();
-                            return Ok(summary);
-                        }
-                        Err(failure) => {
-                            with_owner.asked.clean_up();
-                            return Err(failure);
-                        }
+                        None => handed = Some(with_owner),
+                        Some(summary) => return Ok(summary),
                     }
                 }
             }
@@ -167,11 +154,18 @@ impl Foreground {
     }
 }
 
-/// A request that was handed over.
+/// A request that was handed over. Dropping it withdraws it, if the owner has not taken it yet, and removes its files:
+/// however the command ends.
 struct WithOwner {
     /// Description of the process that has it.
     owner: String,
     asked: HandedOver,
+}
+
+impl Drop for WithOwner {
+    fn drop(&mut self) {
+        self.asked.clean_up();
+    }
 }
 
 /// Waits until nobody owns the directory.
