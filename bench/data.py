@@ -26,6 +26,7 @@ from extra_data.tests.mockdata.xgm import XGM
 
 PROPOSAL = 1234
 RUNS = 50
+ARRIVALS = 201
 FORMAT_VERSION = "1.2"
 LAYOUT = "1"
 """Goes up when the data changes: data made by an older bench is then made again."""
@@ -46,6 +47,19 @@ FRAMES = 8
 def trivial(target: Path) -> Path:
     """The data root of the trivial runs. They are created if they do not exist."""
     return _made(target / "data" / "trivial", _write_trivial)
+
+
+def arrivals(target: Path) -> Path:
+    """A data root with the trivial runs under many numbers: one for each event."""
+    source = trivial(target) / "SPB" / "202601" / f"p{PROPOSAL:06d}" / "raw"
+    root = target / "data" / "arrivals"
+    raw = root / "SPB" / "202601" / f"p{PROPOSAL:06d}" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for run in range(1, ARRIVALS + 1):
+        link = raw / f"r{run:04d}"
+        if not link.is_symlink():
+            link.symlink_to(source / f"r{(run - 1) % RUNS + 1:04d}")
+    return root
 
 
 def realistic(target: Path) -> Path:

@@ -27,7 +27,7 @@ from sides import Bench
 from values import Differ, Missing
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = ("core_100k", "time_plan", "time_store")
+EXAMPLES = ("core_100k", "time_accepts", "time_plan", "time_store")
 """Programs that measure a library."""
 BUSY = 0.7
 """Load average above which the machine is not calm."""

@@ -1,5 +1,7 @@
 """The measurements, in the order in which they are taken and reported."""
 
-from cases import core, large, many, one, plan, slurm, table
+from cases import core, event, large, many, one, plan, service, slurm, table, triggers
 
-CASES = [*one.CASES, *many.CASES, *plan.CASES, *core.CASES, *large.CASES, *table.CASES, *slurm.CASES]
+MODULES = (one, many, plan, core, service, large, table, triggers, event, slurm)
+
+CASES = [case for module in MODULES for case in module.CASES]
