@@ -11,7 +11,7 @@ CLUSTER_TREE := $(abspath target/cluster/amore)
 export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build examples demo check test test-parts test-rust simulate simulate-faults test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
+.PHONY: help build examples demo check test test-parts test-rust simulate simulate-faults soak soak-tenth test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ build: ## Build amore and amore-worker into target/release/, and the Python pack
 examples: build ## Build helper programs for tests and benchmarks into target/release/examples/
 	cargo build --release --locked --workspace --examples
 
-demo: build ## Write a proposal in the EuXFEL format, process 20 runs and show the table
+demo: build ## Write a proposal in the EuXFEL format, process 20 runs, show the table, and let three more arrive
 	@scripts/setup.sh demo
 	@PATH="$(BIN):$(VENVS)/demo/bin:$$PATH" ROOT="$(abspath target/demo)" demo/run.sh
 
@@ -39,7 +39,7 @@ check: ## Check what takes less than a minute once it is built: format, lints, d
 	cargo test --release --locked --workspace --lib --test plan --quiet
 	cargo test --release --locked -p amore-core -p amore-wire --test it --test messages --quiet
 
-TEST_PARTS := lint test-rust simulate simulate-faults test-python test-peer
+TEST_PARTS := lint test-rust simulate simulate-faults test-python test-peer soak-tenth
 test: $(TEST_PARTS) ## Run all tests and checks
 
 # For CI, which runs them one by one.
@@ -58,11 +58,23 @@ simulate: ## Play scenarios of the coordinator in a simulated world (SEEDS=2000;
 # A build of its own: no other one has the faults in it.
 simulate-faults: ## Switch on planted faults one by one, and show how many scenarios it takes to find each
 	cargo build --release --locked -p amore-simulation --features planted-faults --example simulate --target-dir "$(TARGET)/planted"
-	"$(TARGET)/planted/release/examples/simulate" --faults --seeds $(or $(SEEDS),2000)
+	"$(TARGET)/planted/release/examples/simulate" --faults --seeds $(or $(SEEDS),5000)
+
+# SCALE=1: 20 proposals and 600 runs.
+soak: build ## Let runs arrive while processes are killed (SCALE=1 MINUTES=15 SEED=1)
+	@scripts/setup.sh demo
+	@scripts/setup.sh test
+	@scripts/setup.sh postgres
+	PYTHONPATH=slurm-tests/fake $(VENVS)/test/bin/python tests/soak/soak.py --programs "$(BIN)" --python "$(VENVS)/demo/bin/python" --scale $(or $(SCALE),1) --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) --report "$(abspath $(TARGET))/soak.json"
+
+soak-tenth: ## A tenth of the soak
+	@$(MAKE) --no-print-directory soak SCALE=0.1 MINUTES=1.5
 
 test-python: examples ## Run the tests of the Python package and the end-to-end tests
 	@scripts/setup.sh demo
+	@scripts/setup.sh peer
 	@scripts/setup.sh test
+	@scripts/setup.sh postgres
 	scripts/test-python.sh
 
 test-peer: examples ## Run the tests that compare with DAMNIT 0.4.0 and read our files with it

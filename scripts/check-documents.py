@@ -23,7 +23,7 @@ PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)*/?")
 EXTENSIONS = (".rs", ".py", ".toml", ".sh")
 ARCHITECTURE = "ARCHITECTURE.md"
 #: What the documents talk about and is no file of this repository: a site's file, and DAMNIT's module.
-NOT_OURS = {"etc/amore.toml", "damnit"}
+NOT_OURS = {"etc/amore.toml", "damnit", "service.toml"}
 
 
 def tracked() -> list[str]:

@@ -8,6 +8,12 @@ install -d "$prefix/bin" "$prefix/lib/amore/python" "$prefix/share/amore/templat
 install -m 755 "$bin/amore" "$bin/amore-worker" "$prefix/bin/"
 ln -sf amore "$prefix/bin/amore-proto"
 ln -sf amore "$prefix/bin/damnit"
+# Supervisor manages the service of a directory (`amore listen --daemonize`). Its packages are for its two commands only.
+scripts/vendor-supervisor.sh target/venvs/tools/bin/python target/supervisor
+rm -rf "$prefix/lib/amore/supervisor"
+cp -R target/supervisor "$prefix/lib/amore/supervisor"
+install -m 755 templates/supervisor-command.sh "$prefix/bin/supervisord"
+install -m 755 templates/supervisor-command.sh "$prefix/bin/supervisorctl"
 rm -rf "$prefix/lib/amore/python/damnit_ctx"
 cp -R context/damnit_ctx "$prefix/lib/amore/python/"
 find "$prefix/lib/amore/python" -name __pycache__ -type d -prune -exec rm -rf {} +

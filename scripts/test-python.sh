@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 venvs=$PWD/target/venvs
 export AMORE_BIN_DIR=${AMORE_BIN_DIR:-$PWD/target/release}
 export AMORE_TEST_PYTHON=$venvs/demo/bin/python
+export AMORE_PEER_PYTHON=$venvs/peer/bin/python
 # How many interpreters are tested at a time.
 at_once=3
 
@@ -37,7 +38,11 @@ finish() {
 pytest=("$venvs/test/bin/python" -m pytest -q)
 start slurm_fake "${pytest[@]}" -n 3 tests/slurm_fake
 start pipe "${pytest[@]}" tests/pipe tests/matrix
-finish pipe slurm_fake
+start supervisor "${pytest[@]}" tests/supervisor
+start http "${pytest[@]}" tests/http
+start service "${pytest[@]}" tests/service
+start kafka "${pytest[@]}" tests/kafka
+finish supervisor http service kafka pipe slurm_fake
 # After a failure, the output of five more rounds would only hide it.
 [ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
 
@@ -56,12 +61,12 @@ test_with() {
     if [ ! -f "$env/.amore-timeout" ]; then
         echo "setup: making the Python environment target/venvs/unit-$version" >&2
         "$python" -m venv --clear "$env"
-        "$env/bin/pip" install -q --disable-pip-version-check extra_data pyyaml requests pytest pytest-timeout
+        scripts/pip.sh "$env/bin/python" extra_data pyyaml requests pytest pytest-timeout
         touch "$env/.amore-timeout"
     fi
     if [ ! -f "$env/.amore-values" ]; then
         # Components of values, and a generator of arbitrary values.
-        "$env/bin/pip" install -q --disable-pip-version-check hypothesis dask pyarrow
+        scripts/pip.sh "$env/bin/python" hypothesis dask pyarrow
         touch "$env/.amore-values"
     fi
     PYTHONPATH=$PWD/context "$env/bin/python" -m pytest -q -p no:cacheprovider --timeout 300 context/tests

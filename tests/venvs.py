@@ -6,11 +6,17 @@ import re
 import shutil
 from pathlib import Path
 
-from commands import TARGET, run
+from commands import REPO, TARGET, run
 
 # The packages that a context file's Python must have, and no others.
 CONTEXT_PACKAGES = ("extra_data", "pyyaml", "requests")
+# A Kafka broker that keeps its messages in a file.
+NAFKA_PACKAGES = ("nafka==0.1", "kafka-python>=2,<3")
 PEER_PACKAGES = ("damnit[backend]==0.4.0", "netCDF4", "plotly", "pyarrow")
+
+
+# Hundreds of megabytes come from an index, beside other tests.
+INSTALL_PATIENCE_S = 1800
 
 
 def make_venv(name: str, base_python: Path, packages: tuple[str, ...]) -> Path:
@@ -25,7 +31,7 @@ def make_venv(name: str, base_python: Path, packages: tuple[str, ...]) -> Path:
         if not (stamp.is_file() and stamp.read_text() == wanted and python.exists()):
             shutil.rmtree(folder, ignore_errors=True)
             run([base_python, "-m", "venv", folder])
-            run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+            run([REPO / "scripts/pip.sh", python, *packages], patience_s=INSTALL_PATIENCE_S)
             stamp.write_text(wanted)
     return python
 
