@@ -9,6 +9,5 @@ if [ -d "$target/pyflakes-$version.dist-info" ]; then
     exit 0
 fi
 rm -rf "$target"
-"${1:-python3}" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
-    --target "$target" "pyflakes==$version"
+"$here/../scripts/pip.sh" "${1:-python3}" --no-compile --no-deps --target "$target" "pyflakes==$version"
 rm -rf "$target/bin" "$target/pyflakes/test"

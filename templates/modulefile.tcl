@@ -1,7 +1,7 @@
 #%Module1.0
 ## Amore: automatic per-run analysis. The tree is relocatable: all paths are relative to this file.
 proc ModulesHelp {} {
-    puts stderr "Provides the commands amore, amore-proto and damnit. Load a Python with extra_data first (module load exfel)."
+    puts stderr "Provides the commands amore, amore-proto and damnit, and supervisorctl for the service of a directory. Load a Python with extra_data first (module load exfel)."
 }
 module-whatis "automatic per-run analysis for DAMNIT context files"
 # Loading two versions at once would mix them.

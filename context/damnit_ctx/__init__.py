@@ -25,12 +25,25 @@ if TYPE_CHECKING:
     from .job_outcome import JobOutcome
     from .pipeline import Pipeline
     from .slurm_job import SlurmJob
+    from .submission import SubmitError, submit
     from .variable import RunData, Variable
 
 if sys.version_info < (3, 9):  # noqa: UP036 (an older one is what this is for)
     raise ImportError(f"Amore needs Python 3.9 or later; {sys.executable} is {sys.version.split()[0]}")
 
-__all__ = ["Cell", "Group", "GroupError", "JobOutcome", "Pipeline", "RunData", "Skip", "SlurmJob", "Variable"]
+__all__ = [
+    "Cell",
+    "Group",
+    "GroupError",
+    "JobOutcome",
+    "Pipeline",
+    "RunData",
+    "Skip",
+    "SlurmJob",
+    "SubmitError",
+    "Variable",
+    "submit",
+]
 
 _HOMES = {
     "Cell": ".cell",
@@ -41,7 +54,9 @@ _HOMES = {
     "RunData": ".variable",
     "Skip": ".errors",
     "SlurmJob": ".slurm_job",
+    "SubmitError": ".submission",
     "Variable": ".variable",
+    "submit": ".submission",
 }
 
 

@@ -320,6 +320,7 @@ class _Task:
             request["directory"],
             _received(request.get("outcomes", {})),
             request["mock"],
+            request.get("mymdc"),
         )
         values = self._earlier_values(started, facts)
         for step in request["steps"]:

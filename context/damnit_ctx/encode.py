@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -25,10 +26,10 @@ from .report import log
 from .returned import Returned
 
 
-def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
+def encode(name: str, cell: Cell, tell: Callable[[str], None] = log) -> tuple[Message, Arrays]:
     """The message for a variable's cell, without times, and its arrays in the message's order.
 
-    If the stored form differs from what was returned, the log says so.
+    If the stored form differs from what was returned, ``tell`` is called with a line for the log.
 
     Raises:
         Exception: the value cannot be stored; this becomes the variable's error.
@@ -43,9 +44,9 @@ def encode(name: str, cell: Cell) -> tuple[Message, Arrays]:
         message["data"]["returned"] = returned.as_json()
         message["data"]["differs"] = returned.differs
         for note in returned.notes:
-            log(f"{name}: {note}")
+            tell(f"{name}: {note}")
         if returned.differs is not None and not is_figure(cell.data):
-            log(f"{name} will be computed again if another process needs it: {returned.differs}")
+            tell(f"{name} will be computed again if another process needs it: {returned.differs}")
     if cell.preview is not None:
         message["preview"] = stored(cell.preview, arrays, Returned(), None)
     shown = summary.of_cell(name, cell)

@@ -46,6 +46,9 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """The failure for an exception."""
+        known = getattr(error, "failure", None)
+        if isinstance(known, cls):
+            return known
         return cls(class_name(error), text_of(error), isinstance(error, Skip))
 
     @classmethod

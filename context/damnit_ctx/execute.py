@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import time
@@ -27,7 +28,7 @@ _NO_JOB_FOR_MOCK = "it runs a command in a Slurm job, which needs real data: thi
 
 
 class RunFacts:
-    """Values of ``meta#``, ``param#`` and ``job#`` arguments."""
+    """Values of ``meta#``, ``param#``, ``mymdc#`` and ``job#`` arguments."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class RunFacts:
         directory: Optional[str] = None,
         outcomes: Optional[Mapping[str, JobOutcome]] = None,
         mock: bool = False,
+        catalogue: Optional[Mapping[str, Mapping[str, str]]] = None,
     ) -> None:
         self.run = run
         self.proposal = proposal
@@ -45,6 +47,7 @@ class RunFacts:
         self.parameters = parameters
         self.outcomes = outcomes or {}
         self.mock = mock
+        self.catalogue = catalogue or {}
         self.directory = os.getcwd() if directory is None else directory
 
     def meta(self, word: str) -> Any:
@@ -60,6 +63,21 @@ class RunFacts:
         if word in ("proposal_path", "proposal_dir"):
             return run_files.proposal_folder(self.run, self.directory)
         raise KeyError(word)
+
+    def mymdc(self, field: str) -> Any:
+        """The value of ``mymdc#field``, or the :class:`Failure` that explains why there is none.
+
+        Each call returns a new object: what a function does to its argument is not seen by others.
+        """
+        answer = self.catalogue.get(field)
+        if answer is None:
+            return Failure(
+                "RuntimeError",
+                "values of MyMdC are only known when amore processes a run; give the argument a default value",
+            )
+        if answer["is"] == "value":
+            return json.loads(answer["json"])
+        return Failure(answer["class"], answer["message"])
 
 
 class NoValue(Exception):
@@ -149,12 +167,11 @@ def arguments(variable: Variable, facts: RunFacts, values: Values, names: Mappin
             elif not optional:
                 return Failure.skip(f"no value was given for the parameter {what!r} (argument {argument!r})")
         elif kind == "mymdc":
-            if not optional:
-                return Failure(
-                    "RuntimeError",
-                    f"argument {argument!r}: values of the metadata catalogue ({annotation}) are not available; "
-                    "give the argument a default value",
-                )
+            value = facts.mymdc(what)
+            if not isinstance(value, Failure):
+                kwargs[argument] = value
+            elif not optional:
+                return Failure(value.class_name, f"argument {argument!r} ({annotation}): {value.message}")
         elif kind == "job":
             kwargs[argument] = outcome
         elif kind == "meta":

@@ -78,6 +78,8 @@ class Host:
                 self._fork(message["id"])
             elif message["op"] == "preload":
                 self._preload(message["modules"])
+            elif message["op"] == "signal":
+                self._signal(message["id"], message["signal"])
         return True
 
     def _preload(self, modules: list[str]) -> None:
@@ -106,6 +108,14 @@ class Host:
             os.setpgid(pid, pid)
         self._children[pid] = id_
         self._say({"ev": "forked", "id": id_, "pid": pid})
+
+    def _signal(self, id_: str, number: int) -> None:
+        """Sends a signal to a child; SIGKILL to all processes that it started, too."""
+        send = os.killpg if number == signal.SIGKILL else os.kill
+        for pid, child_id in self._children.items():
+            if child_id == id_:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    send(pid, number)
 
     def _reap(self) -> None:
         """Reports ended children, and ends processes that they left behind."""
@@ -160,8 +170,7 @@ def unusable() -> Optional[dict[str, Any]]:
 
 def main(arguments: list[str]) -> int:
     """Runs the host. Returns the exit code."""
-    control = socket.socket(fileno=int(os.environ.pop("AMORE_CONTROL_FD")))
-    os.set_inheritable(control.fileno(), False)
+    control = _control(int(os.environ.pop("AMORE_CONTROL_FD")))
     # "python -m" puts the worker's current directory first; no user modules must be found there.
     if not getattr(sys.flags, "safe_path", False) and sys.path and sys.path[0] in ("", os.getcwd()):
         del sys.path[0]
@@ -193,6 +202,17 @@ def main(arguments: list[str]) -> int:
     say(control, ready)
     host.serve()
     return 0
+
+
+def _control(descriptor: int) -> socket.socket:
+    """The worker's socket. If it is standard input, which every sandbox passes on, that is empty afterwards."""
+    if descriptor == 0:
+        descriptor = os.dup(0)
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.close(empty)
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
 
 
 def _choose_backend() -> None:

@@ -46,8 +46,33 @@ def test_arguments(database):
     assert crossed["parameter"].tolist() == [1, 2] and crossed["parameter_default"] == 5
     assert crossed["catalogue_default"] == "none" and crossed["plain"] == 9
     assert "'q'" in child.of("parameter_missing")["message"]
-    assert "metadata catalogue" in child.of("catalogue")["message"]
+    assert "MyMdC" in child.of("catalogue")["message"]
     assert "'nothing#at'" in child.of("unknown")["message"]
+
+
+def test_values_of_the_catalogue(database):
+    text = variables(
+        "name(run, s: 'mymdc#sample_name'): return s",
+        "changes(run, t: 'mymdc#techniques'): t.append(1); return len(t)",
+        "sees(run, t: 'mymdc#techniques'): return repr(t)",
+        "kind(run, k: 'mymdc#run_type'): return k",
+        "kind_default(run, k: 'mymdc#run_type'='unknown'): return k",
+        "after(run, k: 'var#kind'): return k",
+    )
+    catalogue = {
+        "sample_name": {"is": "value", "json": '"Lysozyme \\u00b5"'},
+        "techniques": {"is": "value", "json": '[{"name": "x", "identifier": 1.50}]'},
+        "run_type": {"is": "error", "class": "MymdcUnavailableError", "message": "no answer\nhint: wait"},
+    }
+    names = ("name", "changes", "sees", "kind", "kind_default", "after")
+    child = database(text).run(*names, mymdc=catalogue)
+    assert child.values["name"].data == "Lysozyme µ" and child.values["changes"].data == 2
+    assert child.values["sees"].data == "[{'name': 'x', 'identifier': 1.5}]"
+    assert child.values["kind_default"].data == "unknown"
+    failed = child.of("kind")
+    assert failed["class"] == "MymdcUnavailableError"
+    assert failed["message"] == "argument 'k' (mymdc#run_type): no answer\nhint: wait"
+    assert child.of("after")["class"] == "DependencyError"
 
 
 def test_annotations_of_the_future(database):

@@ -7,6 +7,7 @@ use std::error::Error;
 
 use amore_core::{Refusal, RefusalKind};
 use amore_ledger::LedgerError;
+use amore_listener_db::ListenerDbError;
 use amore_run_table::RunTableError;
 use amore_slurm::sourced::InvalidSetting;
 
@@ -40,6 +41,12 @@ impl Advice for RunTableError {
 impl Advice for LedgerError {
     fn hint(&self) -> Option<String> {
         LedgerError::hint(self)
+    }
+}
+
+impl Advice for ListenerDbError {
+    fn hint(&self) -> Option<String> {
+        ListenerDbError::hint(self)
     }
 }
 

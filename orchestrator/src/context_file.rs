@@ -52,6 +52,26 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
     let bytes = fs::read(path).map_err(|error| {
         unreadable(format!("{shown} cannot be read: {error}"), "check the permissions of the file")
     })?;
+    from_bytes(path, bytes)
+}
+
+/// A text as it would be read from the file at this path, which may not exist.
+///
+/// # Errors
+/// It is too long, or not UTF-8.
+pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<ContextSource, Problem> {
+    let unreadable = |message: String, hint: &str| {
+        let mut problem = Problem::error(ProblemKind::Unreadable, message);
+        problem.hint = Some(hint.to_owned());
+        problem
+    };
+    let shown = path.display();
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(unreadable(
+            format!("{shown} has {} bytes: this is not a context file", bytes.len()),
+            "give the path of the Python file",
+        ));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..before].iter().filter(|&&byte| byte == b'\n').count();

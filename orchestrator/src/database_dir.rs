@@ -1,9 +1,11 @@
 //! Finding a database directory.
 
-use std::{env, io, path::Path};
+use std::{env, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 pub use amore_model::DatabaseDir;
 use amore_model::Proposal;
+use amore_shared_files::umask;
+use nix::{sys::stat::Mode, unistd::getegid};
 
 use crate::{
     advice::Advice,
@@ -55,7 +57,18 @@ pub fn locate(given: Option<&str>) -> Result<DatabaseDir, NoDatabaseDir> {
             Err(_) => return Err(NoDatabaseDir::NoSuchPlace { given: text.to_owned() }),
         },
     };
-    Ok(DatabaseDir::at(path.canonicalize().unwrap_or(path)))
+    let dir = DatabaseDir::at(path.canonicalize().unwrap_or(path));
+    share_with_group(dir.path());
+    Ok(dir)
+}
+
+/// From now on, what this process makes is also for the group of the directory, if that can write there: the next command, or the
+/// service, may be started by another member.
+pub fn share_with_group(directory: &Path) {
+    let Ok(found) = fs::metadata(directory) else { return };
+    let files_are_the_groups = found.mode() & 0o2000 != 0 || found.gid() == getegid().as_raw();
+    let mask = umask::for_directory(umask::own(), found.mode(), files_are_the_groups);
+    nix::sys::stat::umask(Mode::from_bits_truncate(mask));
 }
 
 /// Rejects a directory without a run table. The error explains what a database directory is.

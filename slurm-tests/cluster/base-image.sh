@@ -9,6 +9,10 @@ own=amore-base:$suite
 
 say() { printf 'cluster: %s\n' "$*" >&2; }
 
+# Several test suites may ask for it at the same time.
+exec 9> "${TMPDIR:-/tmp}/amore-base-$suite.$(id -u).lock"
+flock 9
+
 for image in "$own" "$public"; do
     if docker image inspect "$image" >/dev/null 2>&1; then
         echo "$image"

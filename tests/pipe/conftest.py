@@ -90,6 +90,7 @@ class Database:
         self.root = root
         self.path = proposal / "usr/Shared/amore"
         self.path.mkdir(parents=True)
+        self.python = context_python()
         self.effects = self.path / "effects.txt"
         self.amore("proposal", "1234", program="amore-proto")
         self.amore("db-config", "context_python", context_python())

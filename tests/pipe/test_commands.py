@@ -56,7 +56,7 @@ def b(run, a: "var#a"): return 1
 
 COMMANDS = (
     "proposal db-config reprocess read-context check plan table export log verify doctor new-id init migrate combiner "
-    "gui completions"
+    "gui listen listener completions"
 ).split()
 
 
@@ -81,6 +81,12 @@ def normalised(text: str, database: Database) -> str:
     ):
         text = re.sub(pattern, name, text)
     return text
+
+
+@pytest.fixture(autouse=True)
+def columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is as wide as without a terminal, whoever runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 class Transcript:
@@ -123,12 +129,13 @@ def computed(transcript: Transcript) -> None:
     transcript.database.amore("reprocess", "1", "2", "--concurrent-jobs", "1")
 
 
-def test_help(transcript: Transcript, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_help(transcript: Transcript) -> None:
     transcript.say("--help")
     for command in COMMANDS:
         transcript.say(command, "--help")
     transcript.say("combiner", "now", "--help")
+    for command in ("config", "add", "rm", "databases"):
+        transcript.say("listener", command, "--help")
     transcript.compare("help")
 
 
@@ -241,6 +248,54 @@ def test_others(transcript: Transcript, monkeypatch: pytest.MonkeyPatch) -> None
     transcript.say("init", f"{new}er", "--proposal", "1235", "--json")
     transcript.say("completions", "bash", lines=1)
     transcript.say("gui", code=1)
-    transcript.say("listen", code=1)
     transcript.say("frobnicate", code=2)
     transcript.compare("others")
+
+
+def test_listener(transcript: Transcript) -> None:
+    database = transcript.database
+    other, empty = database.root / "other", database.root / "empty"
+    database.amore("init", str(other), "--proposal", "5678")
+    empty.mkdir()
+    # What reads creates nothing.
+    transcript.say("listener", "databases")
+    transcript.say("listener", "config")
+    assert not (database.path / "listener.sqlite").exists()
+    transcript.say("listener", "add", "1234")
+    transcript.say("listener", "databases")
+    transcript.say("listener", "add", "1234")
+    transcript.say("listener", "add", "1234", ".")
+    transcript.say("listener", "add", "1234", str(other))
+    transcript.say("listener", "add", "77", "../../../../../../other/.", code=1)
+    transcript.say("listener", "add", "1234", str(empty), code=1)
+    transcript.say("listener", "add", "1234", "nowhere/x y", code=1)
+    transcript.say("listener", "add", "77", code=1)
+    transcript.say("listener", "add", "first", code=2)
+    transcript.say("listener", "databases", program="damnit")
+    transcript.say("listener", "databases", "--json")
+    transcript.say("listener", "rm", str(empty), code=1)
+    transcript.say("listener", "rm", "../../../../../../other")
+    transcript.say("listener", "rm", ".")
+    transcript.say("listener", "rm", ".", code=1)
+    transcript.say("listener", "config", "static-mode", "0")
+    transcript.say("listener", "config", "static_mode")
+    transcript.say("listener", "config", "static_mode", "maybe", code=1)
+    transcript.say("listener", "config", "--num", "allow_local_processing", "1")
+    transcript.say("listener", "config", "sandbox_args", "/opt/it\\'s --strict")
+    transcript.say("listener", "config", "sandbox_args", "/opt/sandbox 'a", code=1)
+    transcript.say("listener", "config", "--num", "sandbox_args", "1", code=1)
+    transcript.say("listener", "config", "sandbox_arg", "x", code=1)
+    transcript.say("listener", "config", "colour", "x", code=1)
+    transcript.say("listener", "config", "colour", code=1)
+    transcript.say("listener", "config")
+    transcript.say("listener", "config", "--json")
+    transcript.say("listener", "config", "-d", "sandbox_args")
+    transcript.say("listener", "config", "sandbox_args", "--delete", code=1)
+    transcript.say("listener", "config", "sandbox_args", code=1)
+    transcript.say("listener", "config", "--delete", code=1)
+    transcript.say("listener", "config", "--known")
+    transcript.say("listener", "config", "--known", "--json")
+    (database.path / "listener.sqlite").write_text("something else\n")
+    transcript.say("listener", "databases", code=1)
+    transcript.say("listener", code=2)
+    transcript.compare("listener")

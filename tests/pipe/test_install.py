@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import run
 from conftest import REPOSITORY, programs
 
 
@@ -16,8 +17,7 @@ from conftest import REPOSITORY, programs
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree that was moved after its installation."""
     first = tmp_path_factory.mktemp("install") / "first place"
-    command = [str(REPOSITORY / "scripts/install.sh"), str(programs()), str(first)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    run([REPOSITORY / "scripts/install.sh", programs(), first])
     return first.rename(first.with_name("second place"))
 
 
@@ -48,17 +48,36 @@ def test_the_modulefile_gives_the_commands_and_takes_them_away(installed: Path) 
     for words in (f"amore/{version}", "automatic per-run analysis", "amore-proto and damnit"):
         assert words in said, said
     said = shell(
-        'module load amore; type -p amore amore-proto damnit; amore --version; echo "$PATH"; '
-        'module unload amore; echo "$PATH"; type -p amore || true',
+        'module load amore; type -p amore amore-proto damnit supervisord supervisorctl; amore --version; echo "$PATH"; '
+        'module unload amore; echo "$PATH"; type -p amore supervisorctl || true',
         modulefiles,
     )
     bin_folder = installed / "bin"
     assert said.splitlines() == [
-        *(str(bin_folder / name) for name in ("amore", "amore-proto", "damnit")),
+        *(str(bin_folder / name) for name in ("amore", "amore-proto", "damnit", "supervisord", "supervisorctl")),
         f"amore {version}",
         f"{bin_folder}:/usr/bin:/bin",
         "/usr/bin:/bin",
     ]
+
+
+def test_supervisor_is_there_whatever_python_the_user_has_loaded(installed: Path, tmp_path: Path) -> None:
+    # A Python of the user, with modules that would get in the way.
+    (tmp_path / "python3").write_text("#!/bin/sh\necho the wrong Python\n")
+    (tmp_path / "python3").chmod(0o755)
+    (tmp_path / "configparser.py").write_text("raise SystemExit('the wrong module')\n")
+    for program in ("supervisord", "supervisorctl"):
+        said = subprocess.run(
+            [installed / "bin" / program, "--help"],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert said.returncode == 0 and said.stdout.startswith(program), said
+    version = subprocess.run([installed / "bin/supervisord", "--version"], capture_output=True, text=True, check=True).stdout
+    assert version == "4.3.0\n"
 
 
 def test_a_link_to_the_modulefile_finds_the_tree(installed: Path, tmp_path: Path) -> None:

@@ -102,6 +102,11 @@ class Database(WithoutSlurm):
         """Jobs of a run in the queue, found by the name that the manual documents."""
         return [job for job in self.cluster.jobs() if job["name"] == f"r{run}-p1234-damnit"]
 
+    def ended_jobs(self, run: int) -> list[Job]:
+        """The same, once none of them runs: a job may end a moment after its results are in the table."""
+        wait_until(lambda: all(job["state"] != "RUNNING" for job in self.jobs(run)), f"the jobs of run {run} to end")
+        return self.jobs(run)
+
     def wait_effects(self, **counts: int) -> None:
         """Waits until each of these was executed this often."""
         wait_until(

@@ -105,7 +105,7 @@ def test_a_job_that_could_not_be_started(database: Database) -> None:
     database.cluster.next_submission(fail_launch=True)
     said = database.begin("reprocess", "1").ends()
     assert "could not be started on its node (JobLaunchFailure)" in said
-    failed, computed = database.jobs(1)
+    failed, computed = database.ended_jobs(1)
     assert (failed["state"], failed["exit"], computed["state"]) == ("FAILED", "0:53", "COMPLETED")
     assert computed["exclude"] == failed["nodes"] and not set(computed["nodes"]) & set(failed["nodes"])
     assert database.rows(1) == {"first": 1, "second": 10}

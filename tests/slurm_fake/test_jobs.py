@@ -41,7 +41,7 @@ def test_values_come_through_jobs(database: Database) -> None:
     for run in (1, 2, 3):
         heavy = 10 * run + 16
         assert database.rows(run) == {"local": run, "heavy": heavy, "total": heavy + 1}
-        (job,) = database.jobs(run)
+        (job,) = database.ended_jobs(run)
         assert (job["state"], job["chdir"]) == ("COMPLETED", str(database.path))
         log = (database.path / f"slurm_logs/r{run}-p1234-{job['id']}.out").read_text()
         assert f"printed by heavy, in job {job['id']} False" in log and "and to standard error" in log

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from databases import Database
+from databases import Database, wait_until
+from fake_slurm.texts import DEAD
 
 ONE = '''
 @Variable(cluster=True)
@@ -105,3 +106,75 @@ def test_a_site_says_what_its_words_mean(database: Database) -> None:
     site.write_text('[[slurm.refusal]]\ntext = "maintenance until"\nmeans = "passes"\nhint = "see the calendar"\n')
     said = database.begin("reprocess", "1", env={**database.environment, "AMORE_SITE_CONFIG": str(site)}).ends()
     assert "see the calendar" in said and asked(database) == 3 and database.rows(1) == {"quick": 1}
+
+
+def test_a_service_that_may_compute_here_takes_what_slurm_refuses(database: Database) -> None:
+    refusing(database, FAILED + "Access/permission denied", times=1000)
+    (database.path / "service.toml").write_text("[runs]\nquiet_seconds = 1e9\n")
+    database.amore("listener", "config", "--num", "allow_local_processing", "1")
+    database.amore("listener", "add", "1234", str(database.path))
+    listening = database.start("listen")
+    try:
+        wait_until(lambda: database.is_owned_by(listening), "the service to own the directory")
+        database.amore("trigger", "1")
+        wait_until(lambda: database.rows(1).get("quick") == 1, "the value")
+        assert database.executions() == {"quick": 1} and asked(database) == 1
+        assert database.cluster.jobs() == []
+    finally:
+        listening.terminate()
+        listening.communicate(timeout=60)
+    # Without that, the refusal is an error of the run.
+    database.amore("listener", "config", "--num", "allow_local_processing", "0")
+    listening = database.start("listen")
+    try:
+        wait_until(lambda: database.is_owned_by(listening), "the service to own the directory")
+        database.amore("trigger", "2")
+        wait_until(lambda: "Access/permission denied" in database.amore("explain", "2").stdout, "the error")
+        assert database.executions() == {"quick": 1}
+    finally:
+        listening.terminate()
+        listening.communicate(timeout=60)
+
+
+def test_a_service_says_that_slurm_does_not_answer_and_computes_nothing_twice(database: Database) -> None:
+    """Slurm may have the job whose submission got no answer: it is not computed here, whatever the settings say."""
+    database.context(ONE)
+    (database.path / "service.toml").write_text("[runs]\nquiet_seconds = 1e9\n")
+    database.amore("listener", "config", "--num", "allow_local_processing", "1")
+    database.amore("listener", "add", "1234", str(database.path))
+    listening = database.start("listen")
+    log = database.path / "amore.log"
+    try:
+        wait_until(lambda: database.is_owned_by(listening), "the service to own the directory")
+        with database.cluster.controller("dead"):
+            database.amore("trigger", "1")
+            wait_until(lambda: "Slurm does not answer" in log.read_text(), "the log", log.read_text)
+            wait_until(lambda: DEAD in database.amore("jobs").stdout, "the reason", lambda: database.amore("jobs").stdout)
+            explained = database.amore("explain", "1").stdout
+            assert "the job is being submitted" in explained and DEAD in explained, explained
+            assert "neither submitted again nor computed elsewhere" in explained
+            assert database.executions() == {} and database.cluster.jobs() == []
+        wait_until(lambda: database.rows(1).get("quick") == 1, "the value", log.read_text)
+        assert database.executions() == {"quick": 1}
+        said = log.read_text()
+        assert said.count("Slurm does not answer") == 1, said
+    finally:
+        listening.terminate()
+        listening.communicate(timeout=60)
+
+
+def test_the_log_of_a_service_has_a_limit_once(database: Database) -> None:
+    refusing(database, POLICY, times=3)
+    (database.path / "service.toml").write_text("[runs]\nquiet_seconds = 1e9\n")
+    database.amore("listener", "add", "1234", str(database.path))
+    listening = database.start("listen")
+    log = database.path / "amore.log"
+    try:
+        wait_until(lambda: database.is_owned_by(listening), "the service to own the directory")
+        database.amore("trigger", "1")
+        database.amore("trigger", "2")
+        wait_until(lambda: database.rows(1).get("quick") == database.rows(2).get("quick") == 1, "values", log.read_text)
+        assert log.read_text().count("job submit limit") == 1, log.read_text()
+    finally:
+        listening.terminate()
+        listening.communicate(timeout=60)

@@ -128,7 +128,7 @@ def test_a_variable_asks_for_both_and_a_reservation_elsewhere_goes_alone(databas
     said = database.begin("reprocess", "1").ends()
     assert "they use the reservation only" in said
     # Slurm keeps the refused job as a failed one.
-    refused, taken = database.jobs(1)[1:]
+    refused, taken = database.ended_jobs(1)[1:]
     assert (refused["partition"], refused["state"], refused["reason"]) == ("closed", "FAILED", "BadConstraints")
     assert (taken["reservation"], taken["partition"], taken["state"]) == ("shift7", "main", "COMPLETED")
 

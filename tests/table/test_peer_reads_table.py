@@ -112,7 +112,7 @@ def test_we_read_damnits_table(tmp_path: Path) -> None:
     assert cells["nan"]["kind"] == "number" and (
         cells["nan"]["value"] is None or math.isnan(cells["nan"]["value"])
     )
-    assert cells["checked"] == {"kind": "integer", "value": 1}
+    assert cells["checked"] == {"kind": "boolean", "value": True}
     assert (second["proposal"], dict(zip(columns, second["cells"]))["energy"]) == (
         5678,
         {"kind": "integer", "value": 7},

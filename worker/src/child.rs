@@ -12,7 +12,7 @@ use amore_wire::host::{FromChild, ToChild};
 use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
-        signal::{Signal, killpg},
+        signal::{Signal, kill, killpg},
         socket::{AddressFamily, SockFlag, SockType, socketpair},
     },
     unistd::Pid,
@@ -22,6 +22,7 @@ use crate::{
     hosts::{ChildEvent, Host},
     lines::{Lines, Received},
     shared_memory::SharedMemory,
+    value_channel::ValueChannel,
 };
 
 /// How long a host may take to fork or to reap.
@@ -80,12 +81,14 @@ impl Death {
 /// A living child, and this side of the connection.
 #[derive(Debug)]
 pub struct ChildProcess {
-    lines: Lines,
     /// Transfers its values.
-    pub memory: SharedMemory,
+    pub channel: ValueChannel,
     /// The file for `faulthandler`: one per child, because several may share a log.
     last_words: File,
     events: Receiver<ChildEvent>,
+    host: Arc<Host>,
+    /// Its name for the host.
+    id: String,
     pid: Option<i32>,
     death: Option<Death>,
 }
@@ -102,10 +105,11 @@ impl ChildProcess {
         let words = memfd_create("amore-last-words", MFdFlags::MFD_CLOEXEC)?;
         let events = host.fork(id, &[&theirs, &log, memory.descriptor(), &words])?;
         let child = ChildProcess {
-            lines: Lines::new(ours),
-            memory,
+            channel: ValueChannel::new(Lines::new(ours), memory),
             last_words: words.into(),
             events,
+            host: Arc::clone(host),
+            id: id.to_owned(),
             pid: None,
             death: None,
         };
@@ -118,7 +122,7 @@ impl ChildProcess {
     /// # Errors
     /// Errors of the socket.
     pub fn say(&self, message: &ToChild) -> io::Result<()> {
-        self.lines.send(message)
+        self.channel.say(message)
     }
 
     /// Waits for its next message.
@@ -126,26 +130,33 @@ impl ChildProcess {
     /// # Errors
     /// Errors of the socket, or an invalid message.
     pub fn listen(&mut self, deadline: Option<Instant>) -> io::Result<Received<FromChild>> {
-        self.lines.receive(deadline)
+        self.channel.listen(deadline)
     }
 
     /// Kills it and all processes that it started.
     pub fn kill(&mut self) {
         self.note_events(Duration::from_millis(200));
-        if let Some(pid) = self.pid.filter(|_| self.death.is_none()) {
-            // It may have ended already.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        self.signal(Signal::SIGKILL);
     }
 
     /// Makes it write a traceback (`faulthandler` handles SIGUSR2), and waits a moment.
     pub fn ask_for_traceback(&mut self) {
         self.note_events(Duration::from_millis(200));
-        if let Some(pid) = self.pid.filter(|_| self.death.is_none())
-            && nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGUSR2).is_ok()
-        {
+        if self.signal(Signal::SIGUSR2) {
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Whether the signal was sent. SIGKILL is for all processes that it started.
+    fn signal(&self, signal: Signal) -> bool {
+        let Some(pid) = self.pid.filter(|_| self.death.is_none()) else { return false };
+        if self.host.is_sandboxed() {
+            self.host.signal(&self.id, signal);
+            return true;
+        }
+        let pid = Pid::from_raw(pid);
+        // It may have ended already.
+        if signal == Signal::SIGKILL { killpg(pid, signal) } else { kill(pid, signal) }.is_ok()
     }
 
     fn note_events(&mut self, patience: Duration) {

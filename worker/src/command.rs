@@ -21,12 +21,18 @@ use amore_wire::task::{self, CutShort, FromWorker, Task};
 use nix::{
     sys::{
         prctl,
-        signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask},
+        signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask},
     },
     unistd::{Pid, execvp, getppid},
 };
 
-use crate::{in_job::InJob, report::Report, slurm_environment::taken_away_here};
+use crate::{
+    in_job::InJob,
+    report::Report,
+    run_task::confinement,
+    sandboxed::{self, Lifeline, hide_service_environment},
+    slurm_environment::taken_away_here,
+};
 
 /// How often to check whether the command has ended.
 const POLL: Duration = Duration::from_millis(50);
@@ -37,7 +43,7 @@ const TAIL_LINES: usize = 20;
 /// Maximum number of bytes of these lines.
 const TAIL_BYTES: u64 = 8 * 1024;
 /// Exit code of a program that cannot be executed, as in a shell.
-const CANNOT_EXECUTE: u8 = 127;
+pub const CANNOT_EXECUTE: u8 = 127;
 
 enum CommandEnd {
     Alone(ExitStatus),
@@ -106,7 +112,8 @@ fn execute_and_wait(
     }
     let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
     let begins_at = log.metadata()?.len();
-    let mut child = start(command, &log, job)?;
+    let (mut child, mut lifeline) = start(task, command, &log, job)?;
+    let is_sandboxed = lifeline.is_some();
     let pid = Pid::from_raw(child.id() as i32);
     let mut told: Option<Instant> = None;
     let status = loop {
@@ -115,19 +122,23 @@ fn execute_and_wait(
         }
         match told {
             None if cancelled.load(Ordering::Relaxed) => {
-                // Forwarded to all processes that it started.
-                let _ = killpg(pid, Signal::SIGTERM);
+                // To all processes that it started. A sandbox's guard forwards it.
+                let _ = if is_sandboxed { kill(pid, Signal::SIGTERM) } else { killpg(pid, Signal::SIGTERM) };
                 told = Some(Instant::now());
             }
             Some(since) if since.elapsed() > PATIENCE => {
-                let _ = killpg(pid, Signal::SIGKILL);
+                // The guard must live to kill the others.
+                drop(lifeline.take());
+                let _ = if is_sandboxed { Ok(()) } else { killpg(pid, Signal::SIGKILL) };
             }
             _ => {}
         }
         thread::sleep(POLL);
     };
     // Processes that it left behind would otherwise continue unnoticed.
-    let _ = killpg(pid, Signal::SIGKILL);
+    if !is_sandboxed {
+        let _ = killpg(pid, Signal::SIGKILL);
+    }
     if let Some(job) = job {
         // Slurm signals all processes of a job at the same time, and the command may end first, with exit code 0.
         job.wait_whether_told_to_end(cancelled);
@@ -149,12 +160,28 @@ fn make_empty(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn start(command: &task::UserCommand, log: &File, job: Option<&InJob>) -> io::Result<Child> {
+/// Also returns what keeps a sandboxed command alive.
+fn start(
+    task: &Task,
+    command: &task::UserCommand,
+    log: &File,
+    job: Option<&InJob>,
+) -> io::Result<(Child, Option<Lifeline>)> {
+    let confinement = confinement(task);
     // Through this program, so that the command ends if the worker is killed.
-    let mut child = Command::new(std::env::current_exe()?);
+    let (mut child, lifeline) = match &confinement {
+        None => {
+            let mut child = Command::new(std::env::current_exe()?);
+            child.args(["exec", "--parent", &std::process::id().to_string(), "--"]).args(&command.words);
+            (child, None)
+        }
+        Some(confinement) => {
+            let wrapped = sandboxed::wrap(confinement, &command.words)?;
+            (wrapped.command, Some(wrapped.lifeline))
+        }
+    };
+    hide_service_environment(&mut child, confinement.is_some());
     child
-        .args(["exec", "--parent", &std::process::id().to_string(), "--"])
-        .args(&command.words)
         .envs(job.iter().flat_map(|job| &job.environment))
         .envs(&command.environment)
         .current_dir(&command.working_directory)
@@ -167,9 +194,10 @@ fn start(command: &task::UserCommand, log: &File, job: Option<&InJob>) -> io::Re
             child.env_remove(name);
         }
     }
-    child.spawn().map_err(|error| {
+    let started = child.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("{error} (in {})", command.working_directory.display()))
-    })
+    })?;
+    Ok((started, lifeline))
 }
 
 /// Replaces this process with the command (`amore-worker exec`). Returns only on failure.

@@ -261,9 +261,11 @@ impl Conversation<'_, '_> {
         let folder = self.fragments.extracted_data();
         let taken = make_folder(&folder)
             .map_err(TakeError::Storage)
-            .and_then(|()| take_streams(child, value, &folder, self.task.proposal, self.task.run, deadline))
+            .and_then(|()| {
+                take_streams(&mut child.channel, value, &folder, self.task.proposal, self.task.run, deadline)
+            })
             .and_then(|streamed| {
-                let assembled = assemble(value, &child.memory, &streamed)?;
+                let assembled = assemble(value, &child.channel.memory, &streamed)?;
                 Ok(self.fragments.value(&value.name, &assembled, call.clone())?)
             });
         let outcome = match taken {

@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,23 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amore_model::python_environment::{LEFT_OUT, PYTHONPATH, absolute_search_path};
+use amore_model::python_environment::{LEFT_OUT, PYTHONPATH, absolute_search_path, package_candidates};
 use amore_wire::{
     VERSION,
     host::{FromHost, ToHost},
     is_understood,
     task::ContextSource,
 };
-use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::{
-        signal::{SigSet, Signal},
-        socket::{AddressFamily, SockFlag, SockType, socketpair},
-    },
+use nix::sys::{
+    signal::{SigSet, Signal},
+    socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair},
 };
 
 use crate::{
     lines::{Lines, Received, send_with_descriptors},
+    sandboxed::{self, Confinement, Lifeline},
     slurm_environment,
 };
 
@@ -79,6 +77,8 @@ pub enum ChildEvent {
 pub struct Host {
     control: OwnedFd,
     children: Arc<Mutex<HashMap<String, Sender<ChildEvent>>>>,
+    /// In a sandbox: ends all of its processes when the host is dropped.
+    lifeline: Option<Lifeline>,
     /// `sys.version` of the interpreter.
     pub python_version: String,
     /// Digest of the environment.
@@ -121,8 +121,28 @@ impl Host {
         let _ = send_with_descriptors(&self.control, &ToHost::Preload { modules }, &[]);
     }
 
+    /// Whether it runs in a sandbox. Its processes may then have other numbers there than here, or another account.
+    pub fn is_sandboxed(&self) -> bool {
+        self.lifeline.is_some()
+    }
+
+    /// Sends a signal to a child's process group, by way of the host.
+    pub fn signal(&self, id: &str, signal: Signal) {
+        let _one_at_a_time = lock(&self.children);
+        let message = ToHost::Signal { id: id.to_owned(), signal: signal as i32 };
+        // The children of a lost host are lost too.
+        let _ = send_with_descriptors(&self.control, &message, &[]);
+    }
+
     fn is_gone(&self) -> bool {
         *lock(&self.gone)
+    }
+}
+
+impl Drop for Host {
+    /// Ends the process: the listening thread still has the socket open.
+    fn drop(&mut self) {
+        let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
     }
 }
 
@@ -138,6 +158,8 @@ struct Key {
     folders: Vec<PathBuf>,
     /// A new text may have new imports, so the host is then replaced.
     sha256: String,
+    /// No host serves two sandboxes, or two proposals in one.
+    confinement: Option<Confinement>,
 }
 
 /// How many tasks a host is started for.
@@ -260,12 +282,14 @@ impl Hosts {
         &self,
         python: &Path,
         context: &ContextSource,
+        confinement: Option<&Confinement>,
         cancelled: &AtomicBool,
     ) -> Result<Arc<Host>, NoHost> {
         let (purpose, environment, without) = (self.purpose, self.environment.clone(), self.without.clone());
         let readable = self.readable.clone();
-        self.get_by(python, context, cancelled, move |python, context| {
-            start(python, context, purpose, &environment, &without, &readable)
+        let confined = confinement.cloned();
+        self.get_by(python, context, confinement, cancelled, move |python, context| {
+            start(python, context, confined.as_ref(), purpose, &environment, &without, &readable)
         })
     }
 
@@ -273,6 +297,7 @@ impl Hosts {
         &self,
         python: &Path,
         context: &ContextSource,
+        confinement: Option<&Confinement>,
         cancelled: &AtomicBool,
         start: impl Fn(&Path, &ContextSource) -> Result<Host, HostError> + Send + 'static,
     ) -> Result<Arc<Host>, NoHost> {
@@ -281,6 +306,7 @@ impl Hosts {
             context: context.path.clone(),
             folders: context.folders.clone(),
             sha256: context.sha256.clone(),
+            confinement: confinement.cloned(),
         };
         let slot = {
             let mut slots = lock(&self.slots);
@@ -303,11 +329,15 @@ impl Hosts {
     }
 }
 
-/// Stops the least recently used host if there are too many.
+/// Stops the least recently used host if there are too many. Those that are starting do not count: a start may hang in the file
+/// system of one proposal, and the hosts of the others must stay warm.
 fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
-    while slots.len() >= MAX_HOSTS {
-        let ready = slots.iter().filter(|(_, slot)| !slot.is_starting());
-        let oldest = ready.min_by_key(|(_, slot)| *lock(&slot.used)).map(|(key, _)| key.clone());
+    loop {
+        let ready: Vec<_> = slots.iter().filter(|(_, slot)| !slot.is_starting()).collect();
+        if ready.len() < MAX_HOSTS {
+            return;
+        }
+        let oldest = ready.into_iter().min_by_key(|(_, slot)| *lock(&slot.used)).map(|(key, _)| key.clone());
         let Some(oldest) = oldest else { return };
         slots.remove(&oldest);
     }
@@ -339,9 +369,7 @@ fn package_directory() -> Result<PathBuf, HostError> {
     }
     let program = env::current_exe()
         .map_err(|cause| error(format!("cannot determine the path of this program: {cause}")))?;
-    let folder = program.parent().unwrap_or(Path::new("/"));
-    let candidates = [folder.join("../lib/amore/python"), folder.join("../../context")];
-    candidates
+    package_candidates(&program)
         .iter()
         .find(|candidate| candidate.join("damnit_ctx").is_dir())
         .and_then(|found| found.canonicalize().ok())
@@ -351,15 +379,26 @@ fn package_directory() -> Result<PathBuf, HostError> {
 fn start(
     python: &Path,
     context: &ContextSource,
+    confinement: Option<&Confinement>,
     purpose: Purpose,
     environment: &BTreeMap<String, String>,
     without: &[String],
     readable: &BTreeMap<String, String>,
 ) -> Result<Host, HostError> {
-    let unusable = |what: String| HostError {
-        message: format!("the Python {} cannot be used: {what}", python.display()),
-        hint: Some("choose another one with: amore db-config context_python /path/to/python".to_owned()),
-        killed: false,
+    let unusable = |what: String| match confinement {
+        None => HostError {
+            message: format!("the Python {} cannot be used: {what}", python.display()),
+            hint: Some("choose another one with: amore db-config context_python /path/to/python".to_owned()),
+            killed: false,
+        },
+        Some(Confinement { sandbox, .. }) => HostError {
+            message: format!(
+                "the Python {} cannot be used in the sandbox `{sandbox}`: {what}",
+                python.display()
+            ),
+            hint: Some(sandboxed::HINT.to_owned()),
+            killed: false,
+        },
     };
     let package = package_directory()?;
     let mut search_path = package.into_os_string();
@@ -372,21 +411,42 @@ fn start(
     }
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .map_err(|cause| unusable(cause.to_string()))?;
-    let mut command = Command::new(python);
+    let folders = context.folders.iter().flat_map(|folder| [OsStr::new("--folder"), folder.as_os_str()]);
+    let words = [python.as_os_str()]
+        .into_iter()
+        .chain(["-m", "damnit_ctx.host", "--context"].map(OsStr::new))
+        .chain([context.path.as_os_str()])
+        .chain(folders)
+        .chain((purpose == Purpose::OneTask).then_some(OsStr::new("--one-task")));
+    let (mut command, lifeline) = match confinement {
+        None => {
+            let mut command = Command::new(python);
+            command.args(words.skip(1));
+            (command, None)
+        }
+        Some(confinement) => {
+            let wrapped = sandboxed::wrap(confinement, words).map_err(|cause| unusable(cause.to_string()))?;
+            (wrapped.command, Some(wrapped.lifeline))
+        }
+    };
+    sandboxed::hide_service_environment(&mut command, confinement.is_some());
+    let (errors, their_errors) = io::pipe().map_err(|cause| unusable(cause.to_string()))?;
+    // Standard output belongs to the coordinator; output of imports goes to standard error. A sandbox does not get the
+    // user's terminal.
+    let output = match confinement {
+        None => stderr_again().map(Stdio::from),
+        Some(_) => their_errors.try_clone().map(Stdio::from),
+    };
     command
-        .args(["-m", "damnit_ctx.host", "--context"])
-        .arg(&context.path)
-        .args(context.folders.iter().flat_map(|folder| [OsStr::new("--folder"), folder.as_os_str()]))
-        .args((purpose == Purpose::OneTask).then_some("--one-task"))
         .envs(environment)
         .env(PYTHONPATH, search_path)
-        .env("AMORE_CONTROL_FD", theirs.as_raw_fd().to_string())
+        // Standard input is what every sandbox passes on; some close all other descriptors.
+        .env("AMORE_CONTROL_FD", "0")
         // The working directory is first on Python's search path until the host removes it.
         .current_dir("/")
-        .stdin(Stdio::null())
-        // Standard output belongs to the coordinator; output of imports goes to standard error.
-        .stdout(Stdio::from(stderr_again().map_err(|cause| unusable(cause.to_string()))?))
-        .stderr(Stdio::piped())
+        .stdin(theirs)
+        .stdout(output.map_err(|cause| unusable(cause.to_string()))?)
+        .stderr(their_errors)
         .process_group(0);
     for name in LEFT_OUT.into_iter().chain(without.iter().map(String::as_str)) {
         command.env_remove(name);
@@ -394,20 +454,18 @@ fn start(
     if !readable.is_empty() {
         command.env(JOB_VARIABLES, serde_json::json!(readable).to_string());
     }
-    let raw = theirs.as_raw_fd();
-    // SAFETY: between fork and exec only fcntl and pthread_sigmask are called, which are async-signal-safe.
+    // SAFETY: between fork and exec only pthread_sigmask is called, which is async-signal-safe.
     unsafe {
         command.pre_exec(move || {
-            let fd = std::os::fd::BorrowedFd::borrow_raw(raw);
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
             // A worker in a Slurm job blocks SIGTERM to wait for it; users' processes must not inherit that.
             SigSet::empty().thread_set_mask()?;
             Ok(())
         });
     }
     let mut process = command.spawn().map_err(|cause| unusable(cause.to_string()))?;
-    drop(theirs);
-    let last_words = collect_stderr(&mut process);
+    // It holds the other ends of the connection and of the pipe.
+    drop(command);
+    let last_words = collect_stderr(errors);
 
     let mut lines = Lines::new(ours.try_clone().map_err(|cause| unusable(cause.to_string()))?);
     let deadline = Some(Instant::now() + START_TIMEOUT);
@@ -422,30 +480,26 @@ fn start(
             }
             Ok(Received::Message(_)) => {}
             Ok(Received::TimedOut) => {
-                let _ = process.kill();
-                let _ = process.wait();
+                end(&mut process, lifeline);
                 return Err(unusable(format!("it was not ready within {} s", START_TIMEOUT.as_secs())));
             }
             Ok(Received::Closed) => {
                 let status = process.wait();
-                let killed =
-                    status.as_ref().is_ok_and(|status| status.signal() == Some(Signal::SIGKILL as i32));
+                let killed = status.as_ref().is_ok_and(|status| was_killed(*status, confinement.is_some()));
                 let status = status.map(|status| status.to_string()).unwrap_or_default();
                 let words = last_words.join().unwrap_or_default();
                 let error = unusable(format!("it ended immediately ({status})\n{}", words.trim_end()));
                 return Err(HostError { killed, ..error });
             }
             Err(cause) => {
-                let _ = process.kill();
-                let _ = process.wait();
+                end(&mut process, lifeline);
                 return Err(unusable(cause.to_string()));
             }
         }
     };
     let (version, python_version, environment) = ready;
     if !is_understood(version) {
-        let _ = process.kill();
-        let _ = process.wait();
+        end(&mut process, lifeline);
         let words = format!(
             "the messages of its damnit_ctx are of version {version}, and this worker knows version {VERSION}"
         );
@@ -454,22 +508,34 @@ fn start(
     }
     let children = Arc::new(Mutex::new(HashMap::new()));
     let gone = Arc::new(Mutex::new(false));
-    listen(lines, process, Arc::clone(&children), Arc::clone(&gone));
-    Ok(Host { control: ours, children, python_version, environment, gone, purpose })
+    listen(lines, process, lifeline.is_some(), Arc::clone(&children), Arc::clone(&gone));
+    Ok(Host { control: ours, children, lifeline, python_version, environment, gone, purpose })
 }
 
-/// Forwards the host's standard error and keeps its last lines for a message.
-fn collect_stderr(process: &mut Child) -> thread::JoinHandle<String> {
-    let stderr = process.stderr.take();
+/// Ends a host that is not ready. The guard of a sandbox ends what it has started; it must not be killed itself.
+fn end(process: &mut Child, lifeline: Option<Lifeline>) {
+    match lifeline {
+        Some(lifeline) => drop(lifeline),
+        None => drop(process.kill()),
+    }
+    let _ = process.wait();
+}
+
+/// Whether it was killed from outside. A sandbox reports the signal of its command as a shell does.
+fn was_killed(status: ExitStatus, in_sandbox: bool) -> bool {
+    let signal = Signal::SIGKILL as i32;
+    status.signal() == Some(signal) || (in_sandbox && status.code() == Some(128 + signal))
+}
+
+/// Reads the host's standard error and keeps its last lines for a message.
+fn collect_stderr(errors: io::PipeReader) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         use std::io::BufRead;
         let mut last = std::collections::VecDeque::new();
-        if let Some(stderr) = stderr {
-            for line in io::BufReader::new(stderr).lines().map_while(Result::ok) {
-                last.push_back(line);
-                if last.len() > 12 {
-                    last.pop_front();
-                }
+        for line in io::BufReader::new(errors).lines().map_while(Result::ok) {
+            last.push_back(line);
+            if last.len() > 12 {
+                last.pop_front();
             }
         }
         last.into_iter().collect::<Vec<_>>().join("\n")
@@ -480,6 +546,7 @@ fn collect_stderr(process: &mut Child) -> thread::JoinHandle<String> {
 fn listen(
     mut lines: Lines,
     mut process: Child,
+    is_sandboxed: bool,
     children: Arc<Mutex<HashMap<String, Sender<ChildEvent>>>>,
     gone: Arc<Mutex<bool>>,
 ) {
@@ -504,8 +571,10 @@ fn listen(
         for (_, sender) in lock(&children).drain() {
             let _ = sender.send(ChildEvent::HostGone);
         }
-        // The socket is closed: the host is dead or about to be; do not leave a zombie.
-        let _ = process.kill();
+        // The socket is closed: the host is dead or about to be; do not leave a zombie. A sandbox's guard ends after it.
+        if !is_sandboxed {
+            let _ = process.kill();
+        }
         let _ = process.wait();
     });
 }
@@ -543,24 +612,33 @@ mod tests {
             let hosts = Arc::clone(&hosts);
             thread::spawn(move || {
                 hosts
-                    .get_by(Path::new("python"), &context("slow"), &AtomicBool::new(false), move |_, _| {
-                        let gate = lock(&gate);
-                        let _ = gate.0.send(());
-                        let _ = gate.1.recv();
-                        Err(unusable())
-                    })
+                    .get_by(
+                        Path::new("python"),
+                        &context("slow"),
+                        None,
+                        &AtomicBool::new(false),
+                        move |_, _| {
+                            let gate = lock(&gate);
+                            let _ = gate.0.send(());
+                            let _ = gate.1.recv();
+                            Err(unusable())
+                        },
+                    )
                     .is_err()
             })
         };
         has_begun.recv().unwrap();
         // The slow host has not started yet. It starts only after this one was answered.
-        let other = hosts
-            .get_by(Path::new("python"), &context("other"), &AtomicBool::new(false), |_, _| Err(unusable()));
+        let other =
+            hosts.get_by(Path::new("python"), &context("other"), None, &AtomicBool::new(false), |_, _| {
+                Err(unusable())
+            });
         assert!(matches!(other, Err(NoHost::Unusable(_))));
         // The task that waits for the slow host is cancelled, and does not wait for its start.
         let cancelled = AtomicBool::new(true);
-        let same = hosts
-            .get_by(Path::new("python"), &context("slow"), &cancelled, |_, _| panic!("it is started once"));
+        let same = hosts.get_by(Path::new("python"), &context("slow"), None, &cancelled, |_, _| {
+            panic!("it is started once")
+        });
         assert!(matches!(same, Err(NoHost::Cancelled)));
         go.send(()).unwrap();
         assert!(slow.join().unwrap());
@@ -572,19 +650,58 @@ mod tests {
         let starts = Arc::new(Mutex::new(0));
         for expected in 1..3 {
             let count = Arc::clone(&starts);
-            let got =
-                hosts.get_by(Path::new("python"), &context("a"), &AtomicBool::new(false), move |_, _| {
+            let got = hosts.get_by(
+                Path::new("python"),
+                &context("a"),
+                None,
+                &AtomicBool::new(false),
+                move |_, _| {
                     *lock(&count) += 1;
                     Err(unusable())
-                });
+                },
+            );
             assert!(matches!(got, Err(NoHost::Unusable(_))));
             assert_eq!(*lock(&starts), expected);
         }
         let killed = Arc::clone(&starts);
-        let _ = hosts.get_by(Path::new("python"), &context("b"), &AtomicBool::new(false), move |_, _| {
-            *lock(&killed) += 1;
-            Err(HostError { killed: true, ..unusable() })
-        });
+        let _ =
+            hosts.get_by(Path::new("python"), &context("b"), None, &AtomicBool::new(false), move |_, _| {
+                *lock(&killed) += 1;
+                Err(HostError { killed: true, ..unusable() })
+            });
         assert_eq!(*lock(&starts), 2 + START_ATTEMPTS);
+    }
+
+    #[test]
+    fn two_sandboxes_and_two_proposals_share_no_host() {
+        let hosts = Hosts::new(Purpose::ManyTasks, BTreeMap::new());
+        let confinement = |words: &str, proposal| Confinement {
+            sandbox: amore_model::Sandbox::parse(words).unwrap(),
+            proposal: amore_model::Proposal(proposal),
+        };
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let (hold, held) = channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        for confined in
+            [None, Some(confinement("a", 1)), Some(confinement("a", 2)), Some(confinement("b", 1))]
+        {
+            let (starts, held, name) = (Arc::clone(&starts), Arc::clone(&held), confined.clone());
+            let cancelled = AtomicBool::new(true);
+            // It starts while nobody waits for it, so its slot would be found by others.
+            let got = hosts.get_by(
+                Path::new("python"),
+                &context("a"),
+                confined.as_ref(),
+                &cancelled,
+                move |_, _| {
+                    lock(&starts).push(name.clone());
+                    let _ = lock(&held).recv();
+                    Err(unusable())
+                },
+            );
+            assert!(matches!(got, Err(NoHost::Cancelled | NoHost::Unusable(_))));
+        }
+        assert_eq!(lock(&hosts.slots).len(), 4);
+        drop(hold);
     }
 }

@@ -13,11 +13,12 @@ use std::{
 };
 
 use amore_wire::{
-    VERSION, is_understood,
+    NEWEST_VERSION, is_understood,
     manifest::{self, JobManifest},
     task::{FromWorker, Task},
 };
 use nix::sys::signal::{SigSet, Signal};
+use sha2::{Digest, Sha256};
 
 use crate::{
     hosts::{Hosts, Purpose},
@@ -44,10 +45,15 @@ pub enum JobError {
     Manifest(PathBuf, #[source] serde_json::Error),
     /// The coordinator has a version that this worker does not understand.
     #[error(
-        "the job's manifest is of version {0}, and this worker knows version {VERSION}: install amore and amore-worker from \
+        "the job's manifest is of version {0}, and this worker knows version {NEWEST_VERSION}: install amore and amore-worker from \
          one build, on the nodes too"
     )]
     Version(u32),
+    /// Somebody has changed it.
+    #[error(
+        "the job manifest {0} is not the one that this job was submitted with, and is not executed: do not edit files in .amore"
+    )]
+    Changed(PathBuf),
     /// The events file cannot be written.
     #[error("{0} cannot be written: {1}")]
     Events(PathBuf, #[source] io::Error),
@@ -72,6 +78,9 @@ pub fn work(path: &Path, events: &Path) -> Result<u8, JobError> {
         }
         Err(error) => return Err(JobError::Read(path.to_owned(), error)),
     };
+    if env::var(manifest::SHA256).is_ok_and(|expected| hex::encode(Sha256::digest(&text)) != expected) {
+        return Err(JobError::Changed(path.to_owned()));
+    }
     let manifest: JobManifest =
         serde_json::from_slice(&text).map_err(|error| JobError::Manifest(path.to_owned(), error))?;
     if !is_understood(manifest.version) {
@@ -83,7 +92,7 @@ pub fn work(path: &Path, events: &Path) -> Result<u8, JobError> {
     }
     let report =
         Arc::new(Report::to_file(events).map_err(|error| JobError::Events(events.to_owned(), error))?);
-    report.say(&FromWorker::Hello { version: VERSION, processes: manifest.processes });
+    report.say(&FromWorker::Hello { version: manifest.version, processes: manifest.processes });
     report.say(&FromWorker::Placed {
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         job: env::var("SLURM_JOB_ID").ok(),

@@ -10,6 +10,7 @@ mod command;
 mod conversation;
 mod crash_report;
 mod fragments;
+mod guard;
 mod hosts;
 mod in_job;
 mod job;
@@ -19,11 +20,14 @@ mod log_line;
 mod not_computed;
 mod report;
 mod run_task;
+mod sandboxed;
 mod serve;
 mod shared_memory;
 mod slurm_environment;
 mod stop;
+mod submit;
 mod task_progress;
+mod value_channel;
 mod values;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -37,6 +41,9 @@ struct Arguments {
     /// Number of children that compute in parallel.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     processes: u32,
+    /// Start each task at once: whoever sends tasks sees to their number.
+    #[arg(long, conflicts_with = "processes")]
+    at_once: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -52,6 +59,8 @@ enum Command {
         #[arg(long)]
         events: PathBuf,
     },
+    /// Store results that another program has computed.
+    Submit(submit::Arguments),
     /// Execute a command that ends together with the worker that started it.
     Exec {
         /// Process id of the worker.
@@ -61,14 +70,28 @@ enum Command {
         #[arg(last = true, required = true)]
         words: Vec<std::ffi::OsString>,
     },
+    /// Execute a sandboxed command, and leave none of its processes behind.
+    Guard {
+        /// File descriptor that the worker closes to end them.
+        #[arg(long)]
+        lifeline: i32,
+        /// Program and arguments of the sandbox, then of the command.
+        #[arg(last = true, required = true)]
+        words: Vec<std::ffi::OsString>,
+    },
 }
 
 fn main() -> ExitCode {
+    guard::close_descriptors_on_exec();
     let arguments = Arguments::parse();
     let ended: Result<u8, Box<dyn std::error::Error>> = match arguments.command {
-        None => serve::serve(arguments.processes).map(|()| 0).map_err(Into::into),
+        None => {
+            serve::serve((!arguments.at_once).then_some(arguments.processes)).map(|()| 0).map_err(Into::into)
+        }
         Some(Command::Job { manifest, events }) => job::work(&manifest, &events).map_err(Into::into),
+        Some(Command::Submit(arguments)) => submit::submit(&arguments).map(|()| 0).map_err(Into::into),
         Some(Command::Exec { parent, words }) => return command::execute(parent, &words),
+        Some(Command::Guard { lifeline, words }) => return guard::guard(lifeline, &words),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

@@ -28,6 +28,7 @@ use crate::{
     log_line,
     not_computed::{Cause, not_computed},
     report::Report,
+    sandboxed::Confinement,
     shared_memory::{SLOT_BYTES, SLOTS},
     stop::Stop,
     task_progress::{Remaining, TaskProgress},
@@ -65,6 +66,11 @@ pub fn run_task(task: &Task, hosts: &Hosts, report: &Report, cancelled: &AtomicB
     report.say(&FromWorker::TaskEnded { of: task.attempt_id(), problem, cut_short });
 }
 
+/// What the task's user code is executed in.
+pub fn confinement(task: &Task) -> Option<Confinement> {
+    Confinement::of(task.sandbox.as_ref(), task.proposal)
+}
+
 fn execute(
     task: &Task,
     hosts: &Hosts,
@@ -81,7 +87,7 @@ fn execute(
             return Ok(());
         }
     }
-    let host = match hosts.get(&task.python, &task.context, cancelled) {
+    let host = match hosts.get(&task.python, &task.context, confinement(task).as_ref(), cancelled) {
         Ok(host) => host,
         Err(none) => {
             let none = unless_told_to_end(none, job, cancelled);
@@ -157,7 +163,7 @@ fn call_steps<'a>(
         let host = match host.take() {
             Some(host) => host,
             None => hosts
-                .get(&task.python, &task.context, cancelled)
+                .get(&task.python, &task.context, confinement(task).as_ref(), cancelled)
                 .map_err(|none| unless_told_to_end(none, job, cancelled))?,
         };
         // Results of earlier children must be readable before the next one starts.
@@ -337,6 +343,7 @@ fn child_task(task: &Task, remaining: Remaining, fragments: &Fragments<'_>) -> C
         ended,
         outcomes: task.outcomes.clone(),
         parameters: task.parameters.clone(),
+        mymdc: task.mymdc.clone(),
         memory_bytes: task.limits.memory_bytes,
         slots: SLOTS,
         slot_bytes: SLOT_BYTES,

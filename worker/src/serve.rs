@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     io::{self, BufRead},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use amore_model::{Problem, ProblemKind};
+use amore_model::{Problem, ProblemKind, Sandbox};
 use amore_wire::{
-    VERSION,
+    NEWEST_VERSION, VERSION,
     host::{FromChild, ToChild},
     is_understood,
     task::{AttemptId, ContextSource, FromWorker, Task, ToWorker},
@@ -27,6 +28,7 @@ use crate::{
     lines::Received,
     report::Report,
     run_task::run_task,
+    sandboxed::Confinement,
 };
 
 /// Why a worker cannot continue.
@@ -34,7 +36,7 @@ use crate::{
 pub enum ServeError {
     /// The coordinator has a version that this worker does not understand.
     #[error(
-        "the coordinator's messages are of version {theirs}, and this worker knows version {VERSION}: install amore and \
+        "the coordinator's messages are of version {theirs}, and this worker knows version {NEWEST_VERSION}: install amore and \
          amore-worker from one build"
     )]
     Version {
@@ -53,24 +55,25 @@ enum Event {
     Ended { id: String },
 }
 
-/// Serves until told to drain (then finishes its tasks) or until its input ends (then stops running tasks; finished
+/// Executes up to `most` tasks at once, each on a thread of its own; all if `None`. Serves until told to drain (then finishes its tasks) or until its input ends (then stops running tasks; finished
 /// results are in fragments).
 ///
 /// # Errors
 /// The coordinator uses another protocol version.
-pub fn serve(processes: u32) -> Result<(), ServeError> {
+pub fn serve(most: Option<u32>) -> Result<(), ServeError> {
     let report = Arc::new(Report::to_output());
     let hosts = Arc::new(Hosts::new(Purpose::ManyTasks, BTreeMap::new()));
-    report.say(&FromWorker::Hello { version: VERSION, processes });
+    report.say(&FromWorker::Hello { version: VERSION, processes: most.unwrap_or(u32::MAX) });
     let (events, inbox) = channel();
     read_requests(events.clone());
     Serving {
         report,
         hosts,
         events,
-        processes: processes as usize,
+        most: most.map_or(usize::MAX, |most| most as usize),
         waiting: VecDeque::new(),
         running: HashMap::new(),
+        describing: HashMap::new(),
     }
     .run(&inbox)
 }
@@ -95,9 +98,11 @@ struct Serving {
     report: Arc<Report>,
     hosts: Arc<Hosts>,
     events: Sender<Event>,
-    processes: usize,
+    most: usize,
     waiting: VecDeque<Task>,
     running: HashMap<String, Arc<AtomicBool>>,
+    /// Context files that are being executed: they take no place of a task.
+    describing: HashMap<String, Arc<AtomicBool>>,
 }
 
 impl Serving {
@@ -109,9 +114,21 @@ impl Serving {
                     return Err(ServeError::Version { theirs: version });
                 }
                 Event::Request(ToWorker::Hello { .. }) => {}
-                Event::Request(ToWorker::Describe { id, context, python }) => {
+                Event::Request(ToWorker::Describe { id, context, python, proposal, sandbox }) => {
                     let (report, hosts) = (Arc::clone(&self.report), Arc::clone(&self.hosts));
-                    thread::spawn(move || describe(&hosts, &report, id, context, &python));
+                    let cancelled = Arc::new(AtomicBool::new(false));
+                    self.describing.insert(id.clone(), Arc::clone(&cancelled));
+                    let ended = EndedOnDrop { id: id.clone(), events: self.events.clone() };
+                    thread::spawn(move || {
+                        let _ended = ended;
+                        let confinement = match (sandbox, proposal) {
+                            (None, _) => None,
+                            (Some(sandbox), Some(proposal)) => Some(Confinement { sandbox, proposal }),
+                            (Some(sandbox), None) => return without_proposal(&report, &id, &sandbox),
+                        };
+                        let asked = Asked { id, context, python, confinement };
+                        describe(&hosts, &report, &asked, &cancelled);
+                    });
                 }
                 Event::Request(ToWorker::Run(task)) => self.waiting.push_back(*task),
                 Event::Request(ToWorker::Cancel { id }) => self.cancel(&id),
@@ -128,6 +145,7 @@ impl Serving {
                 }
                 Event::Ended { id } => {
                     self.running.remove(&id);
+                    self.describing.remove(&id);
                 }
             }
             self.start_what_fits();
@@ -139,21 +157,21 @@ impl Serving {
     }
 
     fn cancel(&mut self, id: &str) {
-        if let Some(cancelled) = self.running.get(id) {
+        if let Some(cancelled) = self.running.get(id).or_else(|| self.describing.get(id)) {
             cancelled.store(true, Ordering::Relaxed);
         } else if let Some(position) = self.waiting.iter().position(|task| task.id == id)
             && let Some(task) = self.waiting.remove(position)
         {
             self.report.say(&FromWorker::TaskEnded {
                 of: task.attempt_id(),
-                problem: Some("cancelled".to_owned()),
+                problem: Some(CANCELLED.to_owned()),
                 cut_short: None,
             });
         }
     }
 
     fn start_what_fits(&mut self) {
-        while self.running.len() < self.processes {
+        while self.running.len() < self.most {
             let Some(task) = self.waiting.pop_front() else { return };
             let cancelled = Arc::new(AtomicBool::new(false));
             self.running.insert(task.id.clone(), Arc::clone(&cancelled));
@@ -182,12 +200,35 @@ impl Drop for EndedOnDrop {
 /// Time limit for executing a context file to find its variables.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How often a description checks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(100);
+
+/// What is said of what was cancelled.
+const CANCELLED: &str = "cancelled";
+
 /// Maximum number of lost hosts for one description.
 const DESCRIBE_ATTEMPTS: u32 = 3;
 
-fn describe(hosts: &Hosts, report: &Report, id: String, context: ContextSource, python: &std::path::Path) {
+/// A sandbox cannot be started without a proposal.
+fn without_proposal(report: &Report, id: &str, sandbox: &Sandbox) {
+    report.say(&FromWorker::HostFailed {
+        of: AttemptId::without_attempts(id),
+        message: format!("the sandbox `{sandbox}` needs a proposal number, and none is known here"),
+        hint: Some("work in a database directory, which has a proposal (amore proposal NUMBER)".to_owned()),
+    });
+}
+
+/// A context file that is to be described.
+struct Asked {
+    id: String,
+    context: ContextSource,
+    python: PathBuf,
+    confinement: Option<Confinement>,
+}
+
+fn describe(hosts: &Hosts, report: &Report, asked: &Asked, cancelled: &AtomicBool) {
     for attempt in 1..=DESCRIBE_ATTEMPTS {
-        match describe_once(hosts, report, &id, &context, python, attempt == DESCRIBE_ATTEMPTS) {
+        match describe_once(hosts, report, asked, cancelled, attempt == DESCRIBE_ATTEMPTS) {
             Answered::Yes => return,
             // This is not the fault of the context file.
             Answered::HostGone => {}
@@ -204,23 +245,24 @@ enum Answered {
 fn describe_once(
     hosts: &Hosts,
     report: &Report,
-    id: &str,
-    context: &ContextSource,
-    python: &std::path::Path,
+    Asked { id, context, python, confinement }: &Asked,
+    cancelled: &AtomicBool,
     last: bool,
 ) -> Answered {
     let failed = |message: String, hint: Option<String>| {
         let of = AttemptId::without_attempts(id);
         report.say(&FromWorker::HostFailed { of, message, hint });
     };
-    // A description is never cancelled: if it is no longer needed, the worker ends.
-    let host = match hosts.get(python, context, &AtomicBool::new(false)) {
+    let host = match hosts.get(python, context, confinement.as_ref(), cancelled) {
         Ok(host) => host,
         Err(NoHost::Unusable(error)) => {
             failed(error.message, error.hint);
             return Answered::Yes;
         }
-        Err(NoHost::Cancelled) => return Answered::Yes,
+        Err(NoHost::Cancelled) => {
+            failed(CANCELLED.to_owned(), None);
+            return Answered::Yes;
+        }
     };
     // As for an exception: Python itself was working.
     let blame_the_file = |message: String, child: &ChildProcess| {
@@ -230,15 +272,27 @@ fn describe_once(
             .and_then(|traceback| crash_report::innermost_frame(&traceback, &context.path));
         problem.line = frame.as_deref().and_then(crash_report::line_of_frame);
         let (variables, problems) = (Vec::new(), vec![problem]);
-        report.say(&FromWorker::Described { id: id.to_owned(), variables, problems });
+        report.say(&FromWorker::Described { id: id.clone(), variables, problems });
     };
     let answer = || -> io::Result<Answered> {
         let quiet = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
         let first = ToChild::Describe { context: context.clone() };
         let mut child = ChildProcess::fork(&host, &format!("describe.{id}"), &quiet, &first)?;
-        match child.listen(Some(std::time::Instant::now() + DESCRIBE_TIMEOUT))? {
+        let deadline = Instant::now() + DESCRIBE_TIMEOUT;
+        let said = loop {
+            match child.listen(Some(deadline.min(Instant::now() + CANCEL_POLL)))? {
+                Received::TimedOut if cancelled.load(Ordering::Relaxed) => {
+                    child.kill();
+                    failed(CANCELLED.to_owned(), None);
+                    return Ok(Answered::Yes);
+                }
+                Received::TimedOut if Instant::now() < deadline => {}
+                said => break said,
+            }
+        };
+        match said {
             Received::Message(FromChild::Described { variables, problems }) => {
-                report.say(&FromWorker::Described { id: id.to_owned(), variables, problems });
+                report.say(&FromWorker::Described { id: id.clone(), variables, problems });
             }
             Received::Message(FromChild::CannotStart { class, message, .. }) => {
                 failed(format!("{class}: {message}"), None);

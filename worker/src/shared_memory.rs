@@ -7,6 +7,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, munmap},
+        stat::fstat,
     },
     unistd::ftruncate,
 };
@@ -16,6 +17,7 @@ pub const SLOTS: u32 = 8;
 /// Size of a slot. A value of any size needs at most 64 MiB in addition to its own memory; pages that are never touched cost
 /// nothing.
 pub const SLOT_BYTES: u64 = 8 << 20;
+const LENGTH: u64 = SLOTS as u64 * SLOT_BYTES;
 
 /// A child's shared memory, readable here.
 #[derive(Debug)]
@@ -32,11 +34,24 @@ unsafe impl Send for SharedMemory {}
 impl SharedMemory {
     /// Allocates `SLOTS × SLOT_BYTES`.
     pub fn create() -> io::Result<Self> {
-        let length = u64::from(SLOTS) * SLOT_BYTES;
         let descriptor = memfd_create("amore-values", MFdFlags::MFD_CLOEXEC)?;
-        ftruncate(&descriptor, length as i64)?;
-        let length = NonZeroUsize::new(length as usize).ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new shared mapping of a file of that length; nobody shrinks it.
+        ftruncate(&descriptor, LENGTH as i64)?;
+        SharedMemory::of(descriptor)
+    }
+
+    /// Memory that another process has allocated.
+    ///
+    /// # Errors
+    /// It has another size than `SLOTS × SLOT_BYTES`; errors of the kernel.
+    pub fn of(descriptor: OwnedFd) -> io::Result<Self> {
+        if fstat(&descriptor)?.st_size != LENGTH as i64 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the memory for values does not have {LENGTH} bytes"),
+            ));
+        }
+        let length = NonZeroUsize::new(LENGTH as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a shared mapping of a file of that length. Whoever else has it does not shrink it.
         let address =
             unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &descriptor, 0)? };
         Ok(SharedMemory { descriptor, address, length: length.get() })

@@ -7,9 +7,9 @@ use amore_results as results;
 use amore_wire::host::{self, Array, Content, FromChild, Layout, StoredObject, ToChild, ValueMessage};
 
 use crate::{
-    child::ChildProcess,
     lines::Received,
     shared_memory::{SLOT_BYTES, SharedMemory},
+    value_channel::ValueChannel,
 };
 
 /// Why a value could not be received.
@@ -56,9 +56,9 @@ enum Sink {
     Failed(results::ResultsError),
 }
 
-/// Receives all streamed arrays of a value from the child, and stores large arrays separately.
+/// Receives all streamed arrays of a value, and stores large arrays separately.
 pub fn take_streams(
-    child: &mut ChildProcess,
+    channel: &mut ValueChannel,
     message: &ValueMessage,
     extracted_data: &Path,
     proposal: Proposal,
@@ -73,7 +73,7 @@ pub fn take_streams(
             let is_summary = message.summary.as_ref().is_some_and(|summary| std::ptr::eq(array, summary));
             let taken = match (&array.content, dtype) {
                 (Content::Shm { offset, bytes }, Ok(dtype)) if !is_summary && is_apart(&dtype, *bytes) => {
-                    let content = child.memory.bytes(*offset, *bytes).ok_or_else(|| {
+                    let content = channel.memory.bytes(*offset, *bytes).ok_or_else(|| {
                         broken(format!("{bytes} bytes at {offset}: outside the shared memory"))
                     })?;
                     let apart = || {
@@ -123,9 +123,9 @@ pub fn take_streams(
         };
         let mut received = 0;
         while received < expected {
-            match child.listen(deadline).map_err(TakeError::Child)? {
+            match channel.listen(deadline).map_err(TakeError::Child)? {
                 Received::Message(FromChild::Chunk { slot, bytes }) => {
-                    let content = child
+                    let content = channel
                         .memory
                         .bytes(u64::from(slot) * SLOT_BYTES, bytes)
                         .filter(|_| bytes <= SLOT_BYTES && bytes > 0)
@@ -140,7 +140,7 @@ pub fn take_streams(
                         }
                         Sink::Failed(_) => {}
                     }
-                    child.say(&ToChild::Free { slot }).map_err(TakeError::Child)?;
+                    channel.say(&ToChild::Free { slot }).map_err(TakeError::Child)?;
                 }
                 Received::Message(other) => return Err(broken(format!("{other:?} inside a stream"))),
                 Received::TimedOut => return Err(TakeError::TimedOut),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use amore_core::{
-    Collected, Core, Effect, Input, Moment, Setup, Survey,
+    Collected, ContextRead, Core, Effect, Input, Moment, Setup, Survey,
     request::{Compute, Listener, Request, Runs},
     task_state::WorkerNo,
 };
@@ -57,7 +57,10 @@ impl Played {
                     text: String::new(),
                     sha256: String::new(),
                 };
-                Some(Input::ContextRead { incoming, context: Ok(context) })
+                Some(Input::ContextRead {
+                    incoming,
+                    context: Ok(ContextRead::new(context, "python3".into())),
+                })
             }
             Effect::Survey { incoming, compute, .. } => {
                 let Runs::These(runs) = compute.runs else { return None };
@@ -88,6 +91,7 @@ impl Played {
                     key: fragment.key,
                     fragments: 1,
                     stored,
+                    cells: Vec::new(),
                     notices: Vec::new(),
                     problem: None,
                 }))
@@ -139,6 +143,7 @@ fn main() {
             matches: Vec::new(),
             names: Vec::new(),
             mock: false,
+            trigger: None,
         };
         let listener = Listener::Elsewhere(u64::from(request));
         played.give(Input::Request { listener, request: Request::Compute(compute) });

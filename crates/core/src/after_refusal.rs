@@ -14,6 +14,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// After which time it is reported again that jobs are still refused; twice as long each time.
 const TOLD_AGAIN: Duration = Duration::from_secs(180);
 
+/// After which time Slurm is not waited for any more, if the job can be computed elsewhere.
+const TOO_LONG: Duration = Duration::from_secs(180);
+
 /// Refusals of one task in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
@@ -37,6 +40,12 @@ pub fn again(about: RefusalKind, refusals: &mut Refusals) -> Option<Duration> {
         }
         RefusalKind::Reservation | RefusalKind::Rule | RefusalKind::NotExecuted => None,
     }
+}
+
+/// Whether a job that has been refused for this long is computed here, where that is wanted. `again`: it would be submitted
+/// again.
+pub fn is_taken_here(again: bool, since: Duration) -> bool {
+    !again || since >= TOO_LONG
 }
 
 /// How many reports there are by now, after jobs have been refused for this long. When it grows, it is reported again.
@@ -73,6 +82,13 @@ mod tests {
             again(about, &mut refusals).is_none()
         });
         assert!(given_up);
+    }
+
+    #[test]
+    fn what_may_pass_is_waited_for_a_few_minutes_before_it_is_taken_here() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert!(!is_taken_here(true, minutes(0)) && !is_taken_here(true, minutes(2)));
+        assert!(is_taken_here(true, minutes(3)) && is_taken_here(false, minutes(0)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use amore_model::PlanStamp;
 use amore_plan::PlannedJob;
-use amore_wire::task::ContextSource;
+use amore_wire::{mymdc::MymdcValues, task::ContextSource};
 
 use crate::tasks::RunKey;
 
@@ -17,6 +17,8 @@ pub struct CommandSpec {
     pub job: PlannedJob,
     /// Variables of other tasks that it depends on.
     pub given: Vec<String>,
+    /// What the metadata catalogue says of the run.
+    pub mymdc: MymdcValues,
     /// The context file.
     pub context: ContextSource,
 }

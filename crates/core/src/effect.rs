@@ -1,17 +1,18 @@
 //! What has to be done: the effects of the core. The driver carries them out, and decides nothing.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use amore_model::{JobId, Urgency, VariableSpec};
+use amore_model::{JobId, MymdcField, Urgency, VariableSpec};
 use amore_slurm::{clusters::Clusters, submission::JobOptions};
 use amore_wire::{manifest::JobManifest, task::ToWorker};
 
 use crate::{
+    activity::Activity,
     command::CommandSpec,
     events::Event,
     incoming::IncomingNo,
     journal::Write,
-    request::{Compute, Listener},
+    request::{Compute, Listener, RequestNo},
     task::TaskNo,
     task_state::WorkerNo,
     tasks::RunKey,
@@ -49,6 +50,8 @@ pub enum Effect {
         /// What.
         event: Event,
     },
+    /// Publish what has happened, for those who watch the directory. Only if the setup says that it is watched.
+    Publish(Activity),
     /// Read the text of the context file. Answer: [`crate::Input::ContextRead`].
     ReadContext {
         /// For which request.
@@ -88,6 +91,9 @@ pub enum Effect {
         /// Which run.
         key: Option<RunKey>,
     },
+    /// Everything that was asked for is in the table: remove array files that no run file uses any more, and variables that
+    /// are neither in the context file nor in any run.
+    Tidy,
     /// Read the settings of Slurm again. Answer: [`crate::Input::Settings`].
     ReadSettings,
     /// Submit a job.
@@ -121,6 +127,15 @@ pub enum Effect {
         task: TaskNo,
         /// What.
         question: Question,
+    },
+    /// Ask the metadata catalogue about a run. Answer: [`crate::Input::Mymdc`], with a value or an error for each field.
+    AskMymdc {
+        /// For which request.
+        request: RequestNo,
+        /// The run.
+        key: RunKey,
+        /// What is needed.
+        fields: BTreeSet<MymdcField>,
     },
     /// Write a line to the log: an inconsistency that users need not know.
     Log(String),

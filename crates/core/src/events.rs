@@ -122,7 +122,17 @@ pub struct Summary {
     pub tasks_left: usize,
 }
 
+/// Why a run could not be processed of which a user has cancelled something.
+pub const CANCELLED: &str = "cancelled";
+
 impl Summary {
+    /// Whether a user has cancelled the only run of a request. `problem`: that of the run.
+    pub fn is_cancelled(&self, problem: Option<&str>) -> bool {
+        // Before it was planned, the run is left out.
+        let is_left_out = self.runs == 0 && self.runs_missing == 0;
+        !self.interrupted && (is_left_out || (self.runs_failed > 0 && problem == Some(CANCELLED)))
+    }
+
     /// Counts an ended variable.
     pub fn count(&mut self, outcome: &Outcome) {
         match outcome {

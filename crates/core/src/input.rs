@@ -9,14 +9,18 @@ use std::{
 use amore_model::{Notice, PlanStamp, Run};
 use amore_plan::Availability;
 use amore_slurm::{clusters::Clusters, settings::SlurmSettings, site_facts::SiteFacts};
-use amore_wire::task::{ContextSource, FromWorker, UserCommand};
+use amore_wire::{
+    mymdc::MymdcValues,
+    task::{ContextSource, FromWorker, Limits, UserCommand},
+};
 
 use crate::{
+    activity::{ListedVariable, StoredCell},
     effect::Fragment,
     incoming::IncomingNo,
     journal::{AttemptRecord, Phase, RequestDetail, TaskFacts, TaskSpec},
     refusal::Refusal,
-    request::{Listener, Request},
+    request::{Listener, Request, RequestNo},
     results::TaskResults,
     task::TaskNo,
     task_state::WorkerNo,
@@ -45,12 +49,14 @@ pub enum Input {
     },
     /// The command only waits for what earlier commands left open.
     Follow,
+    /// This is a service: it waits for requests until it is told to stop.
+    Serve,
     /// The text of the context file.
     ContextRead {
         /// For which request.
         incoming: IncomingNo,
-        /// The text.
-        context: Result<ContextSource, Refusal>,
+        /// The text, and how it is executed.
+        context: Result<ContextRead, Refusal>,
     },
     /// The runs of a request were looked up.
     Surveyed {
@@ -109,10 +115,37 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
+    /// The answer of the metadata catalogue.
+    Mymdc {
+        /// For which request.
+        request: RequestNo,
+        /// The run.
+        key: RunKey,
+        /// A value or an error for each field.
+        values: MymdcValues,
+    },
     /// The user wants this command to stop: running variables are stopped, jobs continue.
     Stop,
     /// Time has passed.
     Tick,
+}
+
+/// A context file, and the settings of the database about its execution: both as they are when a request begins.
+#[derive(Clone, Debug)]
+pub struct ContextRead {
+    /// The file.
+    pub source: ContextSource,
+    /// The user's Python.
+    pub python: PathBuf,
+    /// Bounds on each variable.
+    pub limits: Limits,
+}
+
+impl ContextRead {
+    /// A file that is executed without bounds.
+    pub fn new(source: ContextSource, python: PathBuf) -> Self {
+        ContextRead { source, python, limits: Limits::default() }
+    }
 }
 
 /// What is known of the runs of a request.
@@ -124,6 +157,8 @@ pub struct Survey {
     pub missing: Vec<Run>,
     /// For each run, the names that a context file has stored for it.
     pub stored: BTreeMap<RunKey, Vec<String>>,
+    /// Variables that are new in the table's list, or have changed there.
+    pub listed: Vec<ListedVariable>,
     /// About the change of the table's list of variables.
     pub notices: Vec<TableNotice>,
     /// Why no jobs can be made, if so.
@@ -148,6 +183,8 @@ pub struct Collected {
     pub fragments: usize,
     /// Variables whose outcome is in the run's file now, with the plan it came from.
     pub stored: Vec<(String, PlanStamp)>,
+    /// The cells of the table that were written, as they are now.
+    pub cells: Vec<StoredCell>,
     /// For the user.
     pub notices: Vec<TableNotice>,
     /// Why the results could not be put into the run's file: they wait where they are.

@@ -22,6 +22,8 @@ pub struct JobEnvironment {
     pub variables: Vec<(String, String)>,
     /// Environment variables to unset.
     pub without: Vec<String>,
+    /// Whether user code is executed in a sandbox.
+    pub sandboxed: bool,
 }
 
 /// By how much the priority of bulk requests' jobs is lowered in Slurm, so that what is asked for later goes before those that
@@ -100,6 +102,7 @@ pub fn job_asked(
             umask: environment.umask,
             environment: environment.variables.clone(),
             without: environment.without.clone(),
+            sandboxed: environment.sandboxed,
         },
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct JobCounts {
 pub(crate) struct Jobs {
     tasks: BTreeMap<String, TaskNo>,
     seen: BTreeMap<String, JobStatus>,
+    /// The hosts of their workers.
+    hosts: BTreeMap<String, String>,
     /// Their tasks are judged when everything of the run is collected.
     ended: Vec<EndedJob>,
     /// What was last shown.
@@ -47,6 +49,7 @@ impl Jobs {
     pub(crate) fn release(&mut self, token: &str) {
         self.tasks.remove(token);
         self.seen.remove(token);
+        self.hosts.remove(token);
     }
 
     /// The task with this token, whichever attempt it is.
@@ -72,6 +75,16 @@ impl Jobs {
     /// What was last seen of a job.
     pub(crate) fn seen(&self, token: &str) -> Option<&JobStatus> {
         self.seen.get(token)
+    }
+
+    /// The worker of a job says where it is.
+    pub(crate) fn set_host(&mut self, token: &str, host: String) {
+        self.hosts.insert(token.to_owned(), host);
+    }
+
+    /// The host of a job's worker, once that has begun.
+    pub(crate) fn host(&self, token: &str) -> Option<&str> {
+        self.hosts.get(token).map(String::as_str)
     }
 
     /// A job is over: its task is to be judged.

@@ -8,6 +8,7 @@
 //! `core/` decide what follows from an input; only they see these types together. The way of a run through them: `incoming` →
 //! `begin` → `dispatch` (→ `submit`) → `worker` or `job_events` (→ `job_over` where a job ends early) → `collect` → `finish`.
 
+pub mod activity;
 mod after_command;
 pub mod after_job;
 mod after_refusal;
@@ -21,6 +22,7 @@ mod effect;
 mod ending;
 pub mod events;
 pub mod history;
+pub mod host_queue;
 mod ids;
 mod incoming;
 mod input;
@@ -30,8 +32,10 @@ mod jobs;
 pub mod journal;
 mod ledger_access;
 mod life;
+pub mod local_work;
 mod local_worker;
 mod moment;
+mod mymdc;
 mod planning;
 pub mod problem_words;
 mod queue;
@@ -48,6 +52,7 @@ pub mod task;
 pub mod task_state;
 mod tasks;
 mod uncollected;
+mod upkeep;
 mod worker_crashes;
 
 pub use crate::{
@@ -55,7 +60,8 @@ pub use crate::{
     effect::{Effect, Fragment, NewJob, Question},
     incoming::IncomingNo,
     input::{
-        Answer, Collected, Input, JobEvent, LeftOpen, OpenRequest, OpenTask, Prepared, Survey, TableNotice,
+        Answer, Collected, ContextRead, Input, JobEvent, LeftOpen, OpenRequest, OpenTask, Prepared, Survey,
+        TableNotice,
     },
     moment::Moment,
     refusal::{NO_SPACE, Refusal, RefusalKind},

@@ -27,6 +27,8 @@ enum Stage {
 pub(crate) struct Life {
     stage: Stage,
     early: Vec<Input>,
+    /// It continues without a request, until it is told to stop.
+    serves: bool,
 }
 
 /// What follows when the results of earlier commands are collected.
@@ -50,6 +52,15 @@ pub(crate) enum Interrupted {
 }
 
 impl Life {
+    /// It serves requests until it is told to stop, and does not end with the last one.
+    pub(crate) fn serve(&mut self) {
+        self.serves = true;
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.serves
+    }
+
     /// The driver is ready.
     pub(crate) fn started(&mut self, ledger_exists: bool) {
         self.stage = Stage::CollectingLeftovers { ledger_exists };

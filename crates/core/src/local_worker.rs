@@ -1,6 +1,9 @@
 //! The worker on this machine: which one it is, how often it crashed, and what becomes of tasks that it has or had.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use amore_wire::task::ToWorker;
 
@@ -19,6 +22,8 @@ pub(crate) struct LocalWorker {
     lost: BTreeSet<TaskNo>,
     /// Tasks that `amore cancel` stops: if the worker crashes meanwhile, they are not tried again.
     cancelled: BTreeSet<TaskNo>,
+    /// Tasks that the worker has begun to execute, and when (Unix time).
+    begun: BTreeMap<TaskNo, f64>,
     /// Ids of tasks that the worker has to stop.
     to_stop: Vec<String>,
 }
@@ -39,6 +44,7 @@ impl LocalWorker {
     ) -> Result<WorkerNo, TooManyCrashes> {
         self.crashes.note(now)?;
         self.lost.extend(tasks);
+        self.begun.clear();
         self.number = WorkerNo(self.number.0 + 1);
         Ok(self.number)
     }
@@ -55,6 +61,16 @@ impl LocalWorker {
     /// The same; the task is judged now.
     pub(crate) fn take_lost(&mut self, task: TaskNo) -> bool {
         self.lost.remove(&task)
+    }
+
+    /// The worker has begun to execute a task.
+    pub(crate) fn begin(&mut self, task: TaskNo, now: f64) {
+        self.begun.insert(task, now);
+    }
+
+    /// When the worker has begun to execute a task (Unix time); `None`: the task waits for a process.
+    pub(crate) fn begun(&self, task: TaskNo) -> Option<f64> {
+        self.begun.get(&task).copied()
     }
 
     /// `amore cancel` ends this task: it is not tried again.
@@ -80,6 +96,7 @@ impl LocalWorker {
     pub(crate) fn forget(&mut self, task: TaskNo) {
         self.lost.remove(&task);
         self.cancelled.remove(&task);
+        self.begun.remove(&task);
     }
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn plan_all(
     survey: Survey,
 ) -> Result<Planned, Refusal> {
     let ToPlan { compute, left_out, context, dag } = to_plan;
-    let Survey { mut runs, mut missing, stored, notices, no_jobs } = survey;
+    // The list is published before the request is planned.
+    let Survey { mut runs, mut missing, stored, listed: _, notices, no_jobs } = survey;
     let none_known = runs.is_empty() && missing.is_empty();
     runs.retain(|((_, run), _)| !left_out.contains(run));
     missing.retain(|run| !left_out.contains(run));
@@ -185,6 +186,7 @@ mod tests {
             matches: Vec::new(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             mock: false,
+            trigger: None,
         };
         let context = ContextSource {
             path: PathBuf::from("/db/context.py"),

@@ -34,9 +34,9 @@ impl ReadyTasks {
         }
     }
 
-    /// Takes the next task for the worker here.
-    pub(crate) fn next_here(&mut self) -> Option<TaskNo> {
-        self.here.pop(|_| true)
+    /// Takes the next task for the worker here, of those urgencies only that may begin now.
+    pub(crate) fn next_here(&mut self, may_begin: impl Fn(Urgency) -> bool) -> Option<TaskNo> {
+        self.here.pop(may_begin)
     }
 
     /// Takes the next task for a job, of those urgencies only that may begin now.
@@ -108,8 +108,9 @@ mod tests {
         ready.add(Place::Cluster, Urgency::Bulk, position(2));
         assert_eq!(ready.next_for_job(|urgency| urgency != Urgency::Bulk), None);
         assert_eq!(ready.next_for_job(|_| true), Some(TaskNo(2)));
-        assert_eq!(ready.next_here(), Some(TaskNo(1)));
-        assert_eq!(ready.next_here(), None);
+        assert_eq!(ready.next_here(|urgency| urgency == Urgency::Live), None);
+        assert_eq!(ready.next_here(|_| true), Some(TaskNo(1)));
+        assert_eq!(ready.next_here(|_| true), None);
     }
 
     #[test]
@@ -131,7 +132,7 @@ mod tests {
         ready.add(Place::Cluster, Urgency::Asked, position(2));
         ready.delay(Duration::ZERO, TaskNo(3));
         ready.clear();
-        assert!(ready.next_here().is_none() && ready.next_for_job(|_| true).is_none());
+        assert!(ready.next_here(|_| true).is_none() && ready.next_for_job(|_| true).is_none());
         assert!(ready.take_due(Duration::MAX).is_empty());
     }
 }

@@ -21,6 +21,17 @@ pub enum Runs {
     These(BTreeSet<Run>),
 }
 
+/// What made somebody other than a user ask: data of a run have arrived.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Trigger {
+    /// Identifies the arrival. A request with the same one asks for the same work.
+    pub id: String,
+    /// What has arrived: raw data, or calibrated data.
+    pub data: RunData,
+    /// How urgent it is.
+    pub urgency: Urgency,
+}
+
 /// Variables of runs to compute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compute {
@@ -34,6 +45,8 @@ pub struct Compute {
     pub names: Vec<String>,
     /// `--mock`.
     pub mock: bool,
+    /// Set if data have arrived; `None` if a user asks.
+    pub trigger: Option<Trigger>,
 }
 
 /// What the owner of a directory is asked to do.
@@ -56,14 +69,16 @@ struct RequestForm {
     mock: bool,
     #[serde(default)]
     cancel: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trigger: Option<Trigger>,
 }
 
 impl From<RequestForm> for Request {
     fn from(form: RequestForm) -> Self {
-        let RequestForm { runs, proposal, matches, names, mock, cancel } = form;
+        let RequestForm { runs, proposal, matches, names, mock, cancel, trigger } = form;
         match cancel {
             Some(job) => Request::Cancel(job),
-            None => Request::Compute(Compute { runs, proposal, matches, names, mock }),
+            None => Request::Compute(Compute { runs, proposal, matches, names, mock, trigger }),
         }
     }
 }
@@ -71,8 +86,8 @@ impl From<RequestForm> for Request {
 impl From<Request> for RequestForm {
     fn from(request: Request) -> Self {
         match request {
-            Request::Compute(Compute { runs, proposal, matches, names, mock }) => {
-                RequestForm { runs, proposal, matches, names, mock, cancel: None }
+            Request::Compute(Compute { runs, proposal, matches, names, mock, trigger }) => {
+                RequestForm { runs, proposal, matches, names, mock, cancel: None, trigger }
             }
             Request::Cancel(job) => RequestForm {
                 runs: Runs::These(BTreeSet::new()),
@@ -81,6 +96,7 @@ impl From<Request> for RequestForm {
                 names: Vec::new(),
                 mock: false,
                 cancel: Some(job),
+                trigger: None,
             },
         }
     }
@@ -90,8 +106,23 @@ impl From<Request> for RequestForm {
 const BULK_RUNS: usize = 50;
 
 impl Compute {
+    /// Data of a run have arrived: what they allow to compute.
+    pub fn arrived(proposal: Proposal, run: Run, trigger: Trigger) -> Self {
+        Compute {
+            runs: Runs::These([run].into()),
+            proposal: Some(proposal),
+            matches: Vec::new(),
+            names: Vec::new(),
+            mock: false,
+            trigger: Some(trigger),
+        }
+    }
+
     /// How urgent it is, with so many runs.
     pub fn urgency(&self, runs: usize) -> Urgency {
+        if let Some(trigger) = &self.trigger {
+            return trigger.urgency;
+        }
         if self.runs == Runs::All || runs > BULK_RUNS { Urgency::Bulk } else { Urgency::Asked }
     }
 
@@ -106,7 +137,7 @@ impl Compute {
     /// The variables that are wanted.
     pub fn selection(&self) -> Selection {
         Selection {
-            run_data: RunData::All,
+            run_data: self.trigger.as_ref().map_or(RunData::All, |trigger| trigger.data),
             cluster: None,
             matches: self.matches.clone(),
             names: self.names.clone(),
@@ -156,6 +187,7 @@ mod tests {
             matches: vec!["a".to_owned()],
             names: Vec::new(),
             mock: true,
+            trigger: None,
         });
         let text = serde_json::to_string(&compute).unwrap();
         assert_eq!(

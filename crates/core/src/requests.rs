@@ -9,7 +9,7 @@ use amore_model::Urgency;
 use amore_wire::task::Outcome;
 
 use crate::{
-    events::Summary,
+    events::{CANCELLED, Summary},
     request::{Listener, RequestNo},
     task::Common,
     tasks::RunKey,
@@ -28,6 +28,8 @@ pub(crate) struct RequestRecord {
     recorded: Option<String>,
     /// Of an earlier owner: nobody waits for it here.
     adopted: bool,
+    /// The arrival of data that it is for.
+    trigger: Option<String>,
     summary: Summary,
     open_runs: BTreeMap<RunKey, OpenRun>,
     /// What was reported about its runs: the tasks of one run report the same.
@@ -75,6 +77,7 @@ impl RequestRecord {
             since,
             recorded: None,
             adopted: false,
+            trigger: None,
             summary: Summary::default(),
             open_runs: BTreeMap::new(),
             reported: BTreeSet::new(),
@@ -129,6 +132,11 @@ impl RequestRecord {
         self.recorded
     }
 
+    /// It is for this arrival of data.
+    pub(crate) fn for_trigger(&mut self, trigger: Option<String>) {
+        self.trigger = trigger;
+    }
+
     /// A command waits for this request of an earlier owner.
     pub(crate) fn wait_for(&mut self, listener: Listener) {
         self.adopted = false;
@@ -178,10 +186,14 @@ impl RequestRecord {
         self.summary.take_back(outcome);
     }
 
-    /// A task of a run has ended. The first problem is the run's.
+    /// A task of a run has ended. The first problem is the run's, unless a user has cancelled something: who waits for the run
+    /// must not ask for it again.
     pub(crate) fn task_ended(&mut self, key: RunKey, problem: Option<String>) {
         if let Some(open) = self.open_runs.get_mut(&key) {
             open.tasks = open.tasks.saturating_sub(1);
+            if problem.as_deref() == Some(CANCELLED) {
+                open.problem = None;
+            }
             open.problem = open.problem.take().or(problem);
         }
     }
@@ -234,9 +246,26 @@ impl RequestRecord {
 pub(crate) struct Requests {
     records: BTreeMap<RequestNo, RequestRecord>,
     next: u64,
+    /// What became of arrivals of data whose request of an earlier owner ended while nobody waited for it.
+    answered: BTreeMap<String, Summary>,
 }
 
 impl Requests {
+    /// What became of an arrival of data, if its request has ended while nobody waited for it.
+    pub(crate) fn answered(&self, trigger: &str) -> Option<&Summary> {
+        self.answered.get(trigger)
+    }
+
+    /// A listener asks for work that is under way: it gets its events from now on, instead of the one that is returned. `None`:
+    /// there is no such work.
+    pub(crate) fn listen(&mut self, trigger: &str, listener: Listener) -> Option<Listener> {
+        let same = |request: &&mut RequestRecord| request.trigger.as_deref() == Some(trigger);
+        let request = self.records.values_mut().filter(|request| !request.finished).find(same)?;
+        let before = request.listener;
+        request.wait_for(listener);
+        Some(before)
+    }
+
     /// Adds a request, which gets the next number.
     pub(crate) fn add(&mut self, request: RequestRecord) -> RequestNo {
         let number = RequestNo(self.next);
@@ -289,7 +318,13 @@ impl Requests {
 
     /// Forgets a request.
     pub(crate) fn forget(&mut self, number: RequestNo) -> Option<RequestRecord> {
-        self.records.remove(&number)
+        let record = self.records.remove(&number)?;
+        if record.listener == Listener::Nobody
+            && let Some(trigger) = &record.trigger
+        {
+            self.answered.insert(trigger.clone(), record.summary.clone());
+        }
+        Some(record)
     }
 }
 
@@ -340,10 +375,23 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_cancelled_has_no_other_problem() {
+        for problems in [[Some("broken"), Some(CANCELLED), None], [Some(CANCELLED), Some("broken"), None]] {
+            let mut request = request();
+            request.add_tasks(KEY, 3);
+            problems.into_iter().for_each(|problem| request.task_ended(KEY, problem.map(str::to_owned)));
+            let problem = Some(CANCELLED.to_owned());
+            assert_eq!(request.close_run(KEY, false), Some(ClosedRun::Ended { problem: problem.clone() }));
+            assert!(request.summary().is_cancelled(problem.as_deref()));
+            assert!(!request.summary().is_cancelled(Some("broken")));
+        }
+    }
+
+    #[test]
     fn what_a_stop_cuts_short_has_not_failed_and_may_be_left_in_the_ledger() {
         let mut request = request();
         request.add_tasks(KEY, 1);
-        request.task_ended(KEY, Some("cancelled".to_owned()));
+        request.task_ended(KEY, Some(CANCELLED.to_owned()));
         assert_eq!(request.close_run(KEY, true), Some(ClosedRun::CutShort));
         assert_eq!(request.finish(NOW), Some(FinishedRequest::CutShort));
         assert_eq!(request.left_in_ledger(), None, "it does not stand there");

@@ -6,10 +6,10 @@ use std::{
 };
 
 use amore_model::{
-    DatabaseDir, JobOutcome, PlanStamp, Proposal, Resources, Run, RunData,
+    DatabaseDir, JobOutcome, MymdcField, PlanStamp, Proposal, Resources, Run, RunData, Urgency,
     planted::{Fault, is_on},
 };
-use amore_plan::{Place, Plan, PlannedTask, TaskReason};
+use amore_plan::{Place, Plan, PlannedJob, PlannedTask, TaskReason};
 use amore_wire::{
     ended::Ended,
     task::{ContextSource, Limits, NOT_STORED, Outcome, Step, Task},
@@ -105,6 +105,8 @@ pub struct RetryState {
     pub began: Option<f64>,
     /// All steps that are left get an error: stored by the worker here, without a job.
     pub hopeless: bool,
+    /// Slurm does not take its job: it is computed here.
+    pub here: bool,
     /// The user has cancelled it: it stays in progress until Slurm shows that its job has ended, whoever owns the
     /// directory then.
     pub cancelled: bool,
@@ -230,7 +232,7 @@ impl TaskRecord {
 
     /// Where the next attempt is made.
     pub fn place(&self) -> Place {
-        if self.retry.hopeless { Place::Local } else { self.planned.place }
+        if self.retry.hopeless || self.retry.here { Place::Local } else { self.planned.place }
     }
 
     /// How many of its own results are stored. Results of the run's other tasks are no progress of this one.
@@ -260,6 +262,18 @@ impl TaskRecord {
         let stored =
             |name: &String| self.planned.steps.iter().any(|step| step.name == *name && step.is_stored());
         self.left().into_iter().filter(stored).collect()
+    }
+
+    /// What the next attempt needs from the metadata catalogue. Steps that are executed again need it, too.
+    pub fn needs_of_mymdc(&self) -> BTreeSet<MymdcField> {
+        if self.retry.hopeless {
+            return BTreeSet::new();
+        }
+        let NextAttempt { steps, again, .. } = self.results.next_attempt(&self.planned.steps);
+        let executed: BTreeSet<String> = steps.into_iter().chain(again).collect();
+        let steps = self.planned.steps.iter().filter(|step| executed.contains(&step.name));
+        let of_command = self.planned.job.iter().flat_map(PlannedJob::mymdc);
+        steps.flat_map(|step| step.mymdc.iter().copied()).chain(of_command).collect()
     }
 
     /// What a worker is given for the next attempt; `None` when everything is stored already.
@@ -312,11 +326,14 @@ impl TaskRecord {
             give_up: self.retry.give_up.clone(),
             last_attempt: self.retry.tries.raised_memory >= MAX_RAISES,
             parameters: BTreeMap::new(),
+            mymdc: BTreeMap::new(),
             log: common.dir.run_log(self.proposal, self.run),
             limits: common.limits,
             outcomes: self.retry.outcomes.clone(),
             command: None,
+            urgency: Urgency::default(),
             forget: self.forget.clone(),
+            sandbox: None,
         }
     }
 }

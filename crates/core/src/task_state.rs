@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use amore_model::JobId;
 
-use crate::task::TaskNo;
+use crate::{events::CANCELLED, task::TaskNo};
 
 /// How often a task is tried whose worker dies under it.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -215,7 +215,7 @@ impl TaskState {
                 }
             }
             (Waiting { .. } | Ready { .. } | InProgress(_), TaskMove::Cancelled) => {
-                Ok(Ended { problem: Some("cancelled".to_owned()) })
+                Ok(Ended { problem: Some(CANCELLED.to_owned()) })
             }
             (_, wanted) => illegal(wanted),
         }

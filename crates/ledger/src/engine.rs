@@ -25,6 +25,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
     fn begin(&self, mode: Mode, doing: &'static str) -> Pending<'_, Box<dyn Work>>;
     /// Its address without secrets.
     fn place(&self) -> String;
+    /// The query for the database's own time, in seconds since 1970, if other hosts use it as well.
+    fn time(&self) -> Option<&'static str>;
     /// Closes all connections.
     fn close(&self) -> Pending<'_, ()>;
 }

@@ -15,6 +15,8 @@
 //! Time and randomness are arguments.
 
 mod address;
+mod arrival;
+mod arrival_list;
 mod attempt;
 mod changes;
 mod engine;
@@ -31,9 +33,12 @@ mod request;
 mod sqlite;
 mod statement;
 mod task;
+mod token;
 
 pub use address::without_secret;
 pub use amore_model::lease::{Claim, Holder, LeaseState};
+pub use arrival::{Accepted, ArrivalChange, ArrivalRow, ArrivalState, NewArrival};
+pub use arrival_list::{ArrivalCounts, ArrivalFilter};
 pub use attempt::AttemptRow;
 pub use changes::{Changes, PhaseChange};
 pub use error::{LedgerError, Mismatch};
@@ -45,3 +50,4 @@ pub use open::{FILE_NAME, Ledger, OpenOptions};
 pub use phase::{Phase, UnknownWord};
 pub use request::{NewRequest, RequestRow};
 pub use task::{Counts, NewTask, Place, TaskRow};
+pub use token::{ForProposals, Right, Token};

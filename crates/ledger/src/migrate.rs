@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::{LedgerError, engine::Work, statement::Statement};
 
 /// The latest schema version that this program knows.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// One migration.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,12 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use crate::{LedgerError, engine::Engine, postgres, sqlite};
+use crate::{
+    LedgerError,
+    engine::{Engine, Mode},
+    postgres, sqlite,
+    statement::Statement,
+};
 
 /// The file name of a ledger if only a directory is given.
 pub const FILE_NAME: &str = "ledger.sqlite";
@@ -16,12 +21,14 @@ pub struct OpenOptions {
     pub now: f64,
     /// How long to wait for a lock of another process, or for a server that does not answer.
     pub patience: Duration,
+    /// The most connections to a server.
+    pub connections: u32,
 }
 
 impl OpenOptions {
-    /// Opens from `host` at `now` (seconds since 1970), and waits up to 30 seconds for locks.
+    /// Opens from `host` at `now` (seconds since 1970), waits up to 30 seconds for locks, and uses up to four connections.
     pub fn new(host: impl Into<String>, now: f64) -> Self {
-        OpenOptions { host: host.into(), now, patience: Duration::from_secs(30) }
+        OpenOptions { host: host.into(), now, patience: Duration::from_secs(30), connections: 4 }
     }
 }
 
@@ -31,6 +38,7 @@ impl OpenOptions {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(crate) engine: Arc<dyn Engine>,
+    stays_open: bool,
 }
 
 impl Ledger {
@@ -53,7 +61,12 @@ impl Ledger {
             }
             _ => Arc::new(open_file(place, options).await?),
         };
-        Ok(Ledger { engine })
+        Ok(Ledger { engine, stays_open: false })
+    }
+
+    /// Whether this place is a server, which many hosts and directories share.
+    pub fn is_server(place: &str) -> bool {
+        matches!(place.split_once(':'), Some(("postgres" | "postgresql", _)))
     }
 
     /// Opens an existing ledger for reading. A file is neither written nor taken over from another host, and read permission
@@ -72,7 +85,7 @@ impl Ledger {
         let path = Path::new(path);
         let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
         match sqlite::open_to_read(&file, options).await? {
-            Some(engine) => Ok(Ledger { engine: Arc::new(engine) }),
+            Some(engine) => Ok(Ledger { engine: Arc::new(engine), stays_open: false }),
             None => Ledger::open(place, options).await,
         }
     }
@@ -82,12 +95,30 @@ impl Ledger {
         self.engine.place()
     }
 
+    /// The present time, in seconds since 1970, as all hosts that use this ledger know it: that of the server. A file has none,
+    /// and is used on one host: its time is `here`.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn time(&self, here: f64) -> Result<f64, LedgerError> {
+        let Some(text) = self.engine.time() else { return Ok(here) };
+        let mut work = self.engine.begin(Mode::Read, "read the time").await?;
+        let row = work.fetch(&Statement::new(text)).await?.pop();
+        work.commit().await?;
+        row.map_or(Ok(here), |mut row| row.real())
+    }
+
+    /// Another handle to it, which does not close it: whoever has the first one does.
+    pub fn for_one_of_many(&self) -> Ledger {
+        Ledger { engine: Arc::clone(&self.engine), stays_open: true }
+    }
+
     /// Closes it, for all clones. Otherwise it is closed in the background when the last clone is dropped.
     ///
     /// # Errors
     /// It could not be closed.
     pub async fn close(&self) -> Result<(), LedgerError> {
-        self.engine.close().await
+        if self.stays_open { Ok(()) } else { self.engine.close().await }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ledger in a PostgreSQL database, in its own schema.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Executor, Postgres, Row as _, TypeInfo, ValueRef,
@@ -8,6 +8,7 @@ use sqlx::{
     postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow},
     query::Query,
 };
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     LedgerError, OpenOptions,
@@ -17,9 +18,13 @@ use crate::{
     statement::{Cell, Column, Row, RowLock, Statement},
 };
 
-pub(crate) const STEPS: &[Step] = steps!("postgres": 1 "tasks", 2 "waits_and_story");
+pub(crate) const STEPS: &[Step] = steps!("postgres": 1 "tasks", 2 "waits_and_story", 3 "inbox", 4 "tokens");
 
-const CONNECTIONS: u32 = 4;
+/// The longest that the server lets a session rest in the middle of a transaction, with the locks that it has: a successor must
+/// not wait longer for a coordinator that was stopped there.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+/// How much longer than the server's own limit an answer may take to arrive.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
 /// If two programs open a new database at once, the second waits for the first.
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(4707205438206)";
 const COUNT_TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE tablename = 'migration') \
@@ -34,6 +39,8 @@ struct Server {
     pool: PgPool,
     place: String,
     patience: Duration,
+    /// Where it was opened. Connections are made there, whoever needs one: they live as long as that runtime is driven.
+    home: Handle,
 }
 
 /// Opens a ledger; creates one if the database has none.
@@ -44,7 +51,7 @@ pub(crate) async fn open(url: &str, options: &OpenOptions) -> Result<PostgresEng
     let place = without_secret(url);
     // A coordinator that is stopped in the middle of a transaction must not hold up its successor: the server ends such a
     // session sooner than a waiting one gives up.
-    let idle = (options.patience.as_millis() / 2).max(1);
+    let idle = (options.patience / 2).min(LONGEST_REST).as_millis().max(1);
     // A ledger grows faster than the server gathers statistics: a plan made for the small tables of the first minute would scan
     // large ones later. Every statement can use an index, from few rows to few rows. A plain index scan, unlike a bitmap scan,
     // marks the entries of tasks that have ended, so that the next scan skips them.
@@ -55,7 +62,7 @@ pub(crate) async fn open(url: &str, options: &OpenOptions) -> Result<PostgresEng
         options.patience.as_millis().max(1)
     );
     let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(options.connections)
         .acquire_timeout(options.patience)
         .after_connect(move |connection, _| {
             let settings = settings.clone();
@@ -64,7 +71,8 @@ pub(crate) async fn open(url: &str, options: &OpenOptions) -> Result<PostgresEng
             )
         })
         .connect_lazy_with(connect.application_name("amore").disable_statement_logging());
-    let engine = PostgresEngine(Arc::new(Server { pool, place, patience: options.patience }));
+    let home = Handle::current();
+    let engine = PostgresEngine(Arc::new(Server { pool, place, patience: options.patience, home }));
     let mut work = engine.begin_any(Mode::Write, "open it").await?;
     match prepare(&mut work, options.now).await {
         Ok(()) => Box::new(work).commit().await?,
@@ -97,7 +105,10 @@ async fn prepare(work: &mut PostgresWork, now: f64) -> Result<(), LedgerError> {
 impl PostgresEngine {
     async fn begin_any(&self, mode: Mode, doing: &'static str) -> Result<PostgresWork, LedgerError> {
         let server = self.0.clone();
-        let connection = server.pool.acquire().await.map_err(|e| server.explain(doing, e))?;
+        let pool = server.pool.clone();
+        let acquired = server.home.spawn(async move { pool.acquire().await }).await;
+        let connection = acquired.unwrap_or(Err(sqlx::Error::PoolClosed));
+        let connection = connection.map_err(|e| server.explain(doing, e))?;
         let mut work = PostgresWork { connection: Some(connection), server, doing };
         work.script(match mode {
             Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -117,6 +128,10 @@ impl Engine for PostgresEngine {
         self.0.place.clone()
     }
 
+    fn time(&self) -> Option<&'static str> {
+        Some("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async {
             self.0.pool.close().await;
@@ -126,6 +141,17 @@ impl Engine for PostgresEngine {
 }
 
 impl Server {
+    /// Waits for an answer of the server: a connection that is cut does not always tell.
+    async fn answer<T>(
+        &self,
+        doing: &'static str,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, LedgerError> {
+        let answer = timeout(self.patience + ON_THE_WAY, answer).await;
+        let silent = |_| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer")));
+        answer.unwrap_or_else(silent).map_err(|e| self.explain(doing, e))
+    }
+
     fn explain(&self, doing: &'static str, source: sqlx::Error) -> LedgerError {
         let place = self.place.clone();
         let code = match &source {
@@ -189,8 +215,8 @@ impl Work for PostgresWork {
         Box::pin(async move {
             let Some(text) = text(statement) else { return Ok(Vec::new()) };
             let query = bind(sqlx::query(AssertSqlSafe(text)), statement);
-            let rows = query.fetch_all(&mut **self.connection()?).await;
-            let rows = rows.map_err(|e| self.server.explain(self.doing, e))?;
+            let (server, doing) = (Arc::clone(&self.server), self.doing);
+            let rows = server.answer(doing, query.fetch_all(&mut **self.connection()?)).await?;
             rows.iter().map(|row| read(row).map_err(|e| self.server.explain(self.doing, e))).collect()
         })
     }
@@ -199,15 +225,17 @@ impl Work for PostgresWork {
         Box::pin(async move {
             let Some(text) = text(statement) else { return Ok(0) };
             let query = bind(sqlx::query(AssertSqlSafe(text)), statement);
-            let done = query.execute(&mut **self.connection()?).await;
-            Ok(done.map_err(|e| self.server.explain(self.doing, e))?.rows_affected())
+            let (server, doing) = (Arc::clone(&self.server), self.doing);
+            let done = server.answer(doing, query.execute(&mut **self.connection()?)).await?;
+            Ok(done.rows_affected())
         })
     }
 
     fn script<'a>(&'a mut self, text: &'static str) -> Pending<'a, ()> {
         Box::pin(async move {
-            let done = sqlx::raw_sql(text).execute(&mut **self.connection()?).await;
-            done.map(drop).map_err(|e| self.server.explain(self.doing, e))
+            let (server, doing) = (Arc::clone(&self.server), self.doing);
+            let script = sqlx::raw_sql(text).execute(&mut **self.connection()?);
+            server.answer(doing, script).await.map(drop)
         })
     }
 

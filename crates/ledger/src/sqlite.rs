@@ -32,7 +32,7 @@ use crate::{
     statement::{Cell, Column, Given, Row, Statement},
 };
 
-pub(crate) const STEPS: &[Step] = steps!("sqlite": 1 "tasks", 2 "waits_and_story");
+pub(crate) const STEPS: &[Step] = steps!("sqlite": 1 "tasks", 2 "waits_and_story", 3 "inbox", 4 "tokens");
 
 /// "AMLE" in the file's header distinguishes a ledger from other SQLite databases.
 const APPLICATION_ID: i64 = 0x414d_4c45;
@@ -293,6 +293,10 @@ impl Engine for SqliteEngine {
         self.0.path.display().to_string()
     }
 
+    fn time(&self) -> Option<&'static str> {
+        None
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async {
             self.0.pool.close().await;
@@ -488,8 +492,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Acquired, AttemptRow, Changes, Holder, Ledger, NewEvent, NewRequest, NewTask, Phase, PhaseChange,
-        Place,
+        Acquired, ArrivalChange, ArrivalFilter, ArrivalState, AttemptRow, Changes, Holder, Ledger,
+        NewArrival, NewEvent, NewRequest, NewTask, Phase, PhaseChange, Place,
     };
 
     /// Every statement that was sent.
@@ -553,6 +557,29 @@ mod tests {
         ledger.requests("s", true).await?;
         ledger.requests("s", false).await?;
         ledger.finish_request(&lease, "x", 1.0).await?;
+        let arrival = NewArrival {
+            source: text(),
+            source_id: Some(text()),
+            proposal: Some(proposal),
+            run: Some(run),
+            data: Some("raw".to_owned()),
+            complete: true,
+            forced: false,
+            received: 0.0,
+            payload: text(),
+            state: ArrivalState::Open,
+            detail: Value::Null,
+        };
+        let id = ledger.accept(&lease, &[arrival.clone(), arrival.clone()]).await?[0].id;
+        ledger.accept(&lease, &[arrival]).await?;
+        ledger.open_arrivals("s").await?;
+        ledger.arrivals("s", &ArrivalFilter::default(), 5).await?;
+        ledger.arrival("s", id).await?;
+        ledger.arrival_counts("s").await?;
+        ledger.last_known("s", proposal, run, "raw").await?;
+        let done = ArrivalChange { id, state: ArrivalState::Done, detail: Value::Null, at: 1.0 };
+        ledger.change_arrivals(&lease, &[done]).await?;
+        ledger.forget_arrivals(&lease, 2.0).await?;
         ledger.prune(&lease, 0.0).await?;
         ledger.forget_scope(&lease).await?;
         ledger.release(lease).await
@@ -568,7 +595,8 @@ mod tests {
         let sent = SENT.lock().unwrap().clone();
         assert!(sent.len() > 30, "{sent:#?}");
         let mut raw = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
-        let grows = ["task", "task_wait", "attempt", "event", "request", "waiting"];
+        let grows =
+            ["task", "task_wait", "attempt", "event", "request", "waiting", "arrival", "old", "later"];
         let mut scans = Vec::new();
         for text in sent {
             let explain = format!("EXPLAIN QUERY PLAN {text}");

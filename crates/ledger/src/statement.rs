@@ -79,7 +79,7 @@ impl<'a, T> Rows<'a, T> {
 }
 
 /// PostgreSQL cannot store the character NUL.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

@@ -16,6 +16,9 @@ pub enum IdError {
         /// What the user wrote.
         given: String,
     },
+    /// No run of the facility has this number.
+    #[error("there is no run {0}: runs have the numbers 1 to {last}", last = Run::LAST)]
+    NoSuchRun(u32),
     /// A range with more runs than a proposal can have.
     #[error("the run range {0:?} has more than {MAX_RANGE} runs")]
     TooMany(String),
@@ -60,6 +63,18 @@ impl FromStr for Proposal {
 pub struct Run(pub u32);
 
 impl Run {
+    /// The largest number that a run can have. Directories and files have four digits for it, one more is accepted; the facility
+    /// has never come near.
+    pub const LAST: u32 = 99_999;
+
+    /// The run, if the facility can have one with this number. Nothing ever arrives of others.
+    ///
+    /// # Errors
+    /// [`IdError::NoSuchRun`].
+    pub fn possible(self) -> Result<Run, IdError> {
+        if (1..=Run::LAST).contains(&self.0) { Ok(self) } else { Err(IdError::NoSuchRun(self.0)) }
+    }
+
     /// The directory name below `raw/` and `proc/`: `r0042`.
     pub fn directory_name(self) -> String {
         format!("r{:04}", self.0)
@@ -136,6 +151,17 @@ mod tests {
     fn run_arguments_are_numbers_ranges_or_directory_names() {
         let runs = parse_runs(&["3", "1-2", "r0042", "2"]).unwrap();
         assert_eq!(runs.into_iter().map(|r| r.0).collect::<Vec<_>>(), [1, 2, 3, 42]);
+    }
+
+    #[test]
+    fn runs_that_cannot_be_are_told() {
+        assert_eq!(Run(1).possible(), Ok(Run(1)));
+        assert_eq!(Run(99_999).possible(), Ok(Run(99_999)));
+        for number in [0, 100_000, u32::MAX] {
+            let refused = Run(number).possible().unwrap_err();
+            let words = format!("there is no run {number}: runs have the numbers 1 to 99999");
+            assert_eq!(refused.to_string(), words);
+        }
     }
 
     #[test]

@@ -58,11 +58,35 @@ pub enum Fault {
     OlderWorkerIgnored,
     /// Results of other tasks of a run count as progress of a job that reached its time limit.
     OthersAreProgress,
+    /// A task that needs values of the metadata catalogue does not wait for them.
+    MymdcNotWaitedFor,
+    /// Tasks that have waited for the metadata catalogue do not start when it answers.
+    MymdcAnswerIgnored,
+    /// Data that change while they are processed are not processed again.
+    ChangeWhileProcessedIgnored,
+    /// A request for other data of the same arrival has the name of the earlier one.
+    OtherDataSameRequest,
+    /// Data that were processed are processed again with each event.
+    ProcessedDataNotKnown,
+    /// Data that are being processed are given again with the next event.
+    SameDataGivenTwice,
+    /// A request that was lost with its directory is not given again.
+    LostRequestNotGivenAgain,
+    /// An arrival ends when the first of several directories has processed it.
+    EndsWithFirstDirectory,
+    /// An event that fails is tried for ever.
+    NeverGivenUp,
+    /// Who asks for the same work later gets its events, and who asked before gets none.
+    EarlierListenerNotTold,
+    /// Data count as processed although a directory has not processed them.
+    HalfProcessedIsProcessed,
+    /// Arrivals that an earlier life of the service has left open are forgotten.
+    OpenArrivalsForgotten,
 }
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Fault; 26] = [
+    pub const ALL: [Fault; 38] = [
         Fault::SubmittedWithoutIntent,
         Fault::LostAnswerIsRefusal,
         Fault::LastFragmentWins,
@@ -89,6 +113,18 @@ impl Fault {
         Fault::TokenNotCompared,
         Fault::OlderWorkerIgnored,
         Fault::OthersAreProgress,
+        Fault::MymdcNotWaitedFor,
+        Fault::MymdcAnswerIgnored,
+        Fault::ChangeWhileProcessedIgnored,
+        Fault::OtherDataSameRequest,
+        Fault::ProcessedDataNotKnown,
+        Fault::SameDataGivenTwice,
+        Fault::LostRequestNotGivenAgain,
+        Fault::EndsWithFirstDirectory,
+        Fault::NeverGivenUp,
+        Fault::EarlierListenerNotTold,
+        Fault::HalfProcessedIsProcessed,
+        Fault::OpenArrivalsForgotten,
     ];
 }
 

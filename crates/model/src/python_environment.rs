@@ -1,6 +1,6 @@
 //! Which variables of a user's shell are passed to the Python that executes context files, locally and in Slurm jobs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Python's module search path.
 pub const PYTHONPATH: &str = "PYTHONPATH";
@@ -39,6 +39,12 @@ pub fn absolute_search_path(value: &str, directory: &Path) -> String {
         if folder.is_empty() { directory.to_owned() } else { directory.join(folder) }.display().to_string()
     };
     value.split(':').map(absolute).collect::<Vec<_>>().join(":")
+}
+
+/// Where the package `damnit_ctx` may be: next to the installed program, or to the one in the folder of a build.
+pub fn package_candidates(program: &Path) -> [PathBuf; 2] {
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    [folder.join("../lib/amore/python"), folder.join("../../context")]
 }
 
 #[cfg(test)]

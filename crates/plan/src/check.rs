@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amore_model::{Dependency, Problem, ProblemKind, RunData, Severity, VariableSpec};
+use amore_model::{Dependency, MymdcField, Problem, ProblemKind, RunData, Severity, VariableSpec};
 
 use crate::{
     check_jobs,
@@ -17,8 +17,6 @@ use crate::{
     promote::promotion,
 };
 
-/// Fields allowed after `mymdc#`.
-const MYMDC_FIELDS: [&str; 3] = ["sample_name", "run_type", "techniques"];
 /// Words allowed after `meta#`.
 const META_WORDS: [&str; 4] = ["run_number", "proposal", "proposal_path", "proposal_dir"];
 /// Prefixes before the `#`.
@@ -258,12 +256,12 @@ fn declared(variable: &VariableSpec, by_name: &HashMap<String, NodeNo>, problems
                 format!("Write a name after the #, as in {:?}", argument.annotation.clone() + "foo"),
             )),
             Dependency::Variable(_) | Dependency::Parameter(_) => {}
-            Dependency::Mymdc(field) if MYMDC_FIELDS.contains(&field) => {}
+            Dependency::Mymdc(field) if MymdcField::from_name(field).is_some() => {}
             Dependency::Mymdc(field) => problems.push(problem_at(
                 variable,
                 ProblemKind::BadMymdcField,
                 what(&format!("asks for mymdc#{field}, which does not exist")),
-                choice("mymdc#", field, &MYMDC_FIELDS),
+                choice("mymdc#", field, &MymdcField::ALL.map(MymdcField::as_str)),
             )),
             Dependency::Meta(word) if META_WORDS.contains(&word) => {}
             Dependency::Meta(word) => problems.push(problem_at(

@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amore_model::{
-    Argument, Dependency, JobSpec, PLACEHOLDERS, Piece, Problem, ProblemKind, VariableSpec, pieces,
-};
+use amore_model::{Argument, Dependency, PLACEHOLDERS, Piece, Problem, ProblemKind, VariableSpec, pieces};
 
 use crate::{
     Dag, NodeNo, after::with_commands, jobs::Units, nearest::nearest, problem_at::problem_at, select::Chosen,
@@ -68,7 +66,7 @@ pub(crate) fn commands(
                         if let Piece::Placeholder(placeholder) = piece
                             && told.insert(placeholder)
                             && let Some((message, hint)) =
-                                wrong_placeholder(variable, job, placeholder, variables, by_name)
+                                wrong_placeholder(variable, placeholder, variables, by_name)
                         {
                             problems.push(problem_at(variable, ProblemKind::BadArgument, message, hint));
                         }
@@ -82,7 +80,6 @@ pub(crate) fn commands(
 /// Message and hint for a placeholder without a value.
 fn wrong_placeholder(
     variable: &VariableSpec,
-    job: &JobSpec,
     placeholder: &str,
     variables: &[VariableSpec],
     by_name: &HashMap<String, NodeNo>,
@@ -130,11 +127,9 @@ fn wrong_placeholder(
             ),
             "Remove it from the command".to_owned(),
         )),
-        Dependency::Mymdc(_) if !job.defaults.contains_key(placeholder) => Some((
-            format!(
-                "The command of {name} uses {{{placeholder}}} from the metadata catalogue, which is not available"
-            ),
-            "Give the argument a default value".to_owned(),
+        Dependency::Mymdc("techniques") => Some((
+            format!("The command of {name} uses {{{placeholder}}}, but mymdc#techniques is a list"),
+            "Remove it from the command, or let another variable return a number or text from it".to_owned(),
         )),
         _ => None,
     }

@@ -5,9 +5,9 @@
 //! values do not pass between tasks: a cheap one (nothing requires a Slurm job) is computed wherever it is used, others are
 //! tied to their dependents.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use amore_model::{JobSpec, Resources, VariableSpec};
+use amore_model::{JobSpec, MymdcField, Resources, VariableSpec};
 
 use crate::{
     Dag, NodeNo, Place, PlaceReason, PlannedJob, PlannedStep, PlannedTask, PlannedVariable, Request,
@@ -17,6 +17,7 @@ use crate::{
     jobs::{Job, Jobs},
     local_parts::LocalParts,
     numbers::{Number, Table, numbers},
+    plan::mymdc_fields,
     select::Chosen,
     state::Shared,
     task_order::in_order,
@@ -48,7 +49,8 @@ pub(crate) fn cut(dag: &Dag, chosen: &Chosen, request: &Request) -> (Vec<Planned
     let linked = shared.linked(dag);
     let linked = linked.as_ref().unwrap_or(dag);
     let sides = sides(linked, chosen, request.cluster_available);
-    let cut = Cut { dag, linked, chosen, request, shared: &shared, sides: &sides };
+    let mymdc = mymdc(dag);
+    let cut = Cut { dag, linked, chosen, request, shared: &shared, sides: &sides, mymdc: &mymdc };
     let mut draft = cut.assigned();
     let variables = cut.add_steps(&mut draft);
     in_order(cut.finished(draft), variables)
@@ -79,6 +81,20 @@ fn sides(dag: &Dag, chosen: &Chosen, cluster_available: bool) -> Table<NodeNo, S
     sides
 }
 
+/// What each node needs from the metadata catalogue: for itself, and for those that it depends on, which are computed again
+/// in its process if their values cannot be restored.
+fn mymdc(dag: &Dag) -> Table<NodeNo, BTreeSet<MymdcField>> {
+    let mut needs: Table<NodeNo, BTreeSet<MymdcField>> = dag.table(BTreeSet::new());
+    for &node in dag.order() {
+        let mut fields = mymdc_fields(&dag.variable(node).arguments);
+        for &dependency in dag.needs(node) {
+            fields.extend(needs[dependency].iter().copied());
+        }
+        needs[node] = fields;
+    }
+    needs
+}
+
 /// What the tasks of a run are made from.
 struct Cut<'a> {
     dag: &'a Dag,
@@ -88,6 +104,7 @@ struct Cut<'a> {
     request: &'a Request,
     shared: &'a Shared,
     sides: &'a Table<NodeNo, Sides>,
+    mymdc: &'a Table<NodeNo, BTreeSet<MymdcField>>,
 }
 
 /// The tasks, while steps are added to them.
@@ -249,6 +266,7 @@ impl Cut<'_> {
             changes: self.shared.changes(node),
             reads: self.shared.reads(node),
             adds: self.shared.adds(node),
+            mymdc: self.mymdc[node].clone(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The request and the resulting plan: plain data, and the function that computes one from the other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use amore_model::{Argument, JobSpec, Resources, RunData};
+use amore_model::{Argument, Dependency, JobSpec, MymdcField, Resources, RunData};
 use serde::{Deserialize, Serialize};
 
 use crate::{Dag, SelectError, cut::cut, select::select};
@@ -189,6 +189,22 @@ pub struct PlannedJob {
     pub arguments: Vec<Argument>,
 }
 
+impl PlannedJob {
+    /// What the placeholders of its command need from the metadata catalogue.
+    pub fn mymdc(&self) -> BTreeSet<MymdcField> {
+        mymdc_fields(&self.arguments)
+    }
+}
+
+/// What these arguments need from the metadata catalogue.
+pub(crate) fn mymdc_fields(arguments: &[Argument]) -> BTreeSet<MymdcField> {
+    let field = |argument: &Argument| match argument.dependency() {
+        Dependency::Mymdc(name) => MymdcField::from_name(name),
+        _ => None,
+    };
+    arguments.iter().filter_map(field).collect()
+}
+
 /// Why variables form a separate task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
@@ -248,6 +264,9 @@ pub struct PlannedStep {
     /// Files that it appends to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adds: Vec<String>,
+    /// What its arguments need from the metadata catalogue, and those of its dependencies, which may be computed again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mymdc: BTreeSet<MymdcField>,
 }
 
 impl PlannedStep {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use amore_model::{Proposal, Run};
+use amore_shared_files::own_folder;
 use rayon::prelude::*;
 
 use crate::{
@@ -111,6 +112,7 @@ impl LargeArrayWriter {
             .ok_or_else(|| bad(format!("its shape {shape:?} is too large")))?;
         let stem = names::run_stem(proposal, run);
         let directory = extracted_data.join(ARRAYS).join(&stem);
+        own_folder::open(extracted_data).doing("cannot use", extracted_data)?;
         create_directories(extracted_data, &directory)?;
         let random = names::random_hex().doing("cannot name a file in", &directory)?;
         let token = format!("{}-{random}", names::file_name_part(variable));

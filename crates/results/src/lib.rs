@@ -7,25 +7,34 @@
 mod answered;
 mod compress;
 mod copy;
+mod display;
 mod dtype;
 mod error;
 mod export;
 mod fragment;
 mod h5;
 mod large;
+mod long_double;
 mod merge;
 mod names;
 mod netcdf;
+mod npy;
+mod number;
 mod output;
 mod readers;
 mod reduced;
 mod scalar;
 mod sweep;
 mod sync_directory;
+mod text;
 mod value;
 mod verify;
 
 pub use answered::{StoredResult, answered};
+pub use display::{
+    Answer, ArrayDescription, Colors, Description, DisplayError, Form, Limits, ObjectKind, Part, Pieces,
+    Selection, SelectionError, ValueOf,
+};
 pub use dtype::{Dtype, DtypeError, Field};
 pub use error::ResultsError;
 pub use export::export;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use amore_model::{PlanStamp, Proposal, Run};
+use amore_shared_files::{own_folder, umask};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
@@ -109,6 +110,7 @@ pub fn merge(
     fragments: &[PathBuf],
 ) -> Result<MergeReport, MergeError> {
     let target = names::run_file(extracted_data, proposal, run);
+    own_folder::open(extracted_data).doing("cannot use", extracted_data)?;
     let _lock = lock(extracted_data)?;
     let mut report = MergeReport::default();
     let mut pending: Vec<PathBuf> = Vec::new();
@@ -296,6 +298,7 @@ fn try_merge(
     };
     if let ([only], None) = (incoming, &existing)
         && only.unsaid.is_empty()
+        && hides_nothing(only)?
         && has_its_readers(extracted_data, only)?
         && link(&only.path, target)?
     {
@@ -324,6 +327,12 @@ fn try_merge(
 fn open_base(target: &Path) -> Result<Incoming, MergeError> {
     // Sources are not checked: results that are kept stay unchanged, even an array whose file is missing.
     Incoming::open_unchecked(target).map_err(MergeError::RunFile)
+}
+
+/// Whether everyone can read this fragment whom this process lets read its files. A job may have written it with a stricter umask.
+fn hides_nothing(fragment: &Incoming) -> Result<bool, ResultsError> {
+    let readers = Readers::of(&fragment.path).doing("cannot look at", &fragment.path)?;
+    Ok(readers.include_those_of(umask::own()))
 }
 
 /// Whether everyone who can read this fragment can read its arrays.

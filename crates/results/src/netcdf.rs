@@ -27,7 +27,7 @@ pub(crate) const OWN_ATTRIBUTES: [&str; 7] = [
 const MOST_IN_ATTRIBUTE: usize = 64_000;
 
 /// Prefix of a variable that has a dimension's name without being its coordinate.
-const NOT_A_COORDINATE: &str = "_nc4_non_coord_";
+pub(crate) const NOT_A_COORDINATE: &str = "_nc4_non_coord_";
 
 /// The next free `_Netcdf4Dimid` of a file.
 #[derive(Debug, Default)]

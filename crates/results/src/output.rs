@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use amore_shared_files::own_folder;
+
 use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{File, Node},
@@ -83,6 +85,7 @@ impl Output {
     }
 
     fn write_new(&mut self, image: &[u8]) -> Result<fs::File, ResultsError> {
+        own_folder::open(&self.directory).doing("cannot use", &self.directory)?;
         // The mode is 0666 minus the umask, so the group is determined by umask and setgid.
         let mut file = fs::File::options()
             .write(true)

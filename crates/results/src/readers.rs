@@ -60,6 +60,12 @@ impl Readers {
         everybody || other.mode & 0o044 == 0
     }
 
+    /// Whether all can read the file who could read a new one of a process with this umask. An access control list is the site's
+    /// own rule.
+    pub(crate) fn include_those_of(&self, umask: u32) -> bool {
+        self.acl.is_some() || !umask & !self.mode & READ == 0
+    }
+
     /// Applies these permissions to a file, as far as this process may.
     pub(crate) fn give_to(&self, path: &Path) -> io::Result<()> {
         let file = fs::File::open(path)?;

@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    display::element_json,
     dtype::Dtype,
     error::{InFile, ResultsError},
     h5::{File, H5Result, Held, Node},
     names::{self, ERRORS, MOCK, PROVENANCE, REDUCED, START_TIME},
+    npy,
+    number::{complex, integer, number},
+    text::{escaped, without_padding},
     value::Provenance,
 };
 
@@ -178,7 +182,10 @@ fn value_row(name: &str, dataset: &Node, provenance: Option<Provenance>) -> H5Re
 
 fn read_value(dataset: &Node) -> H5Result<ReducedValue> {
     let shape = dataset.shape()?;
-    let Some(dtype) = dataset.dataset_type()?.dtype()? else { return Ok(ReducedValue::Null) };
+    if dataset.is_null()? {
+        return Ok(ReducedValue::Null);
+    }
+    let Some(dtype) = dataset.dataset_type()?.exact_dtype()? else { return Ok(ReducedValue::Null) };
     if dtype == Dtype::Text {
         return Ok(ReducedValue::Text(dataset.read_texts()?.join("\n")));
     }
@@ -188,22 +195,17 @@ fn read_value(dataset: &Node) -> H5Result<ReducedValue> {
         return Ok(if is_bytes && bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
             ReducedValue::Png(bytes)
         } else {
-            ReducedValue::Numpy(npy(&dtype, &shape, &bytes))
+            ReducedValue::Numpy(npy::file(&dtype, &shape, &bytes))
         });
     }
     Ok(match dtype {
-        Dtype::Bytes { .. } => {
-            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            ReducedValue::Text(String::from_utf8_lossy(&bytes[..end]).into_owned())
-        }
-        Dtype::Complex { bytes: size, big_endian } => {
-            let half = Dtype::Float { bytes: size / 2, big_endian };
-            let (real, imaginary) = bytes.split_at(size / 2);
+        Dtype::Bytes { .. } => ReducedValue::Text(escaped(without_padding(&bytes))),
+        Dtype::Complex { .. } => complex(&dtype, &bytes).map_or(ReducedValue::Null, |(real, imaginary)| {
             let mut both = [0; 16];
-            both[..8].copy_from_slice(&number(&half, real).unwrap_or(f64::NAN).to_le_bytes());
-            both[8..].copy_from_slice(&number(&half, imaginary).unwrap_or(f64::NAN).to_le_bytes());
+            both[..8].copy_from_slice(&real.to_le_bytes());
+            both[8..].copy_from_slice(&imaginary.to_le_bytes());
             ReducedValue::Complex(both)
-        }
+        }),
         Dtype::Float { .. } => number(&dtype, &bytes).map_or(ReducedValue::Null, ReducedValue::Real),
         _ => match integer(&dtype, &bytes) {
             Some(value) => match i64::try_from(value) {
@@ -216,97 +218,22 @@ fn read_value(dataset: &Node) -> H5Result<ReducedValue> {
     })
 }
 
-/// Bytes of one element, least significant first.
-fn little_endian(big_endian: bool, bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    if big_endian {
-        bytes.reverse();
-    }
-    bytes
-}
-
-pub(crate) fn integer(dtype: &Dtype, bytes: &[u8]) -> Option<i128> {
-    let (signed, big_endian) = match *dtype {
-        Dtype::Int { signed, big_endian, .. } => (signed, big_endian),
-        Dtype::Bool => (false, false),
-        _ => return None,
-    };
-    let bytes = little_endian(big_endian, bytes);
-    let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-    let mut wide = [if negative { 0xff } else { 0 }; 16];
-    wide.get_mut(..bytes.len())?.copy_from_slice(&bytes);
-    Some(i128::from_le_bytes(wide))
-}
-
-pub(crate) fn number(dtype: &Dtype, bytes: &[u8]) -> Option<f64> {
-    let Dtype::Float { bytes: size, big_endian } = *dtype else {
-        return integer(dtype, bytes).map(|value| value as f64);
-    };
-    let bytes = little_endian(big_endian, bytes.get(..size)?);
-    match size {
-        2 => Some(half_to_f64(u16::from_le_bytes(bytes.try_into().ok()?))),
-        4 => Some(f32::from_le_bytes(bytes.try_into().ok()?).into()),
-        _ => Some(f64::from_le_bytes(bytes.try_into().ok()?)),
-    }
-}
-
-fn half_to_f64(bits: u16) -> f64 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
-    }
-}
-
-fn to_json(held: &Held) -> Json {
+/// An attribute in JSON; what cannot be shown is `null`.
+pub(crate) fn to_json(held: &Held) -> Json {
     let (shape, values): (&[u64], Vec<Json>) = match held {
+        Held::Empty => return Json::Null,
         Held::Texts(shape, texts) => (shape, texts.iter().map(|text| json!(text)).collect()),
-        Held::Numbers(dtype @ Dtype::Bytes { length }, shape, bytes) => {
-            let texts = bytes
-                .chunks_exact(*length)
-                .map(|text| json!(String::from_utf8_lossy(text).trim_end_matches('\0')));
-            debug_assert!(dtype.item_size().is_some());
-            (shape, texts.collect())
-        }
         Held::Numbers(dtype, shape, bytes) => {
             let size = dtype.item_size().unwrap_or(1).max(1);
-            let values = bytes.chunks_exact(size).map(|item| match dtype {
-                Dtype::Bool => json!(item[0] != 0),
-                Dtype::Int { .. } => match integer(dtype, item) {
-                    Some(value) if i64::try_from(value).is_ok() => json!(value as i64),
-                    Some(value) => json!(value as u64),
-                    None => Json::Null,
-                },
-                _ => json!(number(dtype, item)),
-            });
-            (shape, values.collect())
+            let value = |item: &[u8]| match dtype {
+                // An attribute must not be in the way of the value that it belongs to.
+                Dtype::Bytes { .. } => json!(escaped(without_padding(item))),
+                _ => element_json(dtype, item).unwrap_or(Json::Null),
+            };
+            (shape, bytes.chunks_exact(size).map(value).collect())
         }
     };
     if shape.is_empty() { values.into_iter().next().unwrap_or(Json::Null) } else { Json::Array(values) }
-}
-
-/// An `.npy` file, version 1.0.
-fn npy(dtype: &Dtype, shape: &[u64], bytes: &[u8]) -> Vec<u8> {
-    let lengths: Vec<String> = shape.iter().map(u64::to_string).collect();
-    let tuple = if let [only] = lengths.as_slice() {
-        format!("({only},)")
-    } else {
-        format!("({})", lengths.join(", "))
-    };
-    let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple}, }}");
-    // Magic, version and length take 10 bytes. The total is padded to a multiple of 64 and ends in a newline.
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend_from_slice(&(header.len() as u16).to_le_bytes());
-    file.extend_from_slice(header.as_bytes());
-    file.extend_from_slice(bytes);
-    file
 }
 
 #[cfg(test)]
@@ -314,28 +241,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_precision_is_read_right() {
-        for (bits, value) in [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0001, 2f64.powi(-24)),
-            (0x3555, 0.333251953125),
-        ] {
-            assert_eq!(half_to_f64(bits), value);
-        }
-        assert!(half_to_f64(0x7e00).is_nan());
-        assert_eq!(half_to_f64(0xfc00), f64::NEG_INFINITY);
-    }
-
-    #[test]
-    fn npy_headers_are_aligned() {
-        let dtype = Dtype::Float { bytes: 8, big_endian: false };
-        for shape in [&[3][..], &[2, 150], &[1, 2, 3]] {
-            let file = npy(&dtype, shape, &[]);
-            assert_eq!(file.len() % 64, 0);
-            assert_eq!(file.last(), Some(&b'\n'));
-        }
-        assert!(npy(&dtype, &[3], &[]).windows(24).any(|part| part == b"'descr': '<f8', 'fortran"));
+    fn attributes_are_shown_as_elements_are() {
+        let float = |bytes: usize| Dtype::Float { bytes, big_endian: false };
+        let numbers = |dtype: Dtype, bytes: &[u8]| to_json(&Held::Numbers(dtype, vec![], bytes.to_vec()));
+        assert_eq!(numbers(float(8), &f64::NAN.to_le_bytes()), json!("NaN"));
+        assert_eq!(numbers(float(8), &f64::NEG_INFINITY.to_le_bytes()), json!("-Infinity"));
+        assert_eq!(numbers(float(4), &0.1f32.to_le_bytes()), json!(0.1));
+        assert_eq!(numbers(Dtype::Bytes { length: 4 }, b"a\xb5\0\0"), json!("a\\xb5"));
+        let u8 = Dtype::Int { bytes: 8, signed: false, big_endian: false };
+        assert_eq!(numbers(u8, &u64::MAX.to_le_bytes()), json!(u64::MAX));
+        let complex = Dtype::Complex { bytes: 8, big_endian: false };
+        let pair = [1f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
+        assert_eq!(numbers(complex, &pair), json!([1.0, "NaN"]));
+        assert_eq!(to_json(&Held::Numbers(Dtype::Bool, vec![2], vec![1, 0])), json!([true, false]));
+        assert_eq!(to_json(&Held::Empty), Json::Null);
     }
 }

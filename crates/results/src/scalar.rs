@@ -7,7 +7,8 @@ use crate::{
     error::{DoingTo, InFile, ResultsError},
     h5::{File, H5Result, Kind, Node},
     names::{OBJTYPE, check_variable},
-    reduced::{integer, number},
+    number::{integer, number},
+    text::without_padding,
 };
 
 /// A variable's value in a file.
@@ -42,12 +43,15 @@ fn read(root: &Node, name: &str) -> H5Result<Scalar> {
         return Ok(Scalar::Other(format!("a {kind}")));
     }
     let Some(dataset) = group.get("data")? else { return Ok(Scalar::Nothing) };
+    if dataset.is_null()? {
+        return Ok(Scalar::Nothing);
+    }
     let shape = dataset.shape()?;
     if !shape.is_empty() {
         let lengths: Vec<String> = shape.iter().map(u64::to_string).collect();
         return Ok(Scalar::Other(format!("an array of {} numbers", lengths.join(" x "))));
     }
-    let Some(dtype) = dataset.dataset_type()?.dtype()? else {
+    let Some(dtype) = dataset.dataset_type()?.exact_dtype()? else {
         return Ok(Scalar::Other("neither a number nor a text".to_owned()));
     };
     if dtype == Dtype::Text {
@@ -64,7 +68,8 @@ fn in_words(dtype: &Dtype, bytes: &[u8]) -> Option<String> {
     Some(match dtype {
         Dtype::Bool => if bytes.first()? == &0 { "False" } else { "True" }.to_owned(),
         Dtype::Int { .. } => integer(dtype, bytes)?.to_string(),
-        Dtype::Bytes { .. } => String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned(),
+        // An argument of a command must not be another text than the value.
+        Dtype::Bytes { .. } => std::str::from_utf8(without_padding(bytes)).ok()?.to_owned(),
         // The shortest form that parses to the same number of its type.
         Dtype::Float { bytes: 4, .. } => {
             float(number(dtype, bytes)?, &format!("{:?}", number(dtype, bytes)? as f32))
@@ -104,9 +109,11 @@ mod tests {
             (f4, 0.1f32.to_le_bytes().to_vec(), "0.1"),
             (i8, (-42i64).to_le_bytes().to_vec(), "-42"),
             (Dtype::Bool, vec![1], "True"),
+            (Dtype::Bytes { length: 4 }, "µm\0".as_bytes().to_vec(), "µm"),
         ] {
             assert_eq!(in_words(&dtype, &bytes).as_deref(), Some(words));
         }
+        assert_eq!(in_words(&Dtype::Bytes { length: 2 }, b"\xb5m"), None);
         assert_eq!(in_words(&Dtype::Complex { bytes: 16, big_endian: false }, &[0; 16]), None);
     }
 }

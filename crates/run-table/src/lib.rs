@@ -16,25 +16,35 @@ mod holders;
 mod migrate;
 mod open;
 mod ownership;
+mod page;
 mod patience;
 mod read;
 mod settings;
 mod sql;
 mod store;
 mod sync_directory;
+mod user_values;
 mod value;
 mod variables;
 mod views;
 
-pub use amore_model::lease::{Claim, Holder, LeaseState};
+pub use amore_model::{
+    SettingValue,
+    lease::{Claim, Holder, LeaseState},
+};
 pub use error::RunTableError;
 pub use holders::LockHolder;
 pub use migrate::SCHEMA_VERSION;
 pub use open::{FILE_NAME, OpenOptions, RunTable};
 pub use ownership::{Acquired, Ownership};
-pub use read::{Cell, Column, RunRow, TableData, TableFilter};
-pub use settings::{KNOWN_SETTINGS, KnownSetting, UnknownSetting, unknown_settings};
+pub use page::{DeclaredVariable, Page, PageRequest, StoredCell};
+pub use read::{Cell, Column, Presence, RunRow, TableData, TableFilter};
+pub use settings::{KNOWN_SETTINGS, KnownSetting, NotAsExpected, Settings, UnknownSetting, unknown_settings};
 pub use store::{CellKind, CellUpdate, CellValue, Refused, RunUpdate, Stored};
-pub use value::{SettingValue, SqlValue};
+pub use user_values::{
+    CellVersion, NotChanged, NotOfType, TimeComment, UserCell, UserCellName, UserType, UserValue,
+    UserVariable, is_user_variable_name,
+};
+pub use value::SqlValue;
 pub use variables::{VariableChanges, VariableRow};
 pub use views::{VIEW_COLUMNS, ViewTruncated};

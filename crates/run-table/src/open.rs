@@ -2,13 +2,14 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Mutex as SyncMutex,
     time::Duration,
 };
 
 use amore_model::Proposal;
+use amore_shared_files::umask;
 use nix::{
     fcntl::{AT_FDCWD, AtFlags},
     unistd::{AccessFlags, faccessat},
@@ -82,6 +83,16 @@ impl From<&fs::Metadata> for FileId {
     }
 }
 
+/// SQLite lets nobody but the owner write what it creates. Here, as for other files, the umask says who may.
+fn share(path: &Path) -> Result<(), RunTableError> {
+    let mode = 0o666 & !umask::own();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| RunTableError::Io {
+        doing: "share",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 impl RunTable {
     /// Creates a new run table in an existing directory and opens it.
     ///
@@ -106,7 +117,10 @@ impl RunTable {
         }
         let id = hex::encode(db_id);
         let draft = dir.join(format!(".{FILE_NAME}.{}.new", &id[..8]));
-        let made = write_draft(&draft, proposal, id, extra).await.and_then(|()| publish(&draft, &path));
+        let made = write_draft(&draft, proposal, id, extra)
+            .await
+            .and_then(|()| share(&draft))
+            .and_then(|()| publish(&draft, &path));
         let removed = fs::remove_file(&draft);
         made?;
         removed.map_err(|source| RunTableError::Io { doing: "remove", path: draft, source })?;
@@ -237,7 +251,7 @@ impl RunTable {
     }
 
     /// Checks that the file was not deleted: nobody else would see our writes.
-    fn must_be_in_place(&self) -> Result<(), RunTableError> {
+    pub(crate) fn must_be_in_place(&self) -> Result<(), RunTableError> {
         match fs::metadata(&self.path) {
             Ok(meta) if FileId::from(&meta) == self.file => Ok(()),
             Ok(_) => Err(RunTableError::Replaced { path: self.path.clone() }),

@@ -10,7 +10,12 @@ use sqlx::{
     sqlite::{SqliteConnection, SqliteRow},
 };
 
-use crate::{RunTable, RunTableError, sql, store::COMMENT, value::Stored};
+use crate::{
+    RunTable, RunTableError, sql,
+    store::COMMENT,
+    user_values::UserType,
+    value::{SqlValue, Stored},
+};
 
 /// Which part of the table to read; by default all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +48,15 @@ pub struct Column {
     pub user_editable: bool,
 }
 
+/// What a table has of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Presence {
+    /// When the run was added, in seconds since 1970, by whatever.
+    pub added: Option<f64>,
+    /// When something of it was computed last. What users enter or submit does not count.
+    pub computed: Option<f64>,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunRow {
@@ -66,6 +80,11 @@ pub struct RunRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Cell {
+    /// True or false, of a variable that users edit. What the context file computes is stored as an integer.
+    Boolean {
+        /// The value.
+        value: bool,
+    },
     /// An integer or boolean.
     Integer {
         /// The number.
@@ -110,9 +129,74 @@ pub enum Cell {
     },
 }
 
+impl Cell {
+    /// Of a value that is stored with this `summary_type`.
+    pub(crate) fn of(value: &SqlValue, summary_type: Option<&str>) -> Self {
+        let is_time = summary_type == Some("timestamp");
+        match value {
+            SqlValue::Int(value) if is_time => Cell::Timestamp { value: *value as f64 },
+            SqlValue::Real(value) if is_time => Cell::Timestamp { value: *value },
+            SqlValue::Int(value) => Cell::Integer { value: *value },
+            SqlValue::Real(value) => Cell::Number { value: *value },
+            SqlValue::Text(value) => Cell::Text { value: value.clone() },
+            SqlValue::Blob(bytes) => match summary_type {
+                Some("complex") => complex(bytes).unwrap_or(Cell::Bytes),
+                Some("trendline") => Cell::Trendline,
+                Some("numpy") => Cell::Array,
+                _ if bytes.starts_with(b"\x89PNG\r\n\x1a\n") => Cell::Image,
+                _ => complex(bytes).unwrap_or(Cell::Bytes),
+            },
+        }
+    }
+
+    /// As a variable shows it that users edit: DAMNIT stores truth values as integers, and a whole number may be one of
+    /// another type.
+    pub(crate) fn entered_as(self, wanted: UserType) -> Self {
+        match (self, wanted) {
+            (Cell::Integer { value }, UserType::Boolean) => Cell::Boolean { value: value != 0 },
+            (Cell::Integer { value }, UserType::Number) => Cell::Number { value: value as f64 },
+            (cell, _) => cell,
+        }
+    }
+
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Cell::Boolean { .. } => "boolean",
+            Cell::Integer { .. } => "integer",
+            Cell::Number { .. } => "number",
+            Cell::Text { .. } => "text",
+            Cell::Complex { .. } => "complex",
+            Cell::Timestamp { .. } => "timestamp",
+            Cell::Image => "image",
+            Cell::Trendline => "trendline",
+            Cell::Array => "array",
+            Cell::Bytes => "bytes",
+            Cell::Error { .. } => "error",
+        }
+    }
+
+    /// For programs. What is too large to be shown is an object that says what it is.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Cell::Boolean { value } => json!(value),
+            Cell::Integer { value } => json!(value),
+            Cell::Number { value } | Cell::Timestamp { value } if value.is_finite() => json!(value),
+            Cell::Number { value } | Cell::Timestamp { value } => json!(value.to_string()),
+            Cell::Complex { re, im } => json!({"re": re, "im": im}),
+            Cell::Text { value } => json!(value),
+            Cell::Image => json!({"kind": "image"}),
+            Cell::Trendline => json!({"kind": "trendline"}),
+            Cell::Array | Cell::Bytes => json!({"kind": "array"}),
+            Cell::Error { class, message } => json!({"error": {"class": class, "message": message}}),
+        }
+    }
+}
+
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Cell::Boolean { value } => value.fmt(f),
             Cell::Integer { value } => value.fmt(f),
             Cell::Number { value } | Cell::Timestamp { value } => value.fmt(f),
             Cell::Text { value } => f.write_str(value),
@@ -162,6 +246,21 @@ impl RunTable {
         read.await.map_err(|e| self.explain("read the runs", e))
     }
 
+    /// What the table has of a run.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn presence(&self, proposal: Proposal, run: Run) -> Result<Presence, RunTableError> {
+        let mut connection = self.connection.lock().await;
+        let query = sqlx::query_as::<_, (Option<f64>, i64, Option<f64>)>(sql::PRESENCE);
+        let found =
+            query.bind(i64::from(proposal.0)).bind(i64::from(run.0)).fetch_one(&mut *connection).await;
+        let (added, values, computed) = found.map_err(|e| self.explain("read the runs", e))?;
+        // A run may be processed without giving any value.
+        let computed = computed.or(added.filter(|_| values == 0));
+        Ok(Presence { added, computed })
+    }
+
     /// For each run, the names for which a context file has stored values or errors. Values submitted by other programs or
     /// entered by users are not included.
     ///
@@ -199,13 +298,13 @@ impl RunTable {
 }
 
 /// One row of `run_variables`.
-struct Value {
+pub(crate) struct Value {
     run: (Proposal, Run),
     name: String,
-    cell: Option<Cell>,
+    pub(crate) cell: Option<Cell>,
 }
 
-async fn read_table(
+pub(crate) async fn read_table(
     connection: &mut SqliteConnection,
     filter: &TableFilter,
     version: i64,
@@ -213,15 +312,21 @@ async fn read_table(
     let wanted = |name: &str| filter.variables.as_ref().is_none_or(|names| names.iter().any(|n| n == name));
     let mut data = TableData::default();
     let mut column_of: HashMap<String, usize> = HashMap::new();
+    let mut entered_as: HashMap<usize, UserType> = HashMap::new();
     for row in sqlx::query(sql::TITLES).fetch_all(&mut *connection).await? {
         let Some(name) = Stored::get(&row, 0)?.text() else { continue };
         if !wanted(&name) || name == COMMENT {
             continue;
         }
         column_of.insert(name.clone(), data.columns.len());
+        let edited_as = Stored::get(&row, 2)?;
+        let user_editable = edited_as != Stored::Null;
+        if let Some(wanted) = edited_as.text().and_then(|word| UserType::of_word(&word)) {
+            entered_as.insert(data.columns.len(), wanted);
+        }
         data.columns.push(Column {
             title: Stored::get(&row, 1)?.text().unwrap_or_else(|| name.clone()),
-            user_editable: Stored::get(&row, 2)? != Stored::Null,
+            user_editable,
             name,
         });
     }
@@ -274,7 +379,12 @@ async fn read_table(
     for value in values {
         let Some(row) = row_of.get(&value.run).map(|&index| &mut data.rows[index]) else { continue };
         match column_of.get(&value.name) {
-            Some(&column) => row.cells[column] = value.cell,
+            Some(column) => {
+                row.cells[*column] = match entered_as.get(column) {
+                    Some(wanted) => value.cell.map(|cell| cell.entered_as(*wanted)),
+                    None => value.cell,
+                }
+            }
             None => row.comment = value.cell.map(|cell| cell.to_string()),
         }
     }
@@ -289,7 +399,7 @@ impl TableFilter {
 }
 
 /// The values, ordered by run, name and version.
-async fn read_values(
+pub(crate) async fn read_values(
     connection: &mut SqliteConnection,
     filter: &TableFilter,
     version: i64,
@@ -369,7 +479,7 @@ fn error(attributes: &str) -> Option<Cell> {
 }
 
 /// Proposal and run; `None` for rows of other programs with other content.
-fn ids(row: &SqliteRow) -> Result<Option<(Proposal, Run)>, sqlx::Error> {
+pub(crate) fn ids(row: &SqliteRow) -> Result<Option<(Proposal, Run)>, sqlx::Error> {
     let number = |index| {
         Ok::<_, sqlx::Error>(match Stored::get(row, index)? {
             Stored::Int(number) => u32::try_from(number).ok(),

@@ -45,6 +45,13 @@ pub const KNOWN_SETTINGS: &[KnownSetting] = &[
     KnownSetting { key: "data_format_version", help: "format version of runs.sqlite", kept: true },
 ];
 
+/// Settings by their names, in order.
+pub type Settings = Vec<(String, SettingValue)>;
+
+/// The settings are not those that a change was based on. They are these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotAsExpected(pub Settings);
+
 /// An unknown key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSetting {
@@ -58,19 +65,11 @@ pub struct UnknownSetting {
 pub fn unknown_settings<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<UnknownSetting> {
     keys.into_iter()
         .filter(|key| KNOWN_SETTINGS.iter().all(|known| known.key != *key))
-        .map(|key| UnknownSetting { key: key.to_owned(), nearest: nearest(key) })
+        .map(|key| UnknownSetting {
+            key: key.to_owned(),
+            nearest: amore_model::nearest_setting(key, KNOWN_SETTINGS.iter().map(|known| known.key)),
+        })
         .collect()
-}
-
-/// The known key with the fewest edits, if at most a third of it has to be edited.
-fn nearest(key: &str) -> Option<&'static str> {
-    let spelt = key.to_lowercase().replace('-', "_");
-    KNOWN_SETTINGS
-        .iter()
-        .map(|known| (strsim::levenshtein(&spelt, known.key), known.key))
-        .filter(|(distance, known)| *distance * 3 <= known.len())
-        .min()
-        .map(|(_, known)| known)
 }
 
 impl RunTable {
@@ -92,17 +91,8 @@ impl RunTable {
     /// The table cannot be read, or a value is a blob.
     pub async fn settings(&self) -> Result<Vec<(String, SettingValue)>, RunTableError> {
         let mut connection = self.connection.lock().await;
-        let rows = sqlx::query(sql::LIST_SETTINGS).fetch_all(&mut *connection).await;
-        let rows = rows.map_err(|e| self.explain("read the settings", e))?;
-        let mut settings = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let read = || Ok((Stored::get(row, 0)?, Stored::get(row, 1)?));
-            let (key, value) = read().map_err(|e| self.explain("read the settings", e))?;
-            let Some(key) = key.text() else { continue };
-            let value = to_setting(&key, value)?;
-            settings.push((key, value));
-        }
-        Ok(settings)
+        let rows = list(&mut connection).await.map_err(|e| self.explain("read the settings", e))?;
+        rows.into_iter().map(|(key, value)| Ok((key.clone(), to_setting(&key, value)?))).collect()
     }
 
     /// Sets a setting. Users may do this at any time; it requires no ownership.
@@ -126,6 +116,49 @@ impl RunTable {
         Ok(done.map_err(|e| self.explain("delete a setting", e))?.rows_affected() > 0)
     }
 
+    /// Sets several settings at once; `None` removes one. Either all are changed or none, and only if the present ones are as
+    /// `expected`. Gives the settings as they are then.
+    ///
+    /// # Errors
+    /// [`NotAsExpected`] with the present settings; a setting is maintained by the program; the table cannot be written.
+    pub async fn change_settings(
+        &self,
+        changes: &[(String, Option<SettingValue>)],
+        expected: impl FnOnce(&[(String, SettingValue)]) -> bool,
+    ) -> Result<Result<Settings, NotAsExpected>, RunTableError> {
+        const DOING: &str = "change settings";
+        for (key, _) in changes {
+            self.may_change(key)?;
+        }
+        let mut connection = self.connection.lock().await;
+        let mut transaction = self.begin(&mut connection, DOING).await?;
+        let rows = list(&mut transaction).await.map_err(|e| self.explain(DOING, e))?;
+        let mut settings: Settings = Vec::with_capacity(rows.len());
+        for (key, value) in rows {
+            let value = to_setting(&key, value)?;
+            settings.push((key, value));
+        }
+        if !expected(&settings) {
+            return Ok(Err(NotAsExpected(settings)));
+        }
+        let done = async {
+            for (key, value) in changes {
+                settings.retain(|(present, _)| present != key);
+                settings.extend(value.clone().map(|value| (key.clone(), value)));
+                match value {
+                    Some(value) => set(&mut transaction, key, value).await?,
+                    None => {
+                        sqlx::query(sql::DELETE_SETTING).bind(key).execute(&mut *transaction).await?;
+                    }
+                }
+            }
+            transaction.commit().await
+        };
+        done.await.map_err(|e| self.explain(DOING, e))?;
+        settings.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(Ok(settings))
+    }
+
     fn may_change(&self, key: &str) -> Result<(), RunTableError> {
         self.must_be_writable()?;
         if KNOWN_SETTINGS.iter().any(|known| known.kept && known.key == key) {
@@ -133,6 +166,16 @@ impl RunTable {
         }
         Ok(())
     }
+}
+
+/// All settings, ordered by their names.
+async fn list(connection: &mut SqliteConnection) -> Result<Vec<(String, Stored)>, sqlx::Error> {
+    let mut settings = Vec::new();
+    for row in sqlx::query(sql::LIST_SETTINGS).fetch_all(connection).await? {
+        let Some(key) = Stored::get(&row, 0)?.text() else { continue };
+        settings.push((key, Stored::get(&row, 1)?));
+    }
+    Ok(settings)
 }
 
 fn to_setting(key: &str, value: Stored) -> Result<SettingValue, RunTableError> {

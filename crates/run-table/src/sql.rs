@@ -97,6 +97,17 @@ WHERE type IS NULL
   AND name NOT IN (SELECT DISTINCT name FROM run_variables WHERE name IN (SELECT value FROM json_each(?1)))
 RETURNING name";
 
+/// When a run was added, how many values it has, and when the last one of a context file was stored. A row without
+/// provenance counts as one of a context file.
+pub(crate) const PRESENCE: &str = "-- read::presence
+SELECT
+    (SELECT CAST(max(added_at) AS REAL) FROM run_info WHERE proposal = ?1 AND run = ?2),
+    (SELECT count(*) FROM run_variables WHERE proposal = ?1 AND run = ?2),
+    (SELECT CAST(max(timestamp) AS REAL) FROM run_variables
+     WHERE proposal = ?1 AND run = ?2 AND name <> 'comment'
+       AND name NOT IN (SELECT name FROM variables WHERE type IS NOT NULL)
+       AND coalesce(provenance, '') IN ('', 'context.py'))";
+
 /// Runs with values, whether or not `run_info` has them; one index step per run, however many values.
 pub(crate) const RUNS_WITH_VALUES: &str = "-- read::runs
 WITH RECURSIVE found (proposal, run) AS (
@@ -128,3 +139,68 @@ SELECT name, type, title, description, attributes FROM variables WHERE type IS N
 
 pub(crate) const ADD_USER_VARIABLE: &str = "-- variables::copy_user_variables_from
 INSERT OR IGNORE INTO variables (name, type, title, description, attributes) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+pub(crate) const TYPE_OF_VARIABLE: &str = "-- user_values::declared
+SELECT type FROM variables WHERE name = ?1";
+
+pub(crate) const COUNT_VALUES: &str = "-- user_values::values_of
+SELECT count(*) FROM run_variables WHERE name = ?1 AND (value IS NOT NULL OR attributes IS NOT NULL)";
+
+pub(crate) const REMOVE_USER_VALUES: &str = "-- user_values::remove_user_variable
+DELETE FROM run_variables WHERE name = ?1";
+
+pub(crate) const REMOVE_USER_VARIABLE: &str = "-- user_values::remove_user_variable
+DELETE FROM variables WHERE name = ?1 AND type IS NOT NULL";
+
+pub(crate) const RUN_EXISTS: &str = "-- user_values::find
+SELECT 1 FROM run_info WHERE proposal = ?1 AND run = ?2";
+
+pub(crate) const USER_CELL: &str = "-- user_values::read_cell
+SELECT value, timestamp FROM run_variables WHERE proposal = ?1 AND run = ?2 AND name = ?3
+ORDER BY version DESC LIMIT 1";
+
+pub(crate) const SET_USER_CELL: &str = "-- user_values::write_cell
+INSERT INTO run_variables (proposal, run, name, version, value, timestamp, max_diff, provenance, summary_type,
+    summary_method, attributes)
+VALUES (?1, ?2, ?3, 1, ?4, ?5, NULL, ?6, NULL, ?7, NULL)
+ON CONFLICT (proposal, run, name, version) DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp,
+    max_diff = NULL, provenance = excluded.provenance, summary_type = NULL,
+    summary_method = excluded.summary_method, attributes = NULL";
+
+pub(crate) const TIME_COMMENTS: &str = "-- user_values::time_comments
+SELECT rowid, timestamp, comment FROM time_comments ORDER BY timestamp, rowid";
+
+pub(crate) const TIME_COMMENT: &str = "-- user_values::change_time_comment
+SELECT rowid, timestamp, comment FROM time_comments WHERE rowid = ?1";
+
+pub(crate) const ADD_TIME_COMMENT: &str = "-- user_values::add_time_comment
+INSERT INTO time_comments (timestamp, comment) VALUES (?1, ?2)";
+
+pub(crate) const CHANGE_TIME_COMMENT: &str = "-- user_values::change_time_comment
+UPDATE time_comments SET comment = ?2 WHERE rowid = ?1";
+
+pub(crate) const REMOVE_TIME_COMMENT: &str = "-- user_values::change_time_comment
+DELETE FROM time_comments WHERE rowid = ?1";
+
+/// Changes whenever another connection changes the file; comparable within one connection.
+pub(crate) const DATA_VERSION: &str = "-- page::data_version
+PRAGMA data_version";
+
+pub(crate) const ALL_VARIABLES: &str = "-- page::variables
+SELECT name, title, description, type FROM variables ORDER BY rowid";
+
+/// Runs of a proposal in which a variable (one of a list in JSON, or any for `null`) has an error that is no skip.
+pub(crate) const RUNS_WITH_ERROR: &str = "-- page::with_error
+SELECT DISTINCT proposal, run FROM run_variables
+WHERE proposal = ?1 AND value IS NULL AND summary_method IS NULL
+  AND CASE WHEN json_valid(attributes) THEN attributes ->> 'error' IS NOT NULL
+      AND coalesce(attributes ->> 'error_cls', '') <> 'Skip' ELSE false END
+  AND (?2 = 'null' OR name IN (SELECT value FROM json_each(?2)))";
+
+pub(crate) const ONE_VALUE: &str = "-- page::stored_cell
+SELECT value, max_diff, summary_method, timestamp, provenance, attributes FROM run_variables
+WHERE proposal = ?1 AND run = ?2 AND name = ?3 ORDER BY version DESC LIMIT 1";
+
+pub(crate) const ONE_VALUE_OF_VERSION_1: &str = "-- page::stored_cell
+SELECT value, max_diff, summary_method, timestamp, provenance, NULL FROM run_variables
+WHERE proposal = ?1 AND run = ?2 AND name = ?3 ORDER BY version DESC LIMIT 1";

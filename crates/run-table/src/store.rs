@@ -11,8 +11,8 @@ use sqlx::{
 };
 
 use crate::{
-    Ownership, RunTable, RunTableError, SqlValue, ViewTruncated, patience::Patience, sql, value::bind_value,
-    views,
+    Cell, Ownership, RunTable, RunTableError, SqlValue, ViewTruncated, patience::Patience, sql,
+    value::bind_value, views,
 };
 
 /// The name of users' comments; results must not use it.
@@ -107,6 +107,21 @@ pub enum Refused {
         /// The name.
         name: String,
     },
+}
+
+impl Refused {
+    /// The name of the result.
+    pub fn name(&self) -> &str {
+        let (Refused::UserEditable { name } | Refused::BadName { name }) = self;
+        name
+    }
+}
+
+impl CellValue {
+    /// The value as a reader of the table sees it.
+    pub fn as_cell(&self) -> Cell {
+        Cell::of(&self.value, self.summary_type.as_deref())
+    }
 }
 
 impl std::fmt::Display for Refused {

@@ -1,6 +1,5 @@
 //! Values as stored in SQLite.
 
-use serde::{Deserialize, Serialize};
 use sqlx::{
     Arguments, Decode, Row, Sqlite, TypeInfo, ValueRef,
     sqlite::{SqliteArguments, SqliteRow, SqliteValueRef},
@@ -19,43 +18,6 @@ pub enum SqlValue {
     Text(String),
     /// Bytes: a PNG, a `.npy` array, or a complex number (16 bytes, two little-endian doubles).
     Blob(Vec<u8>),
-}
-
-/// The value of a setting, with the type that it was stored with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SettingValue {
-    /// NULL.
-    Null,
-    /// An integer.
-    Integer(i64),
-    /// A floating-point number.
-    Real(f64),
-    /// Text.
-    Text(String),
-}
-
-impl std::fmt::Display for SettingValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SettingValue::Null => f.write_str("(nothing)"),
-            SettingValue::Integer(number) => number.fmt(f),
-            SettingValue::Real(number) => number.fmt(f),
-            SettingValue::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<&str> for SettingValue {
-    fn from(text: &str) -> Self {
-        SettingValue::Text(text.to_owned())
-    }
-}
-
-impl From<i64> for SettingValue {
-    fn from(number: i64) -> Self {
-        SettingValue::Integer(number)
-    }
 }
 
 /// Any SQLite value, read with its actual type (not the declared type of its column).

@@ -1,6 +1,13 @@
 //! Runs one Slurm command, with machine-readable output and a clean environment.
 
-use std::{env, ffi::OsString, path::Path, process::Stdio, sync::PoisonError, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    process::Stdio,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 use amore_slurm::{
     adjust::Remark,
@@ -11,7 +18,7 @@ use amore_slurm::{
 };
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use crate::{Slurm, environment, template, users};
+use crate::{Slurm, calls::Call, environment, template, users};
 
 /// Time limit of a command. Slurm's own limit (MessageTimeout, by default 10 s) usually ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,7 +108,11 @@ impl Commands for Slurm {
         input: Option<&str>,
     ) -> Result<Output, NoAnswer> {
         has_configuration().map_err(|SlurmUnavailable(words)| NoAnswer::NotExecuted(words))?;
-        execute(program, arguments, input, &self.environment()).await
+        let begun = Instant::now();
+        let output = execute(program, arguments, input, &self.environment()).await;
+        let succeeded = output.as_ref().is_ok_and(|output| output.code == Some(0));
+        self.0.observer.tell(Call { program, succeeded, took: begun.elapsed() });
+        output
     }
 
     async fn pause(&self, time: Duration) {

@@ -6,6 +6,8 @@
 //! - [`tracker`] is the loop that drives the poller; [`manifest`], [`event_tail`] and [`log_tail`] are the files of jobs.
 //! - [`template`] and [`site_file`] find the files of the site.
 
+mod background;
+pub mod calls;
 pub mod command;
 pub mod environment;
 pub mod event_tail;

@@ -61,7 +61,12 @@ impl Slurm {
     /// # Errors
     /// The controller does not answer. It is no error if accounting does not answer.
     pub async fn facts(&self, cluster: Option<&str>) -> Result<Arc<SiteFacts>, SlurmUnavailable> {
-        remembered(&self.0.facts, cluster, FRESH, self.ask_facts(cluster)).await
+        let (slurm, cluster) = (self.clone(), cluster.map(str::to_owned));
+        self.aside(async move {
+            let cluster = cluster.as_deref();
+            remembered(&slurm.0.facts, cluster, FRESH, slurm.ask_facts(cluster)).await
+        })
+        .await
     }
 
     /// The last known facts about a cluster, without a query.
@@ -93,11 +98,16 @@ impl Slurm {
         &self,
         cluster: Option<&str>,
     ) -> Result<Arc<Vec<Reservation>>, SlurmUnavailable> {
-        let ask = async {
-            let text = self.text("scontrol", cluster, &["show", "reservation", "-o"]).await?;
-            Ok(parse_reservations(&text))
-        };
-        remembered(&self.0.reservations, cluster, RESERVATIONS_FRESH, ask).await
+        let (slurm, cluster) = (self.clone(), cluster.map(str::to_owned));
+        self.aside(async move {
+            let cluster = cluster.as_deref();
+            let ask = async {
+                let text = slurm.text("scontrol", cluster, &["show", "reservation", "-o"]).await?;
+                Ok(parse_reservations(&text))
+            };
+            remembered(&slurm.0.reservations, cluster, RESERVATIONS_FRESH, ask).await
+        })
+        .await
     }
 
     async fn text(

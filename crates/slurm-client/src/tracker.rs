@@ -9,7 +9,6 @@ use std::{
 use amore_model::{JobId, Urgency};
 use amore_slurm::{
     clusters::Clusters,
-    commands::perform,
     exchange::{Action, Adoption, Answer, Input, JobEvent, Submission, WorkerMessage},
     poll::Reply,
     poller::Poller,
@@ -17,9 +16,10 @@ use amore_slurm::{
     submission::JobOptions,
 };
 use amore_wire::{
-    manifest::{JobManifest, events},
+    manifest::{JobManifest, SHA256, events},
     task::FromWorker,
 };
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{JoinHandle, JoinSet},
@@ -174,9 +174,14 @@ impl Driver {
     }
 
     fn take(&mut self, job: JobToSubmit) {
-        let JobToSubmit { token, directory, manifest, asked, urgency } = job;
+        let JobToSubmit { token, directory, manifest, mut asked, urgency } = job;
         match serde_json::to_string(&manifest) {
             Ok(manifest) => {
+                if asked.script.sandboxed {
+                    // Users can write to the manifest's folder, but not to Slurm's copy of the script.
+                    let digest = hex::encode(Sha256::digest(&manifest));
+                    asked.script.environment.push((SHA256.to_owned(), digest));
+                }
                 let submission = Submission { token, directory, manifest, asked, urgency };
                 self.inputs.push_back(Input::Submit(Box::new(submission)));
             }
@@ -192,7 +197,7 @@ impl Driver {
             Action::Run(command) => {
                 let slurm = self.slurm.clone();
                 self.work.spawn(async move {
-                    let answer = perform(&slurm, command).await;
+                    let answer = slurm.perform(command).await;
                     log_silence(&answer);
                     answer
                 });

@@ -1,5 +1,8 @@
 //! Times and amounts of memory in Slurm's notation.
 
+/// The largest amount: 1 EiB. What is more than that is a typing error.
+const MOST_BYTES: f64 = (1_u64 << 60) as f64;
+
 /// Parses an amount of memory such as `512M`, `32G` or `1.5T`, in bytes. As in Slurm, a plain number is in megabytes.
 pub fn memory_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -14,8 +17,8 @@ pub fn memory_bytes(text: &str) -> Option<u64> {
         'T' => 1 << 40,
         _ => return None,
     };
-    let number: f64 = digits.parse().ok()?;
-    (number > 0.0).then_some((number * factor as f64) as u64)
+    let bytes = digits.parse::<f64>().ok()? * factor as f64;
+    (bytes > 0.0 && bytes <= MOST_BYTES).then_some(bytes as u64)
 }
 
 /// Like [`memory_bytes`], rounded up to MiB.
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(memory_bytes("1.5g"), Some(3 << 29));
         assert_eq!(memory_bytes("100"), Some(100 << 20));
         assert_eq!(memory_mib("1K"), Some(1));
-        for bad in ["", "G", "-1G", "1X", "much"] {
+        for bad in ["", "G", "-1G", "1X", "much", "inf", "1e30G", "0"] {
             assert_eq!(memory_bytes(bad), None, "{bad}");
         }
     }

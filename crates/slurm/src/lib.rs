@@ -12,8 +12,8 @@
 //! - Settings: [`settings`] is the table of all settings, [`sourced`] knows where each value comes from, [`site_file`]
 //!   reads the site's file.
 //! - Tracking: [`poller`] is the state machine, [`exchange`] has its inputs and actions; [`tracked`] is one job,
-//!   [`cancelling`] a job that is being cancelled, [`poll`] one query of a cluster, [`worker`] what a worker reports about
-//!   its job.
+//!   [`cancelling`] a job that is being cancelled, [`poll`] one query of a cluster, [`shared_queries`] those that several
+//!   trackers have in common, [`worker`] what a worker reports about its job.
 
 #![cfg_attr(
     test,
@@ -49,6 +49,7 @@ pub mod sbatch;
 pub mod scontrol;
 pub mod script;
 pub mod settings;
+pub mod shared_queries;
 pub mod site_facts;
 pub mod site_file;
 pub mod slurm_user;

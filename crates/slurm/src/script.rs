@@ -43,6 +43,10 @@ pub struct JobScript {
     pub environment: Vec<(String, String)>,
     /// Variables to unset: `sbatch` needs them, but the job must not see them.
     pub without: Vec<String>,
+    /// Whether user code is executed in a sandbox. A database's own template, which Slurm would execute outside of it, is
+    /// then refused.
+    #[serde(skip)]
+    pub sandboxed: bool,
 }
 
 /// A template that cannot be used.
@@ -107,6 +111,7 @@ pub fn check(template: &Template) -> Result<(), TemplateError> {
         umask: 0o022,
         environment: vec![("NAME".to_owned(), "value".to_owned())],
         without: Vec::new(),
+        sandboxed: false,
     };
     render(template, &script).map(|_| ())
 }
@@ -166,6 +171,7 @@ mod tests {
             umask: 0o027,
             environment: vec![("EXTRA_DATA_DATA_ROOT".to_owned(), "/gpfs/it's $(here)\nnow".to_owned())],
             without: Vec::new(),
+            sandboxed: false,
         }
     }
 

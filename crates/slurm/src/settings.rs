@@ -167,7 +167,10 @@ impl Kind {
             Kind::Jobs => {
                 let jobs =
                     |number| usize::try_from(number).ok().filter(|jobs| *jobs > 0).unwrap_or(usize::MAX);
-                (text.parse::<i64>().ok().map(|number| Value::Jobs(jobs(number))), "must be a number")
+                (
+                    text.parse::<i64>().ok().map(|number| Value::Jobs(jobs(number))),
+                    "must be a whole number (0: no limit)",
+                )
             }
             Kind::Place => {
                 let places = [NonCluster::Local, NonCluster::Slurm];

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amore_model::Proposal;
+use amore_model::{Proposal, Sandbox};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -43,7 +43,20 @@ pub struct SiteFile {
     proposals: BTreeMap<u32, Resolved>,
     instruments: BTreeMap<String, Resolved>,
     commands: SiteCommands,
+    sandbox: Option<SiteSandbox>,
 }
+
+/// The sandbox that the site's file sets. No setting of a database takes precedence over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteSandbox {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// Line number, from 1.
+    pub line: usize,
+}
+
+/// The key of the sandbox, at the head of the file: it is not a setting of Slurm.
+pub const SANDBOX_KEY: &str = "sandbox_args";
 
 /// Tables and lists in `[slurm]` besides its settings.
 const PARTS: [&str; 4] = ["proposal", "instrument", "environment", "refusal"];
@@ -59,6 +72,11 @@ impl SiteFile {
         &self.commands
     }
 
+    /// The sandbox that all user code is executed in, if there is one.
+    pub fn sandbox(&self) -> Option<&SiteSandbox> {
+        self.sandbox.as_ref()
+    }
+
     /// Parses the text of the file.
     ///
     /// # Errors
@@ -68,8 +86,12 @@ impl SiteFile {
         let root = DeTable::parse(text).map_err(|error| reader.syntax(&error))?;
         let mut file = SiteFile { path: path.to_owned(), ..SiteFile::default() };
         for (name, value) in root.get_ref() {
+            if name.get_ref() == SANDBOX_KEY {
+                file.sandbox = Some(reader.sandbox(value)?);
+                continue;
+            }
             if name.get_ref() != "slurm" {
-                return Err(reader.unknown(name, ["slurm"]));
+                return Err(reader.unknown(name, ["slurm", SANDBOX_KEY]));
             }
             let slurm = reader.table(value)?;
             let own = |name: &str| PARTS.contains(&name);
@@ -167,6 +189,12 @@ impl Reader<'_> {
 
     fn string<'v>(&self, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, Wrong> {
         value.get_ref().as_str().ok_or_else(|| self.another_type(value, "a string"))
+    }
+
+    fn sandbox(&self, value: &Spanned<DeValue<'_>>) -> Result<SiteSandbox, Wrong> {
+        let sandbox = Sandbox::parse(self.string(value)?)
+            .map_err(|error| self.wrong(&value.span(), format!("it {error}"), error.hint()))?;
+        Ok(SiteSandbox { sandbox, line: self.line(value.span().start) })
     }
 
     fn list<'v, 't>(
@@ -437,6 +465,25 @@ concurrent_jobs = 0
         );
         assert!(words("[slurm]\nenvironment = [\"SBATCH_X\"]\n").contains("line 2, environment: SBATCH_X"));
         assert!(words("[slurm]\nproposal = 3\n").contains("expected a table"));
+    }
+
+    #[test]
+    fn the_sandbox_is_split_into_words_and_checked() {
+        let site = parse("# for all\nsandbox_args = \"/opt/sandbox --bind '/a b'\"\n[slurm]\n").unwrap();
+        let found = site.sandbox().unwrap();
+        assert_eq!((found.sandbox.to_string().as_str(), found.line), ("/opt/sandbox --bind '/a b'", 2));
+        assert!(parse(FILE).unwrap().sandbox().is_none());
+        for (value, problem) in [
+            ("\"bwrap 'a\"", "it has a quote that is not closed"),
+            ("\"\"", "it names no program"),
+            ("\"'' a\"", "it names no program"),
+            ("\"./sandbox\"", "it names the program \"./sandbox\" relative to"),
+            ("[\"bwrap\"]", "invalid type: array, expected a string"),
+        ] {
+            let said = words(&format!("\nsandbox_args = {value}\n"));
+            assert!(said.contains(&format!("amore.toml, line 2, sandbox_args: {problem}")), "{said}");
+        }
+        assert!(words("[slurm]\nsandbox_args = \"a\"\n").contains("unknown field `sandbox_args`"));
     }
 
     #[test]

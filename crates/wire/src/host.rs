@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     ended::Ended,
+    mymdc::MymdcValues,
     task::{ContextSource, Step},
 };
 
@@ -27,6 +28,14 @@ pub enum ToHost {
     Preload {
         /// Dotted names.
         modules: Vec<String>,
+    },
+    /// Send a signal to a child's process group. The worker cannot do that itself if a sandbox gives processes other
+    /// numbers, or another account.
+    Signal {
+        /// The id of the fork.
+        id: String,
+        /// SIGKILL, or SIGUSR2 for a traceback.
+        signal: i32,
     },
 }
 
@@ -122,6 +131,9 @@ pub struct ChildTask {
     pub outcomes: BTreeMap<String, JobOutcome>,
     /// `param#` values.
     pub parameters: BTreeMap<String, Value>,
+    /// Values of `mymdc#` arguments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mymdc: MymdcValues,
     /// Address space limit in bytes.
     pub memory_bytes: Option<u64>,
     /// Shared memory: number of slots and size of each. A value that fits into `slots × slot_bytes` is sent at once, packed

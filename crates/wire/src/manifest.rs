@@ -16,7 +16,7 @@ use crate::task::Task;
 /// The tasks of one Slurm job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobManifest {
-    /// [`crate::VERSION`] of the coordinator.
+    /// The version of its tasks ([`Task::version`]).
     pub version: u32,
     /// Identifies the attempt; also in the job's comment.
     pub token: String,
@@ -29,6 +29,10 @@ pub struct JobManifest {
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
+
+/// The variable of a sandboxed job's environment with the SHA-256 of its manifest, in hexadecimal. The job's script sets it,
+/// which users cannot change: a manifest that was changed is not executed.
+pub const SHA256: &str = "AMORE_MANIFEST_SHA256";
 
 /// The folder of manifests and events in a database directory.
 pub fn folder(directory: &Path) -> PathBuf {

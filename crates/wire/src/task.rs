@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use amore_model::{
-    AttemptToken, JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, VariableSpec, WorkerReport,
+    AttemptToken, JobOutcome, PlanStamp, Problem, Proposal, Run, RunData, Sandbox, Urgency, VariableSpec,
+    WorkerReport,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ended::Ended;
+use crate::{VERSION, VERSION_WITH_SANDBOX, ended::Ended, mymdc::MymdcValues};
 
 /// The context file as it was planned. Its text is part of the task, so that an edit between planning and execution cannot
 /// mix two versions in one run.
@@ -113,6 +114,9 @@ pub struct Task {
     /// `param#` values.
     #[serde(default)]
     pub parameters: BTreeMap<String, serde_json::Value>,
+    /// Values of `mymdc#` arguments; empty from an older version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mymdc: MymdcValues,
     /// The run's log; it is appended to.
     pub log: PathBuf,
     /// Limits of each variable.
@@ -127,9 +131,25 @@ pub struct Task {
     /// Names that are no longer in the context file: they are removed from the run's file.
     #[serde(default)]
     pub forget: Vec<String>,
+    /// What user code is executed in, its Python and its command alike; `None` is no sandbox. The message is then of version
+    /// [`VERSION_WITH_SANDBOX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+    /// A host that several directories share starts the most urgent first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub urgency: Urgency,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Task {
+    /// The version of a message with this task.
+    pub fn version(&self) -> u32 {
+        version(self.sandbox.as_ref())
+    }
+
     /// The identifier of this attempt in messages.
     pub fn attempt_id(&self) -> AttemptId {
         AttemptId { task: self.id.clone(), number: Some(self.attempt), token: self.token.clone() }
@@ -176,9 +196,9 @@ pub struct UserCommand {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ToWorker {
-    /// Always the first message.
+    /// Always the first message. Sent again before the first message of a later version.
     Hello {
-        /// [`crate::VERSION`] of the sender.
+        /// The version of the messages that follow.
         version: u32,
     },
     /// Execute a context file as far as needed to describe it.
@@ -189,6 +209,12 @@ pub enum ToWorker {
         context: ContextSource,
         /// The user's Python.
         python: PathBuf,
+        /// The proposal, which a sandbox needs to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<Proposal>,
+        /// What the file is executed in; `None` is no sandbox. The message is then of version [`VERSION_WITH_SANDBOX`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sandbox: Option<Sandbox>,
     },
     /// Execute a task.
     Run(Box<Task>),
@@ -199,6 +225,22 @@ pub enum ToWorker {
     },
     /// Finish running tasks, then exit.
     Drain,
+}
+
+fn version(sandbox: Option<&Sandbox>) -> u32 {
+    if sandbox.is_some() { VERSION_WITH_SANDBOX } else { VERSION }
+}
+
+impl ToWorker {
+    /// The version of this message.
+    pub fn version(&self) -> u32 {
+        match self {
+            ToWorker::Hello { version } => *version,
+            ToWorker::Describe { sandbox, .. } => version(sandbox.as_ref()),
+            ToWorker::Run(task) => task.version(),
+            ToWorker::Cancel { .. } | ToWorker::Drain => VERSION,
+        }
+    }
 }
 
 /// The class of the error if a value was computed but could not be stored. It may follow a message that the variable has a
@@ -293,7 +335,7 @@ pub enum CutShort {
 pub enum FromWorker {
     /// Always the first message.
     Hello {
-        /// [`crate::VERSION`] of the sender.
+        /// The version that the sender uses: in a job, that of its manifest.
         version: u32,
         /// Number of concurrent children.
         processes: u32,

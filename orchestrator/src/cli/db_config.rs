@@ -2,12 +2,18 @@
 
 use std::process::ExitCode;
 
-use amore_model::Notice;
 use amore_run_table::SettingValue;
 use serde_json::{Map, Value, json};
 
-use super::{failure::Failure, open, output};
-use crate::database_dir::{DatabaseDir, locate, must_have_run_table};
+use super::{
+    failure::Failure,
+    open, output,
+    setting_words::{self, as_json, words},
+};
+use crate::{
+    database_dir::{DatabaseDir, locate, must_have_run_table},
+    database_settings,
+};
 
 /// Show or change the settings of this database.
 #[derive(Debug, clap::Args)]
@@ -65,25 +71,6 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-fn as_json(value: &SettingValue) -> Value {
-    match value {
-        SettingValue::Integer(number) => (*number).into(),
-        SettingValue::Real(number) => (*number).into(),
-        SettingValue::Text(text) => text.as_str().into(),
-        SettingValue::Null => Value::Null,
-    }
-}
-
-/// In DAMNIT's format, which scripts rely on: text in single quotes.
-fn words(value: &SettingValue) -> String {
-    match value {
-        SettingValue::Text(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
-        SettingValue::Integer(number) => number.to_string(),
-        SettingValue::Real(number) => format!("{number:?}"),
-        SettingValue::Null => "None".to_owned(),
-    }
-}
-
 async fn list(dir: &DatabaseDir, json: bool) -> Result<ExitCode, Failure> {
     let settings = open::settings(&open::for_reading(dir).await?).await?;
     if json {
@@ -119,31 +106,18 @@ fn not_set(key: &str) -> Failure {
 }
 
 async fn set(dir: &DatabaseDir, key: &str, value: &str, number: bool) -> Result<ExitCode, Failure> {
-    let value = if number {
-        match (value.parse::<i64>(), value.parse::<f64>()) {
-            (Ok(whole), _) => SettingValue::Integer(whole),
-            (_, Ok(real)) if real.is_finite() => SettingValue::Real(real),
-            _ => return Err(Failure::new(format!("{value:?} is not a number"))),
-        }
-    } else {
-        SettingValue::Text(value.to_owned())
-    };
+    let value = if number { setting_words::number(value)? } else { SettingValue::Text(value.to_owned()) };
     open::check_setting(key, &value)?;
     let table = open::for_writing(dir).await?;
     open::set_setting(&table, key, value).await?;
-    if let Some(unknown) = amore_run_table::unknown_settings([key]).first() {
-        let near = unknown.nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        let words = format!("{key} is set, but there is no such setting{near}");
-        output::tell(&Notice::warning(words));
+    if let Some(notice) = database_settings::unknown(key) {
+        output::tell(&notice);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn delete(dir: &DatabaseDir, key: &str) -> Result<ExitCode, Failure> {
-    if matches!(key, "data_format_version" | "db_id" | "proposal") {
-        return Err(Failure::new(format!("{key} cannot be deleted: every database needs it"))
-            .hint("`amore proposal NUMBER` and `amore new-id` change it"));
-    }
+    database_settings::check_deletion(key)?;
     let table = open::for_writing(dir).await?;
     if open::delete_setting(&table, key).await? { Ok(ExitCode::SUCCESS) } else { Err(not_set(key)) }
 }

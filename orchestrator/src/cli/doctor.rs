@@ -1,11 +1,14 @@
 //! `amore doctor`.
 
 mod directory;
+mod mymdc;
 mod programs;
 mod slurm;
 
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
+use amore_model::{Proposal, Sandbox};
+use amore_slurm::site_file::{SANDBOX_KEY, SiteSandbox};
 use serde::Serialize;
 
 use super::{failure::Failure, open, output};
@@ -18,7 +21,7 @@ use crate::{
 /// Check that everything Amore needs is available, and suggest fixes.
 ///
 /// Checks programs, the user's Python, Slurm (which partition would be used, and why not the others; reservation,
-/// account and QOS, and where they are set), and the directory. Outside a database directory, only the site is checked.
+/// account and QOS, and where they are set), the directory, and the credentials for MyMdC. Outside a database directory, only the site is checked.
 /// The exit code is 1 if there are problems; warnings do not count.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -97,14 +100,21 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         must_have_run_table(&dir)?;
     }
     let mut checks = programs::check().await;
-    let (settings_checks, settings) = settings(&dir, is_database).await;
+    let Found { checks: settings_checks, resolved, proposal, sandbox } = settings(&dir, is_database).await;
     checks.extend(settings_checks);
-    checks.extend(slurm::check(slurm, &settings, dir.path()).await);
+    checks.extend(slurm::check(slurm, &resolved, dir.path(), sandbox.is_some()).await);
     if is_database {
         checks.extend(directory::check(&dir));
+        if let Some(proposal) = proposal {
+            checks.extend(mymdc::check(&dir, proposal));
+        }
     }
-    let python = if is_database { open::context_python_of(&dir).await } else { open::default_python() };
-    checks.extend(programs::check_python(python).await);
+    let python = if is_database {
+        open::context_python_of(&dir).await
+    } else {
+        crate::execution::default_python().map_err(Into::into)
+    };
+    checks.extend(programs::check_python(python, sandbox.as_ref(), proposal).await);
     let problems = checks.iter().filter(|check| check.grade == Grade::Problem).count();
     if arguments.json {
         output::say_json(&Answer { ok: problems == 0, checks: &checks })?;
@@ -114,8 +124,16 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the settings say.
+struct Found {
+    checks: Vec<Check>,
+    resolved: Resolved,
+    proposal: Option<Proposal>,
+    sandbox: Option<Sandbox>,
+}
+
 /// The settings and their sources.
-async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved) {
+async fn settings(dir: &DatabaseDir, is_database: bool) -> Found {
     let mut checks = Checks::of("settings");
     let site = match site_file::load() {
         Ok(Some(site)) => {
@@ -131,6 +149,11 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
             None
         }
     };
+    let sandbox = site.as_ref().and_then(|site| Some((site.path().to_owned(), site.sandbox()?.clone())));
+    if let Some((file, SiteSandbox { sandbox, line })) = &sandbox {
+        checks.ok(SANDBOX_KEY, format!("{sandbox} ({}, line {line})", file.display()));
+    }
+    let mut own_proposal = None;
     let read = async {
         if !is_database {
             return Ok::<_, Failure>((BTreeMap::new(), None));
@@ -140,6 +163,7 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
     };
     let resolved = match read.await {
         Ok((database, proposal)) => {
+            own_proposal = proposal;
             if is_database && proposal.is_none() {
                 checks.problem("proposal", "this database has no proposal number", "amore proposal NUMBER");
             }
@@ -160,7 +184,8 @@ async fn settings(dir: &DatabaseDir, is_database: bool) -> (Vec<Check>, Resolved
     for (key, value, source) in resolved.listed() {
         checks.ok(key, format!("{value} ({source})"));
     }
-    (checks.done, resolved)
+    let sandbox = sandbox.map(|(_, found)| found.sandbox);
+    Found { checks: checks.done, resolved, proposal: own_proposal, sandbox }
 }
 
 fn in_words(checks: &[Check], no_database: Option<&DatabaseDir>) -> String {

@@ -44,16 +44,3 @@ fn peer_program() -> Option<PathBuf> {
         .map(|folder| folder.join("damnit"))
         .find(|candidate| candidate.canonicalize().is_ok_and(|path| path != own && Path::is_file(&path)))
 }
-
-/// Watch for new runs.
-#[derive(Debug, clap::Args)]
-pub struct Listen {
-    /// Ignored.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    rest: Vec<String>,
-}
-
-pub fn listen(_arguments: &Listen) -> Result<ExitCode, Failure> {
-    Err(Failure::new("this version cannot watch for new runs yet: use `amore reprocess`")
-        .hint("process new runs by number: amore reprocess 120-130 (\"all\" means the runs that are already in the table)"))
-}

@@ -5,16 +5,20 @@ use std::{
     process::ExitCode,
 };
 
+use amore_core::local_work::{LocalTask, LocalWork};
 use amore_model::{JobId, Proposal, Run};
 use amore_run_table::{Cell, TableFilter};
 use amore_wire::task::NotComputed;
 use serde_json::json;
 
-use super::{failure::Failure, local_time, log::last_not_computed, open, output, variable_name};
+use super::{failure::Failure, local_time, local_work, log::last_not_computed, open, output, variable_name};
 use crate::{
-    coordinate::remembered::{HistoryKind, Phase, Remembered, RememberedTask},
+    coordinate::{
+        local_work_file,
+        remembered::{HistoryKind, Phase, Remembered, RememberedTask},
+    },
     database_dir::locate,
-    dispatch::slurm::{Slurm, commands},
+    dispatch::slurm::{Slurm, client::SlurmUnavailable, commands},
     run_files::Computed,
 };
 
@@ -30,6 +34,9 @@ pub struct Arguments {
     /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
+    /// Proposal number or database directory (default: the working directory).
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -43,7 +50,7 @@ struct Link {
 }
 
 pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failure> {
-    let dir = locate(None)?;
+    let dir = locate(arguments.directory.as_deref())?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let mut links = Vec::new();
@@ -52,6 +59,11 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         let (told, open) = story(&remembered, slurm, proposal, arguments).await?;
         links.extend(told);
         under_way = open;
+    }
+    if let Some((owner, work)) = local_work_file::read(&dir).await? {
+        let (told, open) = here(&work, &owner, proposal, arguments);
+        links.extend(told);
+        under_way.extend(open);
     }
     let filter = TableFilter {
         proposal: Some(proposal),
@@ -137,6 +149,30 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the owner of the directory computes of the run on its host, and the unfinished variables.
+fn here(
+    work: &LocalWork,
+    owner: &str,
+    proposal: Proposal,
+    arguments: &Arguments,
+) -> (Vec<Link>, BTreeSet<String>) {
+    let zone = local_time::zone();
+    let of_run = |task: &&LocalTask| (task.proposal, task.run) == (proposal, arguments.run);
+    let tasks: Vec<&LocalTask> = work.tasks.iter().filter(of_run).collect();
+    let is_meant = |task: &&&LocalTask| {
+        arguments.variable.as_ref().is_none_or(|name| task.names.iter().any(|other| other == name))
+    };
+    let now = |words: String| Link { at: None, kind: "now".to_owned(), words };
+    let told = tasks.iter().filter(is_meant).map(|task| {
+        let does = local_work::words(&task.now, &zone);
+        now(format!("{} is {does}, on the host of {owner}", task.names.join(", ")))
+    });
+    // It is not known yet which runs are meant.
+    let unplanned = local_work::unplanned(work, &zone).map(|words| now(format!("{words}; for any run")));
+    let open = tasks.iter().flat_map(|task| task.names.iter().cloned()).collect();
+    (told.chain(unplanned).collect(), open)
+}
+
 /// Explains why values are from an earlier command than the last one, if they are.
 fn why_not_computed(note: NotComputed, computed: &Computed, variable: Option<&String>) -> Option<Link> {
     let meant = |name: &String| variable.is_none_or(|wanted| wanted == name);
@@ -181,6 +217,16 @@ fn waits(
         Phase::Submitting | Phase::Submitted | Phase::Running | Phase::Ended => return None,
     };
     Some(Link { at: None, kind: "now".to_owned(), words })
+}
+
+/// What a job that is being submitted waits for.
+fn submission(names: &str, silent: Option<SlurmUnavailable>) -> String {
+    match silent {
+        None => format!("{names}: the job is being submitted"),
+        Some(silent) => format!(
+            "{names}: the job is being submitted; {silent}. Slurm may have the job already: until it answers, the job is neither submitted again nor computed elsewhere"
+        ),
+    }
 }
 
 /// The entries from the ledger, and the unfinished variables.
@@ -238,6 +284,15 @@ async fn story(
     let mut by_cluster: BTreeMap<Option<String>, Vec<JobId>> = BTreeMap::new();
     for job in open {
         by_cluster.entry(job.cluster.clone()).or_default().push(job);
+    }
+    let submitting: Vec<_> = wanted
+        .iter()
+        .filter(|task| task.phase == Phase::Submitting && task.job().is_none())
+        .map(|task| names(task))
+        .collect();
+    if !submitting.is_empty() {
+        let words = submission(&submitting.join("; "), commands::queue(slurm, None).await.err());
+        links.push(Link { at: None, kind: "now".to_owned(), words });
     }
     for (cluster, jobs) in by_cluster {
         match commands::queue(slurm, cluster.as_deref()).await {

@@ -19,15 +19,17 @@ use crate::{
         abandoned::Asker,
         driver::Driver,
         events::{Event, Summary},
-        hand_over::{HandedOver, hand_over},
+        hand_over::{HandedOver, hand_over, new_id},
         owner::{Owner, TakenOwner},
         setup::Setup,
     },
     database_dir::DatabaseDir,
     dispatch::{
-        local::LocalWorker,
+        local::{AtOnce, LocalWorker},
         slurm::{Slurm, client::installed, site_file},
+        worker_link::WorkerLink,
     },
+    execution::Execution,
     signals::Signals,
 };
 
@@ -60,10 +62,13 @@ impl Foreground {
         Ok(Setup {
             dir: dir.clone(),
             proposal,
-            python: open::context_python(table).await?,
+            execution: Execution::read(table).await?,
             processes: self.processes,
-            limits: open::limits(table).await?,
             slurm: self.slurm.clone(),
+            // Whoever types a command is there to decide.
+            takes_refused: false,
+            sandbox: site_file::sandbox()?,
+            watcher: None,
             slurm_settings: if self.direct || !installed() {
                 None
             } else {
@@ -85,7 +90,7 @@ impl Foreground {
     ) -> Result<Summary, Failure> {
         let dir = &self.dir;
         // Started first, because its Python takes longest.
-        let worker = LocalWorker::start(self.processes)?;
+        let worker = LocalWorker::start(AtOnce::UpTo(self.processes))?;
         worker.greet();
         let mut worker = Some(worker);
         let mut signals =
@@ -110,13 +115,14 @@ impl Foreground {
                     let worker = match worker.take() {
                         Some(worker) => worker,
                         None => {
-                            let worker = LocalWorker::start(self.processes)?;
+                            let worker = LocalWorker::start(AtOnce::UpTo(self.processes))?;
                             worker.greet();
                             worker
                         }
                     };
                     let mut tell = |event: &Event| display.show(event);
                     let request = request.as_deref();
+                    let worker = WorkerLink::Own { worker: Box::new(worker), processes: self.processes };
                     let driver = Driver::new(&setup, *owner, worker, &mut tell);
                     return Ok(driver.run(request, &mut signals).await?);
                 }
@@ -143,8 +149,8 @@ impl Foreground {
                             WithOwner { asked: hand_request_over(dir, request)?, owner: by }
                         }
                     };
-                    match follow(dir, &mut with_owner.asked, request, display, &mut signals).await? {
-                        // The owner seems to be gone: take over.
+                    match follow(dir, &mut with_owner, request, display, &mut signals).await? {
+                        // The owner seems to be gone: take over, or ask its successor.
                         None => handed = Some(with_owner),
                         Some(summary) => return Ok(summary),
                     }
@@ -196,16 +202,14 @@ pub(super) fn exit_code(summary: &Summary) -> ExitCode {
 }
 
 fn hand_request_over(dir: &DatabaseDir, request: &Request) -> Result<HandedOver, Failure> {
-    let since = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let id = format!("{:020}-{}", since.as_micros(), std::process::id());
-    Ok(hand_over(dir, &id, Asker::this_process(), request)?)
+    Ok(hand_over(dir, &new_id(SystemTime::now()), Asker::this_process(), request)?)
 }
 
 /// Shows the progress of a request that was handed over. `None` if the owner seems to have disappeared before the end;
 /// `request` then contains the remaining runs.
 async fn follow(
     dir: &DatabaseDir,
-    asked: &mut HandedOver,
+    WithOwner { owner, asked }: &mut WithOwner,
     request: &mut Request,
     display: &Display,
     signals: &mut Signals,
@@ -239,8 +243,8 @@ async fn follow(
         }
         asked.show_alive(SystemTime::now());
         checks += 1;
-        // About once a second: check that there is still an owner.
-        if checks.is_multiple_of(7) && !Owner::is_held(dir).await? {
+        // About once a second: check that it still is the owner. Another one does not know the request.
+        if checks.is_multiple_of(7) && Owner::held_by(dir).await?.as_deref() != Some(owner.as_str()) {
             return Ok(None);
         }
         tokio::select! {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{failure::Failure, open, output};
 use crate::{
-    database_dir::{DatabaseDir, locate, must_have_run_table},
+    database_dir::{DatabaseDir, locate, must_have_run_table, share_with_group},
     site,
 };
 
@@ -74,6 +74,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     fs::create_dir_all(&path)
         .map_err(|error| Failure::new(format!("cannot create {}: {error}", path.display())))?;
     let dir = DatabaseDir::at(path.canonicalize().unwrap_or(path));
+    share_with_group(dir.path());
     // As text, each step is reported when it is done: the next one may fail.
     let say = |words: String| {
         if !arguments.json {

@@ -4,13 +4,22 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, BufRead, IsTerminal, Read, Seek, SeekFrom, StdoutLock, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use amore_model::{Proposal, Run};
+use amore_shared_files::own_folder;
 use amore_wire::task::NotComputed;
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use serde::Serialize;
 
 use super::{failure::Failure, open, output};
@@ -33,6 +42,9 @@ pub struct Arguments {
     /// Proposal number (default: the directory's).
     #[arg(long)]
     proposal: Option<Proposal>,
+    /// Proposal number or database directory (default: the working directory).
+    #[arg(long = "in", value_name = "DIR")]
+    directory: Option<String>,
     /// Show only the last N lines.
     #[arg(long, short = 'n', value_name = "N")]
     lines: Option<usize>,
@@ -56,7 +68,7 @@ struct Log {
 }
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let dir = locate(None)?;
+    let dir = locate(arguments.directory.as_deref())?;
     let table = open::for_reading(&dir).await?;
     let proposal = open::proposal(&table, arguments.proposal).await?;
     let paths = logs(&dir, proposal, arguments.run);
@@ -71,7 +83,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         };
         let logs = paths.iter().map(|(job, path)| {
             let unreadable = |error| Failure::new(format!("{} cannot be read: {error}", path.display()));
-            let lines = File::open(path)
+            let lines = open_log(path)
                 .and_then(|file| last_lines(&file, arguments.lines.unwrap_or(usize::MAX)))
                 .map_err(unreadable)?;
             let lines = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
@@ -95,6 +107,10 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     loop {
         tokio::time::sleep(POLL).await;
+        // Nothing need be written for that to be noticed: the reader may have been killed.
+        if reader_is_gone() {
+            return Ok(ExitCode::SUCCESS);
+        }
         for (_, path) in logs(&dir, proposal, arguments.run) {
             if !more(&path, &mut shown)? {
                 return Ok(ExitCode::SUCCESS);
@@ -163,16 +179,32 @@ fn logs(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<(Option<WrittenB
 /// The last command that could not compute anything for the run, so that earlier values were kept.
 pub(super) fn last_not_computed(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Option<NotComputed> {
     let of = |path: &Path| {
-        let lines = last_lines(&File::open(path).ok()?, NOTES_ARE_IN).ok()?;
+        let lines = last_lines(&open_log(path).ok()?, NOTES_ARE_IN).ok()?;
         lines.iter().rev().find_map(|line| NotComputed::from_line(&String::from_utf8_lossy(line)))
     };
     let found = logs(dir, proposal, run).into_iter().filter_map(|(_, path)| of(&path));
     found.max_by(|a, b| a.at.total_cmp(&b.at))
 }
 
+/// Whether standard output is a pipe that nobody reads any more.
+fn reader_is_gone() -> bool {
+    let out = io::stdout();
+    let mut ends = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).is_ok()
+        && ends[0].revents().is_some_and(|found| found.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL))
+}
+
+/// Opens a log. Links are not followed: a service, which may read more than its clients, shows logs by this command.
+fn open_log(path: &Path) -> io::Result<File> {
+    let (folder, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
+    let folder = own_folder::open(folder)?;
+    let within = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(within)
+}
+
 fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {
     let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()));
-    let file = File::open(path).map_err(unreadable)?;
+    let file = open_log(path).map_err(unreadable)?;
     let end = file.metadata().map_err(unreadable)?.len();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let in_slurm = path.parent().is_some_and(|folder| folder.ends_with("slurm_logs"));
@@ -216,7 +248,7 @@ fn more(path: &Path, shown: &mut Vec<(PathBuf, u64)>) -> Result<bool, Failure> {
     let Some((_, offset)) = shown.iter_mut().find(|(known, _)| known == path) else {
         return show(path, None, shown).map(|()| true);
     };
-    let copied = File::open(path).and_then(|mut file| {
+    let copied = open_log(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(*offset))?;
         let mut out = io::stdout().lock();
         let copied = if out.is_terminal() {

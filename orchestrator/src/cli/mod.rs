@@ -3,6 +3,7 @@
 mod cancel;
 mod check;
 mod combiner;
+mod comment;
 mod completions;
 mod db_config;
 mod doctor;
@@ -12,9 +13,13 @@ mod export;
 mod failure;
 mod follow;
 mod foreground;
+mod inbox;
 mod init;
 mod jobs;
+mod listen;
+mod listener;
 mod local_time;
+mod local_work;
 mod log;
 mod migrate;
 mod new_id;
@@ -24,8 +29,15 @@ mod plan;
 mod progress;
 mod proposal;
 mod read_context;
+mod read_value;
 mod reprocess;
+mod service;
+mod setting_words;
+mod submit;
 mod table;
+mod token;
+mod trigger;
+mod variable;
 mod verify;
 
 use std::{convert::Infallible, path::Path, process::ExitCode, time::Duration};
@@ -103,12 +115,27 @@ enum Command {
     Combiner(combiner::Arguments),
     /// Open the table in DAMNIT's graphical interface
     Gui(elsewhere::Gui),
-    /// Watch for new runs
+    /// Watch for new runs, and process them as they arrive
+    Listen(listen::Arguments),
+    /// Tell the service that data of a run have arrived
+    Trigger(trigger::Arguments),
+    /// Show the events about runs that the service has, try them again, or drop them
+    Inbox(inbox::Arguments),
+    /// Show who serves what
+    Service(service::Arguments),
+    /// Put results that were computed elsewhere into the table and the run's file
+    Submit(submit::Arguments),
+    /// Show or change the comment on a run, and comments on points in time
+    Comment(comment::Arguments),
+    /// Manage variables that users edit, and their values
+    Variable(variable::Arguments),
+    /// Manage the service that watches for new runs: its settings and its databases
+    Listener(listener::Arguments),
+    /// Manage the tokens with which programs use the service by HTTP
+    Token(token::Arguments),
+    /// Answer one question about a value, for the service
     #[command(hide = true)]
-    Listen(elsewhere::Listen),
-    /// Manage the watching service
-    #[command(hide = true)]
-    Listener(elsewhere::Listen),
+    ReadValue,
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -137,7 +164,9 @@ pub fn main() -> ExitCode {
     };
     let default = if line.debug { "debug,sqlx=info" } else { "warn" };
     let filter = EnvFilter::try_from_env("AMORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if !matches!(&line.command, Command::Listen(listen) if listen.is_service()) {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
 
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -146,7 +175,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(line.command));
+    let ended = runtime.block_on(run(line.command, line.debug));
     // A hanging system call must not keep the command from ending.
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     match ended {
@@ -158,7 +187,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<ExitCode, Failure> {
+async fn run(command: Command, debug: bool) -> Result<ExitCode, Failure> {
     match command {
         Command::Proposal(arguments) => proposal::run(&arguments).await,
         Command::DbConfig(arguments) => db_config::run(&arguments).await,
@@ -180,7 +209,16 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Migrate(arguments) => migrate::run(&arguments).await,
         Command::Combiner(arguments) => combiner::run(&arguments).await,
         Command::Gui(arguments) => elsewhere::gui(&arguments),
-        Command::Listen(arguments) | Command::Listener(arguments) => elsewhere::listen(&arguments),
+        Command::Listen(arguments) => listen::run(&arguments, debug).await,
+        Command::Trigger(arguments) => trigger::run(&arguments).await,
+        Command::Inbox(arguments) => inbox::run(&arguments).await,
+        Command::Service(arguments) => service::run(&arguments).await,
+        Command::Submit(arguments) => submit::run(&arguments).await,
+        Command::Comment(arguments) => comment::run(&arguments).await,
+        Command::Variable(arguments) => variable::run(&arguments).await,
+        Command::Listener(arguments) => listener::run(&arguments).await,
+        Command::Token(arguments) => token::run(&arguments).await,
+        Command::ReadValue => read_value::run(),
         Command::Completions(arguments) => {
             completions::run(&arguments, command_for_completions());
             Ok(ExitCode::SUCCESS)

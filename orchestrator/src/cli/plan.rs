@@ -1,18 +1,18 @@
 //! `amore plan RUN…`.
 
-use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write, path::PathBuf, process::ExitCode};
 
 use amore_core::{
     job_asked::{Wanted, job_asked},
     request::{Compute, Runs},
     task::RetryState,
 };
-use amore_model::{Proposal, Resources, Run, RunData, Urgency, parse_runs, shell};
+use amore_model::{Proposal, Resources, Run, RunData, Sandbox, Urgency, parse_runs, shell};
 use amore_plan::{Availability, Place, Plan, Request, Selection};
 use serde::Serialize;
 
 use super::{
-    check::usable_context,
+    check::{sandbox, usable_context},
     failure::{Exit, Failure},
     open, output, variable_name,
 };
@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Proposal number or database directory (default: the working directory).
     #[arg(long = "in", value_name = "DIR")]
     directory: Option<String>,
+    /// Execute the context file in the sandbox of the service of this directory.
+    #[arg(long, value_name = "DIR", hide = true)]
+    service: Option<PathBuf>,
     /// Print the sbatch commands and scripts that would be submitted.
     #[arg(long, conflicts_with = "json")]
     script: bool,
@@ -116,6 +119,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         matches: arguments.matches.clone(),
         names: arguments.names.clone(),
         mock: arguments.mock,
+        trigger: None,
     };
     let table = open::for_reading(&dir).await?;
     let own = open::proposal(&table, None).await?;
@@ -132,7 +136,8 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
     if installed() {
         slurm.ask_ahead(settings.on());
     }
-    let (_, dag) = usable_context(&dir, &table).await?;
+    let sandbox = sandbox(arguments.service.as_deref()).await?;
+    let (_, dag) = usable_context(&dir, &table, sandbox.clone()).await?;
     let urgency = request.urgency(resolved.runs.len());
     let mut answer = Answer { missing: resolved.missing, runs: Vec::new(), jobs: Vec::new() };
     for (proposal, run, on_disk) in resolved.runs {
@@ -149,7 +154,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         })?;
         answer.runs.push(RunPlan { proposal, run, plan });
     }
-    let jobs = Jobs { dir: &dir, slurm, sourced: &sourced, urgency };
+    let jobs = Jobs { dir: &dir, slurm, sourced: &sourced, urgency, sandbox: sandbox.as_ref() };
     if installed() {
         answer.jobs = jobs.of(&answer.runs).await;
     }
@@ -169,6 +174,7 @@ struct Jobs<'a> {
     slurm: &'a Slurm,
     sourced: &'a Resolved,
     urgency: Urgency,
+    sandbox: Option<&'a Sandbox>,
 }
 
 impl Jobs<'_> {
@@ -178,7 +184,7 @@ impl Jobs<'_> {
         let settings = self.sourced.settings();
         let retry = RetryState::default();
         let wanted = Wanted { key, resources, urgency: self.urgency, retry: &retry, token: "TOKEN" };
-        let asked = job_asked(self.dir, &job_environment(self.slurm), &settings, &wanted);
+        let asked = job_asked(self.dir, &job_environment(self.slurm, self.sandbox), &settings, &wanted);
         if installed() {
             destination::find(self.slurm, asked, resources, self.sourced).await
         } else {

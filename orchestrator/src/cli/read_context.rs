@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{check::usable_context, failure::Failure, open, output};
+use super::{
+    check::{sandbox, usable_context},
+    failure::Failure,
+    open, output,
+};
 use crate::{
     collect::about_table,
     coordinate::{
@@ -20,7 +24,7 @@ pub async fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
     let dir = locate(None)?;
     must_have_run_table(&dir)?;
     let table = open::for_writing(&dir).await?;
-    let (context, dag) = usable_context(&dir, &table).await?;
+    let (context, dag) = usable_context(&dir, &table, sandbox(None).await?).await?;
     match Owner::take(&dir, table).await? {
         TakenOwner::Ours(owner) => {
             let written = owner.update_variables(dag.variables()).await;

@@ -79,6 +79,7 @@ impl Arguments {
             matches: self.matches.clone(),
             names: self.names.clone(),
             mock: self.mock,
+            trigger: None,
         }))
     }
 

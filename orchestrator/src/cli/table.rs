@@ -215,6 +215,7 @@ fn real(number: f64) -> String {
 
 fn short(cell: &Cell, zone: &TimeZone) -> String {
     let text = match cell {
+        Cell::Boolean { value } => value.to_string(),
         Cell::Integer { value } => value.to_string(),
         Cell::Number { value } => real(*value),
         // Some zones have long names.
@@ -292,27 +293,13 @@ fn in_words(data: &Sheet, by_name: bool, width: Option<usize>, zone: &TimeZone) 
     words
 }
 
-fn full(cell: &Cell) -> Value {
-    match cell {
-        Cell::Integer { value } => json!(value),
-        Cell::Number { value } | Cell::Timestamp { value } if value.is_finite() => json!(value),
-        Cell::Number { value } | Cell::Timestamp { value } => json!(value.to_string()),
-        Cell::Complex { re, im } => json!({"re": re, "im": im}),
-        Cell::Text { value } => json!(value),
-        Cell::Image => json!({"kind": "image"}),
-        Cell::Trendline => json!({"kind": "trendline"}),
-        Cell::Array | Cell::Bytes => json!({"kind": "array"}),
-        Cell::Error { class, message } => json!({"error": {"class": class, "message": message}}),
-    }
-}
-
 fn as_json(data: &Sheet, by_name: bool) -> Value {
     let rows = data.rows.iter().map(|row| {
         let cells: Map<String, Value> = data
             .columns
             .iter()
             .filter_map(|column| {
-                Some((heading(column, by_name).to_owned(), full(row.cells.get(&column.name)?)))
+                Some((heading(column, by_name).to_owned(), row.cells.get(&column.name)?.json()))
             })
             .collect();
         json!({"proposal": row.proposal, "run": row.run, "start_time": row.start_time.map(|time| json!(time)).or_else(|| row.start_text.as_ref().map(|text| json!(text))), "values": cells})
@@ -340,6 +327,7 @@ fn as_csv(data: &Sheet, by_name: bool) -> Result<String, Failure> {
 
 fn csv_cell(cell: &Cell) -> String {
     match cell {
+        Cell::Boolean { value } => value.to_string(),
         Cell::Integer { value } => value.to_string(),
         Cell::Number { value } => value.to_string(),
         Cell::Complex { re, im } => format!("{re}{im:+}j"),

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use amore_core::activity::StoredCell;
 use amore_model::{Notice, PlanStamp, Proposal, Run};
 use amore_results::{MergeError, MergeReport};
-use amore_run_table::{Ownership, RunTable};
+use amore_run_table::{Ownership, RunTable, RunTableError};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -22,6 +23,7 @@ use crate::{advice::with_causes, database_dir::DatabaseDir};
 mod error;
 mod rows;
 pub mod stale;
+pub mod stored_cells;
 
 pub use error::CollectError;
 pub use rows::about_table;
@@ -97,6 +99,8 @@ pub struct Collected {
     pub fragments: usize,
     /// Variables whose outcome is now in the run file, with the plan that it is from.
     pub stored: Vec<(String, PlanStamp)>,
+    /// The cells of the table that were written, as they are now.
+    pub cells: Vec<StoredCell>,
     /// Messages for the user.
     pub notices: Vec<CollectedNotice>,
     /// Why the results could not be merged into the run file; their fragments are kept.
@@ -189,6 +193,10 @@ async fn collect(
     for note in notes {
         by_run.entry((note.proposal, note.run)).or_default().push(note.path);
     }
+    // A process that was stopped, and is deposed, must not change run files either. That the table is locked now is no reason to wait.
+    if let Err(error @ RunTableError::Deposed { .. }) = table.confirm(ownership).await {
+        return Err(error.into());
+    }
     // HDF5 blocks.
     let folder = dir.extracted_data();
     let merged = tokio::task::spawn_blocking(move || -> Result<_, MergeError> {
@@ -225,8 +233,8 @@ async fn collect(
         .iter()
         .filter_map(|(proposal, run, _, report, _)| Some((*proposal, *run, report.as_ref()?)))
         .collect();
-    let table_notices = rows::store(dir, table, ownership, &reports).await?;
-    let mut table_notices = Some(table_notices);
+    let rows::Written { mut cells, notices } = rows::store(dir, table, ownership, &reports).await?;
+    let mut table_notices = Some(notices);
     let mut all = Vec::new();
     for (proposal, run, fragments, report, problem) in merged {
         for path in report.iter().flat_map(|report| &report.done) {
@@ -240,6 +248,7 @@ async fn collect(
         let mut collected = Collected { proposal, run, fragments, problem, ..Collected::default() };
         if let Some(report) = report {
             collected.stored.clone_from(&report.answered);
+            collected.cells = cells.remove(&(proposal, run)).unwrap_or_default();
             collected.notices = rows::notices(&report, run);
         }
         collected.notices.extend(table_notices.take().into_iter().flatten());

@@ -1,15 +1,25 @@
 //! Converts the content of run files to rows of the table.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet};
 
+use amore_core::activity::StoredCell;
 use amore_model::{Notice, Proposal, Run};
 use amore_results::{MergeReport, ReducedRow, ReducedValue};
 use amore_run_table::{
     CellKind, CellUpdate, CellValue, Ownership, Refused, RunTable, RunUpdate, SqlValue, ViewTruncated,
 };
 
-use super::{CollectError, CollectedNotice};
-use crate::database_dir::DatabaseDir;
+use super::{CollectError, CollectedNotice, stored_cells};
+use crate::{clock, database_dir::DatabaseDir};
+
+/// What was written to the table.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The cells of each run, as they are now.
+    pub cells: BTreeMap<(Proposal, Run), Vec<StoredCell>>,
+    /// Messages for the user.
+    pub notices: Vec<CollectedNotice>,
+}
 
 /// Writes the results of merges, all runs in one transaction.
 pub async fn store(
@@ -17,18 +27,21 @@ pub async fn store(
     table: &RunTable,
     ownership: &Ownership,
     reports: &[(Proposal, Run, &MergeReport)],
-) -> Result<Vec<CollectedNotice>, CollectError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+) -> Result<Written, CollectError> {
+    let now = clock::now();
     let updates: Vec<RunUpdate> =
         reports.iter().map(|(proposal, run, report)| update(*proposal, *run, report, now)).collect();
     if updates.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Written::default());
     }
     if !dir.run_table().exists() {
         return Err(CollectError::TableGone { path: dir.run_table() });
     }
     let stored = table.store(ownership, &updates, now).await?;
-    Ok(about_table(&stored.refused, stored.truncated.as_ref()))
+    let refused: BTreeSet<&str> = stored.refused.iter().map(Refused::name).collect();
+    let cells =
+        updates.into_iter().map(|update| ((update.proposal, update.run), stored_cells::of(update, &refused)));
+    Ok(Written { cells: cells.collect(), notices: about_table(&stored.refused, stored.truncated.as_ref()) })
 }
 
 /// Messages to the user about a change of the table.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use amore_core::describe::complete;
+use amore_model::{Proposal, Sandbox};
 use amore_plan::Checked;
 use amore_wire::task::{ContextSource, FromWorker, ToWorker};
 
@@ -20,9 +21,16 @@ pub async fn describe(
     worker: &mut LocalWorker,
     context: &ContextSource,
     python: &Path,
+    proposal: Option<Proposal>,
+    sandbox: Option<Sandbox>,
 ) -> Result<Described, CoordinateError> {
-    let asked =
-        ToWorker::Describe { id: "describe".to_owned(), context: context.clone(), python: python.to_owned() };
+    let asked = ToWorker::Describe {
+        id: "describe".to_owned(),
+        context: context.clone(),
+        python: python.to_owned(),
+        proposal,
+        sandbox,
+    };
     worker.send(&[asked]);
     loop {
         match worker.next().await? {

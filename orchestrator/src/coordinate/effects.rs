@@ -2,11 +2,15 @@
 
 use amore_core::{Answer, Effect, Fragment, Input, NewJob, Question, TableNotice, task::TaskNo};
 
-use super::{CoordinateError, driver::Driver, hand_over::take_requests, questions, survey};
+use super::{
+    CoordinateError,
+    driver::Driver,
+    hand_over::{some_wait, take_requests},
+    questions, survey,
+};
 use crate::{
-    collect::{Collected, CollectedNotice, FragmentNote},
+    collect::{Collected, CollectedNotice, FragmentNote, stale},
     dispatch::{
-        local::LocalWorker,
         prepare_command,
         slurm::{
             site_facts, site_file,
@@ -24,11 +28,31 @@ impl Driver<'_> {
         let dir = self.setup.dir.clone();
         match effect {
             Effect::Tell { listener, event } => self.tell(listener, event),
-            Effect::ReadContext { incoming } => self.beside(async move {
-                let read = tokio::task::spawn_blocking(move || questions::read_context(&dir)).await;
-                let context = read?;
-                Ok(Input::ContextRead { incoming, context })
-            }),
+            Effect::Publish(activity) => {
+                if let Some(watcher) = &self.setup.watcher {
+                    watcher.tell(activity);
+                }
+            }
+            Effect::ReadContext { incoming } => {
+                let table = self.owner.table();
+                self.beside(async move {
+                    let context = questions::read_context(dir, &table).await?;
+                    Ok(Input::ContextRead { incoming, context })
+                });
+            }
+            Effect::Tidy => {
+                let runs = std::mem::take(&mut self.runs);
+                let variables = self.owner.unused_variables();
+                self.beside(async move {
+                    tokio::task::spawn_blocking(move || stale::remove(&dir, &runs)).await?;
+                    match variables.drop_them().await {
+                        Err(error) if error.is_loss() => return Err(error),
+                        Err(error) => tracing::debug!(%error, "unused variables stay in the table's list"),
+                        Ok(()) => {}
+                    }
+                    Ok(Input::Tick)
+                });
+            }
             Effect::AskSite => {
                 if let Some(settings) = &self.setup.slurm_settings {
                     self.setup.slurm.ask_ahead(settings.on());
@@ -42,6 +66,7 @@ impl Driver<'_> {
                     table: self.owner.table(),
                     ownership: self.owner.ownership(),
                     with_jobs: self.setup.slurm_settings.is_some(),
+                    sandboxed: self.setup.sandbox.is_some(),
                     compute,
                     variables,
                 };
@@ -56,11 +81,10 @@ impl Driver<'_> {
             Effect::OpenLedger { incoming } => self.ledger.open(incoming),
             Effect::LoadLedger => self.ledger.load(),
             Effect::WriteLedger(writes) => self.ledger.write(writes),
-            Effect::ToWorker(messages) => self.worker.send(&messages),
+            Effect::ToWorker(messages) => self.worker.send(messages),
             Effect::ReplaceWorker(number) => {
                 tracing::warn!("the worker ended unexpectedly; starting another");
-                self.worker = LocalWorker::start(self.setup.processes)?;
-                self.worker.greet();
+                self.worker.replace()?;
                 self.worker_number = number;
             }
             Effect::Collect(Fragment { key: (proposal, run), path }) => {
@@ -95,6 +119,13 @@ impl Driver<'_> {
             Effect::Forget { token } => self.tracker().forget(token),
             Effect::Cancel { token } => self.tracker().cancel(token),
             Effect::Ask { task, question } => self.ask(task, question),
+            Effect::AskMymdc { request, key, fields } => {
+                let catalogue = self.catalogue.clone();
+                self.beside(async move {
+                    let values = catalogue.ask(key, fields).await;
+                    Ok(Input::Mymdc { request, key, values })
+                });
+            }
             Effect::Log(message) => tracing::warn!("{message}"),
         }
         Ok(())
@@ -135,8 +166,17 @@ impl Driver<'_> {
         }
         self.looking = true;
         let (dir, taken) = (self.setup.dir.clone(), self.taken.clone());
-        tokio::task::spawn_blocking(move || {
-            let _ = taken.send(take_requests(&dir));
+        let (table, ownership) = (self.owner.table(), self.owner.ownership());
+        tokio::spawn(async move {
+            let own = dir.clone();
+            let some = tokio::task::spawn_blocking(move || some_wait(&own)).await.unwrap_or_default();
+            // Requests for a successor are not for this process, which may not know yet that there is one.
+            let found = if some && table.confirm(&ownership).await.is_ok() {
+                tokio::task::spawn_blocking(move || take_requests(&dir)).await.unwrap_or_default()
+            } else {
+                Vec::new()
+            };
+            let _ = taken.send(found);
         });
     }
 
@@ -154,8 +194,8 @@ impl Driver<'_> {
 
 /// Converts collected results to the core's type.
 pub(super) fn for_core(collected: Collected) -> amore_core::Collected {
-    let Collected { proposal, run, fragments, stored, notices, problem } = collected;
+    let Collected { proposal, run, fragments, stored, cells, notices, problem } = collected;
     let notice = |CollectedNotice { notice, about_view }| TableNotice { notice, about_view };
     let notices = notices.into_iter().map(notice).collect();
-    amore_core::Collected { key: (proposal, run), fragments, stored, notices, problem }
+    amore_core::Collected { key: (proposal, run), fragments, stored, cells, notices, problem }
 }

@@ -13,6 +13,7 @@ use crate::{
     advice::{Advice, with_causes},
     collect::CollectError,
     dispatch::local::WorkerError,
+    execution::ExecutionError,
     site::SiteError,
 };
 
@@ -52,6 +53,9 @@ pub enum CoordinateError {
     /// The user's Python cannot execute the context file.
     #[error("{message}")]
     Python { message: String, hint: Option<String> },
+    /// The settings of the database do not say how its context file is executed.
+    #[error(transparent)]
+    Execution(ExecutionError),
     /// The data of the proposal cannot be found.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -98,6 +102,15 @@ impl From<RunTableError> for CoordinateError {
             RunTableError::Replaced { path } => CoordinateError::TableReplaced { path },
             RunTableError::Full { .. } => CoordinateError::NoSpace(error.into()),
             _ => CoordinateError::Store(error.into()),
+        }
+    }
+}
+
+impl From<ExecutionError> for CoordinateError {
+    fn from(error: ExecutionError) -> Self {
+        match error {
+            ExecutionError::Table(error) => error.into(),
+            other => CoordinateError::Execution(other),
         }
     }
 }
@@ -154,6 +167,7 @@ impl Advice for CoordinateError {
             ),
             CoordinateError::Worker(error) => error.hint(),
             CoordinateError::Python { hint, .. } => hint.clone(),
+            CoordinateError::Execution(error) => error.hint(),
             CoordinateError::Site(error) => error.hint(),
             CoordinateError::Refused(refusal) => Advice::hint(refusal),
             CoordinateError::File { .. } | CoordinateError::Fault(_) => None,

@@ -82,6 +82,12 @@ pub struct Taken {
     events: File,
 }
 
+/// A name for a new file of this process. Later ones sort after earlier ones.
+pub fn new_id(now: SystemTime) -> String {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:020}-{}", since.as_micros(), std::process::id())
+}
+
 /// Writes a request for the owner to find.
 ///
 /// # Errors
@@ -171,6 +177,12 @@ impl HandedOver {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether requests are pending.
+pub fn some_wait(dir: &DatabaseDir) -> bool {
+    let Ok(entries) = fs::read_dir(dir.requests()) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|kind| kind == "json"))
 }
 
 /// Takes the pending requests, oldest first. Each is taken by one process only. Those of dead processes are discarded.
@@ -268,6 +280,7 @@ mod tests {
             matches: vec!["a".to_owned()],
             names: vec![],
             mock: true,
+            trigger: None,
         })
     }
 

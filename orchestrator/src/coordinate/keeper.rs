@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use amore_ledger::{Lease, Ledger, LedgerError};
@@ -19,7 +19,8 @@ use amore_model::{DatabaseDir, lease::is_renewal_due};
 use amore_run_table::{OpenOptions, Ownership, RunTable, RunTableError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{CoordinateError, ledger_place};
+use super::{CoordinateError, ledger_place, ledgers::Ledgers};
+use crate::clock::{now, unix};
 
 /// How often to check whether the table still exists, and whether a renewal is due.
 const CHECK: Duration = Duration::from_millis(250);
@@ -34,6 +35,7 @@ pub(super) struct Held {
     pub(super) term: Duration,
     /// When the current term began.
     pub(super) begun: SystemTime,
+    pub(super) ledgers: Ledgers,
 }
 
 /// The thread that renews.
@@ -43,6 +45,7 @@ pub(super) struct Keeper {
     lost: UnboundedReceiver<CoordinateError>,
     begun: Arc<Mutex<SystemTime>>,
     term: Duration,
+    ledgers: Ledgers,
     thread: JoinHandle<()>,
 }
 
@@ -52,13 +55,19 @@ pub(super) struct LedgerLeases {
     orders: Sender<Order>,
     begun: Arc<Mutex<SystemTime>>,
     term: Duration,
+    ledgers: Ledgers,
 }
 
 impl LedgerLeases {
+    /// How this process opens ledgers.
+    pub(super) fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
+    }
+
     /// When the current term of the directory began, in seconds since 1970, and its length. The ledger's term begins at the
     /// same time, not later: a process that finds the directory free must not find the ledger held.
     pub(super) fn term(&self) -> (f64, Duration) {
-        (seconds(*self.begun.lock().unwrap_or_else(PoisonError::into_inner)), self.term)
+        (unix(*self.begun.lock().unwrap_or_else(PoisonError::into_inner)), self.term)
     }
 
     /// Renews this lease for as long as that of the directory.
@@ -88,20 +97,35 @@ impl Keeper {
         let (report, lost) = unbounded_channel();
         let begun = Arc::new(Mutex::new(held.begun));
         let term = held.term;
+        let ledgers = held.ledgers.clone();
         let path = held.dir.run_table();
         let inode = inode(&path);
-        let keeping =
-            Keeping { path, inode, begun: Arc::clone(&begun), held, table: None, ledger: None, report };
+        let keeping = Keeping {
+            path,
+            inode,
+            begun: Arc::clone(&begun),
+            held,
+            table: None,
+            ledger: None,
+            told: None,
+            report,
+        };
         let thread = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || keeping.run(&runtime, &inbox))
             .map_err(cannot)?;
-        Ok(Keeper { orders, lost, begun, term, thread })
+        Ok(Keeper { orders, lost, begun, term, ledgers, thread })
     }
 
     /// A handle that keeps the ledger's lease for as long as that of the directory.
     pub(super) fn ledger_leases(&self) -> LedgerLeases {
-        LedgerLeases { orders: self.orders.clone(), begun: Arc::clone(&self.begun), term: self.term }
+        let Keeper { orders, begun, term, ledgers, .. } = self;
+        LedgerLeases {
+            orders: orders.clone(),
+            begun: Arc::clone(begun),
+            term: *term,
+            ledgers: ledgers.clone(),
+        }
     }
 
     /// Waits until the ownership is lost, and returns the reason. Cancel-safe.
@@ -123,11 +147,6 @@ fn inode(path: &std::path::Path) -> Option<u64> {
     std::fs::metadata(path).map(|data| data.ino()).ok()
 }
 
-/// Seconds since 1970.
-pub(super) fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 /// Why the thread ends.
 enum Over {
     Lost(CoordinateError),
@@ -143,6 +162,8 @@ struct Keeping {
     /// Opened on first use.
     table: Option<RunTable>,
     ledger: Option<KeptLedger>,
+    /// Why the term could not be renewed, if that is in the log.
+    told: Option<String>,
     report: UnboundedSender<CoordinateError>,
 }
 
@@ -180,12 +201,15 @@ impl Keeping {
             return Err(Over::Lost(CoordinateError::TableReplaced { path: self.path.clone() }));
         }
         let last = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_renewal_due(seconds(SystemTime::now()) - seconds(last), self.held.term) {
+        if !is_renewal_due(now() - unix(last), self.held.term) {
             return Ok(());
         }
         let begun = SystemTime::now();
         match self.renew_table(begun).await {
-            Ok(()) => *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun,
+            Ok(()) => {
+                *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+                self.told = None;
+            }
             Err(error @ (RunTableError::Deposed { .. } | RunTableError::Replaced { .. })) => {
                 return Err(Over::Lost(error.into()));
             }
@@ -194,10 +218,12 @@ impl Keeping {
             Err(error) => {
                 self.table = None;
                 // Whoever stores results reports the lock to the user.
-                if matches!(error, RunTableError::Busy { .. }) {
+                let words = error.to_string();
+                if matches!(error, RunTableError::Busy { .. }) || self.told.as_ref() == Some(&words) {
                     tracing::debug!(%error, "the term of this process could not be renewed; trying again");
                 } else {
                     tracing::warn!(%error, "the term of this process could not be renewed; trying again");
+                    self.told = Some(words);
                 }
                 return Ok(());
             }
@@ -221,16 +247,17 @@ impl Keeping {
             }
         };
         let table = self.table.insert(table);
-        table.renew(&self.held.ownership, seconds(begun), self.held.term).await
+        table.renew(&self.held.ownership, unix(begun), self.held.term).await
     }
 
     async fn renew_ledger(&mut self, begun: SystemTime) -> Result<(), LedgerError> {
         let Some(kept) = &mut self.ledger else { return Ok(()) };
         let ledger = match &kept.open {
             Some(ledger) => ledger,
-            None => kept.open.insert(ledger_place::open_again(&self.held.dir).await?),
+            None => kept.open.insert(ledger_place::open_again(&self.held.dir, &self.held.ledgers).await?),
         };
-        ledger.renew(&kept.lease, seconds(begun), self.held.term).await
+        let (ledger, lease, term) = (ledger.clone(), kept.lease.clone(), self.held.term);
+        self.held.ledgers.run(async move { ledger.renew(&lease, unix(begun), term).await }).await
     }
 
     async fn close(self) {

@@ -6,8 +6,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    path::{Path, PathBuf},
 };
 
 use amore_core::events::count;
@@ -15,8 +14,8 @@ use amore_ledger::{Ledger, LedgerError, OpenOptions, without_secret};
 use amore_model::DatabaseDir;
 use serde::{Deserialize, Serialize};
 
-use super::CoordinateError;
-use crate::advice::Advice;
+use super::{CoordinateError, ledgers::Ledgers};
+use crate::{advice::Advice, clock::now};
 
 /// The note about a ledger outside the directory.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +24,13 @@ struct Elsewhere {
     ledger: String,
     /// The run table that the ledger belongs to. After "starting from scratch", the directory has another one.
     run_table: String,
+}
+
+/// The note about the ledger of a service.
+#[derive(Debug, Serialize, Deserialize)]
+struct ServiceLedger {
+    /// Without passwords.
+    ledger: String,
 }
 
 /// Another ledger than the configured one has unfinished work. It has to be finished there first.
@@ -61,11 +67,6 @@ impl Advice for OtherLedger {
     }
 }
 
-/// The current time, in seconds since 1970.
-pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 /// Path of the directory's own ledger file.
 pub fn file(dir: &DatabaseDir) -> PathBuf {
     dir.own_files().join(amore_ledger::FILE_NAME)
@@ -91,11 +92,22 @@ pub fn scope(dir: &DatabaseDir) -> String {
     dir.path().display().to_string()
 }
 
+/// How a service opens ledgers: its directories share that on a server.
+///
+/// # Errors
+/// No thread can be started.
+pub fn ledgers_of_service() -> io::Result<Ledgers> {
+    match std::env::var("AMORE_LEDGER_URL") {
+        Ok(url) if Ledger::is_server(&url) => Ledgers::shared(),
+        _ => Ok(Ledgers::default()),
+    }
+}
+
 /// Opens the ledger of a directory, for the run table with this `db_id`.
 ///
 /// # Errors
 /// Another ledger has unfinished work of this directory; see [`LedgerError`] for others.
-pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, CoordinateError> {
+pub async fn open(dir: &DatabaseDir, run_table: &str, ledgers: &Ledgers) -> Result<Ledger, CoordinateError> {
     nothing_in_the_file(dir).await?;
     let (own, run_table) = (dir.clone(), run_table.to_owned());
     // The file system may hang, and must not hold up the coordinator's loop.
@@ -104,7 +116,7 @@ pub async fn open(dir: &DatabaseDir, run_table: &str) -> Result<Ledger, Coordina
         nothing_elsewhere(&own, Some(&run_table))
     })
     .await??;
-    Ok(Ledger::open(&place(dir), &options()).await?)
+    Ok(ledgers.open(&place(dir), &options()).await?)
 }
 
 fn create_folder(dir: &DatabaseDir) -> Result<(), CoordinateError> {
@@ -116,12 +128,75 @@ fn create_folder(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     })
 }
 
+/// Creates what the ledger of a service in this directory needs.
+///
+/// # Errors
+/// The folder of the ledger cannot be created.
+pub async fn prepare_for_service(directory: &Path) -> Result<(), CoordinateError> {
+    let dir = DatabaseDir::at(directory.to_owned());
+    tokio::task::spawn_blocking(move || create_folder(&dir)).await?
+}
+
+/// Opens the ledger for the inbox of a service in this directory.
+///
+/// # Errors
+/// Those of the ledger.
+pub async fn open_for_service(directory: &Path, ledgers: &Ledgers) -> Result<Ledger, LedgerError> {
+    open_again(&DatabaseDir::at(directory.to_owned()), ledgers).await
+}
+
+/// Leaves a note for commands, which may not have `AMORE_LEDGER_URL`, where the ledger of the service in this directory is.
+/// Without it they have to be told.
+pub async fn note_of_service(directory: &Path) {
+    let dir = DatabaseDir::at(directory.to_owned());
+    let written = tokio::task::spawn_blocking(move || {
+        let (path, place) = (service_note(&dir), place(&dir));
+        if place == own_file(&dir) {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let beside = path.with_extension("json.writing");
+        fs::write(&beside, serde_json::to_vec(&ServiceLedger { ledger: without_secret(&place) })?)?;
+        fs::rename(&beside, &path)
+    });
+    if let Ok(Err(error)) = written.await {
+        tracing::warn!(%error, "no note was left where the ledger is: `amore service status` needs AMORE_LEDGER_URL");
+    }
+}
+
+/// Opens the ledger of the service in this directory read-only; possible on any host. `None`: there was no service yet.
+/// It is where `AMORE_LEDGER_URL` says, otherwise where the service has noted.
+///
+/// # Errors
+/// Those of the ledger.
+pub async fn open_of_service(dir: &DatabaseDir) -> Result<Option<Ledger>, CoordinateError> {
+    let noted = match fs::read(service_note(dir)) {
+        Ok(text) => serde_json::from_slice::<ServiceLedger>(&text).ok().map(|note| note.ledger),
+        Err(_) => None,
+    };
+    let own = own_file(dir);
+    let place = match (place(dir), noted) {
+        (place, Some(noted)) if place == own => noted,
+        (place, _) => place,
+    };
+    if place == own && !file(dir).exists() {
+        return Ok(None);
+    }
+    Ok(Some(Ledger::open_to_read(&place, &options()).await?))
+}
+
+fn service_note(dir: &DatabaseDir) -> PathBuf {
+    file(dir).with_file_name("service-ledger.json")
+}
+
 /// Opens another connection to the ledger that this process already uses.
 ///
 /// # Errors
 /// Those of the ledger.
-pub async fn open_again(dir: &DatabaseDir) -> Result<Ledger, LedgerError> {
-    Ledger::open(&place(dir), &options()).await
+pub async fn open_again(dir: &DatabaseDir, ledgers: &Ledgers) -> Result<Ledger, LedgerError> {
+    ledgers.open(&place(dir), &options()).await
 }
 
 /// Opens the ledger of a directory read-only; possible on any host.
@@ -187,9 +262,18 @@ async fn nothing_in_the_file(dir: &DatabaseDir) -> Result<(), CoordinateError> {
     if place(dir) == own || !tokio::task::spawn_blocking(move || path.exists()).await? {
         return Ok(());
     }
-    let ledger = Ledger::open_to_read(&own, &options()).await?;
-    let open = ledger.open_tasks(&scope(dir)).await?;
-    let _ = ledger.close().await;
+    let scope = scope(dir);
+    let here = tokio::runtime::Handle::current();
+    // Opening a file blocks.
+    let open = tokio::task::spawn_blocking(move || {
+        here.block_on(async {
+            let ledger = Ledger::open_to_read(&own, &options()).await?;
+            let open = ledger.open_tasks(&scope).await?;
+            let _ = ledger.close().await;
+            Ok::<_, LedgerError>(open)
+        })
+    });
+    let open = open.await??;
     if open.is_empty() {
         return Ok(());
     }

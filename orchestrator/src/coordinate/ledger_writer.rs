@@ -19,10 +19,13 @@ use super::{
     CoordinateError,
     driver::Answer,
     keeper::LedgerLeases,
-    ledger_place::{leave_note, now, open, remove_note, scope},
+    ledger_place::{leave_note, open, remove_note, scope},
     ledger_reader,
+    ledgers::Ledgers,
     owner::{Owner, this_process},
 };
+use crate::clock::now;
+
 /// Key of the fact that holds the `db_id` of the run table that the ledger belongs to. After "starting from scratch", the
 /// table is another one.
 const TABLE: &str = "run_table";
@@ -47,8 +50,10 @@ impl LedgerWriter {
     /// Starts the task. It does not open the ledger yet.
     pub(super) fn start(dir: DatabaseDir, owner: &Owner, answer: UnboundedSender<Answer>) -> Self {
         let (orders, inbox) = unbounded_channel();
-        let writer = Writer { dir, table: owner.table(), leases: owner.ledger_leases(), answer, open: None };
-        LedgerWriter { orders, task: tokio::spawn(writer.run(inbox)) }
+        let leases = owner.ledger_leases();
+        let ledgers = leases.ledgers().clone();
+        let writer = Writer { dir, table: owner.table(), leases, answer, open: None };
+        LedgerWriter { orders, task: ledgers.spawn(writer.run(inbox)) }
     }
 
     /// Opens the ledger for a request.
@@ -131,7 +136,8 @@ impl Writer {
             _ => None,
         });
         let (begun, term) = self.leases.term();
-        let held = Held::take(&self.dir, begun, term, &id.unwrap_or_default()).await?;
+        let ledgers = self.leases.ledgers();
+        let held = Held::take(&self.dir, begun, term, &id.unwrap_or_default(), ledgers).await?;
         self.leases.keep(held.lease.clone());
         Ok(held)
     }
@@ -175,9 +181,10 @@ impl Held {
         begun: f64,
         term: Duration,
         table: &str,
+        ledgers: &Ledgers,
     ) -> Result<Held, CoordinateError> {
         let holder = this_process();
-        let ledger = open(dir, table).await?;
+        let ledger = open(dir, table, ledgers).await?;
         let scope = scope(dir);
         let mut acquired = ledger.acquire(&scope, &holder, begun, term, None).await?;
         if let Acquired::HeldBy(claim) = &acquired {
@@ -289,7 +296,7 @@ fn is_applied(changes: &Changes, conflicts: &[Mismatch]) -> bool {
     })
 }
 
-fn user_name() -> String {
+pub fn user_name() -> String {
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     user.map_or_else(|| format!("user {uid}"), |user| user.name)

@@ -16,8 +16,28 @@ use super::hand_over::Taken;
 
 #[derive(Debug)]
 enum Order {
-    Add(u64, Box<Taken>),
+    Add(u64, Box<Waiting>),
     Tell(u64, Event),
+}
+
+/// Who waits for events.
+#[derive(Debug)]
+enum Waiting {
+    /// Another process, which reads a file.
+    Process(Taken),
+    /// Another part of this process.
+    Here(UnboundedSender<Event>),
+}
+
+impl Waiting {
+    fn tell(&mut self, event: Event) {
+        match self {
+            Waiting::Process(taken) => taken.tell(&event),
+            Waiting::Here(events) => {
+                let _ = events.send(event);
+            }
+        }
+    }
 }
 
 /// The waiting processes.
@@ -38,11 +58,20 @@ impl Listeners {
 
     /// Adds the process that waits for this request.
     pub(super) fn add(&mut self, taken: Taken) -> (Listener, Request) {
+        let request = taken.request.clone();
+        (self.add_waiting(Waiting::Process(taken)), request)
+    }
+
+    /// Adds another part of this process.
+    pub(super) fn add_here(&mut self, events: UnboundedSender<Event>) -> Listener {
+        self.add_waiting(Waiting::Here(events))
+    }
+
+    fn add_waiting(&mut self, waiting: Waiting) -> Listener {
         let id = self.next;
         self.next += 1;
-        let request = taken.request.clone();
-        let _ = self.orders.send(Order::Add(id, Box::new(taken)));
-        (Listener::Elsewhere(id), request)
+        let _ = self.orders.send(Order::Add(id, Box::new(waiting)));
+        Listener::Elsewhere(id)
     }
 
     /// Passes an event to one of them.
@@ -64,16 +93,17 @@ impl Listeners {
 }
 
 fn write(mut inbox: UnboundedReceiver<Order>) {
-    let mut waiting: HashMap<u64, Box<Taken>> = HashMap::new();
+    let mut waiting: HashMap<u64, Box<Waiting>> = HashMap::new();
     while let Some(order) = inbox.blocking_recv() {
         match order {
-            Order::Add(id, taken) => {
-                waiting.insert(id, taken);
+            Order::Add(id, listener) => {
+                waiting.insert(id, listener);
             }
             Order::Tell(id, event) => {
-                let Some(taken) = waiting.get_mut(&id) else { continue };
-                taken.tell(&event);
-                if matches!(event, Event::Finished(_) | Event::Refused { .. }) {
+                let Some(listener) = waiting.get_mut(&id) else { continue };
+                let is_last = matches!(event, Event::Finished(_) | Event::Refused { .. });
+                listener.tell(event);
+                if is_last {
                     waiting.remove(&id);
                 }
             }

@@ -11,7 +11,11 @@ mod keeper;
 pub mod ledger_place;
 mod ledger_reader;
 mod ledger_writer;
+pub mod ledgers;
 mod listeners;
+pub mod local_work_file;
+mod logged;
+mod mymdc;
 pub mod owner;
 mod questions;
 #[cfg(test)]
@@ -21,3 +25,4 @@ pub mod setup;
 mod survey;
 
 pub use error::CoordinateError;
+pub use ledger_writer::user_name;

@@ -11,15 +11,20 @@ use amore_run_table::{Acquired, Ownership, RunTable, RunTableError, VariableChan
 
 use super::{
     CoordinateError,
-    keeper::{Held, Keeper, LedgerLeases, seconds},
+    keeper::{Held, Keeper, LedgerLeases},
+    ledgers::Ledgers,
 };
+use crate::clock::{now, unix};
 
 /// How long the ownership lasts without a renewal. Long enough for a file system that hangs for a moment.
 const TERM: Duration = Duration::from_secs(15);
 /// How long to wait for a lock when releasing the ownership. If the release fails, other processes wait for the end of the
 /// term, or find that this process is gone.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a process with an expired term waits for the table before it submits a job.
+/// For how long after a renewal this process is sure to be the owner, even of a service's directory: a service that is stopped or
+/// cut off is deposed before its term has expired, but not earlier than this after its last renewal.
+const SURE: Duration = Duration::from_secs(2);
+/// How long a process that is not sure waits for the table before it submits a job.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a process that finds an expired term waits for its holder. A lock that blocked everybody may have kept the
 /// holder from renewing, and it may be about to renew.
@@ -37,6 +42,22 @@ pub enum TakenOwner {
     },
 }
 
+/// Who takes a directory: a command, or the service after others.
+#[derive(Clone, Debug, Default)]
+pub struct Claimant {
+    /// How it opens ledgers.
+    pub ledgers: Ledgers,
+    /// Processes that were the service before, and are deposed: their term does not have to end.
+    pub deposed: Arc<[Holder]>,
+}
+
+impl Claimant {
+    /// Whether this holder need not be waited for.
+    fn may_follow(&self, holder: &Holder) -> bool {
+        known_dead(holder) || self.deposed.iter().any(|deposed| deposed.is_same_process(holder))
+    }
+}
+
 /// The ownership of a directory, with its table.
 #[derive(Debug)]
 pub struct Owner {
@@ -45,10 +66,6 @@ pub struct Owner {
     keeper: Keeper,
     /// Names in the context file, once it has been read.
     listed: Option<HashSet<String>>,
-}
-
-fn now() -> f64 {
-    seconds(SystemTime::now())
 }
 
 /// Length of a term. `AMORE_OWNER_TERM` (seconds) is for tests and for slow file systems.
@@ -61,7 +78,7 @@ fn term() -> Duration {
 }
 
 /// This process as a holder of leases.
-pub(super) fn this_process() -> Holder {
+pub fn this_process() -> Holder {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let pid = std::process::id();
     let uid = nix::unistd::getuid();
@@ -86,17 +103,21 @@ pub(super) fn process_token(pid: u32) -> Option<String> {
 }
 
 /// Whether the holder is a process on this host that is gone.
-fn known_dead(holder: &Holder) -> bool {
+pub fn known_dead(holder: &Holder) -> bool {
     let mine = this_process();
     holder.host == mine.host && process_token(holder.pid).as_ref() != Some(&holder.token)
 }
 
 /// If the term of a living holder has expired: waits a moment for a renewal.
-async fn leave_time_to_renew(table: &RunTable, grace: Duration) -> Result<(), CoordinateError> {
+async fn leave_time_to_renew(
+    table: &RunTable,
+    claimant: &Claimant,
+    grace: Duration,
+) -> Result<(), CoordinateError> {
     let run_out = async || {
         let row = table.owner().await?;
         Ok::<_, CoordinateError>(
-            row.claim.is_some_and(|claim| claim.until <= now() && !known_dead(&claim.holder)),
+            row.claim.is_some_and(|claim| claim.until <= now() && !claimant.may_follow(&claim.holder)),
         )
     };
     let until = tokio::time::Instant::now() + grace;
@@ -112,22 +133,36 @@ impl Owner {
     /// # Errors
     /// The table cannot be written.
     pub async fn take(dir: &DatabaseDir, table: RunTable) -> Result<TakenOwner, CoordinateError> {
+        Owner::take_as(dir, table, &Claimant::default()).await
+    }
+
+    /// The same, for a claimant that may follow others before their term has ended.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub async fn take_as(
+        dir: &DatabaseDir,
+        table: RunTable,
+        claimant: &Claimant,
+    ) -> Result<TakenOwner, CoordinateError> {
         let term = term();
-        leave_time_to_renew(&table, GRACE.min(term / 2)).await?;
+        leave_time_to_renew(&table, claimant, GRACE.min(term / 2)).await?;
         let mut begun = SystemTime::now();
-        let mut acquired = table.acquire(&this_process(), seconds(begun), term, None).await?;
+        let mut acquired = table.acquire(&this_process(), unix(begun), term, None).await?;
         if let Acquired::HeldBy(claim) = &acquired
-            && known_dead(&claim.holder)
+            && claimant.may_follow(&claim.holder)
         {
             let dead = claim.holder.clone();
             begun = SystemTime::now();
-            acquired = table.acquire(&this_process(), seconds(begun), term, Some(&dead)).await?;
+            acquired = table.acquire(&this_process(), unix(begun), term, Some(&dead)).await?;
         }
         let ownership = match acquired {
             Acquired::Mine(ownership) => ownership,
             Acquired::HeldBy(claim) => return Ok(TakenOwner::Held { by: claim.holder.to_string() }),
         };
-        let keeper = Keeper::start(Held { dir: dir.clone(), ownership: ownership.clone(), term, begun })?;
+        let ledgers = claimant.ledgers.clone();
+        let held = Held { dir: dir.clone(), ownership: ownership.clone(), term, begun, ledgers };
+        let keeper = Keeper::start(held)?;
         let table = Arc::new(table);
         Ok(TakenOwner::Ours(Box::new(Owner { table, ownership, keeper, listed: None })))
     }
@@ -137,10 +172,27 @@ impl Owner {
     /// # Errors
     /// The table cannot be read.
     pub async fn is_held(dir: &DatabaseDir) -> Result<bool, CoordinateError> {
+        Ok(Owner::held_by(dir).await?.is_some())
+    }
+
+    /// The process that owns the directory now, in the words of [`TakenOwner::Held`].
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn held_by(dir: &DatabaseDir) -> Result<Option<String>, CoordinateError> {
+        Ok(Owner::now(dir).await?.map(|(_, holder)| holder))
+    }
+
+    /// The epoch of the owner, and who it is, if there is one now.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub(super) async fn now(dir: &DatabaseDir) -> Result<Option<(u64, String)>, CoordinateError> {
         let table = RunTable::open_read_only(dir.path()).await?;
         let row = table.owner().await?;
         let grace = GRACE.min(term() / 2).as_secs_f64();
-        Ok(row.claim.is_some_and(|claim| claim.until + grace > now() && !known_dead(&claim.holder)))
+        let held = row.claim.filter(|claim| claim.until + grace > now() && !known_dead(&claim.holder));
+        Ok(held.map(|claim| (row.epoch, claim.holder.to_string())))
     }
 
     /// The run table.
@@ -165,24 +217,24 @@ impl Owner {
     }
 
     /// Checks that this process still owns the directory, before it submits a job that a later owner would submit as well.
-    /// The table is read only if the term has expired: a process that was stopped may continue here before the keeper
-    /// notices that another process has taken over. If the table does not answer in time, the job is submitted: at worst it
+    /// The table is not read directly after a renewal: a process that was stopped may continue here before the keeper
+    /// notices that another process has taken over, but that takes longer. If the table does not answer in time, the job is submitted: at worst it
     /// is computed twice, and the results of the later owner's attempt win.
     ///
     /// # Errors
     /// Another process has become the owner.
     pub(super) async fn confirm(&self) -> Result<(), CoordinateError> {
         let (begun, term) = self.keeper.ledger_leases().term();
-        if now() - begun < term.as_secs_f64() {
+        if (0.0..SURE.min(term).as_secs_f64()).contains(&(now() - begun)) {
             return Ok(());
         }
         match tokio::time::timeout(CONFIRM_PATIENCE, self.table.confirm(&self.ownership)).await {
             Ok(Ok(())) => {}
             Ok(Err(error @ RunTableError::Deposed { .. })) => return Err(error.into()),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the term of this process has expired; cannot read the owner")
+                tracing::warn!(%error, "the owner of the directory cannot be read; the job is submitted")
             }
-            Err(_) => tracing::warn!("the term of this process has expired, and the table does not answer"),
+            Err(_) => tracing::warn!("the table does not say who the owner is; the job is submitted"),
         }
         Ok(())
     }
@@ -224,6 +276,26 @@ impl Owner {
     /// # Errors
     /// The table cannot be written.
     pub async fn drop_unused_variables(&self) -> Result<(), CoordinateError> {
+        self.unused_variables().drop_them().await
+    }
+
+    /// The same, to be done beside other work.
+    pub(super) fn unused_variables(&self) -> UnusedVariables {
+        UnusedVariables { table: self.table(), ownership: self.ownership(), listed: self.listed.clone() }
+    }
+}
+
+/// Variables of the table's list that are not in the context file, as it was read last.
+#[derive(Debug)]
+pub(super) struct UnusedVariables {
+    table: Arc<RunTable>,
+    ownership: Ownership,
+    listed: Option<HashSet<String>>,
+}
+
+impl UnusedVariables {
+    /// Removes those that have no results in any run.
+    pub(super) async fn drop_them(self) -> Result<(), CoordinateError> {
         let Some(listed) = &self.listed else { return Ok(()) };
         let known = self.table.computed_variables().await?;
         let gone: Vec<String> =

@@ -7,24 +7,38 @@ use std::{
     path::Path,
 };
 
-use amore_core::{Fragment, Refusal, RefusalKind, RunKey};
+use amore_core::{ContextRead, Fragment, Refusal, RefusalKind, RunKey};
 use amore_model::{DatabaseDir, PlanStamp};
 use amore_results::StoredOutcome;
+use amore_run_table::RunTable;
 use amore_wire::task::ContextSource;
 
 use super::CoordinateError;
-use crate::{collect::FragmentNote, context_file};
+use crate::{collect::FragmentNote, context_file, execution::Execution};
 
 /// Maximum number of lines from the end of a log.
 const TAIL_LINES: usize = 20;
 /// Maximum number of bytes of them.
 const TAIL_BYTES: u64 = 8 * 1024;
 
-/// Reads the text of the context file.
+/// Reads the context file, and how it is executed. The inner error refuses the request.
 ///
 /// # Errors
-/// The file cannot be read.
-pub(super) fn read_context(dir: &DatabaseDir) -> Result<ContextSource, Refusal> {
+/// The table is lost.
+pub(super) async fn read_context(
+    dir: DatabaseDir,
+    table: &RunTable,
+) -> Result<Result<ContextRead, Refusal>, CoordinateError> {
+    let execution = match Execution::read(table).await.map_err(CoordinateError::from) {
+        Ok(execution) => execution,
+        Err(error) if error.is_loss() => return Err(error),
+        Err(error) => return Ok(Err(error.into_refusal())),
+    };
+    let read = tokio::task::spawn_blocking(move || read_text(&dir)).await?;
+    Ok(read.map(|source| ContextRead { source, python: execution.python, limits: execution.limits }))
+}
+
+fn read_text(dir: &DatabaseDir) -> Result<ContextSource, Refusal> {
     context_file::read(&dir.context_file()).map_err(|problem| {
         let refusal = Refusal::new(problem.message).kind(RefusalKind::ContextFile);
         Refusal { hint: problem.hint, ..refusal }

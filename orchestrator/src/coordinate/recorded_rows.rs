@@ -9,7 +9,8 @@ use amore_core::{
     task::{Common, RetryState},
 };
 use amore_model::{
-    Argument, DatabaseDir, JobId, JobOutcome, JobSpec, JobState, PlanStamp, Resources, Run, RunData, Urgency,
+    Argument, DatabaseDir, JobId, JobOutcome, JobSpec, JobState, MymdcField, PlanStamp, Resources, Run,
+    RunData, Urgency,
 };
 use amore_plan::{Place, PlannedJob, PlannedStep, PlannedTask, SharedHere, TaskReason};
 use amore_wire::{
@@ -79,6 +80,7 @@ fn step() -> PlannedStep {
         changes: texts(&["TABLE"]),
         reads: texts(&["CACHE"]),
         adds: texts(&["out.txt"]),
+        mymdc: [MymdcField::RunType].into(),
     }
 }
 
@@ -165,6 +167,7 @@ fn what_is_known_of_a_task() {
             outcomes: [(text("fit"), outcome)].into(),
             began: Some(1_800_000_000.5),
             hopeless: true,
+            here: true,
             cancelled: true,
         },
         attempt: 2,
@@ -191,6 +194,7 @@ fn what_was_asked() {
             matches: texts(&["Energy"]),
             names: texts(&["energy"]),
             mock: true,
+            trigger: None,
         }),
         urgency: Urgency::Bulk,
         common: Common {

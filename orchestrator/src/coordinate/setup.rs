@@ -1,21 +1,21 @@
 //! What the driver and the core need to know about the site and the user's settings.
 
-use std::path::PathBuf;
-
-use amore_core::job_asked::JobEnvironment;
+use amore_core::{activity::Activity, job_asked::JobEnvironment};
 use amore_model::{
-    DatabaseDir, Proposal,
+    DatabaseDir, Proposal, Sandbox,
     python_environment::{HANDED_ON, PYTHONPATH, absolute_search_path},
 };
-use amore_wire::task::Limits;
 
-use crate::dispatch::{
-    local,
-    slurm::{
-        Slurm,
-        asked::SlurmSettings,
-        client::{installed, switched_off},
+use crate::{
+    dispatch::{
+        local,
+        slurm::{
+            Slurm,
+            asked::SlurmSettings,
+            client::{installed, switched_off},
+        },
     },
+    execution::Execution,
 };
 
 /// Configuration of the driver.
@@ -23,16 +23,40 @@ use crate::dispatch::{
 pub struct Setup {
     pub dir: DatabaseDir,
     pub proposal: Proposal,
-    /// The user's Python.
-    pub python: PathBuf,
+    /// How the context file is executed.
+    pub execution: Execution,
     /// Number of concurrent child processes.
     pub processes: usize,
-    /// Limits for each variable.
-    pub limits: Limits,
     /// The handle to Slurm.
     pub slurm: Slurm,
     /// Settings of Slurm jobs, if Slurm is available and jobs are wanted.
     pub slurm_settings: Option<SlurmSettings>,
+    /// What Slurm does not take is computed on this host.
+    pub takes_refused: bool,
+    /// What user code is executed in; `None` is no sandbox.
+    pub sandbox: Option<Sandbox>,
+    /// Whoever watches the directory.
+    pub watcher: Option<Watcher>,
+}
+
+/// Whoever watches a directory: is called with all that happens there. It must not block.
+pub struct Watcher(Box<dyn Fn(Activity) + Send + Sync>);
+
+impl Watcher {
+    pub fn new(watch: impl Fn(Activity) + Send + Sync + 'static) -> Self {
+        Watcher(Box::new(watch))
+    }
+
+    /// Tells it what has happened.
+    pub fn tell(&self, activity: Activity) {
+        (self.0)(activity);
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 impl Setup {
@@ -41,13 +65,16 @@ impl Setup {
         amore_core::Setup {
             dir: self.dir.clone(),
             proposal: self.proposal,
-            python: self.python.clone(),
+            python: self.execution.python.clone(),
             processes: self.processes,
-            limits: self.limits,
+            limits: self.execution.limits,
             slurm: self.slurm_settings.clone(),
+            takes_refused: self.takes_refused,
             why_no_slurm: why_no_slurm().to_owned(),
-            job_environment: job_environment(&self.slurm),
+            job_environment: job_environment(&self.slurm, self.sandbox.as_ref()),
             python_environment: python_environment(),
+            sandbox: self.sandbox.clone(),
+            watched: self.watcher.is_some(),
             epoch,
             process: std::process::id(),
         }
@@ -69,15 +96,16 @@ fn why_no_slurm() -> &'static str {
 const PASSED_ON: [&str; 2] = ["EXTRA_DATA_DATA_ROOT", "AMORE_PYTHONPATH"];
 
 /// The environment of jobs, from that of this process.
-pub fn job_environment(slurm: &Slurm) -> JobEnvironment {
+pub fn job_environment(slurm: &Slurm, sandbox: Option<&Sandbox>) -> JobEnvironment {
     JobEnvironment {
         worker: local::program().display().to_string(),
-        umask: own_umask(),
+        umask: amore_shared_files::umask::own(),
         variables: PASSED_ON
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
             .collect(),
         without: slurm.not_for_jobs(),
+        sandboxed: sandbox.is_some(),
     }
 }
 
@@ -93,12 +121,4 @@ fn python_environment() -> std::collections::BTreeMap<String, String> {
         *path = absolute_search_path(path, &here);
     }
     environment
-}
-
-/// The umask of this process, read from the kernel without changing it. Linux before 4.7 does not report it; then a
-/// restrictive one is used.
-fn own_umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o007)
 }

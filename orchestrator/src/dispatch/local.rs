@@ -1,14 +1,18 @@
 //! A worker on this machine. It is started by this process, and communicates through its standard input and output.
 
 use std::{
-    env, io,
+    env,
+    ffi::OsStr,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+use amore_model::service_environment::is_hidden_from_workers;
 use amore_wire::{
-    VERSION, is_understood,
+    NEWEST_VERSION, VERSION, is_understood,
     task::{FromWorker, ToWorker},
 };
 use tokio::{
@@ -22,6 +26,9 @@ use crate::advice::Advice;
 /// How long a worker may take to end once its input is closed.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a worker that is killed may take to end.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why there is no usable worker. The installation has to be repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -33,7 +40,7 @@ pub enum WorkerError {
     NotAMessage { line: String, source: serde_json::Error },
     /// It has another version.
     #[error(
-        "the messages of amore-worker are of version {version}, and this program knows version {VERSION}"
+        "the messages of amore-worker are of version {version}, and this program knows version {NEWEST_VERSION}"
     )]
     OtherVersion { version: u32 },
 }
@@ -53,6 +60,15 @@ impl Advice for WorkerError {
     }
 }
 
+/// How many tasks a worker executes at once; others wait in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// So many.
+    UpTo(usize),
+    /// All: whoever sends them sees to their number.
+    WhateverItGets,
+}
+
 /// A running `amore-worker`.
 #[derive(Debug)]
 pub struct LocalWorker {
@@ -60,6 +76,8 @@ pub struct LocalWorker {
     /// Goes to the task that writes to the worker, so that a worker that does not read blocks nobody.
     input: Option<UnboundedSender<Vec<u8>>>,
     output: Lines<BufReader<ChildStdout>>,
+    /// The version that it was told.
+    told: AtomicU32,
 }
 
 /// Path of the worker program: `AMORE_WORKER`, otherwise next to this program.
@@ -83,15 +101,24 @@ async fn write(mut input: ChildStdin, mut inbox: UnboundedReceiver<Vec<u8>>) {
 }
 
 impl LocalWorker {
-    /// Starts a worker that runs up to `processes` children.
+    /// Starts a worker.
     ///
     /// # Errors
     /// The program is missing or cannot be started.
-    pub fn start(processes: usize) -> Result<Self, WorkerError> {
+    pub fn start(at_once: AtOnce) -> Result<Self, WorkerError> {
         let program = program();
         let not_started = |source| WorkerError::NotStarted { program: program.clone(), source };
-        let mut process = Command::new(&program)
-            .args(["--processes", &processes.to_string()])
+        let mut command = Command::new(&program);
+        for (name, _) in env::vars_os() {
+            if is_hidden_from_workers(&OsStr::to_string_lossy(&name)) {
+                command.env_remove(name);
+            }
+        }
+        let mut process = command
+            .args(match at_once {
+                AtOnce::UpTo(processes) => vec!["--processes".to_owned(), processes.to_string()],
+                AtOnce::WhateverItGets => vec!["--at-once".to_owned()],
+            })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Only this process handles Ctrl-C. It tells the worker what to finish.
@@ -103,7 +130,12 @@ impl LocalWorker {
         };
         let (send, inbox) = unbounded_channel();
         tokio::spawn(write(input, inbox));
-        Ok(LocalWorker { process, input: Some(send), output: BufReader::new(output).lines() })
+        Ok(LocalWorker {
+            process,
+            input: Some(send),
+            output: BufReader::new(output).lines(),
+            told: AtomicU32::new(VERSION),
+        })
     }
 
     /// Sends messages. If the worker is dead, `next` shows it.
@@ -111,6 +143,13 @@ impl LocalWorker {
         let Some(input) = &self.input else { return };
         let mut lines = Vec::new();
         for message in messages {
+            // A worker of an earlier version must not ignore what it does not know.
+            let version = message.version();
+            if version > self.told.fetch_max(version, Ordering::Relaxed)
+                && serde_json::to_writer(&mut lines, &ToWorker::Hello { version }).is_ok()
+            {
+                lines.push(b'\n');
+            }
             if serde_json::to_writer(&mut lines, message).is_ok() {
                 lines.push(b'\n');
             }
@@ -152,7 +191,8 @@ impl LocalWorker {
         };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
             tracing::warn!("the worker did not end in time; killing it");
-            let _ = self.process.kill().await;
+            // One that waits for a file system that hangs ends when that answers.
+            let _ = tokio::time::timeout(KILL_PATIENCE, self.process.kill()).await;
         }
     }
 }

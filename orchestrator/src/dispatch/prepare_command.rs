@@ -6,10 +6,14 @@ use std::{
 };
 
 use amore_core::{Prepared, RunKey, command::CommandSpec};
-use amore_model::{Argument, DatabaseDir, Dependency, Piece, pieces};
+use amore_model::{Argument, DatabaseDir, Dependency, MymdcField, Piece, pieces};
 use amore_plan::{Pattern, PlannedJob};
 use amore_results::{Scalar, StoredOutcome, StoredResult, answered, read_scalar};
-use amore_wire::task::UserCommand;
+use amore_wire::{
+    mymdc::{MymdcValue, MymdcValues},
+    task::UserCommand,
+};
+use serde_json::Value;
 
 use crate::site;
 
@@ -42,7 +46,7 @@ fn proposal_dir(dir: &DatabaseDir, proposal: amore_model::Proposal) -> PathBuf {
 
 /// Reads the values that the command line needs, and fills them in.
 pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
-    let CommandSpec { key, stamp, job, given, context } = spec;
+    let CommandSpec { key, stamp, job, given, mymdc, context } = spec;
     let answers = match answered(&dir.extracted_data(), key.0, key.1, *stamp) {
         Ok(answers) => answers,
         Err(error) => return refused("JobFailed", format!("its dependencies cannot be read: {error}")),
@@ -57,8 +61,9 @@ pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
                 let mut stored = given.iter().filter(|name| *name == of || pattern.matches(name)).peekable();
                 stored.peek().is_some() && !stored.any(|name| has_value(name))
             }
+            Dependency::Mymdc(name) => !matches!(of_catalogue(mymdc, name), Some(MymdcValue::Value { .. })),
             // These dependencies have no values yet.
-            Dependency::Parameter(_) | Dependency::Mymdc(_) => true,
+            Dependency::Parameter(_) => true,
             _ => false,
         };
         if missing && !argument.has_default {
@@ -66,7 +71,7 @@ pub fn prepare(dir: &DatabaseDir, spec: &CommandSpec) -> Prepared {
         }
     }
     let places = places(dir, *key, &job.variable);
-    let values = Values { dir, key: *key, job, answers: &answers, places: &places };
+    let values = Values { dir, key: *key, job, answers: &answers, mymdc, places: &places };
     let mut words = match values.words() {
         Ok(words) => words,
         Err(refused) => return refused,
@@ -100,12 +105,18 @@ fn beside_the_target(program: &str, working_directory: &Path, folders: &[PathBuf
     Some(found.display().to_string())
 }
 
+/// What the metadata catalogue says about a field.
+fn of_catalogue<'a>(mymdc: &'a MymdcValues, name: &str) -> Option<&'a MymdcValue> {
+    mymdc.get(&MymdcField::from_name(name)?)
+}
+
 /// The values of placeholders.
 struct Values<'a> {
     dir: &'a DatabaseDir,
     key: RunKey,
     job: &'a PlannedJob,
     answers: &'a BTreeMap<String, StoredResult>,
+    mymdc: &'a MymdcValues,
     places: &'a BTreeMap<&'static str, String>,
 }
 
@@ -175,6 +186,16 @@ impl Values<'_> {
                     )),
                 }
             }
+            Some(Dependency::Mymdc(name)) => match of_catalogue(self.mymdc, name) {
+                Some(MymdcValue::Value { json }) => match serde_json::from_str(json) {
+                    Ok(Value::String(text)) => Ok(text),
+                    Ok(Value::Number(_)) => Ok(json.clone()),
+                    _ => Err(format!(
+                        "the command asks for {{{placeholder}}}, but mymdc#{name} is neither a number nor a text: {json}"
+                    )),
+                },
+                _ => default(),
+            },
             Some(Dependency::Meta("run_number")) => Ok(self.places["run"].clone()),
             Some(Dependency::Meta("proposal")) => Ok(self.places["proposal"].clone()),
             Some(Dependency::Meta(_)) => Ok(self.places["proposal_dir"].clone()),

@@ -16,7 +16,7 @@ use crate::{
     input::{LeftOpen, OpenRequest, OpenTask},
     job_asked::name_and_log,
     journal::Phase,
-    request::{Listener, RequestNo},
+    request::{Listener, Request, RequestNo},
     requests::RequestRecord,
     task::{TaskDefinition, TaskNo, TaskRecord},
     task_state::{Attempt, AttemptPlace, TaskMove, TaskState},
@@ -63,7 +63,10 @@ impl Core {
         let OpenRequest { id, detail, tasks, complete } = request;
         // One with tasks that cannot be read stays open for the version that can.
         let recorded = complete.then_some(id);
-        let record = RequestRecord::adopted(detail.urgency, detail.common, self.now.steady, recorded);
+        let mut record = RequestRecord::adopted(detail.urgency, detail.common, self.now.steady, recorded);
+        if let Request::Compute(compute) = detail.asked {
+            record.for_trigger(compute.trigger.map(|trigger| trigger.id));
+        }
         let number = self.requests.add(record);
         let first = self.tasks.next_number();
         let numbers: BTreeMap<String, TaskNo> = tasks
@@ -146,6 +149,7 @@ impl Core {
         if let Some(before) = before {
             self.note_move(number, &before);
         }
+        self.publish_state(number);
         let state = self.tasks.get(number)?.state().clone();
         if let Some(token) = state.job_token() {
             let (record, clusters) = attempt.unwrap_or_default();

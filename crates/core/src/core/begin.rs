@@ -3,6 +3,7 @@
 use amore_plan::Place;
 
 use crate::{
+    activity::Activity,
     core::Core,
     events::Event,
     history::HistoryKind,
@@ -29,7 +30,16 @@ impl Core {
         };
         let mut record = RequestRecord::new(listener, urgency, Some(common), self.now.steady);
         record.set_missing(missing.len());
+        let trigger = compute.trigger.as_ref().map(|trigger| trigger.id.clone());
+        record.for_trigger(trigger.clone());
         let request = self.requests.add(record);
+        self.publish(|| Activity::RequestPlanned {
+            request: request.0,
+            trigger,
+            runs: plans.len(),
+            variables,
+            missing: missing.clone(),
+        });
         if none_known {
             let words = "this database has no runs yet: give run numbers, for instance 1-10";
             self.tell(request, Event::note(words));
@@ -62,6 +72,7 @@ impl Core {
             if records.is_empty() {
                 let (proposal, run) = *key;
                 self.tell(request, Event::RunEnded { proposal, run, problem: None });
+                self.publish_run_finished(request, *key, None);
                 continue;
             }
             for task in records {
@@ -72,6 +83,7 @@ impl Core {
             self.record_request(request, compute, &numbers);
         }
         for number in numbers {
+            self.publish_state(number);
             if self.tasks.get(number).is_some_and(|task| task.state().is_ready()) {
                 self.enqueue(number);
             }

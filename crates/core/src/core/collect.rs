@@ -45,9 +45,10 @@ impl Core {
     }
 
     pub(super) fn on_collected(&mut self, collected: Collected) {
-        let Collected { key, fragments, stored, notices, problem } = collected;
+        let Collected { key, fragments, stored, cells, notices, problem } = collected;
         self.uncollected.collected(key, fragments);
         self.uncollected.stored(key, &stored);
+        self.publish_values(key, cells);
         if let Some(problem) = problem {
             self.uncollected.drop_announced(key);
             self.on_not_collected(key, &problem);

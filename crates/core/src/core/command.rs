@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use amore_model::{JobId, JobOutcome, JobState};
 use amore_slurm::job_end::JobEnd;
-use amore_wire::{ended::Ended, task::Task};
+use amore_wire::{ended::Ended, mymdc::MymdcValues, task::Task};
 
 use crate::{
     after_command::{AfterCommand, after_command},
@@ -50,9 +50,11 @@ impl Core {
                     stamp: task.stamp,
                     job: job.clone(),
                     given: task.planned.given.clone(),
+                    mymdc: MymdcValues::new(),
                     context: common.context.clone(),
                 };
-                let question = Question::Command(Box::new(spec));
+                let Some(mymdc) = self.mymdc_values(number) else { return Next::Asked };
+                let question = Question::Command(Box::new(CommandSpec { mymdc, ..spec }));
                 self.effects.push(Effect::Ask { task: number, question });
                 Next::Asked
             }

@@ -55,20 +55,24 @@ impl Core {
         Some(attempt)
     }
 
-    /// Gives the worker as much as it can use, and a little more so that it is never idle.
+    /// Gives the worker as much as it can use, and a little more so that it is never idle. What is live does not wait until some
+    /// of that has ended.
     pub(super) fn dispatch_here(&mut self) {
         let mut messages = self.worker.take_stop_messages();
-        let mut room = (self.setup.processes * 2).saturating_sub(self.tasks.running());
-        while room > 0 {
-            let Some(number) = self.ready.next_here() else { break };
+        let (most, most_with_live) = (self.setup.processes * 2, self.setup.processes * 3);
+        let mut given = self.tasks.running();
+        while given < most_with_live {
+            let may_begin = |urgency| given < most || urgency == Urgency::Live;
+            let Some(number) = self.ready.next_here(may_begin) else { break };
             let Some(attempt) = self.attempt_to_begin(number) else { continue };
             match self.next_attempt(number, attempt) {
                 Next::Execute(mut task) => {
                     let (token, worker) = (self.ids.token(self.now), self.worker.number());
                     task.token = Some(token.clone());
+                    task.urgency = self.urgency_of(number);
                     self.advance(number, TaskMove::Start { token: token.into(), worker });
                     messages.push(ToWorker::Run(task));
-                    room -= 1;
+                    given += 1;
                 }
                 Next::NothingLeft => self.end_without_work(number),
                 Next::Asked => {}
@@ -88,10 +92,7 @@ impl Core {
         }
         let limit = self.slurm.concurrent_jobs() + usize::from(is_on(Fault::OneJobTooMany));
         while self.jobs.len() < limit {
-            let is_bulk = |number: &TaskNo| {
-                let request = self.tasks.get(*number).and_then(|task| self.requests.get(task.request));
-                request.is_some_and(|request| request.urgency() == Urgency::Bulk)
-            };
+            let is_bulk = |number: &TaskNo| self.urgency_of(*number) == Urgency::Bulk;
             let bulk = self.jobs.tasks().filter(is_bulk).count();
             let may_begin = |urgency| urgency != Urgency::Bulk || bulk < for_bulk(limit);
             let Some(number) = self.ready.next_for_job(may_begin) else { return };
@@ -106,6 +107,11 @@ impl Core {
                 Next::Asked => {}
             }
         }
+    }
+
+    pub(super) fn urgency_of(&self, number: TaskNo) -> Urgency {
+        let request = self.tasks.get(number).and_then(|task| self.requests.get(task.request));
+        request.map_or(Urgency::default(), |request| request.urgency())
     }
 
     /// While a task waits for its next attempt, files of an earlier one may come into sight: they are looked for first. Says
@@ -124,8 +130,17 @@ impl Core {
         true
     }
 
-    /// What a worker is given for the next attempt at a task.
+    /// What a worker is given for the next attempt at a task. The sandbox is that of this process, also for a task of an
+    /// earlier owner.
     fn next_attempt(&mut self, number: TaskNo, attempt: u32) -> Next {
+        let mut next = self.next_attempt_unconfined(number, attempt);
+        if let Next::Execute(wire) = &mut next {
+            wire.sandbox.clone_from(&self.setup.sandbox);
+        }
+        next
+    }
+
+    fn next_attempt_unconfined(&mut self, number: TaskNo, attempt: u32) -> Next {
         let Some(task) = self.tasks.get(number) else { return Next::NothingLeft };
         let Some(common) = self.requests.get(task.request).and_then(|request| request.common()) else {
             return Next::NothingLeft;
@@ -134,10 +149,15 @@ impl Core {
             return self.next_attempt_at_command(number, attempt);
         }
         let Some(mut wire) = task.to_wire(common, attempt) else { return Next::NothingLeft };
+        let given = task.planned.given.clone();
+        match self.mymdc_values(number) {
+            Some(values) => wire.mymdc = values,
+            None => return Next::Asked,
+        }
         // The run's file says of these only that they have no value.
-        for name in &task.planned.given {
-            if let Some(how) = self.failure_of(number, name) {
-                wire.ended.entry(name.clone()).or_insert(how);
+        for name in given {
+            if let Some(how) = self.failure_of(number, &name) {
+                wire.ended.entry(name).or_insert(how);
             }
         }
         Next::Execute(Box::new(wire))

@@ -4,6 +4,7 @@
 use amore_model::planted::{Fault, is_on};
 
 use crate::{
+    activity::Activity,
     core::Core,
     events::Event,
     request::{Listener, RequestNo},
@@ -48,6 +49,7 @@ impl Core {
         match request.close_run(key, is_stopping) {
             Some(ClosedRun::Ended { problem }) => {
                 let (proposal, run) = key;
+                self.publish_run_finished(number, key, problem.clone());
                 self.tell(number, Event::RunEnded { proposal, run, problem });
             }
             // The summary says that it was stopped.
@@ -55,6 +57,7 @@ impl Core {
             None => return,
         }
         self.uncollected.forget(key);
+        self.mymdc.forget_run((number, key));
         let mut over = self.tasks.of_run(key, TaskState::is_ended);
         over.retain(|task| self.tasks.get(*task).is_some_and(|task| task.request == number));
         self.tasks.forget(over);
@@ -64,16 +67,20 @@ impl Core {
     pub(super) fn finish_if_done(&mut self, number: RequestNo) {
         let Some(request) = self.requests.get_mut(number) else { return };
         let Some(FinishedRequest::Ended(summary)) = request.finish(self.now.steady) else { return };
-        if request.listener() == Listener::Here {
+        let listener = request.listener();
+        self.publish(|| Activity::RequestFinished { request: number.0, summary: summary.clone() });
+        if listener == Listener::Here {
             self.ending.served(summary);
         } else {
             self.tell(number, Event::Finished(summary));
         }
+        self.upkeep.request_ended();
         self.forget_request(number);
     }
 
     /// Forgets a request, and finishes it in the ledger.
     pub(super) fn forget_request(&mut self, number: RequestNo) {
+        self.mymdc.forget_request(number);
         if let Some(id) = self.requests.forget(number).and_then(RequestRecord::into_recorded) {
             self.journal.finish_request(id);
         }

@@ -2,13 +2,15 @@
 
 use amore_plan::{Checked, Place};
 use amore_slurm::settings::SlurmSettings;
-use amore_wire::task::{ContextSource, ToWorker};
+use amore_wire::task::ToWorker;
 
 use crate::{
+    activity::Activity,
     core::Core,
     effect::Effect,
-    incoming::{Description, IncomingNo, ToSurvey},
-    input::Survey,
+    events::Event,
+    incoming::{Description, IncomingNo, ReadAgain, ToSurvey},
+    input::{ContextRead, Survey},
     planning::{Planned, plan_all},
     refusal::Refusal,
 };
@@ -26,27 +28,51 @@ impl Core {
         }
     }
 
-    pub(super) fn on_context_read(&mut self, number: IncomingNo, context: Result<ContextSource, Refusal>) {
+    pub(super) fn on_context_read(&mut self, number: IncomingNo, context: Result<ContextRead, Refusal>) {
         if !self.incoming.is_first(number) {
             return;
         }
-        let context = match context {
+        let ContextRead { source: context, python, limits } = match context {
             Ok(context) => context,
+            // It is being replaced, perhaps: what is executed was there.
+            Err(_) if self.incoming.being_described().is_some() => return,
             Err(refusal) => return self.refuse_first(refusal),
         };
+        self.setup.python = python;
+        self.setup.limits = limits;
         let wants_jobs =
             |slurm: &SlurmSettings| slurm.noncluster_job().is_some() || may_want_jobs(&context.text);
         if self.slurm.settings().is_some_and(wants_jobs) {
             self.effects.push(Effect::AskSite);
         }
-        let description = self.incoming.context_read(number, context).cloned();
+        let before = self.incoming.being_described().map(|description| description.id.clone());
+        let description = self.incoming.context_read(number, context, self.now).cloned();
+        if let (Some(id), Some(_)) = (before, &description) {
+            self.effects.push(Effect::ToWorker(vec![ToWorker::Cancel { id }]));
+        }
         self.ask_to_describe(description);
+    }
+
+    /// The context file is read again while it is executed: if it hangs, and somebody repairs it, nobody has to wait.
+    pub(super) fn watch_description(&mut self) {
+        let Some(ReadAgain { incoming, tell }) = self.incoming.read_again(self.now.steady) else { return };
+        self.effects.push(Effect::ReadContext { incoming });
+        if let Some((listener, long)) = tell {
+            let event = Event::note(format!(
+                "the context file is still being executed, after {} s, to learn which variables there are; nothing begins before\n  \
+                 hint: move what is slow into variables; a changed file is noticed at once",
+                long.as_secs()
+            ));
+            self.effects.push(Effect::Tell { listener, event });
+        }
     }
 
     fn ask_to_describe(&mut self, description: Option<Description>) {
         if let Some(Description { id, context }) = description {
             let python = self.setup.python.clone();
-            self.effects.push(Effect::ToWorker(vec![ToWorker::Describe { id, context, python }]));
+            let (proposal, sandbox) = (Some(self.setup.proposal), self.setup.sandbox.clone());
+            let asked = ToWorker::Describe { id, context, python, proposal, sandbox };
+            self.effects.push(Effect::ToWorker(vec![asked]));
         }
     }
 
@@ -74,6 +100,13 @@ impl Core {
 
     pub(super) fn on_surveyed(&mut self, number: IncomingNo, survey: Result<Box<Survey>, Refusal>) {
         let Some(to_plan) = self.incoming.surveyed(number) else { return };
+        let survey = survey.map(|mut survey| {
+            let variables = std::mem::take(&mut survey.listed);
+            if !variables.is_empty() {
+                self.publish(|| Activity::VariablesChanged { variables });
+            }
+            survey
+        });
         let planned =
             survey.and_then(|survey| plan_all(&self.setup, self.slurm.settings(), to_plan, *survey));
         match planned {
@@ -99,7 +132,12 @@ impl Core {
     }
 
     fn refuse_first(&mut self, refusal: Refusal) {
-        if let Some((listener, _)) = self.incoming.take_first() {
+        if let Some((listener, compute)) = self.incoming.take_first() {
+            self.publish(|| Activity::RequestRefused {
+                trigger: compute.trigger.map(|trigger| trigger.id),
+                message: refusal.message.clone(),
+                hint: refusal.hint.clone(),
+            });
             self.refuse(listener, refusal);
         }
     }

@@ -106,6 +106,9 @@ impl Core {
         let place = if seen.nodes.is_empty() { String::new() } else { format!(" on {}", seen.nodes) };
         let reason = if seen.waits() { format!(" ({})", seen.reason) } else { String::new() };
         self.note_history(number, HistoryKind::State, format!("job {job} is {}{reason}{place}", seen.state));
+        if seen.waits() {
+            self.publish_wait(number, &seen.reason);
+        }
         self.jobs.set_seen(token, seen);
         self.tell_job_counts();
     }
@@ -176,6 +179,7 @@ impl Core {
                         format!("job {job} began on {host}{again}"),
                     );
                 }
+                self.jobs.set_host(token, host.clone());
                 self.journal.update_attempt(token, |record| {
                     record.started = Some(now);
                     record.nodes = Some(host);

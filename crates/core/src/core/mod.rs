@@ -11,11 +11,15 @@ mod incoming;
 mod job_events;
 mod job_over;
 mod ledger;
+mod local_work;
 mod moves;
+mod mymdc;
 mod not_accepted;
+mod publish;
 mod stop;
 mod submit;
 mod tell;
+mod upkeep;
 mod worker;
 
 use std::time::Duration;
@@ -37,6 +41,7 @@ use crate::{
     life::{AfterLeftovers, Life},
     local_worker::LocalWorker,
     moment::Moment,
+    mymdc::Mymdc,
     ready_tasks::ReadyTasks,
     refusal::Refusal,
     request::{Listener, Request},
@@ -48,6 +53,7 @@ use crate::{
     task::TaskNo,
     tasks::Tasks,
     uncollected::Uncollected,
+    upkeep::Upkeep,
 };
 
 /// Holds requests, tasks, attempts, queues and jobs of one directory, and decides what is done next.
@@ -75,6 +81,8 @@ pub struct Core {
     table_notices: TableNotices,
     cancellations: Cancellations,
     commands: Commands,
+    upkeep: Upkeep,
+    mymdc: Mymdc,
 }
 
 impl Core {
@@ -103,6 +111,8 @@ impl Core {
             table_notices: TableNotices::default(),
             cancellations: Cancellations::default(),
             commands: Commands::default(),
+            upkeep: Upkeep::default(),
+            mymdc: Mymdc::default(),
         }
     }
 
@@ -121,11 +131,12 @@ impl Core {
                 fragments.into_iter().for_each(|fragment| self.collect(fragment));
                 self.effects.push(Effect::HurryCollector);
             }
+            Input::Serve => self.life.serve(),
             early @ (Input::Request { .. } | Input::Follow) if !self.life.is_working() => {
                 self.life.keep_for_later(early);
             }
             Input::Request { listener, request: Request::Compute(compute) } => {
-                self.incoming.add(compute, listener);
+                self.on_compute(listener, compute);
             }
             Input::Request { listener, request: Request::Cancel(named) } => self.on_cancel(listener, &named),
             Input::Follow => self.on_follow(),
@@ -142,6 +153,7 @@ impl Core {
             Input::Site(facts) => self.slurm.set_site(facts),
             Input::Settings(settings) => self.slurm.set_settings(settings),
             Input::Answer { task, answer } => self.on_answer(task, answer),
+            Input::Mymdc { request, key, values } => self.on_mymdc(request, key, values),
             Input::Stop => self.on_stop(),
             Input::Tick => {}
         }
@@ -155,10 +167,12 @@ impl Core {
         self.begin_if_leftovers_are_collected();
         if self.life.is_working() {
             self.prepare_next();
+            self.watch_description();
             self.read_settings_if_due();
             self.dispatch_jobs();
             self.dispatch_here();
             self.search_for_announced();
+            self.keep_up();
         }
         self.write_ledger();
         self.release_submissions();
@@ -195,7 +209,7 @@ impl Core {
             is_written || is_on(Fault::LedgerNotWaitedFor) && self.ledger_access.retry_at().is_some();
         let may_end = match self.life.stop_deadline() {
             Some(until) => self.is_done() || self.now.steady >= until,
-            None => self.life.is_working() && self.is_done(),
+            None => self.life.is_working() && !self.life.serves() && self.is_done(),
         };
         may_end && self.uncollected.is_empty() && is_written
     }
@@ -242,7 +256,15 @@ impl Core {
     pub fn next_wakeup(&self) -> Option<Duration> {
         let own = match self.life.stop_deadline() {
             None if self.life.is_working() => {
-                let due = [self.ready.next_due(), self.slurm.next_poll(), self.uncollected.next_due()];
+                let upkeep = self.life.serves().then(|| self.upkeep.next_scan());
+                let description = self.incoming.next_due();
+                let due = [
+                    self.ready.next_due(),
+                    self.slurm.next_poll(),
+                    self.uncollected.next_due(),
+                    upkeep,
+                    description,
+                ];
                 due.into_iter().flatten().min()
             }
             deadline => deadline,

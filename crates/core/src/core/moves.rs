@@ -10,10 +10,13 @@ use crate::{
 };
 
 impl Core {
-    /// Moves a task, and notes that for the ledger.
+    /// Moves a task, notes that for the ledger, and publishes it.
     pub(super) fn advance(&mut self, number: TaskNo, wanted: TaskMove) {
         match self.tasks.advance(number, wanted) {
-            Ok(Some(before)) => self.note_move(number, &before),
+            Ok(Some(before)) => {
+                self.note_move(number, &before);
+                self.publish_state(number);
+            }
             Ok(None) => {}
             Err(illegal) => {
                 let id = self.tasks.get(number).map(|task| task.id.clone()).unwrap_or_default();

@@ -11,6 +11,7 @@ use amore_wire::ended::Ended;
 
 use crate::{
     after_job::MAX_FAULTS,
+    after_refusal::is_taken_here,
     core::Core,
     effect::{Effect, Question},
     events::Event,
@@ -55,6 +56,10 @@ impl Core {
         }
         let now = self.now.steady;
         let AfterRefusal { retry_in, since, reports } = self.submissions.refused(number, why.kind, now);
+        if self.may_take_here(number) && is_taken_here(retry_in.is_some(), since) {
+            self.take_here(number, &words);
+            return;
+        }
         if let Some(delay) = retry_in {
             self.advance(number, TaskMove::NotSubmitted);
             let long = match since.as_secs() / 60 {
@@ -89,8 +94,35 @@ impl Core {
         }
     }
 
-    /// The answer to a submission was lost, and no such job was found.
+    /// Is it computed on this host if Slurm does not take its job?
+    fn may_take_here(&self, number: TaskNo) -> bool {
+        let is_command = self.tasks.get(number).is_some_and(|task| task.planned.job.is_some());
+        self.setup.takes_refused && !is_command
+    }
+
+    /// Slurm does not take the job of a task, and certainly does not have it: it is computed on this host.
+    fn take_here(&mut self, number: TaskNo, words: &str) {
+        let Some(run) = self.tasks.get(number).map(|task| task.run) else { return };
+        self.submissions.accepted(number);
+        self.tell_once(
+            number,
+            Event::warning(format!(
+                "Slurm does not take the job of run {run} ({words}); it is computed on this host"
+            )),
+        );
+        self.submit_again(number, |retry| retry.here = true);
+    }
+
+    /// The answer to a submission was lost, and no such job was found: Slurm answers by now. Until it does, nothing is known
+    /// about the job, so it is neither submitted again nor computed here.
     pub(super) fn on_not_found(&mut self, number: TaskNo, doubt: Doubt) {
+        if doubt == Doubt::NotReached {
+            let refused = self.submissions.refused(number, RefusalKind::Passes, self.now.steady);
+            if self.may_take_here(number) && is_taken_here(true, refused.since) {
+                self.take_here(number, "its controller is not reached");
+                return;
+            }
+        }
         self.advance(number, TaskMove::NotSubmitted);
         // A controller that was not reached has accepted nothing: this does not count as a try.
         if doubt != Doubt::NotReached {
@@ -144,7 +176,7 @@ impl Core {
         self.give_up_rest(number, class, &format!("{}\n{}", refusal_text(why), why.hint));
     }
 
-    /// Submits another job, with this change.
+    /// Another attempt, with this change.
     fn submit_again(&mut self, number: TaskNo, change: impl FnOnce(&mut crate::task::RetryState)) {
         if let Some(task) = self.tasks.get_mut(number) {
             change(&mut task.retry);

@@ -2,7 +2,7 @@
 
 use amore_model::planted::{Fault, is_on};
 use amore_slurm::submission::JobOptions;
-use amore_wire::{VERSION, manifest::JobManifest, task::Task};
+use amore_wire::{manifest::JobManifest, task::Task};
 
 use crate::{
     core::Core,
@@ -42,7 +42,7 @@ impl Core {
         let new_job = NewJob {
             urgency: request.urgency(),
             manifest: JobManifest {
-                version: VERSION,
+                version: wire.version(),
                 token: token.clone(),
                 tasks: vec![wire],
                 processes: 1,

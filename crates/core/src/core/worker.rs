@@ -86,8 +86,13 @@ impl Core {
     }
 
     fn on_started(&mut self, id: &str) {
-        let Some(task) = self.tasks.by_id(id).and_then(|number| self.tasks.get(number)) else { return };
+        let Some(number) = self.tasks.by_id(id) else { return };
+        let Some(task) = self.tasks.get(number) else { return };
         let (request, key) = (task.request, task.key());
+        if task.state().is_here() {
+            self.worker.begin(number, self.now.unix);
+        }
+        self.publish_start(number);
         if self.requests.get_mut(request).is_some_and(|record| record.start_run(key)) {
             self.tell(request, Event::RunStarted { proposal: key.0, run: key.1 });
         }

@@ -67,7 +67,7 @@ fn left_open(written: &[Write]) -> LeftOpen {
 }
 
 /// The owner is killed; another one follows.
-fn after_death(world: &World, variables: Vec<amore_model::VariableSpec>) -> World {
+pub fn after_death(world: &World, variables: Vec<amore_model::VariableSpec>) -> World {
     let mut next = World::new(with_slurm(), variables);
     next.start(Some(left_open(&world.written)));
     next

@@ -7,17 +7,19 @@ use std::{
 };
 
 use amore_core::{
-    Answer, Collected, Core, Effect, Fragment, Input, JobEvent, LeftOpen, Moment, NewJob, Prepared, Question,
-    Refusal, RunKey, Setup, Survey,
+    Answer, Collected, ContextRead, Core, Effect, Fragment, Input, JobEvent, LeftOpen, Moment, NewJob,
+    Prepared, Question, Refusal, RunKey, Setup, Survey,
+    activity::{Activity, StoredCell},
+    command::CommandSpec,
     events::{Event, Summary},
     history::HistoryKind,
     journal::Write,
-    request::{Compute, Listener, Request, Runs},
+    request::{Compute, Listener, Request, RequestNo, Runs},
     task_state::WorkerNo,
 };
 use amore_model::{
-    Argument, DatabaseDir, JobId, JobSpec, JobState, PlanStamp, Problem, Proposal, Resources, Run,
-    VariableSpec,
+    Argument, DatabaseDir, JobId, JobSpec, JobState, MymdcField, PlanStamp, Problem, Proposal, Resources,
+    Run, VariableSpec,
 };
 use amore_plan::Availability;
 use amore_slurm::{
@@ -75,6 +77,7 @@ pub fn runs(numbers: impl IntoIterator<Item = u32>) -> Request {
         matches: Vec::new(),
         names: Vec::new(),
         mock: false,
+        trigger: None,
     })
 }
 
@@ -86,6 +89,7 @@ pub fn setup(slurm: Option<SlurmSettings>) -> Setup {
         why_no_slurm: "there is no Slurm here".to_owned(),
         epoch: 7,
         process: 99,
+        watched: true,
         ..Setup::new(dir, PROPOSAL, PathBuf::from("/usr/bin/python3"))
     }
 }
@@ -122,6 +126,8 @@ pub struct World {
     pub settings_reads: usize,
     /// What was told, and whom.
     pub told: Vec<(Listener, Event)>,
+    /// What was published.
+    pub published: Vec<Activity>,
     /// Writes that reached the ledger.
     pub written: Vec<Write>,
     /// The ledger does not answer.
@@ -149,6 +155,10 @@ pub struct World {
     /// What comes of preparing commands.
     pub prepared: Option<Prepared>,
     pub log_tail: Option<String>,
+    /// What the metadata catalogue is asked; the scene answers.
+    pub to_mymdc: Vec<(RequestNo, RunKey, BTreeSet<MymdcField>)>,
+    /// Commands that were to be prepared.
+    pub commands: Vec<CommandSpec>,
     left_open: Option<LeftOpen>,
     pub log: Vec<String>,
     /// Every effect, in words, for comparing two lives.
@@ -169,6 +179,7 @@ impl World {
             to_cancel: Vec::new(),
             adopted: Vec::new(),
             told: Vec::new(),
+            published: Vec::new(),
             written: Vec::new(),
             ledger_silent: false,
             ledger_refusal: None,
@@ -186,6 +197,8 @@ impl World {
             earlier_values: BTreeSet::new(),
             prepared: None,
             log_tail: None,
+            to_mymdc: Vec::new(),
+            commands: Vec::new(),
             left_open: None,
             log: Vec::new(),
             history: Vec::new(),
@@ -232,6 +245,10 @@ impl World {
                 self.told.push((listener, event));
                 None
             }
+            Effect::Publish(activity) => {
+                self.published.push(activity);
+                None
+            }
             Effect::ReadContext { incoming } => {
                 let context = ContextSource {
                     path: PathBuf::from("/db/context.py"),
@@ -240,7 +257,10 @@ impl World {
                     text: "cluster".to_owned(),
                     sha256: "00".to_owned(),
                 };
-                Some(Input::ContextRead { incoming, context: Ok(context) })
+                Some(Input::ContextRead {
+                    incoming,
+                    context: Ok(ContextRead::new(context, "python3".into())),
+                })
             }
             Effect::Survey { incoming, compute, .. } => {
                 let Runs::These(numbers) = compute.runs else { panic!("all runs") };
@@ -313,16 +333,22 @@ impl World {
                 let answer = match question {
                     Question::EarlierValues { .. } => Answer::EarlierValues(self.earlier_values.clone()),
                     Question::LogTail { .. } => Answer::LogTail(self.log_tail.clone()),
-                    Question::Command(_) => {
+                    Question::Command(spec) => {
+                        self.commands.push(*spec);
                         Answer::Command(self.prepared.clone().expect("the scene has no commands"))
                     }
                 };
                 Some(Input::Answer { task, answer })
             }
+            Effect::AskMymdc { request, key, fields } => {
+                self.to_mymdc.push((request, key, fields));
+                None
+            }
             Effect::Log(message) => {
                 self.log.push(message);
                 None
             }
+            Effect::Tidy => None,
             Effect::ReadSettings => {
                 self.settings_reads += 1;
                 None
@@ -337,14 +363,16 @@ impl World {
 
     fn collected(&mut self) -> Option<Input> {
         let fragment = self.held.pop_front()?;
-        let stored = match self.fragments.get(&fragment.path) {
+        let stored: Vec<(String, PlanStamp)> = match self.fragments.get(&fragment.path) {
             Some(contents) => contents.names.iter().map(|name| (name.clone(), contents.stamp)).collect(),
             None => Vec::new(),
         };
+        let cells = stored.iter().map(|(name, _)| StoredCell::empty(name.as_str())).collect();
         Some(Input::Collected(Collected {
             key: fragment.key,
             fragments: 1,
             stored,
+            cells,
             notices: Vec::new(),
             problem: self.collect_problem.clone(),
         }))

@@ -1,8 +1,9 @@
 //! Tasks on this machine.
 
-use amore_core::{Input, events::Event, request::Listener};
-use amore_model::{AttemptRank, AttemptToken};
+use amore_core::{Input, Setup, events::Event, request::Listener};
+use amore_model::{AttemptRank, AttemptToken, Sandbox};
 use amore_wire::task::{AttemptId, CutShort, FromWorker, Outcome};
+use amore_wire::{VERSION, VERSION_WITH_SANDBOX};
 
 use crate::harness::{World, in_job, key, runs, setup, variable, with, with_slurm};
 
@@ -159,4 +160,22 @@ fn requests_of_other_processes_are_served_too() {
     };
     assert_eq!(world.told.iter().filter(finished).count(), 1);
     assert_eq!(world.summary().values, 1);
+}
+
+#[test]
+fn everything_that_executes_user_code_is_given_the_sandbox_of_this_process() {
+    let sandbox = Sandbox::parse("bwrap -x").ok();
+    let sandboxed = |setup: Setup| Setup { sandbox: sandbox.clone(), ..setup };
+    let world = World::serving(sandboxed(setup(None)), vec![variable("a")], runs([1]));
+    assert_eq!(world.at_worker[0].sandbox, sandbox);
+    let mut world = World::serving(sandboxed(with_slurm()), vec![in_job("a")], runs([1]));
+    world.accept(&world.token(0), 10);
+    assert_eq!(world.task_of(&world.token(0)).sandbox, sandbox);
+    let manifest = &world.submitted[0].manifest;
+    assert_eq!(manifest.version, VERSION_WITH_SANDBOX, "an earlier worker refuses it");
+    let world = World::serving(with_slurm(), vec![in_job("a")], runs([1]));
+    assert_eq!(
+        (&world.submitted[0].manifest.tasks[0].sandbox, world.submitted[0].manifest.version),
+        (&None, VERSION)
+    );
 }

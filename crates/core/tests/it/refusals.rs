@@ -1,7 +1,7 @@
 //! The table of refusals in docs/slurm.md.
 
-use amore_core::{Input, request::Listener};
-use amore_slurm::{refused::RefusalKind, settings::SlurmSettings};
+use amore_core::{Input, JobEvent, request::Listener};
+use amore_slurm::{refused::RefusalKind, settings::SlurmSettings, submission::Doubt};
 
 use crate::harness::{World, in_job, runs, setup, with_slurm};
 
@@ -62,6 +62,47 @@ fn what_is_refused_for_good_is_an_error_with_slurm_s_words_and_what_to_do() {
         world.execute();
         assert!(world.core.has_ended());
     }
+}
+
+#[test]
+fn a_service_that_may_compute_here_what_slurm_does_not_take_does_so() {
+    let world_that_may = || {
+        let setup = amore_core::Setup { takes_refused: true, ..with_slurm() };
+        World::serving(setup, vec![in_job("a")], runs([1]))
+    };
+    for about in [RefusalKind::Rule, RefusalKind::NotExecuted, RefusalKind::Unknown] {
+        let mut world = world_that_may();
+        seconds_between(&mut world, about, 6);
+        assert_eq!(world.error_of("a"), None, "{about:?}");
+        let said = world.words(Listener::Here);
+        assert!(said.iter().any(|said| said.contains("it is computed on this host")), "{said:?}");
+        world.execute();
+        assert!(world.core.has_ended(), "{about:?}");
+        assert_eq!(world.error_of("a"), None, "{about:?}");
+    }
+    // What may pass is waited for, for three minutes.
+    let mut world = world_that_may();
+    let waited: u32 = seconds_between(&mut world, RefusalKind::Limit, 100).iter().sum();
+    assert_eq!(waited, 180);
+    world.execute();
+    assert!(world.core.has_ended());
+}
+
+#[test]
+fn a_controller_that_is_not_reached_for_minutes_is_no_reason_to_wait_longer_once_slurm_denies_the_job() {
+    let setup = amore_core::Setup { takes_refused: true, ..with_slurm() };
+    let mut world = World::serving(setup, vec![in_job("a")], runs([1]));
+    // It is not known whether Slurm has the job: it must not be computed twice.
+    world.after(600.0);
+    assert_eq!((world.submitted.len(), world.at_worker.len()), (1, 0));
+    for at in 0..19 {
+        let token = world.token(at);
+        world.give(Input::Job(JobEvent::NotFound { token, doubt: Doubt::NotReached }));
+        world.after(10.0);
+    }
+    let said = world.words(Listener::Here);
+    assert!(said.iter().any(|said| said.contains("it is computed on this host")), "{said:?}");
+    assert_eq!((world.submitted.len(), world.at_worker.len()), (19, 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The ledger on real files and on a real PostgreSQL server: one suite for both.
 
+mod arrivals;
 mod bench;
 mod child;
 mod crash;
@@ -13,3 +14,4 @@ mod moves;
 mod requests;
 mod scale;
 mod server;
+mod tokens;

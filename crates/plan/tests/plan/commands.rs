@@ -173,6 +173,7 @@ fn what_is_wrong_with_commands_is_said_with_lines() {
             variable("c").with(&["job#outcome", "job#end"]),
             variable("d").with(&["var#*"]).job(&["x", "{what}", "awk {{print}}"]).transient(),
             variable("e").with(&["var#[ab]"]).job(&["x", "{a0}", "{a}"]),
+            variable("f").with(&["mymdc#sample_name", "mymdc#techniques"]).job(&["x", "{a0}", "{a1}"]),
         ])
         .join("\n"),
         @r#"
@@ -187,6 +188,7 @@ fn what_is_wrong_with_commands_is_said_with_lines() {
 40: The command of d has an unknown placeholder {what} (Placeholders are {run}, {proposal}, {proposal_dir}, {raw_dir}, {proc_dir}, {run_file}, {directory} and the arguments of the function; write {{ and }} for literal braces)
 50: The command of e uses {a0}, which stands for several variables ([ab]) (Remove it from the command and let the command read it from {run_file}, or return a single number or text)
 50: The command of e has an unknown placeholder {a} (Did you mean {a0}?)
+60: The command of f uses {a1}, but mymdc#techniques is a list (Remove it from the command, or let another variable return a number or text from it)
 "#
     );
 }

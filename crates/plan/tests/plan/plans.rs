@@ -49,6 +49,26 @@ fn the_order_is_that_of_damnit() {
 }
 
 #[test]
+fn a_step_needs_of_the_catalogue_what_its_dependencies_need_too() {
+    let dag = dag(vec![
+        variable("a").with(&["mymdc#sample_name", "meta#run_number"]),
+        variable("b").with(&["var#a", "mymdc#run_type"]),
+        variable("c").cluster().with(&["var#[ab]"]),
+        variable("d"),
+    ]);
+    let plan = plan(&dag, &with_slurm(1)).unwrap();
+    let needs = |name: &str| -> Vec<&str> {
+        let steps = plan.tasks.iter().flat_map(|task| &task.steps);
+        let fields = steps.filter(|step| step.name == name).flat_map(|step| &step.mymdc);
+        fields.map(|field| field.as_str()).collect()
+    };
+    assert_eq!(needs("a"), ["sample_name"]);
+    // If the value of `a` cannot be restored, `c` computes it again in its job.
+    assert_eq!([needs("b"), needs("c")], [["sample_name", "run_type"]; 2]);
+    assert!(needs("d").is_empty());
+}
+
+#[test]
 fn what_is_light_has_the_same_order_with_and_without_the_rest() {
     let light = [variable("a"), variable("b").with(&["var#a"]), variable("c")];
     let heavy = variable("heavy").cluster().with(&["var#c", "var#other"]);

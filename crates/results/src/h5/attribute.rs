@@ -6,15 +6,17 @@ use hdf5_metno_sys::{h5, h5a, h5i::hid_t, h5p, h5p::H5P_DEFAULT};
 
 use super::{
     H5Error, H5Result, Handle, Node, Type, c_string,
-    dataset::{make_space, space_shape, take_texts, text_pointers},
+    dataset::{is_null_space, make_space, space_shape, take_texts, text_pointers},
     locked,
     node::Names,
 };
-use crate::dtype::Dtype;
+use crate::{dtype::Dtype, text::escaped};
 
 /// Content of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Held {
+    /// Neither a number nor a text (`h5py.Empty`).
+    Empty,
     /// Text; shape `[]` is a scalar.
     Texts(Vec<u64>, Vec<String>),
     /// Numbers as bytes.
@@ -143,9 +145,18 @@ impl Node {
         let kind =
             Handle::open(DOING, || unsafe { h5a::H5Aget_type(attribute.id()) }).map(Type::from_handle)?;
         let space = Handle::open(DOING, || unsafe { h5a::H5Aget_space(attribute.id()) })?;
+        if is_null_space(&space) {
+            // netCDF stores an empty text in this way.
+            let is_text = matches!(kind.dtype()?, Some(Dtype::Text | Dtype::Bytes { .. }));
+            return Ok(Some(if is_text {
+                Held::Texts(Vec::new(), vec![String::new()])
+            } else {
+                Held::Empty
+            }));
+        }
         let shape = space_shape(&space)?;
         let count = shape.iter().product::<u64>() as usize;
-        match kind.dtype()? {
+        match kind.exact_dtype()? {
             None => Ok(None),
             Some(Dtype::Text) => {
                 let mut pointers = vec![std::ptr::null_mut::<i8>(); count];
@@ -155,8 +166,7 @@ impl Node {
                     })?;
                 }
                 let texts = take_texts(&kind, &space, &mut pointers)?;
-                let texts = texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
-                Ok(Some(Held::Texts(shape, texts)))
+                Ok(Some(Held::Texts(shape, texts.iter().map(|text| escaped(text)).collect())))
             }
             Some(dtype) => {
                 let mut bytes = vec![0u8; count * kind.size()?];
@@ -176,7 +186,7 @@ impl Node {
             Some(Held::Texts(_, texts)) => texts.into_iter().next(),
             Some(Held::Numbers(Dtype::Bytes { .. }, _, bytes)) => {
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+                Some(escaped(&bytes[..end]))
             }
             _ => None,
         })

@@ -3,6 +3,7 @@
 use hdf5_metno_sys::{h5d, h5p, h5p::H5P_DEFAULT, h5s, h5t};
 
 use super::{H5Error, H5Result, Handle, Node, Type, c_string, locked, node::link_options, read_name};
+use crate::text::escaped;
 
 /// Filters applied to a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,14 @@ pub(crate) struct VirtualSource {
     pub file: String,
     /// Path of the dataset in it.
     pub dataset: String,
+}
+
+/// A regular part of a dataset: for each dimension the first index, the distance of two, and their number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    pub start: &'a [u64],
+    pub step: &'a [u64],
+    pub count: &'a [u64],
 }
 
 /// Storage layout of a dataset.
@@ -66,6 +75,13 @@ pub(super) fn space_shape(space: &Handle) -> H5Result<Vec<u64>> {
         h5s::H5Sget_simple_extent_dims(space.id(), shape.as_mut_ptr(), std::ptr::null_mut())
     })?;
     Ok(shape)
+}
+
+/// Whether nothing is stored in this space.
+pub(super) fn is_null_space(space: &Handle) -> bool {
+    // SAFETY: a valid dataspace.
+    let class = hdf5_metno::sync::sync(|| unsafe { h5s::H5Sget_simple_extent_type(space.id()) });
+    class == h5s::H5S_class_t::H5S_NULL
 }
 
 pub(super) fn make_space(shape: &[u64]) -> H5Result<Handle> {
@@ -242,13 +258,23 @@ impl Node {
         space_shape(&space)
     }
 
+    /// Whether it has neither elements nor a shape (`h5py.Empty`).
+    pub(crate) fn is_null(&self) -> H5Result<bool> {
+        // SAFETY: a valid dataset.
+        let space = Handle::open("reading a shape", || unsafe { h5d::H5Dget_space(self.id()) })?;
+        Ok(is_null_space(&space))
+    }
+
     pub(crate) fn dataset_type(&self) -> H5Result<Type> {
         // SAFETY: a valid dataset.
         Handle::open("reading a type", || unsafe { h5d::H5Dget_type(self.id()) }).map(Type::from_handle)
     }
 
-    /// Reads a whole dataset as bytes in its own type (not for variable-length types).
+    /// Reads a whole dataset as bytes in its own type (not for variable-length types); none of one without elements.
     pub(crate) fn read_bytes(&self) -> H5Result<Vec<u8>> {
+        if self.is_null()? {
+            return Ok(Vec::new());
+        }
         let kind = self.dataset_type()?;
         if kind.is_variable_length() {
             return Err(H5Error::new("reading", "the dataset's type has no fixed size"));
@@ -270,8 +296,11 @@ impl Node {
         Ok(bytes)
     }
 
-    /// Reads a whole dataset of variable-length text; bytes that are not UTF-8 are replaced.
+    /// Reads a whole dataset of variable-length text; bytes that are not UTF-8 are escaped.
     pub(crate) fn read_texts(&self) -> H5Result<Vec<String>> {
+        if self.is_null()? {
+            return Ok(Vec::new());
+        }
         let kind = self.dataset_type()?;
         if !kind.is_variable_length() {
             return Err(H5Error::new("reading", "the dataset does not hold variable-length text"));
@@ -293,7 +322,90 @@ impl Node {
             })?;
         }
         let texts = take_texts(&kind, &space, &mut pointers)?;
-        Ok(texts.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
+        Ok(texts.iter().map(|text| escaped(text)).collect())
+    }
+
+    /// Reads a regular part of a dataset as bytes in its own type (not for variable-length types).
+    pub(crate) fn read_part(&self, part: &Part<'_>) -> H5Result<Vec<u8>> {
+        let kind = self.dataset_type()?;
+        if kind.is_variable_length() {
+            return Err(H5Error::new("reading", "the dataset's type has no fixed size"));
+        }
+        let mut bytes = vec![0u8; part.count.iter().product::<u64>() as usize * kind.size()?];
+        if bytes.is_empty() {
+            return Ok(bytes);
+        }
+        let (in_file, in_memory) = self.select(part)?;
+        // SAFETY: the buffer has as many bytes as the selection and the type require.
+        locked("reading", || unsafe {
+            h5d::H5Dread(
+                self.id(),
+                kind.id(),
+                in_memory.id(),
+                in_file.id(),
+                H5P_DEFAULT,
+                bytes.as_mut_ptr().cast(),
+            )
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads a regular part of a dataset of variable-length text, which need not be UTF-8.
+    pub(crate) fn read_text_part(&self, part: &Part<'_>) -> H5Result<Vec<Vec<u8>>> {
+        let kind = self.dataset_type()?;
+        if !kind.is_variable_length() {
+            return Err(H5Error::new("reading", "the dataset does not hold variable-length text"));
+        }
+        let mut pointers = vec![std::ptr::null_mut::<i8>(); part.count.iter().product::<u64>() as usize];
+        if pointers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (in_file, in_memory) = self.select(part)?;
+        // SAFETY: one address for each selected element.
+        locked("reading", || unsafe {
+            h5d::H5Dread(
+                self.id(),
+                kind.id(),
+                in_memory.id(),
+                in_file.id(),
+                H5P_DEFAULT,
+                pointers.as_mut_ptr().cast(),
+            )
+        })?;
+        take_texts(&kind, &in_memory, &mut pointers)
+    }
+
+    /// The selection in the file, and the shape in memory.
+    fn select(&self, part: &Part<'_>) -> H5Result<(Handle, Handle)> {
+        const DOING: &str = "selecting a part";
+        // SAFETY: a valid dataset.
+        let in_file = Handle::open(DOING, || unsafe { h5d::H5Dget_space(self.id()) })?;
+        let rank = space_shape(&in_file)?.len();
+        if [part.start.len(), part.step.len(), part.count.len()] != [rank; 3] {
+            return Err(H5Error::new(DOING, "the part has another number of dimensions"));
+        }
+        if rank > 0 {
+            // SAFETY: one number for each dimension, checked above.
+            locked(DOING, || unsafe {
+                h5s::H5Sselect_hyperslab(
+                    in_file.id(),
+                    h5s::H5S_seloper_t::H5S_SELECT_SET,
+                    part.start.as_ptr(),
+                    part.step.as_ptr(),
+                    part.count.as_ptr(),
+                    std::ptr::null(),
+                )
+            })?;
+        }
+        Ok((in_file, space(part.count)?))
+    }
+
+    /// Whether the content is in files of other formats, which the dataset names.
+    pub(crate) fn has_foreign_storage(&self) -> H5Result<bool> {
+        const DOING: &str = "asking where a dataset is stored";
+        // SAFETY: here and below: plain calls with valid handles.
+        let list = Handle::open(DOING, || unsafe { h5d::H5Dget_create_plist(self.id()) })?;
+        locked(DOING, || unsafe { h5p::H5Pget_external_count(list.id()) }).map(|count| count > 0)
     }
 
     /// The fill value, read for elements that were never written or cannot be read.

@@ -11,7 +11,7 @@ mod scale;
 mod types;
 
 pub(crate) use attribute::Held;
-pub(crate) use dataset::{ChunkFilters, DatasetOptions, Storage, VirtualSource};
+pub(crate) use dataset::{ChunkFilters, DatasetOptions, Part, Storage, VirtualSource};
 pub(crate) use file::File;
 pub(crate) use node::{Kind, Node};
 pub(crate) use scale::Token;

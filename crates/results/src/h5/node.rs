@@ -49,6 +49,17 @@ impl Node {
             .map(|answer| answer > 0)
     }
 
+    /// Whether a member is in this file: not a link to another object or another file.
+    pub(crate) fn is_own(&self, name: &str) -> H5Result<bool> {
+        let name = c_string(name)?;
+        let mut info = h5l::H5L_info2_t::default();
+        // SAFETY: a NUL-terminated name in a valid group, and space for the answer.
+        locked("looking at a link", || unsafe {
+            h5l::H5Lget_info2(self.id(), name.as_ptr(), &raw mut info, H5P_DEFAULT)
+        })?;
+        Ok(info.type_ == h5l::H5L_type_t::H5L_TYPE_HARD)
+    }
+
     /// Creates a group.
     pub(crate) fn create_group(&self, name: &str) -> H5Result<Node> {
         let name = c_string(name)?;

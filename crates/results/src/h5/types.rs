@@ -103,6 +103,51 @@ impl Type {
         })
     }
 
+    /// As [`Self::dtype`], but `None` as well if an element of that type would be another number: of bfloat16, of other
+    /// enumerations than h5py's truth values, of integers with unused bits, of records with two numbers.
+    pub(crate) fn exact_dtype(&self) -> H5Result<Option<Dtype>> {
+        const DOING: &str = "comparing a type";
+        let Some(dtype) = self.dtype()? else { return Ok(None) };
+        let same = match dtype {
+            // Its order does not matter, but the library compares it.
+            Dtype::Int { bytes: 1, .. } => {
+                // SAFETY: here and below: valid types.
+                hdf5_metno::sync::sync(|| unsafe { h5t::H5Tget_precision(self.id()) }) == 8
+            }
+            Dtype::Int { bytes: 2 | 4 | 8, .. }
+            | Dtype::Float { bytes: 2 | 4 | 8 | 16, .. }
+            | Dtype::Complex { bytes: 8 | 16 | 32, .. } => {
+                let ours = Type::of(&dtype)?;
+                locked(DOING, || unsafe { h5t::H5Tequal(self.id(), ours.id()) })? > 0
+            }
+            Dtype::Int { .. } | Dtype::Float { .. } | Dtype::Complex { .. } => false,
+            Dtype::Bool if !self.is_truth()? => {
+                // h5py shows the numbers of other enumerations.
+                let numbers = Handle::open(DOING, || unsafe { h5t::H5Tget_super(self.id()) }).map(Type)?;
+                return numbers.exact_dtype();
+            }
+            Dtype::Bool | Dtype::Bytes { .. } | Dtype::Text | Dtype::Record(_) => true,
+        };
+        Ok(same.then_some(dtype))
+    }
+
+    /// Whether an enumeration of one byte has h5py's two truth values.
+    fn is_truth(&self) -> H5Result<bool> {
+        const DOING: &str = "asking a type";
+        // SAFETY: here and below: a valid enumeration with values of one byte.
+        if locked(DOING, || unsafe { h5t::H5Tget_nmembers(self.id()) })? != 2 {
+            return Ok(false);
+        }
+        for (index, value) in [(0, 0i8), (1, 1)] {
+            let mut found = -1i8;
+            locked(DOING, || unsafe { h5t::H5Tget_member_value(self.id(), index, (&raw mut found).cast()) })?;
+            if found != value {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn complex_parts(&self, size: usize) -> H5Result<Option<Dtype>> {
         // SAFETY: a valid compound type.
         let members = locked("asking a type", || unsafe { h5t::H5Tget_nmembers(self.id()) })?;

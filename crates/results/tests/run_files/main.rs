@@ -1,6 +1,7 @@
 //! Files of results, tested through the crate's public API. `tests/files/` tests what other programs read from them.
 
 mod attempts;
+mod display;
 mod fragments;
 mod large_arrays;
 mod merging;

@@ -2,6 +2,8 @@
 
 mod open;
 mod owner;
+mod page;
 mod rights;
 mod store;
 mod support;
+mod user_values;

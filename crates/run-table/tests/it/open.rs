@@ -61,6 +61,21 @@ async fn settings_keep_their_types() {
     assert!(matches!(kept, Err(RunTableError::ProtectedSetting { .. })));
 }
 
+#[tokio::test]
+async fn settings_are_changed_together_and_only_if_they_are_as_expected() {
+    let (_dir, table, _mine) = owned().await;
+    let before = table.settings().await.unwrap();
+    let text = |text: &str| Some(SettingValue::from(text));
+    let changes = [("slurm_account".to_owned(), text("a")), ("concurrent_jobs".to_owned(), None)];
+    let refused = table.change_settings(&changes, |_| false).await.unwrap().unwrap_err();
+    assert_eq!(refused.0, before);
+    assert_eq!(table.settings().await.unwrap(), before);
+    let after = table.change_settings(&changes, |present| present == before).await.unwrap().unwrap();
+    assert_eq!(table.settings().await.unwrap(), after);
+    assert!(after.contains(&("slurm_account".to_owned(), SettingValue::from("a"))));
+    assert!(!after.iter().any(|(key, _)| key == "concurrent_jobs"));
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -1,6 +1,6 @@
 //! Applies the acts of a scenario to the world, and undoes them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use amore_core::{Input, request::Request, task_state::WorkerNo};
 use amore_model::JobId;
@@ -11,6 +11,7 @@ use super::{
     coordinator::request_of,
     process::{End, Role},
     scenario::{Act, CLUSTERS, JobFault, NODES, RESERVATION},
+    service::{Message, event_id, subject},
     shell::USER,
 };
 use crate::slurm::{AccountingFault, Fault, Health, Limits, Reservation, State};
@@ -19,6 +20,7 @@ use crate::slurm::{AccountingFault, Fault, Health, Limits, Reservation, State};
 #[derive(Debug)]
 pub(super) enum Undo {
     Resume(u32),
+    ResumeService(u32),
     Slurm { cluster: usize, fault: Fault },
     Accounting(AccountingFault),
     Description,
@@ -35,6 +37,10 @@ const HELD: Duration = Duration::from_secs(40);
 impl World {
     /// Schedules all acts of the scenario.
     pub(super) fn schedule_acts(&mut self) {
+        if self.scenario.service {
+            self.start_service(0);
+            self.start_service(1);
+        }
         let mut last = Duration::ZERO;
         for index in 0..self.scenario.acts.len() {
             let at = self.scenario.acts[index].0;
@@ -70,12 +76,62 @@ impl World {
             }
             Act::Interrupt(nth) => self.interrupt(nth),
             Act::Kill(nth) => {
-                if let Some(number) = self.nth_process(nth) {
-                    self.end(number, End::Killed);
+                let Some(number) = self.nth_process(nth) else { return };
+                match self.service_of(number) {
+                    Some(service) => self.end_service(service, true),
+                    None => self.end(number, End::Killed),
                 }
             }
+            Act::KillService(host) => {
+                if let Some(service) = self.service_on(host) {
+                    self.end_service(service, true);
+                }
+            }
+            Act::RestartService(host) => {
+                if let Some(service) = self.service_on(host) {
+                    self.stop_service(service);
+                }
+            }
+            Act::SuspendService(host, time) => {
+                if let Some(service) = self.service_on(host) {
+                    self.suspend_service(service);
+                    self.undo_after(time, Undo::ResumeService(service));
+                }
+            }
+            Act::Data { run, data, pieces, every } => {
+                for piece in 0..pieces {
+                    self.schedule(now + every * piece, Happening::Grow((run, data)));
+                }
+            }
+            Act::Event { id, about, complete } => {
+                let message = Message {
+                    id: event_id(id),
+                    subject: about.subject(),
+                    complete,
+                    forced: false,
+                    only: BTreeSet::new(),
+                };
+                self.send(message);
+            }
+            Act::Trigger(run, data) => {
+                let id = format!("trigger {}", self.scheduled);
+                self.send(Message {
+                    id,
+                    subject: Some(subject((run, data))),
+                    complete: true,
+                    forced: true,
+                    only: BTreeSet::new(),
+                });
+            }
+            Act::Unlistable(time) => self.facility.unlistable_until = now + time,
+            Act::OtherBroken(time) => self.facility.other_broken_until = now + time,
             Act::Suspend(nth, time) => {
                 if let Some(number) = self.nth_process(nth)
+                    && let Some(service) = self.service_of(number)
+                {
+                    self.suspend_service(service);
+                    self.undo_after(time, Undo::ResumeService(service));
+                } else if let Some(number) = self.nth_process(nth)
                     && let Some(process) = self.processes.get_mut(&number)
                     && process.suspended.is_none()
                 {
@@ -165,6 +221,7 @@ impl World {
     pub(super) fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Resume(number) => self.resume(number),
+            Undo::ResumeService(number) => self.resume_service(number),
             Undo::Slurm { cluster, fault } => {
                 self.story.tell(self.now, "world", || format!("{fault:?}"));
                 let name = CLUSTERS.get(cluster).copied().unwrap_or_default();
@@ -176,7 +233,7 @@ impl World {
         }
     }
 
-    fn resume(&mut self, number: u32) {
+    pub(super) fn resume(&mut self, number: u32) {
         let Some(process) = self.processes.get_mut(&number) else { return };
         let Some(waiting) = process.suspended.take() else { return };
         self.history.resume(number, self.now);
@@ -198,6 +255,9 @@ impl World {
 
     fn interrupt(&mut self, nth: usize) {
         let Some(number) = self.nth_process(nth) else { return };
+        if let Some(service) = self.service_of(number) {
+            return self.stop_service(service);
+        }
         let Some(process) = self.processes.get_mut(&number) else { return };
         process.interrupted = true;
         match &process.role {
@@ -207,7 +267,7 @@ impl World {
             }
             Role::Waiting { request, .. } => {
                 let request = *request;
-                if self.files.requests.get(&request).is_some_and(|file| !file.taken) {
+                if self.files.requests.get(&request).is_some_and(|file| file.taken_by.is_none()) {
                     self.files.requests.remove(&request);
                 }
                 self.end(number, End::Refused("stopped waiting".to_owned()));
@@ -285,6 +345,11 @@ impl World {
         self.calm = Some(self.now);
         let suspended: Vec<u32> = self.processes.keys().copied().collect();
         suspended.into_iter().for_each(|number| self.resume(number));
+        for host in [0, 1] {
+            if let Some(service) = self.service_on(host) {
+                self.resume_service(service);
+            }
+        }
         let names: Vec<String> = self.slurm.site().clusters.iter().map(|one| one.name.clone()).collect();
         for name in names {
             let mut repairs = vec![
@@ -328,7 +393,11 @@ fn lasts(act: &Act) -> Duration {
         | Act::LedgerSlow(_, time)
         | Act::Reserve(time)
         | Act::Accounting(_, time)
-        | Act::Limit(_, time) => *time,
+        | Act::Limit(_, time)
+        | Act::SuspendService(_, time)
+        | Act::Unlistable(time)
+        | Act::OtherBroken(time) => *time,
+        Act::Data { pieces, every, .. } => *every * *pieces,
         Act::Slurm { undone: Some((time, _)), .. } => *time,
         Act::Job(..) => HELD,
         _ => Duration::ZERO,

@@ -6,6 +6,7 @@ use amore_core::{
     events::Event,
     request::{Compute, Request, Runs},
 };
+use amore_intake::ArrivedData;
 use amore_model::Run;
 use amore_slurm::{job_status::JobStatus, token::tokens_in};
 use amore_wire::task::{Outcome, Task};
@@ -219,6 +220,13 @@ impl World {
 
     /// A user checks whether everything is done; first with `amore follow`, then by requesting everything once more.
     pub(super) fn last_look(&mut self) {
+        if self.scenario.service && self.looks == 0 && !self.services_are_done() {
+            if self.violation.is_none() {
+                let at = self.now + self.pace(LOOK);
+                self.schedule(at, Happening::LastLook);
+            }
+            return;
+        }
         let busy = self.processes.values().any(|process| process.is_alive()) || self.some_job_may_end();
         let calm = self.calm.unwrap_or(self.now);
         if busy {
@@ -285,7 +293,10 @@ impl World {
 
     fn missing_of(&self, run: Run) -> Vec<String> {
         let file = self.files.run_file((PROPOSAL, run));
-        let stored = self.scenario.variables.iter().filter(|variable| !variable.spec.transient);
+        let has = self.data_of(run);
+        let is_there = |data| if data == ArrivedData::Raw { has.raw } else { has.proc };
+        let stored = self.scenario.variables.iter();
+        let stored = stored.filter(|one| !one.spec.transient && is_there(one.needs_data()));
         stored
             .map(|variable| variable.spec.name.clone())
             .filter(|name| file.is_none_or(|file| !file.contains_key(name)))
@@ -349,7 +360,7 @@ impl World {
     }
 
     /// A stored result that is not what its variable is expected to give.
-    fn unexpected_outcome(&self) -> Option<String> {
+    pub(super) fn unexpected_outcome(&self) -> Option<String> {
         let expected = self.scenario.expected();
         (1..=self.scenario.runs).find_map(|run| {
             let file = self.files.run_file((PROPOSAL, Run(run)))?;

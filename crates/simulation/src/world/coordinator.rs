@@ -7,20 +7,21 @@ use std::{
 };
 
 use amore_core::{
-    Answer, Collected, Core, Effect, Fragment, Input, Moment as CoreMoment, Question, Refusal, RunKey, Setup,
-    Survey,
+    Answer, Collected, ContextRead, Core, Effect, Fragment, Input, Moment as CoreMoment, Question, Refusal,
+    RunKey, Setup, Survey,
+    activity::{Activity, StoredCell},
     events::Event,
     journal::Write,
-    request::{Listener, Request, Runs},
+    request::{Listener, Request, RequestNo, Runs},
     task_state::WorkerNo,
 };
 use amore_model::{
-    DatabaseDir, Run,
+    DatabaseDir, MymdcField, Run,
     lease::{Claim, Decision, Epochs, LeaseState, decide, is_renewal_due},
 };
 use amore_plan::Availability;
 use amore_slurm::poller::Poller;
-use amore_wire::task::ContextSource;
+use amore_wire::{mymdc::MymdcValue, task::ContextSource};
 
 use super::{
     Happening, PROPOSAL, World,
@@ -34,6 +35,8 @@ use super::{
 const GATHER: Duration = Duration::from_millis(80);
 /// Time of an answer that needs a file or the ledger.
 const QUICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(30));
+/// Time of an answer of the metadata catalogue that has trouble.
+const MYMDC_SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(40));
 /// How often an owner polls for requests of other processes and calls the core.
 const REQUEST_POLL: Duration = Duration::from_millis(1000);
 /// How often an owner checks whether a renewal is due.
@@ -85,6 +88,7 @@ impl World {
         let setup = Setup {
             processes: self.scenario.processes,
             slurm: Some(self.settings.clone()),
+            watched: true,
             epoch,
             process: number,
             ..Setup::new(dir(), PROPOSAL, PathBuf::from("/usr/bin/python3"))
@@ -112,7 +116,7 @@ impl World {
         let Some(process) = self.processes.get_mut(&number) else { return };
         process.started = now;
         process.role = Role::Owner(Box::new(owner));
-        let request = process.request.clone();
+        let (request, serves) = (process.request.clone(), process.serves);
         self.story.tell(now, format!("amore {number}"), || format!("owns the directory, epoch {epoch}"));
         self.schedule(now + KEEP, Happening::Keep { process: number });
         self.schedule(now + REQUEST_POLL, Happening::LookForRequests { process: number });
@@ -125,6 +129,7 @@ impl World {
             number,
             match request {
                 Some(request) => Input::Request { listener: Listener::Here, request },
+                None if serves => Input::Serve,
                 None => Input::Follow,
             },
         );
@@ -150,7 +155,9 @@ impl World {
                 self.ledger.renew(&me, epoch, until);
             }
         }
-        self.schedule(self.now + KEEP, Happening::Keep { process: number });
+        let slow = self.pace(KEEP) > KEEP;
+        let at = self.now + if slow { KEEP * 4 } else { KEEP };
+        self.schedule(at, Happening::Keep { process: number });
     }
 
     /// A process whose term has expired makes sure that it still owns the directory before it submits.
@@ -210,7 +217,11 @@ impl World {
     }
 
     pub(super) fn wake(&mut self, number: u32) {
-        if let Some(owner) = self.processes.get_mut(&number).and_then(|process| process.owner_mut()) {
+        let now = self.now;
+        // If an earlier time was wanted later, the first one is forgotten.
+        if let Some(owner) = self.owner_of(number)
+            && owner.wake.is_some_and(|wake| wake <= now)
+        {
             owner.wake = None;
             self.feed(number, Input::Tick);
         }
@@ -223,9 +234,21 @@ impl World {
         self.schedule(at, Happening::ToCore { process: number, input: Box::new(input) });
     }
 
+    /// The metadata catalogue answers, sometimes late.
+    fn ask_mymdc(&mut self, number: u32, request: RequestNo, key: RunKey, fields: BTreeSet<MymdcField>) {
+        let (_, run) = key;
+        let value = |field| (field, MymdcValue::Value { json: format!("\"{field} of run {run}\"") });
+        let values = fields.into_iter().map(value).collect();
+        let latency = if self.chance.chance(1, 8) { MYMDC_SLOW } else { QUICK };
+        let at = self.now + self.chance.between(latency.0, latency.1);
+        let input = Box::new(Input::Mymdc { request, key, values });
+        self.schedule(at, Happening::ToCore { process: number, input });
+    }
+
     fn perform(&mut self, number: u32, effect: Effect) {
         match effect {
             Effect::Tell { listener, event } => self.tell(number, listener, event),
+            Effect::Publish(activity) => self.note_activity(number, activity),
             Effect::ReadContext { incoming } => {
                 let context = ContextSource {
                     path: PathBuf::from("/db/context.py"),
@@ -234,17 +257,20 @@ impl World {
                     text: format!("cluster, edit {}", self.edits),
                     sha256: format!("{:02}", self.edits),
                 };
-                self.answer(number, Input::ContextRead { incoming, context: Ok(context) });
+                self.answer(
+                    number,
+                    Input::ContextRead { incoming, context: Ok(ContextRead::new(context, "python3".into())) },
+                );
             }
             Effect::AskSite => {}
             Effect::Survey { incoming, compute, .. } => {
-                let everything = Availability { raw: true, proc: true };
-                let exist = 1..=self.scenario.runs;
+                let exist: Vec<Run> =
+                    (1..=self.scenario.runs).map(Run).filter(|run| self.has_data(*run)).collect();
                 let (runs, missing): (Vec<Run>, Vec<Run>) = match compute.runs {
-                    Runs::All => (exist.map(Run).collect(), Vec::new()),
-                    Runs::These(named) => named.into_iter().partition(|run| exist.contains(&run.0)),
+                    Runs::All => (exist, Vec::new()),
+                    Runs::These(named) => named.into_iter().partition(|run| exist.contains(run)),
                 };
-                let runs = runs.into_iter().map(|run| ((PROPOSAL, run), everything)).collect();
+                let runs = runs.into_iter().map(|run| ((PROPOSAL, run), self.data_of(run))).collect();
                 let survey = Survey { runs, missing, ..Survey::default() };
                 self.answer(number, Input::Surveyed { incoming, survey: Ok(Box::new(survey)) });
             }
@@ -267,6 +293,7 @@ impl World {
                 let fragments = self.scan(key);
                 self.answer(number, Input::Scanned { key, fragments });
             }
+            Effect::Tidy => {}
             Effect::ReadSettings => {
                 let settings = self.settings.clone();
                 self.answer(number, Input::Settings(settings));
@@ -285,9 +312,25 @@ impl World {
                 };
                 self.answer(number, Input::Answer { task, answer });
             }
+            Effect::AskMymdc { request, key, fields } => self.ask_mymdc(number, request, key, fields),
             Effect::Log(message) => {
                 self.story.tell(self.now, format!("amore {number}"), || format!("logs: {message}"));
                 self.note_log(&message);
+            }
+        }
+    }
+
+    /// Those who watch the directory are told.
+    fn note_activity(&mut self, number: u32, activity: Activity) {
+        self.story.tell(self.now, format!("amore {number}"), || format!("publishes {}", activity.name()));
+        if let Activity::ValuesStored { proposal, run, values } = activity {
+            for StoredCell { name, .. } in values {
+                if self.files.run_file((proposal, run)).is_none_or(|file| !file.contains_key(&name)) {
+                    self.violate(
+                        "what is published is stored",
+                        format!("run {run}: {name} is published, and its file does not have it"),
+                    );
+                }
             }
         }
     }
@@ -369,19 +412,43 @@ impl World {
         if owner.closing {
             return;
         }
-        if owner.core.is_stopping() {
-            self.schedule(self.now + REQUEST_POLL, Happening::LookForRequests { process: number });
-            self.feed(number, Input::Tick);
+        let is_stopping = owner.core.is_stopping();
+        let at = self.now + self.pace(REQUEST_POLL);
+        self.schedule(at, Happening::LookForRequests { process: number });
+        if !is_stopping {
+            self.take_requests(number);
+        }
+        self.feed(number, Input::Tick);
+    }
+
+    /// Takes the requests of other processes that wait now.
+    pub(super) fn take_requests(&mut self, number: u32) {
+        if self.owner_of(number).is_none_or(|owner| owner.closing || owner.core.is_stopping()) {
             return;
         }
-        let waiting: Vec<u64> =
-            self.files.requests.iter().filter(|(_, file)| !file.taken).map(|(id, _)| *id).collect();
+        let waiting: Vec<u64> = self
+            .files
+            .requests
+            .iter()
+            .filter(|(_, file)| file.taken_by.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        // Requests for a successor are not for this process, which may not know yet that there is one.
+        let Some(process) = self.processes.get(&number) else { return };
+        let epoch = process.owner().map_or(0, |owner| owner.epoch);
+        if !waiting.is_empty() && self.owner.clone().check(&process.holder(), epoch).is_err() {
+            return;
+        }
         for id in waiting {
             let Some(file) = self.files.requests.get_mut(&id) else { continue };
-            let asker = file.asker;
-            file.taken = true;
+            let (asker, service) = (file.asker, file.service);
+            file.taken_by = Some(number);
             let request = file.request.clone();
-            if !self.processes.get(&asker).is_some_and(|process| process.is_alive()) {
+            let is_wanted = match service {
+                Some(service) => self.is_service_alive(service),
+                None => self.processes.get(&asker).is_some_and(|process| process.is_alive()),
+            };
+            if !is_wanted {
                 self.files.requests.remove(&id);
                 continue;
             }
@@ -391,8 +458,21 @@ impl World {
             self.note_taken(asker, &request);
             self.feed(number, Input::Request { listener: Listener::Elsewhere(listener), request });
         }
-        self.schedule(self.now + REQUEST_POLL, Happening::LookForRequests { process: number });
-        self.feed(number, Input::Tick);
+    }
+
+    /// Whether a run exists.
+    fn has_data(&self, run: Run) -> bool {
+        let Availability { raw, proc } = self.data_of(run);
+        raw || proc
+    }
+
+    /// Which data a run has. Without a service they are there from the beginning.
+    pub(super) fn data_of(&self, run: Run) -> Availability {
+        if self.scenario.service {
+            self.facility.data.availability(run.0)
+        } else {
+            Availability { raw: true, proc: true }
+        }
     }
 }
 
@@ -555,8 +635,9 @@ impl World {
                 let names: Vec<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
                 format!("stores run {}: {}", key.1, names.join(", "))
             });
+            let cells = stored.iter().map(|(name, _)| StoredCell::empty(name.as_str())).collect();
             let (notices, problem) = (Vec::new(), None);
-            collected.push(Collected { key, fragments: count, stored, notices, problem });
+            collected.push(Collected { key, fragments: count, stored, cells, notices, problem });
         }
         let Some(owner) = self.owner_of(number) else { return };
         owner.collector = Collector::Idle;
@@ -629,6 +710,7 @@ pub(super) fn request_of(runs: impl IntoIterator<Item = u32>) -> Request {
         matches: Vec::new(),
         names: Vec::new(),
         mock: false,
+        trigger: None,
     })
 }
 

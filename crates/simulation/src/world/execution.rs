@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use amore_model::precedence::AttemptMade;
+use amore_model::{Argument, Dependency, MymdcField, precedence::AttemptMade};
 use amore_wire::{
     ended::Ended,
     task::{FromWorker, Outcome, Step, Task},
@@ -89,6 +89,15 @@ impl Work {
         if variable.needs.iter().any(|need| matches!(self.input(need, files), Input::Missing)) {
             let message = "a dependency has no value".to_owned();
             return Next::Known { name, outcome: Outcome::Skipped { message } };
+        }
+        let in_catalogue = |argument: &Argument| match argument.dependency() {
+            Dependency::Mymdc(field) => MymdcField::from_name(field),
+            _ => None,
+        };
+        let mut needed = variable.spec.arguments.iter().filter_map(in_catalogue);
+        if let Some(field) = needed.find(|field| !self.task.mymdc.contains_key(field)) {
+            let message = format!("the task has no answer about {field}");
+            return Next::Known { name, outcome: Outcome::Error { class: "KeyError".to_owned(), message } };
         }
         Next::Call { name, takes: variable.takes, memory_mib: variable.memory_mib }
     }

@@ -57,8 +57,10 @@ pub struct RequestFile {
     pub request: Request,
     /// The process that made it.
     pub asker: u32,
-    /// Whether an owner has taken it.
-    pub taken: bool,
+    /// The service that made it.
+    pub service: Option<u32>,
+    /// The owner that has taken it.
+    pub taken_by: Option<u32>,
     /// Events that were written for the process.
     pub events: Vec<Event>,
     /// Whether the last event was written.
@@ -114,6 +116,12 @@ impl Files {
             .filter(|(_, fragment)| fragment.seen_from <= now && key.is_none_or(|key| key == fragment.key))
             .map(|(path, fragment)| (fragment.key, path.clone()))
             .collect()
+    }
+
+    /// When the first and the last results of a run were stored.
+    pub fn stored_between(&self, key: RunKey) -> Option<(Moment, Moment)> {
+        let at = || self.stored_at.iter().filter(|((of, _), _)| *of == key).map(|(_, at)| *at);
+        at().min().zip(at().max())
     }
 
     /// Whether fragments wait.

@@ -15,6 +15,7 @@ mod ledger;
 mod local_worker;
 mod process;
 mod scenario;
+mod service;
 mod shell;
 mod shorten;
 mod story;
@@ -44,6 +45,7 @@ use self::{
     ledger::Ledger,
     local_worker::LocalStep,
     process::Process,
+    service::{DataOf, Facility, Step},
     story::Story,
 };
 pub use self::{
@@ -106,6 +108,9 @@ enum Happening {
     LookForRequests {
         process: u32,
     },
+    LookOnceForRequests {
+        process: u32,
+    },
     Wake {
         process: u32,
     },
@@ -149,6 +154,16 @@ enum Happening {
         execution: Execution,
         step: ScriptStep,
     },
+    /// A service does something.
+    Service {
+        service: u32,
+        step: Step,
+    },
+    StartService {
+        host: usize,
+    },
+    /// Data of a run are written.
+    Grow(DataOf),
 }
 
 impl Happening {
@@ -158,6 +173,7 @@ impl Happening {
             Happening::Try { process }
             | Happening::Keep { process }
             | Happening::LookForRequests { process }
+            | Happening::LookOnceForRequests { process }
             | Happening::Wake { process }
             | Happening::ToCore { process, .. }
             | Happening::ToPoller { process, .. }
@@ -173,7 +189,10 @@ impl Happening {
             | Happening::LastLook
             | Happening::Command { .. }
             | Happening::Local { .. }
-            | Happening::Script { .. } => None,
+            | Happening::Script { .. }
+            | Happening::Service { .. }
+            | Happening::StartService { .. }
+            | Happening::Grow(_) => None,
         }
     }
 }
@@ -220,6 +239,7 @@ pub(crate) struct World {
     calls: BTreeMap<(PlanStamp, RunKey, String), u32>,
     number_of_calls: u64,
     history: History,
+    facility: Facility,
     calm: Option<Moment>,
     looks: u32,
     over: bool,
@@ -284,6 +304,7 @@ impl World {
             calls: BTreeMap::new(),
             number_of_calls: 0,
             history: History::default(),
+            facility: Facility::default(),
             calm: None,
             looks: 0,
             over: false,
@@ -330,7 +351,9 @@ impl World {
                 format!("{name} of run {} is called the {calls}th time; {explained} are explained", key.1),
             );
         }
-        Call(self.number_of_calls)
+        let call = Call(self.number_of_calls);
+        self.note_data_of(call, key.1);
+        call
     }
 
     fn run(&mut self) -> u64 {
@@ -400,6 +423,7 @@ impl World {
             Happening::Try { process } => self.try_or_wait(process),
             Happening::Keep { process } => self.keep(process),
             Happening::LookForRequests { process } => self.look_for_requests(process),
+            Happening::LookOnceForRequests { process } => self.take_requests(process),
             Happening::Wake { process } => self.wake(process),
             Happening::ToCore { process, input } => self.feed(process, *input),
             Happening::ToPoller { process, input } => self.poll(process, *input),
@@ -411,6 +435,9 @@ impl World {
             Happening::Merge { process, fragments } => self.on_merge(process, fragments),
             Happening::Local { process, worker, step } => self.on_local_step(process, worker, step),
             Happening::Script { execution, step } => self.on_script_step(execution, step),
+            Happening::Service { service, step } => self.on_service(service, step),
+            Happening::StartService { host } => self.start_service(host),
+            Happening::Grow(data) => self.grow(data),
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Process {
     pub(super) request: Option<Request>,
     pub(super) started: Moment,
     pub(super) role: Role,
+    /// It is the part of a service that drives the directory: it serves until it is told to stop.
+    pub(super) serves: bool,
     /// Whether it has the previous version, whose tasks and workers have no tokens.
     pub(super) is_old: bool,
     /// Set while it is stopped: the events that wait for it.
@@ -108,6 +110,7 @@ pub(super) enum Collector {
 impl Process {
     pub(super) fn new(number: u32, host: usize, request: Option<Request>, is_old: bool, now: Moment) -> Self {
         Process {
+            serves: false,
             is_old,
             number,
             host,
@@ -118,6 +121,11 @@ impl Process {
             interrupted: false,
             told: Vec::new(),
         }
+    }
+
+    /// The part of a service that drives the directory.
+    pub(super) fn of_service(number: u32, host: usize, now: Moment) -> Self {
+        Process { serves: true, ..Process::new(number, host, None, false, now) }
     }
 
     pub(super) fn is_alive(&self) -> bool {

@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Whether the term of a holder that may be alive has expired. The holder may be about to renew it.
-    fn may_be_renewed(&self, number: u32) -> bool {
+    pub(super) fn may_be_renewed(&self, number: u32) -> bool {
         let Some(process) = self.processes.get(&number) else { return false };
         let now = self.unix(process.host);
         let waited = self.now - process.started < Duration::from_secs_f64(GRACE);
@@ -73,8 +73,9 @@ impl World {
                 let Some(process) = self.processes.get_mut(&number) else { return };
                 let Role::Waiting { checks: counted, .. } = &mut process.role else { return };
                 *counted = checks;
-                if checks.is_multiple_of(CHECKS) && !self.is_held(host) {
-                    if self.try_to_own(number) {
+                let is_other = self.owner.claim.as_ref().is_some_and(|claim| claim.holder.pid != owner);
+                if checks.is_multiple_of(CHECKS) && (is_other || !self.is_held(host)) {
+                    if !self.is_held(host) && self.try_to_own(number) {
                         self.files.requests.remove(&request);
                         return;
                     }
@@ -96,7 +97,14 @@ impl World {
         let Some(process) = self.processes.get_mut(&number) else { return };
         if let Some(request) = process.request.clone() {
             let id = self.scheduled;
-            let file = RequestFile { request, asker: number, taken: false, events: Vec::new(), done: false };
+            let file = RequestFile {
+                request,
+                asker: number,
+                service: None,
+                taken_by: None,
+                events: Vec::new(),
+                done: false,
+            };
             self.files.requests.insert(id, file);
             process.role = Role::Waiting { request: id, owner, read: 0, checks: 0 };
             self.story.tell(self.now, format!("amore {number}"), || "hands its request over".to_owned());

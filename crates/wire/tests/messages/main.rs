@@ -7,7 +7,7 @@ mod samples;
 use std::{collections::BTreeSet, fmt::Debug, fs, path::Path};
 
 use amore_wire::{
-    OLDEST_VERSION, VERSION,
+    NEWEST_VERSION, OLDEST_VERSION, VERSION, VERSION_WITH_SANDBOX,
     ended::Ended,
     host::{FromChild, FromHost, ToChild, ToHost},
     is_understood,
@@ -63,8 +63,9 @@ fn remove(message: &mut Value, field: &str) {
 /// Checks that there is a message of each kind.
 macro_rules! complete {
     ($messages:expr, $kind:ident: $($variant:ident),+) => {{
+        let messages = $messages.into_iter();
         let named = |message: &$kind| match message { $($kind::$variant { .. } => stringify!($variant)),+ };
-        let found: BTreeSet<&str> = $messages.iter().map(named).collect();
+        let found: BTreeSet<&str> = messages.map(named).collect();
         assert_eq!(found, BTreeSet::from([$(stringify!($variant)),+]));
     }};
 }
@@ -72,48 +73,49 @@ macro_rules! complete {
 #[test]
 fn what_a_worker_is_told() {
     let messages = samples::to_worker();
-    complete!(messages, ToWorker: Hello, Describe, Run, Cancel, Drain);
-    pin("to_worker", &messages, &["token"]);
+    complete!(&messages, ToWorker: Hello, Describe, Run, Cancel, Drain);
+    pin("to_worker", &messages, &["token", "urgency", "mymdc"]);
 }
 
 #[test]
 fn what_a_worker_says() {
     let messages = samples::from_worker();
-    complete!(messages, FromWorker: Hello, Described, HostFailed, Notice, Placed, Alive, Started, VariableStarted,
+    complete!(&messages, FromWorker: Hello, Described, HostFailed, Notice, Placed, Alive, Started, VariableStarted,
         VariableEnded, CommandEnded, Fragment, TaskEnded);
     pin("from_worker", &messages, &["attempt", "token"]);
 }
 
 #[test]
 fn the_manifest_of_a_job() {
-    pin("manifest", &samples::manifests(), &["tasks.token"]);
+    pin("manifest", &samples::manifests(), &["tasks.token", "tasks.urgency", "tasks.mymdc"]);
 }
 
 #[test]
 fn what_a_host_is_told() {
     let messages = samples::to_host();
-    complete!(messages, ToHost: Fork, Preload);
+    let later = samples::later_to_host();
+    complete!(messages.iter().chain(&later), ToHost: Fork, Preload, Signal);
     pin("to_host", &messages, &[]);
 }
 
 #[test]
 fn what_a_host_says() {
     let messages = samples::from_host();
-    complete!(messages, FromHost: Ready, Unusable, Forked, Exited);
+    complete!(&messages, FromHost: Ready, Unusable, Forked, Exited);
     pin("from_host", &messages, &[]);
 }
 
 #[test]
 fn what_a_child_is_told() {
     let messages = samples::to_child();
-    complete!(messages, ToChild: Describe, Run, Taken, Free);
-    pin("to_child", &messages, &[]);
+    complete!(&messages, ToChild: Describe, Run, Taken, Free);
+    pin("to_child", &messages, &["mymdc"]);
 }
 
 #[test]
 fn what_a_child_says() {
     let messages = samples::from_child();
-    complete!(messages, FromChild: Described, Opened, CannotStart, Started, Value, Chunk, Kept, Nothing, Failed, Done);
+    complete!(&messages, FromChild: Described, Opened, CannotStart, Started, Value, Chunk, Kept, Nothing, Failed, Done);
     pin("from_child", &messages, &["skipped"]);
 }
 
@@ -136,9 +138,21 @@ fn a_skip_is_told_by_a_field_and_to_the_first_version_by_its_class() {
 }
 
 #[test]
+fn a_sandbox_is_requested_in_messages_that_the_first_version_refuses() {
+    let messages = samples::sandboxed();
+    let written = lines(&messages);
+    assert_eq!(read::<ToWorker>(&written), messages);
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("sandboxed", written + &lines(&samples::later_to_host()));
+    });
+    assert!(messages.iter().all(|message| message.version() == VERSION_WITH_SANDBOX));
+    assert!(samples::to_worker().iter().all(|message| message.version() == VERSION));
+}
+
+#[test]
 fn a_later_version_is_not_understood() {
-    assert!(is_understood(OLDEST_VERSION) && is_understood(VERSION));
-    assert!(!is_understood(VERSION + 1) && !is_understood(OLDEST_VERSION - 1));
+    assert!(is_understood(OLDEST_VERSION) && is_understood(VERSION) && is_understood(NEWEST_VERSION));
+    assert!(!is_understood(NEWEST_VERSION + 1) && !is_understood(OLDEST_VERSION - 1));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use amore_model::{
-    JobOutcome, JobState, PlanStamp, Problem, ProblemKind, Proposal, Run, RunData, VariableSpec,
+    JobOutcome, JobState, MymdcField, PlanStamp, Problem, ProblemKind, Proposal, Run, RunData, Sandbox,
+    VariableSpec,
 };
 use amore_wire::{
     ended::Ended,
@@ -12,6 +13,7 @@ use amore_wire::{
         ToChild, ToHost, ValueMessage,
     },
     manifest::JobManifest,
+    mymdc::{MymdcValue, MymdcValues},
     task::{
         AttemptId, ContextSource, CutShort, FromWorker, Limits, Outcome, Step, Task, ToWorker, UserCommand,
     },
@@ -54,6 +56,12 @@ fn steps() -> Vec<Step> {
         },
         Step { name: text("µ"), ..Step::default() },
     ]
+}
+
+fn mymdc() -> MymdcValues {
+    let error = MymdcValue::Error { class: text("MymdcUnavailableError"), message: text("no answer") };
+    [(MymdcField::SampleName, MymdcValue::Value { json: text("\"Lysozyme\"") }), (MymdcField::RunType, error)]
+        .into()
 }
 
 fn job_outcome() -> JobOutcome {
@@ -108,6 +116,7 @@ pub fn full_task() -> Task {
         give_up: without_value(),
         last_attempt: true,
         parameters: [(text("threshold"), json!({ "low": 0.5 }))].into(),
+        mymdc: mymdc(),
         log: PathBuf::from("/gpfs/usr/Shared/amore/process_logs/r42-p1234.out"),
         limits: Limits { variable_seconds: Some(60.0), memory_bytes: Some(1 << 30) },
         outcomes: [(text("fit"), job_outcome()), (text("fit2"), job_outcome_without_slurm())].into(),
@@ -119,7 +128,25 @@ pub fn full_task() -> Task {
             own_directory: PathBuf::from("/gpfs/usr/Shared/amore/jobs/r42/fit"),
         }),
         forget: texts(&["old"]),
+        urgency: amore_model::Urgency::Live,
+        sandbox: None,
     }
+}
+
+/// Messages of the version with a sandbox.
+pub fn sandboxed() -> Vec<ToWorker> {
+    let sandbox = Sandbox::parse("bwrap --bind '/a b'").ok();
+    vec![
+        ToWorker::Hello { version: 2 },
+        ToWorker::Describe {
+            id: text("describe-0"),
+            context: plain_context(),
+            python: PathBuf::from("/opt/python/bin/python3"),
+            proposal: Some(Proposal(1234)),
+            sandbox: sandbox.clone(),
+        },
+        ToWorker::Run(Box::new(Task { steps: Vec::new(), command: None, sandbox, ..plain_task() })),
+    ]
 }
 
 fn plain_task() -> Task {
@@ -133,10 +160,13 @@ fn plain_task() -> Task {
         give_up: BTreeMap::new(),
         last_attempt: false,
         parameters: BTreeMap::new(),
+        mymdc: BTreeMap::new(),
         limits: Limits::default(),
         outcomes: BTreeMap::new(),
         command: None,
+
         forget: Vec::new(),
+        urgency: amore_model::Urgency::Asked,
         ..full_task()
     }
 }
@@ -148,6 +178,8 @@ pub fn to_worker() -> Vec<ToWorker> {
             id: text("describe-0"),
             context: context(),
             python: PathBuf::from("/opt/python/bin/python3"),
+            proposal: None,
+            sandbox: None,
         },
         ToWorker::Run(Box::new(full_task())),
         ToWorker::Run(Box::new(plain_task())),
@@ -255,6 +287,11 @@ pub fn to_host() -> Vec<ToHost> {
     vec![ToHost::Fork { id: text("1234-42-0.1.1") }, ToHost::Preload { modules: texts(&["scipy.optimize"]) }]
 }
 
+/// Messages that a host of the first version ignores.
+pub fn later_to_host() -> Vec<ToHost> {
+    vec![ToHost::Signal { id: text("1234-42-0.1.1"), signal: 9 }]
+}
+
 pub fn from_host() -> Vec<FromHost> {
     let exited = |code, signal| FromHost::Exited {
         id: text("1234-42-0.1.1"),
@@ -287,6 +324,7 @@ fn child_task() -> ChildTask {
         ended: without_value(),
         outcomes: [(text("fit"), job_outcome())].into(),
         parameters: [(text("threshold"), json!(0.5))].into(),
+        mymdc: mymdc(),
         memory_bytes: Some(1 << 30),
         slots: 4,
         slot_bytes: 1 << 20,

@@ -1,11 +1,13 @@
 //! Checks that Amore's programs are complete, and that the user's Python has what context files need.
 
 use std::{
-    path::{Path, PathBuf},
+    ffi::{OsStr, OsString},
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
 
+use amore_model::{Proposal, Sandbox};
 use tokio::{process::Command, time::timeout};
 
 use super::super::failure::Failure;
@@ -26,7 +28,10 @@ except BaseException as error:
 ";
 
 /// The output of a program, or why it failed.
-pub(super) async fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
+pub(super) async fn ask(
+    program: impl AsRef<OsStr>,
+    arguments: &[impl AsRef<OsStr>],
+) -> Result<String, String> {
     let process = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -72,8 +77,12 @@ pub(super) async fn check() -> Vec<Check> {
     checks.done
 }
 
-/// Checks the Python that executes context files.
-pub(super) async fn check_python(python: Result<PathBuf, Failure>) -> Vec<Check> {
+/// Checks the Python that executes context files, in the sandbox if there is one.
+pub(super) async fn check_python(
+    python: Result<PathBuf, Failure>,
+    sandbox: Option<&Sandbox>,
+    proposal: Option<Proposal>,
+) -> Vec<Check> {
     let mut checks = Checks::of("python");
     let python = match python {
         Ok(python) => python,
@@ -82,9 +91,23 @@ pub(super) async fn check_python(python: Result<PathBuf, Failure>) -> Vec<Check>
             return checks.done;
         }
     };
-    let path = python.display();
+    let command = [python.clone().into_os_string(), OsString::from("-c"), OsString::from(ASK_PYTHON)];
+    let words = match (sandbox, proposal) {
+        (None, _) => command.to_vec(),
+        (Some(sandbox), Some(proposal)) => sandbox.wrap(proposal, command),
+        (Some(sandbox), None) => {
+            let found = format!("not checked: the sandbox `{sandbox}` needs a proposal number");
+            checks.warn("context_python", found, "check a database directory, which has a proposal");
+            return checks.done;
+        }
+    };
+    let Some((program, arguments)) = words.split_first() else { return checks.done };
+    let path = sandbox.map_or_else(
+        || python.display().to_string(),
+        |sandbox| format!("{} in the sandbox `{sandbox}`", python.display()),
+    );
     let other = "amore-proto db-config context_python /path/to/python (3.9 or later, with extra_data)";
-    match ask(&python, &["-c", ASK_PYTHON]).await {
+    match ask(program, arguments).await {
         Err(words) => checks.problem("context_python", format!("{path} does not run: {words}"), other),
         Ok(answer) => {
             let mut lines = answer.lines();

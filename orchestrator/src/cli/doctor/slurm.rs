@@ -18,7 +18,12 @@ use crate::dispatch::slurm::{
     sourced::Resolved,
 };
 
-pub(super) async fn check(slurm: &Slurm, resolved: &Resolved, directory: &Path) -> Vec<Check> {
+pub(super) async fn check(
+    slurm: &Slurm,
+    resolved: &Resolved,
+    directory: &Path,
+    sandboxed: bool,
+) -> Vec<Check> {
     let mut checks = Checks::of("slurm");
     if !client::installed() {
         let words = "Slurm is not available: everything is computed on this machine";
@@ -33,7 +38,7 @@ pub(super) async fn check(slurm: &Slurm, resolved: &Resolved, directory: &Path) 
         }
         return checks.done;
     }
-    match script::check(directory) {
+    match script::check(directory, sandboxed) {
         Ok(name) => checks.ok("template", name),
         Err(error) => checks.problem(
             "template",

@@ -12,11 +12,19 @@ use amore_slurm::{
     sourced::{InvalidSetting, Resolved},
 };
 
+/// Numbers below this are exact.
+const EXACT: f64 = 9.0e15;
+
 fn text(value: &SettingValue) -> Option<String> {
     match value {
         SettingValue::Text(text) => Some(text.clone()),
         SettingValue::Integer(number) => Some(number.to_string()),
-        SettingValue::Real(_) | SettingValue::Null => None,
+        // JSON and SQLite may write a whole number as 30.0.
+        SettingValue::Real(number) if number.fract() == 0.0 && number.abs() < EXACT => {
+            Some(format!("{number:.0}"))
+        }
+        SettingValue::Real(number) => Some(format!("{number:?}")),
+        SettingValue::Null => None,
     }
 }
 

@@ -16,10 +16,27 @@ pub use amore_slurm_client::Slurm;
 ///
 /// A program creates one handle and passes it on, because the handle caches Slurm's answers.
 pub fn connect() -> Slurm {
-    Slurm::new(match site_file::load() {
+    Slurm::new(site_commands())
+}
+
+/// The same for the directories of a service, which ask together.
+///
+/// # Errors
+/// No thread can be started.
+pub fn connect_for_many() -> std::io::Result<Slurm> {
+    Slurm::for_many(site_commands())
+}
+
+fn site_commands() -> SiteCommands {
+    match site_file::load() {
         Ok(Some(site)) => site.commands().clone(),
         Ok(None) | Err(_) => SiteCommands::default(),
-    })
+    }
+}
+
+/// Commands that have ended.
+pub mod calls {
+    pub use amore_slurm_client::calls::Call;
 }
 
 /// States and ends of jobs.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use amore_model::Proposal;
+use amore_model::{Proposal, Sandbox};
 use amore_run_table::SettingValue;
 use amore_slurm::site_file;
 pub use amore_slurm::site_file::SiteFile;
@@ -45,6 +45,14 @@ impl Advice for SiteFileError {
             SiteFileError::Invalid(wrong) => wrong.hint.clone(),
         })
     }
+}
+
+/// The sandbox that the site's file sets. A setting of a database cannot change it.
+///
+/// # Errors
+/// The site's file cannot be read: user code is not executed, because it may need a sandbox.
+pub fn sandbox() -> Result<Option<Sandbox>, SiteFileError> {
+    Ok(load()?.as_ref().and_then(SiteFile::sandbox).map(|found| found.sandbox.clone()))
 }
 
 /// All settings of a database, each with its source. The database's own settings override those in the site's file.

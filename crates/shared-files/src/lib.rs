@@ -1,0 +1,6 @@
+//! Directories in which several accounts work: the members of a proposal, and the account of a service.
+//!
+//! [`umask`] says who may use what a process makes there; [`own_folder`] opens a folder without being led elsewhere.
+
+pub mod own_folder;
+pub mod umask;

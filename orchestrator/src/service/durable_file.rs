@@ -1,0 +1,21 @@
+//! A small file that another process will read: it is there completely or not at all, also after a crash.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+/// Writes a file into a folder, which is created if need be. When this returns, it is on disk.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn leave(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let writing = folder.join(format!("{name}.writing"));
+    let mut file = fs::File::create(&writing)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&writing, folder.join(name))?;
+    fs::File::open(folder)?.sync_all()
+}
