@@ -7,6 +7,7 @@ PREFIX ?= /opt/amore
 # Debian suite of the test cluster: bookworm (Slurm 22.05), trixie (24.11), sid (26.05).
 export SUITE ?= bookworm
 CLUSTER_TREE := $(abspath target/cluster/amore)
+SOAK_TREE := $(abspath target/cluster/soak)
 # CMake (for HDF5) comes from PyPI; Debian's is too old.
 export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 
@@ -60,12 +61,11 @@ simulate-faults: ## Switch on planted faults one by one, and show how many scena
 	cargo build --release --locked -p amore-simulation --features planted-faults --example simulate --target-dir "$(TARGET)/planted"
 	"$(TARGET)/planted/release/examples/simulate" --faults --seeds $(or $(SEEDS),5000)
 
-# SCALE=1: 20 proposals and 600 runs.
-soak: build ## Let runs arrive while processes are killed (SCALE=1 MINUTES=15 SEED=1)
-	@scripts/setup.sh demo
+# SCALE=1: 20 proposals and 600 runs. A tree of its own: that of other tests may be in use.
+soak: build ## Let runs arrive in a cluster while processes are killed (SCALE=1 MINUTES=15 SEED=1)
 	@scripts/setup.sh test
-	@scripts/setup.sh postgres
-	PYTHONPATH=slurm-tests/fake $(VENVS)/test/bin/python tests/soak/soak.py --programs "$(BIN)" --python "$(VENVS)/demo/bin/python" --scale $(or $(SCALE),1) --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) --report "$(abspath $(TARGET))/soak.json"
+	@scripts/install.sh "$(BIN)" "$(SOAK_TREE)"
+	PYTHONPATH=slurm-tests:tests $(VENVS)/test/bin/python tests/soak/soak.py "$(SOAK_TREE)" --scale $(or $(SCALE),1) --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) --report "$(abspath $(TARGET))/soak.json"
 
 soak-tenth: ## A tenth of the soak
 	@$(MAKE) --no-print-directory soak SCALE=0.1 MINUTES=1.5

@@ -10,6 +10,9 @@ docker info >/dev/null 2>&1 || { say "no Docker engine answers"; exit 1; }
 image=amore-slurm:$suite
 here=$root/slurm-tests/cluster
 sources=$(cd "$here" && cat Dockerfile users accounts.cfg entry | sha256sum | cut -c1-16)
+# Two clusters may be started at the same time.
+exec 8> "${TMPDIR:-/tmp}/amore-cluster-$suite.$(id -u).lock"
+flock 8
 built_from=$(docker image inspect -f '{{index .Config.Labels "amore.sources"}}' "$image" 2>/dev/null || true)
 if [ "${REBUILD:-0}" = 1 ] || [ "$built_from" != "$sources" ]; then
     base=$("$here/base-image.sh" "$suite")
@@ -23,6 +26,7 @@ if [ "${REBUILD:-0}" = 1 ] || [ "$built_from" != "$sources" ]; then
     rm -f "$log"
     say "built after $((SECONDS - started)) s"
 fi
+exec 8>&-
 if [ ! -x "$AMORE_INSTALL_DIR/bin/amore" ]; then
     say "there is no amore in $AMORE_INSTALL_DIR: the cluster comes up without the product"
     mkdir -p "$AMORE_INSTALL_DIR"

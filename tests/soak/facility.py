@@ -6,12 +6,12 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
+from containers import BROKER_PORT, UID, Containers
 
 XGM = "SA2_XTD1_XGM/XGM/DOOCS"
 TRAINS = 4
@@ -59,6 +59,14 @@ def in_a_job(data, proposal: "meta#proposal", run: "meta#run_number"):
     executed("in_a_job", proposal, run)
     return float(intensity(data)[:, 0].min())
 """
+#: The configuration of the services.
+SERVICE = f"""
+[runs]
+quiet_seconds = 2
+
+[kafka]
+brokers = ["127.0.0.1:{BROKER_PORT}"]
+"""
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Arrival:
     run: int
     data: str
     pieces: list[float]
-    #: How a service is told: `folders`, `http`, `trigger`.
+    #: How a service is told: `folders`, `http`, `kafka`, `trigger`.
     by: str
     #: When events happened that make it right to process the data once more.
     reasons: list[float] = field(default_factory=list)
@@ -84,26 +92,33 @@ def value(proposal: int, run: int, data: str, file: int) -> np.ndarray:
 class Facility:
     """All proposals below one data root."""
 
-    def __init__(self, folder: Path, proposals: int, python: str, programs: Path) -> None:
-        self.folder, self.programs = folder, programs
-        self.root = folder / "root"
-        self.service = folder / "service"
-        self.service.mkdir(parents=True)
-        self.executions = folder / "executions.txt"
-        self.executions.touch()
+    def __init__(self, containers: Containers, proposals: int) -> None:
+        self.containers = containers
+        self.folder = containers.folder
+        self.root = self.folder / "root"
+        self.service = self.folder / "service"
+        self.executions = self.folder / "executions.txt"
+        #: The environment of all commands.
+        self.environment = {"EXTRA_DATA_DATA_ROOT": str(containers.inside(self.root))}
         self.proposals = list(range(FIRST, FIRST + proposals))
         self.templates = {files: self.template(files) for files in range(2)}
+        self.executions.touch()
+        self.service.mkdir()
         for proposal in self.proposals:
-            for data in ("raw", "proc"):
-                (self.of(proposal) / data).mkdir(parents=True)
-            database = self.database(proposal)
-            database.mkdir(parents=True)
+            self.database(proposal).mkdir(parents=True)
             text = CONTEXT + (IN_JOBS if self.has_jobs(proposal) else "")
-            (database / "context.py").write_text(text.replace("@EXECUTIONS@", str(self.executions)))
+            text = text.replace("@EXECUTIONS@", str(containers.inside(self.executions)))
+            (self.database(proposal) / "context.py").write_text(text)
+            for data in ("raw", "proc"):
+                (self.of(proposal) / data).mkdir()
+        (self.service / "service.toml").write_text(SERVICE)
+        for path in [self.executions, *self.service.rglob("*"), *self.root.rglob("*"), self.service, self.root]:
+            os.chown(path, UID, -1)
+        for proposal in self.proposals:
+            database = self.database(proposal)
             self.call("amore-proto", "proposal", str(proposal), where=database)
-            self.call("amore-proto", "db-config", "context_python", python, where=database)
+            self.call("amore-proto", "db-config", "context_python", str(containers.site.python), where=database)
             self.call("amore", "listener", "add", str(proposal), where=self.service)
-        (self.service / "service.toml").write_text("[runs]\nquiet_seconds = 2\n")
 
     def has_jobs(self, proposal: int) -> bool:
         """Whether a variable of this proposal is computed in jobs."""
@@ -117,22 +132,9 @@ class Facility:
         """Its official database."""
         return self.of(proposal) / "usr/Shared/amore"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of commands that need no ledger."""
-        without = {name: value for name, value in os.environ.items() if "SLURM" not in name}
-        return {**without, "EXTRA_DATA_DATA_ROOT": str(self.root)}
-
     def call(self, program: str, *arguments: str, where: Path) -> None:
         """Runs a command."""
-        subprocess.run(
-            [self.programs / program, *arguments],
-            cwd=where,
-            env=self.environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            timeout=120,
-        )
+        self.containers.call(program, *arguments, where=where, environment=self.environment)
 
     def template(self, file: int) -> Path:
         """A file of a run, without its values."""
@@ -167,7 +169,7 @@ class Facility:
                 kinds.append(("proc", max(0.0, begin + chance.uniform(-10, 20))))
             for data, at in kinds:
                 pieces = [at] if chance.random() < 0.7 else [at, at + chance.uniform(0.5, 12)]
-                by = chance.choices(["folders", "http", "trigger"], [4, 4, 1])[0]
+                by = chance.choices(["folders", "http", "kafka", "trigger"], [3, 3, 3, 1])[0]
                 arrivals.append(Arrival(proposal, run, data, pieces, by))
         return arrivals
 

@@ -1,4 +1,4 @@
-"""The processes of the services, and the faults that kill them."""
+"""The processes of the services, and the faults that kill processes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from containers import Broker, Containers, Postgres
 from facility import Facility
-from server import Server
 
 #: What is killed, and how often in comparison.
-FAULTS = {"service": 3, "worker": 3, "host": 3, "postgres": 2}
+FAULTS = {"service": 3, "worker": 3, "host": 3, "postgres": 2, "broker": 2}
+#: The command lines of workers, and of the Python that executes the context file, and its forks.
+ROLES = {"worker": ["amore-worker"], "host": ["damnit_ctx.host"]}
 
 
 @dataclass
@@ -29,10 +31,24 @@ class Service:
     """A process of `amore listen` that is started again when it has ended, as Supervisor does."""
 
     def __init__(self, name: str, facility: Facility, environment: dict[str, str]) -> None:
-        self.name, self.facility, self.environment = name, facility, environment
+        self.name, self.facility = name, facility
+        self.mark = f"AMORE_SOAK_SERVICE={name}"
+        self.environment = {**environment, "AMORE_SOAK_SERVICE": name}
         self.process: subprocess.Popen[bytes] | None = None
         self.start_at = 0.0
         self.starts = 0
+        self._pid: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The number of its process, as this program sees it; None before it runs and after its end."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        if self._pid is None:
+            # Not `docker exec`, which has the same words.
+            found = self.facility.containers.processes(["amore", "listen"], self.mark)
+            self._pid = found[0] if len(found) == 1 else None
+        return self._pid
 
     def keep(self, now: float, chance: random.Random) -> None:
         """Starts it, some seconds after it has ended."""
@@ -40,45 +56,35 @@ class Service:
             self.process = None
             self.start_at = now + chance.uniform(0.5, 3)
         if self.process is None and now >= self.start_at:
-            with open(self.facility.folder / f"{self.name}.out", "ab") as out:
-                self.process = subprocess.Popen(
-                    [self.facility.programs / "amore", "listen"],
-                    cwd=self.facility.service,
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
+            facility = self.facility
+            with open(facility.folder / f"{self.name}.out", "ab") as out:
+                self.process = facility.containers.start(
+                    "amore", "listen", where=facility.service, environment=self.environment, out=out
                 )
+            self._pid = None
             self.starts += 1
+
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Whether there was a process to send it to."""
+        try:
+            if (pid := self.pid) is not None:
+                os.kill(pid, number)
+                return True
+        except ProcessLookupError:
+            pass
+        return False
 
     def end(self) -> float:
         """SIGTERM; returns how many seconds it takes to end."""
-        if self.process is None or self.process.poll() is not None:
-            return 0.0
         begin = time.monotonic()
-        self.process.terminate()
+        if self.process is None or not self.send_signal(signal.SIGTERM):
+            return 0.0
         try:
             self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.send_signal(signal.SIGKILL)
             self.process.wait()
         return time.monotonic() - begin
-
-
-def of_role(role: str, mark: str) -> list[int]:
-    """Processes of the services on this host: `worker`, or `host` (the Python that executes the context file, and its forks)."""
-    word = {"worker": b"amore-worker", "host": b"damnit_ctx.host"}[role]
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            is_it = word in (entry / "cmdline").read_bytes() and mark.encode() in (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if is_it:
-            found.append(int(entry.name))
-    return found
 
 
 def resident_mib(pid: int) -> float | None:
@@ -94,39 +100,43 @@ def resident_mib(pid: int) -> float | None:
 class Faults:
     """Kills something from time to time."""
 
-    def __init__(self, services: list[Service], server: Server, mark: str, every: float, chance: random.Random) -> None:
-        self.services, self.server, self.mark, self.every, self.chance = services, server, mark, every, chance
+    def __init__(
+        self, containers: Containers, services: list[Service], servers: dict[str, Postgres | Broker], every: float
+    ) -> None:
+        self.containers, self.services, self.servers, self.every = containers, services, servers, every
         self.kills: list[Kill] = []
         self.next = every
-        self.server_back_at: float | None = None
+        #: When a server that was killed starts again.
+        self.back_at: dict[str, float] = {}
 
-    def go_on(self, now: float, is_over: bool) -> None:
+    def go_on(self, now: float, chance: random.Random, *, is_over: bool) -> None:
         """Does what is due, `now` seconds after the begin. When it is over, only repairs."""
-        if self.server_back_at is not None and now >= self.server_back_at:
-            self.server.start()
-            self.server_back_at = None
+        for name in [name for name, at in self.back_at.items() if now >= at]:
+            del self.back_at[name]
+            self.servers[name].start()
             # Until now it was away.
-            self.kills.append(Kill(time.time(), "postgres is back"))
+            self.kills.append(Kill(time.time(), f"{name} is back"))
         if is_over or now < self.next:
             return
-        self.next = now + self.chance.uniform(0.5, 1.5) * self.every
-        what = self.chance.choices(list(FAULTS), list(FAULTS.values()))[0]
-        if what == "postgres":
-            if self.server_back_at is not None:
-                return
-            self.server.kill()
-            self.server_back_at = now + self.chance.uniform(0.2, 8)
-        elif what == "service":
-            alive = [one.process for one in self.services if one.process is not None and one.process.poll() is None]
-            if not alive:
-                return
-            self.chance.choice(alive).kill()
-        else:
-            pids = of_role(what, self.mark)
-            if not pids:
-                return
-            try:
-                os.kill(self.chance.choice(pids), signal.SIGKILL)
-            except ProcessLookupError:
-                return
-        self.kills.append(Kill(time.time(), what))
+        self.next = now + chance.uniform(0.5, 1.5) * self.every
+        what = chance.choices(list(FAULTS), list(FAULTS.values()))[0]
+        if self.kill(what, now, chance):
+            self.kills.append(Kill(time.time(), what))
+
+    def kill(self, what: str, now: float, chance: random.Random) -> bool:
+        """Whether there was something to kill."""
+        if what in self.servers:
+            if what in self.back_at:
+                return False
+            self.servers[what].kill()
+            self.back_at[what] = now + chance.uniform(0.2, 8)
+            return True
+        if what == "service":
+            return chance.choice(self.services).send_signal(signal.SIGKILL)
+        pids = self.containers.processes(ROLES[what])
+        try:
+            if pids:
+                os.kill(chance.choice(pids), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return bool(pids)

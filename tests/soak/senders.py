@@ -1,4 +1,4 @@
-"""Those who tell the service of data by HTTP. A message is kept until it is accepted, and some are sent twice."""
+"""Those who tell the service of data, by HTTP and by Kafka. A message is kept until it is accepted, and some are sent twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from facility import Arrival
 
 #: How long an answer may take before the message is sent again.
 PATIENCE = 10.0
+#: The topic and the event of Kafka that tell of data.
+TOPICS = {"raw": ("test.r2d2", "migration_complete"), "proc": ("cal.offline-corrections", "run_corrections_complete")}
 
 
 class Connection(http.client.HTTPConnection):
@@ -29,7 +32,7 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
-class Senders:
+class HttpSender:
     """Sends messages, one after the other, until all are accepted."""
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -101,3 +104,39 @@ class Senders:
             self.refused.append(f"{message}: {answer.status} {text}")
             return True
         return answer.status < 400
+
+
+class KafkaSender:
+    """Sends the messages of EuXFEL's offline cluster."""
+
+    def __init__(self, program: subprocess.Popen[str], seed: int) -> None:
+        self.program, self.chance = program, random.Random(seed)
+        self.tries = 0
+        self.confirmed = 0
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def send(self, arrival: Arrival) -> None:
+        """There is a message about these data."""
+        topic, event = TOPICS[arrival.data]
+        message = {"event": event, "proposal": str(arrival.proposal), "run": str(arrival.run), "instrument": "SA2"}
+        assert self.program.stdin is not None
+        for _ in range(2 if self.chance.random() < 0.2 else 1):
+            self.tries += 1
+            self.program.stdin.write(json.dumps({"topic": topic, "message": message}) + "\n")
+
+    def left(self) -> int:
+        """How many messages the broker does not have yet."""
+        return self.tries - self.confirmed
+
+    def read(self) -> None:
+        """Counts what is confirmed."""
+        assert self.program.stdout is not None
+        for _ in self.program.stdout:
+            self.confirmed += 1
+
+    def end(self) -> None:
+        """No more messages are sent."""
+        self.program.kill()
+        self.program.wait()
+        self.thread.join()

@@ -1,8 +1,8 @@
 """The soak: a facility with many proposals whose runs arrive while processes are killed.
 
-Real parts: the service and a stand-by, the worker, Python, PostgreSQL as their ledger, folders, HTTP and `amore trigger`. Slurm
-is the fake one of `slurm-tests/fake`. `make soak` runs it. At the end every run must be in its table with the right values, and
-nothing may have been computed more often than the faults explain.
+Slurm and PostgreSQL run in containers, with a service and a stand-by on the login node; runs arrive in folders, by HTTP, by a Kafka
+broker and by `amore trigger`. `make soak` runs it. At the end every run must be in its table with the right values, and nothing may
+have been computed more often than the faults explain.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from containers import Broker, Containers, Postgres, what_is_missing
 from facility import Arrival, Facility
-from fake_slurm.cluster import Cluster
 from processes import Faults, Kill, Service, resident_mib
-from senders import Senders
-from server import Server
+from senders import HttpSender, KafkaSender
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 #: The whole soak.
 PROPOSALS, RUNS = 20, 600
 #: How long everything may take to end after the last fault.
 PATIENCE = 600.0
 #: A fault of this long ago may still have an effect: what was away is tried again after a while.
 NOTICED = 30.0
+#: The death of a broker makes nothing right to be computed again: an event that comes twice is one event.
+NO_REASON = ("broker", "broker is back")
 #: More than this is not flat, whatever happened.
 MOST_MIB = 400.0
 
@@ -58,7 +58,11 @@ def superfluous(facility: Facility, arrivals: list[Arrival], kills: list[Kill]) 
     problems = []
     for (proposal, run, name), times in executions(facility).items():
         of_data = reasons.get((proposal, run, "proc" if name == "calibrated" else "raw"), [])
-        faults = [kill for kill in kills if of_data and of_data[0] - NOTICED <= kill.at <= max(times)]
+        faults = [
+            kill
+            for kill in kills
+            if kill.what not in NO_REASON and of_data and of_data[0] - NOTICED <= kill.at <= max(times)
+        ]
         if len(times) > len(of_data) + len(faults):
             problems.append(
                 f"{name} of p{proposal} r{run} was computed {len(times)} times, at {sorted(times)}; "
@@ -83,29 +87,24 @@ def wrong(facility: Facility, arrivals: list[Arrival]) -> list[str]:
 class Soak:
     """One run of the soak."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, arguments: argparse.Namespace, containers: Containers) -> None:
         self.begin = time.monotonic()
         self.chance = random.Random(arguments.seed)
         self.seconds = arguments.minutes * 60
         proposals, runs = max(1, round(PROPOSALS * arguments.scale)), max(1, round(RUNS * arguments.scale))
-        self.server = Server(folder / "postgres")
-        self.server.start()
-        self.cluster = Cluster.make(folder / "cluster")
-        self.facility = Facility(folder, proposals, arguments.python, arguments.programs)
-        self.mark = f"AMORE_SOAK={folder}"
-        environment = {
-            **self.facility.environment,
-            "AMORE_LEDGER_URL": self.server.url,
-            "AMORE_SOAK": str(folder),
-            "PATH": f"{self.cluster.bin}:{os.environ['PATH']}",
-        }
+        self.containers = containers
+        self.facility = Facility(containers, proposals)
+        postgres, self.broker = Postgres(containers), Broker(containers, containers.folder)
+        self.broker.start()
+        environment = {**self.facility.environment, "AMORE_LEDGER_URL": postgres.url}
         self.services = [Service(name, self.facility, environment) for name in ("first", "second")]
         every = max(4.0, self.seconds / (60 * arguments.scale + 5))
-        self.faults = Faults(self.services, self.server, self.mark, every, self.chance)
+        self.faults = Faults(containers, self.services, {"postgres": postgres, "broker": self.broker}, every)
         self.arrivals = self.facility.plan(runs, self.seconds * 0.9, self.chance)
         self.memory: dict[int, list[float]] = defaultdict(list)
         self.triggered: list[subprocess.Popen[bytes]] = []
-        self.senders = Senders(self.facility.service / ".amore/service.sock", arguments.seed)
+        self.http = HttpSender(self.facility.service / ".amore/service.sock", arguments.seed)
+        self.kafka = KafkaSender(self.broker.sender(), arguments.seed)
         note(self.begin, f"{proposals} proposals, {runs} runs, {len(self.arrivals)} arrivals, seed {arguments.seed}")
 
     def run(self) -> None:
@@ -131,27 +130,30 @@ class Soak:
         if file + 1 < len(arrival.pieces):
             return
         if arrival.by == "http":
-            self.senders.send(arrival)
+            self.http.send(arrival)
+        elif arrival.by == "kafka":
+            self.kafka.send(arrival)
         elif arrival.by == "trigger":
             arguments = ["trigger", str(arrival.run), *(["--proc"] if arrival.data == "proc" else [])]
             self.triggered.append(
-                subprocess.Popen(
-                    [self.facility.programs / "amore", *arguments],
-                    cwd=self.facility.database(arrival.proposal),
-                    env=self.facility.environment,
-                    stdout=subprocess.DEVNULL,
+                self.containers.start(
+                    "amore",
+                    *arguments,
+                    where=self.facility.database(arrival.proposal),
+                    environment=self.facility.environment,
+                    out=subprocess.DEVNULL,
                 )
             )
             # The folder's change, and what the user wants.
             arrival.reasons.append(time.time())
 
     def go_on(self, now: float, *, is_over: bool) -> None:
-        self.faults.go_on(now, is_over)
+        self.faults.go_on(now, self.chance, is_over=is_over)
         for service in self.services:
             service.keep(now, self.chance)
-            process = service.process
-            if process is not None and (mib := resident_mib(process.pid)) is not None:
-                self.memory[process.pid].append(mib)
+            pid = service.pid
+            if pid is not None and (mib := resident_mib(pid)) is not None:
+                self.memory[pid].append(mib)
 
     def end(self) -> list[str]:
         """Waits until every value is there, ends the services, and returns what is wrong."""
@@ -169,8 +171,9 @@ class Soak:
             self.go_on(self.seconds + 7200, is_over=True)
             time.sleep(0.2)
         problems = wrong(self.facility, self.arrivals)
-        problems += [f"a message was refused: {words}" for words in self.senders.refused]
-        problems += [f"{left} messages were not accepted"] if (left := self.senders.left()) else []
+        problems += [f"a message was refused: {words}" for words in self.http.refused]
+        problems += [f"{left} messages were not accepted by HTTP"] if (left := self.http.left()) else []
+        problems += [f"{left} messages were not accepted by the broker"] if (left := self.kafka.left()) else []
         problems += superfluous(self.facility, self.arrivals, self.faults.kills)
         slow = [seconds for service in self.services if (seconds := service.end()) > 10]
         problems += [f"a service took {seconds:.1f} s to end" for seconds in slow]
@@ -191,7 +194,8 @@ class Soak:
             "arrivals": len(self.arrivals),
             "variables": len(times),
             "executions": sum(map(len, times.values())),
-            "messages_by_http": self.senders.tries,
+            "messages_by_http": self.http.tries,
+            "messages_by_kafka": self.kafka.tries,
             "kills": dict(kills),
             "starts_of_services": sum(service.starts for service in self.services),
             "memory_mib": {
@@ -204,52 +208,59 @@ class Soak:
         }
 
     def close(self) -> None:
-        """Leaves nothing behind."""
-        self.senders.end()
-        for service in self.services:
-            if service.process is not None:
-                service.process.kill()
-                service.process.wait()
-        for process in self.triggered:
+        """Ends the processes outside of the containers."""
+        self.http.end()
+        self.kafka.end()
+        self.broker.kill()
+        for process in [*self.triggered, *(one.process for one in self.services if one.process is not None)]:
+            process.kill()
             process.wait()
-        self.cluster.close()
-        self.server.kill()
+
+
+def play(arguments: argparse.Namespace) -> int:
+    """The soak in a cluster of its own."""
+    containers = Containers(arguments.product.resolve())
+    try:
+        soak = Soak(arguments, containers)
+        try:
+            soak.run()
+            problems = soak.end()
+        finally:
+            soak.close()
+        report = soak.report(problems)
+        print(json.dumps({**report, "problems": len(problems)}, indent=2))
+        if arguments.report:
+            arguments.report.write_text(json.dumps(report, indent=2))
+        if problems or arguments.keep:
+            kept = Path(tempfile.mkdtemp(prefix="amore-soak-"))
+            # A socket cannot be copied.
+            sockets = shutil.ignore_patterns("*.sock", "*.socket")
+            shutil.copytree(containers.folder, kept, dirs_exist_ok=True, symlinks=True, ignore=sockets)
+            print(f"soak: {len(problems)} problems; seed {arguments.seed}; a copy of all files is in {kept}", file=sys.stderr)
+    finally:
+        containers.close()
+    for problem in problems[:20]:
+        print(f"soak: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("product", type=Path, help="a tree of `make install`")
     parser.add_argument("--scale", type=float, default=1.0, help="1: 20 proposals and 600 runs; 0.1: a tenth of them")
     parser.add_argument("--minutes", type=float, default=15.0, help="in which time the runs arrive")
     parser.add_argument("--seed", type=int, default=1, help="which runs, when, and which faults")
-    parser.add_argument("--programs", type=Path, default=REPOSITORY / "target/release")
-    parser.add_argument("--python", default=sys.executable, help="a Python with extra_data, for context files")
     parser.add_argument("--report", type=Path, help="write what was measured, as JSON")
-    parser.add_argument("--keep", action="store_true", help="keep the folder also when everything is right")
+    parser.add_argument("--keep", action="store_true", help="copy all files also when everything is right")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="amore-soak-"))
-    # PostgreSQL runs as another user.
-    folder.chmod(0o755)
+    if (missing := what_is_missing()) is not None:
+        is_ci = os.environ.get("CI") == "true"
+        print(f"soak: {'it cannot run' if is_ci else 'SKIPPED'}: {missing}", file=sys.stderr)
+        return 1 if is_ci else 0
     # Whoever ends this program ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    soak = Soak(arguments, folder)
-    try:
-        soak.run()
-        problems = soak.end()
-    finally:
-        soak.close()
-    report = soak.report(problems)
-    print(json.dumps({**report, "problems": len(problems)}, indent=2))
-    if arguments.report:
-        arguments.report.write_text(json.dumps(report, indent=2))
-    for problem in problems[:20]:
-        print(f"soak: {problem}", file=sys.stderr)
-    if problems:
-        print(f"soak: {len(problems)} problems; seed {arguments.seed}; everything is in {folder}", file=sys.stderr)
-        return 1
-    if not arguments.keep:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return play(arguments)
 
 
 if __name__ == "__main__":
