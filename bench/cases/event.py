@@ -24,6 +24,8 @@ CONTEXT = Path(__file__).parents[1] / "contexts" / "trivial.py"
 IN_PEER = Path(__file__).parents[1] / "in_peer"
 OURS = 200
 PEER = 10
+# DAMNIT's process goes on after it has stored the value, and its listener takes no event meanwhile.
+PEER_PAUSE_S = 5.0
 STOP_S = 30.0
 SERVICE = """
 [runs]
@@ -60,7 +62,7 @@ def _ours(bench: Bench, folder: Path, data_root: Path, address: str) -> list[flo
     environment = _environment(bench.ours, data_root)
     settle()
     with _running([bench.programs / "amore", "listen"], folder, environment):
-        return _times(bench, address, folder, bench.repetitions(OURS))
+        return _times(bench, address, folder, bench.repetitions(OURS), pause_s=0)
 
 
 def _peer(bench: Bench, folder: Path, data_root: Path, address: str) -> list[float]:
@@ -76,15 +78,16 @@ def _peer(bench: Bench, folder: Path, data_root: Path, address: str) -> list[flo
         _running([command, "combiner", "run"], folder, environment),
         _running([bench.peer_python, IN_PEER / "listen.py", address], folder, environment),
     ):
-        return _times(bench, address, folder, bench.repetitions(PEER))
+        return _times(bench, address, folder, bench.repetitions(PEER), pause_s=PEER_PAUSE_S)
 
 
 def _environment(side: Side, data_root: Path) -> dict[str, str]:
     return {**side.environment, "EXTRA_DATA_DATA_ROOT": str(data_root), "XFEL_DATA_ROOT": str(data_root)}
 
 
-def _times(bench: Bench, address: str, folder: Path, count: int) -> list[float]:
-    argv: list[str | Path] = [bench.peer_python, IN_PEER / "events.py", address, folder, "1", str(count)]
+def _times(bench: Bench, address: str, folder: Path, count: int, pause_s: float) -> list[float]:
+    program = IN_PEER / "events.py"
+    argv: list[str | Path] = [bench.peer_python, program, address, folder, "1", str(count), str(pause_s)]
     return [float(seconds) for seconds in json.loads(measure.output_of(argv, os.environ))]
 
 
