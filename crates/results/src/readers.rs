@@ -2,24 +2,15 @@
 //! unreadable array reads as its fill value, without an error from HDF5.
 
 use std::{
-    ffi::CString,
     fs, io,
-    os::{
-        fd::AsRawFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{MetadataExt, PermissionsExt, fchown},
-        },
-    },
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
-use nix::libc;
+use amore_shared_files::acl;
 
 use crate::error::{DoingTo, ResultsError};
 
-/// The extended attribute that holds an access control list (`setfacl`).
-const ACL: &std::ffi::CStr = c"system.posix_acl_access";
 const READ: u32 = 0o444;
 /// The permission bits of a mode; set-id bits and the like are not changed.
 const RIGHTS: u32 = 0o777;
@@ -98,44 +89,13 @@ impl Readers {
     }
 }
 
-/// The access control list of a file, if it has one.
+/// The access control list of a file, if it has one that can be read.
 fn acl_of(path: &Path) -> Option<Vec<u8>> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut list = vec![0u8; 4096];
-    loop {
-        // SAFETY: NUL-terminated names, and a buffer that is passed with its length.
-        let length =
-            unsafe { libc::getxattr(path.as_ptr(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
-        match usize::try_from(length) {
-            Ok(length) => {
-                list.truncate(length);
-                return Some(list);
-            }
-            Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE) => {
-                list.resize(list.len() * 2, 0);
-            }
-            Err(_) => return None,
-        }
-    }
+    acl::of(path).ok().flatten()
 }
 
 fn set_acl(file: &fs::File, list: Option<&[u8]>) -> io::Result<()> {
-    // SAFETY: an open file, a NUL-terminated name, and a buffer that is passed with its length.
-    let answer = unsafe {
-        match list {
-            Some(list) => {
-                libc::fsetxattr(file.as_raw_fd(), ACL.as_ptr(), list.as_ptr().cast(), list.len(), 0)
-            }
-            None => libc::fremovexattr(file.as_raw_fd(), ACL.as_ptr()),
-        }
-    };
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        _ if answer == 0 => Ok(()),
-        // There was no list, or the file system does not support lists.
-        Some(libc::ENODATA | libc::ENOTSUP) if list.is_none() => Ok(()),
-        _ => Err(error),
-    }
+    if acl::set(file, list)? { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 /// An array file with fewer readers than its run file.

@@ -8,8 +8,7 @@ use std::{
     path::Path,
 };
 
-/// The extended attribute with the access control list.
-const LIST: &str = "system.posix_acl_access";
+use amore_shared_files::acl;
 
 /// Rights to read, write and execute, as in a file's mode.
 pub const READ: u32 = 4;
@@ -36,7 +35,7 @@ struct Rules {
     acl: Vec<Entry>,
 }
 
-/// An entry of an access control list, as `system.posix_acl_access` has it.
+/// An entry of an access control list, as the kernel stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     tag: u16,
@@ -71,18 +70,13 @@ pub fn may(person: &Person, path: &Path, rights: u32) -> io::Result<bool> {
 
 fn rules(path: &Path) -> io::Result<Rules> {
     let meta = fs::metadata(path)?;
-    Ok(Rules { uid: meta.uid(), gid: meta.gid(), mode: meta.mode(), acl: acl(path)? })
+    Ok(Rules { uid: meta.uid(), gid: meta.gid(), mode: meta.mode(), acl: entries(path)? })
 }
 
 /// The access control list of a file; empty if there is none.
-fn acl(path: &Path) -> io::Result<Vec<Entry>> {
-    let mut bytes = vec![0_u8; 4096];
-    match rustix::fs::getxattr(path, LIST, &mut bytes[..]) {
-        Ok(length) => parse(&bytes[..length])
-            .ok_or_else(|| io::Error::other("its access control list has an unknown format")),
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
+fn entries(path: &Path) -> io::Result<Vec<Entry>> {
+    let Some(list) = acl::of(path)? else { return Ok(Vec::new()) };
+    parse(&list).ok_or_else(|| io::Error::other("its access control list has an unknown format"))
 }
 
 fn parse(bytes: &[u8]) -> Option<Vec<Entry>> {
@@ -139,11 +133,7 @@ pub fn hand_on(from: &Path, to: &File) -> io::Result<bool> {
     if list.is_empty() {
         return Ok(true);
     }
-    match rustix::fs::fsetxattr(to, LIST, &written(&list), rustix::fs::XattrFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    acl::set(to, Some(&written(&list)))
 }
 
 /// The list with which the same people have the same rights to a file that belongs to this user and group now. Empty: none is
