@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from supervised import REAL_SERVICE, Service
+from supervised import Service
 
 from venvs import make_venv
 
@@ -27,8 +27,6 @@ def make_service(tmp_path: Path, amore_bin: Path, supervisor: Path) -> Iterator[
 
     def make(name: str = "amore", **options: int) -> Service:
         made.append(Service(tmp_path / name, amore_bin, supervisor, **options))
-        if not REAL_SERVICE:
-            made[-1].program()
         return made[-1]
 
     yield make

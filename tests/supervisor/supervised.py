@@ -14,22 +14,6 @@ from typing import Any, TypeVar
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATE = REPOSITORY / "templates/supervisord.conf.tera"
 
-#: Whether `amore listen` is the real service. While it is not, Supervisor starts a stand-in, by a template of the directory:
-#: a process that writes amore.log and waits for SIGTERM. Everything else in these tests is the same with both.
-REAL_SERVICE = True
-STAND_IN = """\
-import os, signal, sys
-log = open("amore.log", "a")
-log.write(f"pid {os.getpid()}\\n")
-log.flush()
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-while True:
-    signal.pause()
-"""
-
-#: A service that needs a while to stop.
-SLOW_TO_STOP = STAND_IN.replace("lambda *_: sys.exit(0)", "lambda *_: (__import__('time').sleep(2), sys.exit(0))")
-
 T = TypeVar("T")
 
 
@@ -76,7 +60,7 @@ class Service:
         path = f"{self.supervisor}:/usr/bin:/bin"
         return {**os.environ, "PATH": path, "AMORE_NO_SLURM": "1"}
 
-    def program(self, text: str = STAND_IN) -> None:
+    def program(self, text: str) -> None:
         """Has Supervisor start a script instead of the service."""
         folder = self.path / ".amore/templates"
         folder.mkdir(parents=True, exist_ok=True)

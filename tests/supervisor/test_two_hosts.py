@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from supervised import REAL_SERVICE, REPOSITORY, STAND_IN, template_with, wait_for
+from supervised import REPOSITORY, wait_for
 
 from commands import run
 
@@ -96,25 +96,11 @@ def cluster(tree: Path) -> Iterator[Cluster]:
         docker("exec", "-u", "alice", names["h1"], "install", "-d", "-g", "p1234", "-m", "2770", DIRECTORY)
         cluster = Cluster(names)
         cluster.on("h1", "alice", "umask 007; amore init . --proposal 1234 && mkdir extracted_data")
-        if not REAL_SERVICE:
-            stand_in(cluster)
         yield cluster
     finally:
         docker("rm", "-f", "-v", *names.values(), code=None)
         docker("volume", "rm", "-f", mark, code=None)
         docker("network", "rm", mark, code=None)
-
-
-def stand_in(cluster: Cluster) -> None:
-    """Has Supervisor start the stand-in instead of the service."""
-    folder = f"{DIRECTORY}/.amore/templates"
-    cluster.on("h1", "alice", f"umask 007; mkdir -p {folder}")
-    for name, text in (
-        ("stand_in.py", STAND_IN),
-        ("supervisord.conf.tera", template_with(f"/usr/bin/python3 {folder}/stand_in.py")),
-    ):
-        command = ["docker", "exec", "-i", "-u", "alice", cluster.names["h1"], "sh", "-c", f"cat > {folder}/{name}"]
-        subprocess.run(command, input=text, text=True, check=True, timeout=60)
 
 
 def test_each_member_controls_it_from_each_host(cluster: Cluster) -> None:

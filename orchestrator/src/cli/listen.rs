@@ -1,13 +1,20 @@
 //! `amore listen [DIR]`: the service, here or in the background under Supervisor.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use amore_model::{Notice, shell};
+use amore_model::{Notice, lease::Holder, shell};
 
 use super::{failure::Failure, output};
 use crate::{
     database_dir::{NoDatabaseDir, share_with_group},
-    service,
+    service::{
+        self,
+        outside_view::{InboxReader, Life},
+    },
     supervisor::{self, How, Started},
 };
 
@@ -42,7 +49,25 @@ pub async fn run(arguments: &Arguments, debug: bool) -> Result<ExitCode, Failure
     }
     let started = supervisor::start(&directory, amore_shared_files::umask::own()).await?;
     tell(&started);
+    if let Some(holder) = other_service(&directory, &started.line).await? {
+        output::tell(&Notice::warning(format!(
+            "{holder} serves the directory already: the service that Supervisor runs waits to take over\n  \
+             hint: to see who serves: amore service status; end that process to change over"
+        )));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The process that serves the directory, if it is not the one in Supervisor's line. The service of a supervisord that was killed
+/// goes on.
+async fn other_service(directory: &Path, line: &str) -> Result<Option<Holder>, Failure> {
+    let directory = directory.canonicalize().map_err(NoDatabaseDir::WorkingDirectoryGone)?;
+    let Some(reader) = InboxReader::open(&directory).await? else { return Ok(None) };
+    let pid = line.split("pid ").nth(1).and_then(|rest| rest.split(',').next()?.trim().parse().ok());
+    Ok(match reader.life().await? {
+        Life::Serving { holder } if Some(holder.pid) != pid => Some(holder),
+        _ => None,
+    })
 }
 
 fn tell(started: &Started) {
