@@ -98,6 +98,21 @@ def test_events_of_other_proposals_are_not_shown(service: HttpService) -> None:
         assert shown_to_other == ["begin"], "the stream ends with the service, and had nothing else"
 
 
+def test_what_users_enter_is_told(service: HttpService) -> None:
+    with following(service, service.token("read")) as events:
+        trigger(service, 1)
+        until(events, "run_finished")
+        comment = "/v1/proposals/1234/runs/1/user-values/comment"
+        assert service.local("PUT", comment, {"value": "good beam"}, **{"If-Match": '"1"'}).status == 412
+        assert service.local("PUT", comment, {"value": "good beam"}, **{"If-Match": "*"}).status == 200
+        told = json.loads(until(events, "user_value_changed")[-1]["data"])
+        assert told["data"] == {"proposal": 1234, "run": 1, "name": "comment"}
+        new = {"name": "quality", "type": "integer"}
+        assert service.local("POST", "/v1/proposals/1234/user-variables", new).status == 201
+        told = json.loads(until(events, "user_variables_changed")[-1]["data"])
+        assert told["proposal"] == 1234 and told["data"] == {"proposal": 1234, "name": "quality"}
+
+
 def test_a_revoked_token_gets_no_further_event(service: HttpService) -> None:
     token = service.token("read")
     with following(service, token) as events:

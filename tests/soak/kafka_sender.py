@@ -14,26 +14,31 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 
-def send(address: str, producer: Any, topic: str, message: bytes) -> Any:
-    """Sends until it is confirmed. Returns a producer for the next message."""
+def connected(address: str) -> Any:
+    """A producer; the broker may be away. It connects again by itself."""
     while True:
         try:
-            producer = producer or KafkaProducer(bootstrap_servers=address, acks="all", retries=0)
+            return KafkaProducer(bootstrap_servers=address, acks="all")
+        except KafkaError:
+            time.sleep(0.3)
+
+
+def send(producer: Any, topic: str, message: bytes) -> None:
+    """Sends until it is confirmed."""
+    while True:
+        try:
             producer.send(topic, message, partition=0).get(timeout=5)
-            return producer
-        except (KafkaError, AssertionError, OSError):
-            if producer is not None:
-                producer.close(timeout=0)
-            producer = None
+            return
+        except KafkaError:
             time.sleep(0.3)
 
 
 def main() -> None:
     """Until the input ends."""
-    producer = None
+    producer = connected(sys.argv[1])
     for line in sys.stdin:
         wanted = json.loads(line)
-        producer = send(sys.argv[1], producer, wanted["topic"], json.dumps(wanted["message"]).encode())
+        send(producer, wanted["topic"], json.dumps(wanted["message"]).encode())
         print("sent", flush=True)
 
 

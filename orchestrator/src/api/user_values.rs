@@ -28,7 +28,10 @@ use super::{
     tables::{Version, table_problem},
     values::variable_name,
 };
-use crate::clock::now;
+use crate::{
+    clock::now,
+    service::happening::{ServiceEvent, What},
+};
 
 /// How long a table may be locked by others.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -173,6 +176,11 @@ async fn change<N, T: Send + 'static>(
     done.await?.map_err(|error: NotChanged| not_changed(&error))
 }
 
+/// Tells those who follow the events.
+fn tell<N>(api: &Api, place: &InDirectory<N>, event: ServiceEvent) {
+    api.events().publish(Some((place.dir.path(), place.proposal)), What::Service(event));
+}
+
 /// Change a value that users enter, if it is still the version of `If-Match` (`*`: whatever it is).
 #[utoipa::path(
     put,
@@ -209,6 +217,7 @@ async fn put(
     });
     let cell = changed.await?;
     tracing::info!(by = place.caller.words(), %proposal, run, name, "a value was entered by HTTP");
+    tell(&api, &place, ServiceEvent::UserValueChanged { proposal, run: Run(run), name });
     Ok(answer(cell))
 }
 
@@ -268,8 +277,9 @@ async fn add(
             .hint("types are boolean, integer, number and string")
     })?;
     let title = new.title.filter(|title| !title.is_empty()).unwrap_or_else(|| name.clone());
-    let variable = UserVariable { name, title, value_type, description: new.description };
+    let variable = UserVariable { name: name.clone(), title, value_type, description: new.description };
     change(&api, &place, async move |table: &RunTable| table.add_user_variable(&variable).await).await?;
+    tell(&api, &place, ServiceEvent::UserVariablesChanged { proposal: place.proposal, name });
     Ok(StatusCode::CREATED)
 }
 
@@ -302,7 +312,9 @@ async fn remove(
     Parameters(Removed { name, with_values }): Parameters<Removed>,
 ) -> Result<StatusCode, Problem> {
     let name = variable_name(&name)?;
-    change(&api, &place, async move |table: &RunTable| table.remove_user_variable(&name, with_values).await)
-        .await?;
+    let variable = name.clone();
+    let removed = async move |table: &RunTable| table.remove_user_variable(&variable, with_values).await;
+    change(&api, &place, removed).await?;
+    tell(&api, &place, ServiceEvent::UserVariablesChanged { proposal: place.proposal, name });
     Ok(StatusCode::NO_CONTENT)
 }

@@ -64,6 +64,15 @@ pub enum ServiceEvent {
     },
     /// A source has reported something that is not understood. It is in the inbox's list.
     NotUnderstood { source: String, why: String },
+    /// Somebody has entered or removed a value by HTTP.
+    UserValueChanged {
+        proposal: Proposal,
+        run: Run,
+        /// The variable; `comment`: the comment on the run.
+        name: String,
+    },
+    /// Somebody has added or removed a variable that users edit, by HTTP.
+    UserVariablesChanged { proposal: Proposal, name: String },
     /// A directory is served in another way.
     DirectoryChanged {
         #[serde(flatten)]
@@ -99,6 +108,8 @@ impl Happening {
             What::Service(ServiceEvent::RunSeen { .. }) => "run_seen",
             What::Service(ServiceEvent::EventSettled { .. }) => "event_settled",
             What::Service(ServiceEvent::NotUnderstood { .. }) => "not_understood",
+            What::Service(ServiceEvent::UserValueChanged { .. }) => "user_value_changed",
+            What::Service(ServiceEvent::UserVariablesChanged { .. }) => "user_variables_changed",
             What::Service(ServiceEvent::DirectoryChanged { .. }) => "directory_changed",
         }
     }
@@ -166,6 +177,11 @@ mod tests {
         let expected =
             json!({"proposal": 1234, "run": 42, "data": "raw", "arrival": 3, "state": "done", "why": null});
         assert_eq!(written(What::Service(settled))["data"], expected);
+        let entered = ServiceEvent::UserValueChanged { proposal, run, name: "comment".to_owned() };
+        assert_eq!(
+            written(What::Service(entered))["data"],
+            json!({"proposal": 1234, "run": 42, "name": "comment"})
+        );
         let state = DirectoryState::Elsewhere { by: "bob".to_owned() };
         let json = written(What::Service(ServiceEvent::DirectoryChanged { state }));
         assert_eq!(json["data"], json!({"state": "elsewhere", "by": "bob"}));
