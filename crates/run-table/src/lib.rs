@@ -14,6 +14,7 @@
 mod error;
 mod holders;
 mod migrate;
+mod not_changed;
 mod open;
 mod ownership;
 mod page;
@@ -23,6 +24,7 @@ mod settings;
 mod sql;
 mod store;
 mod sync_directory;
+mod user_value;
 mod user_values;
 mod value;
 mod variables;
@@ -35,15 +37,16 @@ pub use amore_model::{
 pub use error::RunTableError;
 pub use holders::LockHolder;
 pub use migrate::SCHEMA_VERSION;
+pub use not_changed::NotChanged;
 pub use open::{FILE_NAME, OpenOptions, RunTable};
 pub use ownership::{Acquired, Ownership};
 pub use page::{DeclaredVariable, Page, PageRequest, StoredCell};
 pub use read::{Cell, Column, Presence, RunRow, TableData, TableFilter};
 pub use settings::{KNOWN_SETTINGS, KnownSetting, NotAsExpected, Settings, UnknownSetting, unknown_settings};
 pub use store::{CellKind, CellUpdate, CellValue, Refused, RunUpdate, Stored};
+pub use user_value::{NotOfType, UserType, UserValue};
 pub use user_values::{
-    CellVersion, NotChanged, NotOfType, TimeComment, UserCell, UserCellName, UserType, UserValue,
-    UserVariable, is_user_variable_name,
+    CellVersion, TimeComment, UserCell, UserCellName, UserVariable, is_user_variable_name,
 };
 pub use value::SqlValue;
 pub use variables::{VariableChanges, VariableRow};

@@ -13,7 +13,7 @@ use sqlx::{
 use crate::{
     RunTable, RunTableError, sql,
     store::COMMENT,
-    user_values::UserType,
+    user_value::UserType,
     value::{SqlValue, Stored},
 };
 

@@ -10,162 +10,19 @@ use sqlx::{
     sqlite::{SqliteConnection, SqliteRow},
 };
 
-use crate::{RunTable, RunTableError, SqlValue, sql, store::COMMENT, value::Stored, views};
+use crate::{
+    NotChanged, RunTable, RunTableError, SqlValue, UserType, UserValue, sql, store::COMMENT, value::Stored,
+    views,
+};
 
 /// The columns of a run in the view `runs`, before those of variables, and the comment. SQLite compares names of columns without
 /// regard to case.
 const COLUMNS_OF_RUNS: [&str; 5] = ["proposal", "run", "start_time", "added_at", COMMENT];
 /// Titles of the columns that DAMNIT's graphical interface has besides those of variables.
 const TITLES_OF_DAMNIT: [&str; 5] = ["Status", "Proposal", "Run", "Timestamp", "Comment"];
-/// How much of a text is shown in an error.
-const SHOWN: usize = 100;
 
 /// What DAMNIT's graphical interface writes as the origin of a value that a user typed.
 const TYPED: &str = "manual-input";
-
-/// The type of a variable that users edit: DAMNIT's four.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UserType {
-    /// True or false.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A number.
-    Number,
-    /// Text.
-    String,
-}
-
-/// A text that is not a value of a type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not {}", quoted(.text), .wanted.description())]
-pub struct NotOfType {
-    text: String,
-    wanted: UserType,
-}
-
-impl UserType {
-    /// All of them.
-    pub const ALL: [UserType; 4] = [UserType::Boolean, UserType::Integer, UserType::Number, UserType::String];
-
-    /// Its word in the table.
-    pub fn word(self) -> &'static str {
-        match self {
-            UserType::Boolean => "boolean",
-            UserType::Integer => "integer",
-            UserType::Number => "number",
-            UserType::String => "string",
-        }
-    }
-
-    /// The type with this word.
-    pub fn of_word(word: &str) -> Option<Self> {
-        UserType::ALL.into_iter().find(|one| one.word() == word)
-    }
-
-    fn description(self) -> &'static str {
-        match self {
-            UserType::Boolean => "true or false",
-            UserType::Integer => "a whole number between -9223372036854775808 and 9223372036854775807",
-            UserType::Number => "a finite number",
-            UserType::String => "text",
-        }
-    }
-
-    /// Reads a value that a user typed.
-    ///
-    /// # Errors
-    /// It is not of this type.
-    pub fn parse(self, text: &str) -> Result<UserValue, NotOfType> {
-        let wrong = || NotOfType { text: text.to_owned(), wanted: self };
-        let trimmed = text.trim();
-        match self {
-            UserType::Boolean => match trimmed.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "1" => Ok(UserValue::Boolean(true)),
-                "false" | "no" | "0" => Ok(UserValue::Boolean(false)),
-                _ => Err(wrong()),
-            },
-            UserType::Integer => trimmed.parse().map(UserValue::Integer).map_err(|_| wrong()),
-            UserType::Number => match trimmed.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(UserValue::Number(number)),
-                _ => Err(wrong()),
-            },
-            UserType::String => Ok(UserValue::String(text.to_owned())),
-        }
-    }
-
-    /// A value of this type with the content of another one: a whole number is a number, too.
-    ///
-    /// # Errors
-    /// It is of another type.
-    pub fn accept(self, value: UserValue) -> Result<UserValue, NotOfType> {
-        match (self, value) {
-            (UserType::Number, UserValue::Integer(number)) => Ok(UserValue::Number(number as f64)),
-            (wanted, value) if value.is_of() == wanted => Ok(value),
-            (wanted, value) => Err(NotOfType { text: value.to_string(), wanted }),
-        }
-    }
-}
-
-/// A value that a user entered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum UserValue {
-    /// True or false.
-    Boolean(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A number.
-    Number(f64),
-    /// Text.
-    String(String),
-}
-
-impl UserValue {
-    fn is_of(&self) -> UserType {
-        match self {
-            UserValue::Boolean(_) => UserType::Boolean,
-            UserValue::Integer(_) => UserType::Integer,
-            UserValue::Number(_) => UserType::Number,
-            UserValue::String(_) => UserType::String,
-        }
-    }
-
-    /// As it is in the table.
-    fn stored(&self) -> SqlValue {
-        match self {
-            UserValue::Boolean(value) => SqlValue::Int(i64::from(*value)),
-            UserValue::Integer(value) => SqlValue::Int(*value),
-            UserValue::Number(value) => SqlValue::Real(*value),
-            UserValue::String(value) => SqlValue::Text(value.clone()),
-        }
-    }
-
-    /// What a cell of a variable of this type has. Other programs may have stored something else: it is shown as it is.
-    fn of(stored: Stored, wanted: UserType) -> Option<Self> {
-        Some(match (stored, wanted) {
-            (Stored::Null, _) => return None,
-            (Stored::Int(value), UserType::Boolean) => UserValue::Boolean(value != 0),
-            (Stored::Int(value), UserType::Number) => UserValue::Number(value as f64),
-            (Stored::Int(value), _) => UserValue::Integer(value),
-            (Stored::Real(value), _) => UserValue::Number(value),
-            (Stored::Text(value), _) => UserValue::String(value),
-            (Stored::Blob(bytes), _) => UserValue::String(String::from_utf8_lossy(&bytes).into_owned()),
-        })
-    }
-}
-
-impl std::fmt::Display for UserValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            UserValue::Boolean(value) => value.fmt(f),
-            UserValue::Integer(value) => value.fmt(f),
-            UserValue::Number(value) => value.fmt(f),
-            UserValue::String(value) => value.fmt(f),
-        }
-    }
-}
 
 /// A variable that users edit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,140 +79,6 @@ impl std::str::FromStr for CellVersion {
         } else {
             u64::from_str_radix(text, 16).map(|bits| CellVersion(Some(bits)))
         }
-    }
-}
-
-/// A change that was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum NotChanged {
-    /// Somebody else has changed it since it was shown.
-    #[error("it was changed meanwhile: it is {} now", in_words(.now.value.as_ref()))]
-    Conflict {
-        /// As it is now.
-        now: Box<UserCell>,
-    },
-    /// The table does not have the run.
-    #[error("run {run} of proposal {proposal} is not in the table")]
-    NoSuchRun {
-        /// Its proposal.
-        proposal: Proposal,
-        /// The run.
-        run: Run,
-    },
-    /// No variable of this name is edited by users.
-    #[error("users do not edit a variable {name}{}", if *.is_computed { ": the context file computes it" } else { "" })]
-    NoSuchVariable {
-        /// The name.
-        name: String,
-        /// There is one that is computed.
-        is_computed: bool,
-    },
-    /// There is no such comment.
-    #[error("there is no comment {id}")]
-    NoSuchComment {
-        /// Its number.
-        id: i64,
-    },
-    /// There is a variable of this name, or of one that differs in the case of its letters only: as columns of a view they would
-    /// be the same.
-    #[error("there is a variable {name} already{}", if *.is_computed { ", which is computed" } else { "" })]
-    NameTaken {
-        /// The name of that variable.
-        name: String,
-        /// It is computed.
-        is_computed: bool,
-    },
-    /// The table has a column of this name for every run.
-    #[error("{name} is a column that the table has for every run")]
-    NameOfColumn {
-        /// The name of the column.
-        name: &'static str,
-    },
-    /// The title is that of another column, or a name is a title: programs find columns by both.
-    #[error("{text:?} is {of} already")]
-    TitleTaken {
-        /// What is taken.
-        text: String,
-        /// By what.
-        of: String,
-    },
-    /// Not a title for a variable.
-    #[error("a title is one line of text without control characters")]
-    BadTitle,
-    /// Not a name for a variable.
-    #[error("{name:?} is not a valid variable name")]
-    BadName {
-        /// The name.
-        name: String,
-    },
-    /// The variable has values, which are lost with it.
-    #[error("{name} has a value in {}", crate::user_values::runs_in_words(*.values))]
-    HasValues {
-        /// The name.
-        name: String,
-        /// In so many runs.
-        values: u64,
-    },
-    /// The value is of another type.
-    #[error("{name}: {source}")]
-    NotOfType {
-        /// The variable.
-        name: String,
-        /// Why.
-        source: NotOfType,
-    },
-    /// The table cannot be read or written.
-    #[error(transparent)]
-    Table(#[from] RunTableError),
-}
-
-/// A text in an error, shortened: a comment may have thousands of lines.
-fn quoted(text: &str) -> String {
-    let shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
-}
-
-fn in_words(value: Option<&UserValue>) -> String {
-    match value {
-        None => "empty".to_owned(),
-        Some(UserValue::String(text)) => quoted(text),
-        Some(value) => value.to_string(),
-    }
-}
-
-fn runs_in_words(number: u64) -> String {
-    if number == 1 { "1 run".to_owned() } else { format!("{number} runs") }
-}
-
-impl NotChanged {
-    /// What a user can do about it, if known.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            NotChanged::Conflict { .. } => "look at the new value, then change it",
-            NotChanged::NoSuchRun { .. } => "`amore table` shows the runs; `amore reprocess RUN` adds one",
-            NotChanged::NoSuchVariable { .. } => {
-                "`amore variable list` shows the variables that users edit, `amore variable add` adds one"
-            }
-            NotChanged::NoSuchComment { .. } => "`amore comment --list` shows the comments",
-            NotChanged::NameTaken { is_computed: false, .. } => {
-                "remove it first, or choose another name; names that differ only in case are the same column"
-            }
-            NotChanged::NameTaken { .. } => {
-                "choose another name; names that differ only in case are the same column"
-            }
-            NotChanged::NameOfColumn { .. } => "choose another name",
-            NotChanged::TitleTaken { .. } => {
-                "choose another one; `amore table --columns` lists the names and titles that are taken"
-            }
-            NotChanged::BadTitle => return None,
-            NotChanged::BadName { .. } => {
-                "a name consists of letters, digits and _, does not begin with a digit, and is not `comment`"
-            }
-            NotChanged::HasValues { .. } => "add --with-values to remove the values, too",
-            NotChanged::NotOfType { .. } => return None,
-            NotChanged::Table(error) => return error.hint(),
-        };
-        Some(hint.to_owned())
     }
 }
 
@@ -761,30 +484,6 @@ fn time_comment(row: &SqliteRow) -> Result<TimeComment, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_users_type_is_read_as_damnit_reads_it() {
-        let read = |wanted: UserType, text| wanted.parse(text).ok();
-        for (text, value) in [("true", true), ("Yes", true), ("1", true), ("no", false), ("FALSE", false)] {
-            assert_eq!(read(UserType::Boolean, text), Some(UserValue::Boolean(value)), "{text}");
-        }
-        assert_eq!(read(UserType::Boolean, "2"), None);
-        assert_eq!(read(UserType::Integer, " -7 "), Some(UserValue::Integer(-7)));
-        assert_eq!(read(UserType::Integer, "7.0"), None);
-        assert_eq!(read(UserType::Integer, "9223372036854775808"), None);
-        assert_eq!(read(UserType::Number, "85.4E7"), Some(UserValue::Number(85.4e7)));
-        assert_eq!(read(UserType::Number, "nan"), None);
-        assert_eq!(read(UserType::String, " a "), Some(UserValue::String(" a ".to_owned())));
-    }
-
-    #[test]
-    fn a_whole_number_is_a_number_and_nothing_else_is_converted() {
-        let accepted = UserType::Number.accept(UserValue::Integer(3));
-        assert_eq!(accepted, Ok(UserValue::Number(3.0)));
-        let refused = UserType::Integer.accept(UserValue::String("3".to_owned())).unwrap_err();
-        assert!(refused.to_string().starts_with("\"3\" is not a whole number"), "{refused}");
-        assert!(UserType::Boolean.accept(UserValue::Integer(1)).is_err());
-    }
 
     #[test]
     fn a_version_is_read_back() {
