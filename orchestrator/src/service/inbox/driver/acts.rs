@@ -3,10 +3,13 @@
 use amore_intake::{ArrivalNo, Input};
 use amore_ledger::{ArrivalChange, ArrivalRow, ArrivalState, LedgerError};
 
-use super::{Driver, facts, opened, subject_of};
+use super::Driver;
 use crate::{
     clock::now,
-    service::user_acts::{Act, Answer, UserAct, refusal},
+    service::{
+        inbox::rows::{facts, opened, subject_of},
+        user_acts::{Act, Answer, UserAct, refusal},
+    },
 };
 
 /// How many events are read at once, of those that have failed.
