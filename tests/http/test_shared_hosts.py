@@ -34,6 +34,17 @@ answer = connection.getresponse()
 print(json.dumps([answer.status, answer.read().decode()]))
 """
 
+CLIENT = """
+import os, sys
+from damnit_ctx.client import connect
+uid, directory = int(sys.argv[1]), sys.argv[2]
+os.setgroups([])
+os.setgid(uid)
+os.setuid(uid)
+proposal = connect(directory).proposal(1234)
+print(*(row["run"] for row in proposal.table()))
+"""
+
 
 def ask(uid: int, socket: Path, method: str, target: str) -> Any:
     """The status and text of the answer that a user gets."""
@@ -83,6 +94,11 @@ def test_users_reach_a_service_whose_directory_they_cannot_enter(database: Any, 
     link = database.path / ".amore/service.sock"
     wait_for("the link", link.is_symlink, process)
     assert os.readlink(link) == str(socket)
+    database.amore("reprocess", "2")
+    command = [sys.executable, "-c", CLIENT, str(ALICE), str(database.path)]
+    environment = {**os.environ, "PYTHONPATH": str(pipe.REPOSITORY / "context")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "2\n", done.stderr
     status, text = ask(ALICE, socket, "GET", "/v1/proposals")
     assert status == 200 and json.loads(text)["proposals"][0]["directories"][0]["right"] == "admin"
     assert ask(ALICE, socket, "GET", "/v1/proposals/1234/table")[0] == 200

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import venvs
 from compose_site import ComposeSite
+
+import venvs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: A cluster of its own: the tests on a real Slurm may run at the same time.

@@ -10,8 +10,9 @@ import sys
 import time
 from typing import Any
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
+
+from kafka import KafkaProducer
 
 
 def connected(address: str) -> Any:

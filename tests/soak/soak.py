@@ -1,8 +1,8 @@
 """The soak: a facility with many proposals whose runs arrive while processes are killed.
 
-Slurm and PostgreSQL run in containers, with a service and a stand-by on the login node; runs arrive in folders, by HTTP, by a Kafka
-broker and by `amore trigger`. `make soak` runs it. At the end every run must be in its table with the right values, and nothing may
-have been computed more often than the faults explain.
+Slurm and PostgreSQL run in containers, with a service and a stand-by on the login node; runs arrive in folders, by HTTP, by a
+Kafka broker and by `amore trigger`. `make soak` runs it. At the end every run must be in its table with the right values, and
+nothing may have been computed more often than the faults explain.
 """
 
 from __future__ import annotations
