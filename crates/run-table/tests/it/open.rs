@@ -223,7 +223,7 @@ async fn versions_1_to_3_are_read_as_they_are_and_migrated_with_a_copy() {
             assert_eq!(data.rows[0].cells, [Some(Cell::Number { value: 1.5 }), None]);
             assert_eq!(
                 data.rows[1].cells,
-                [Some(Cell::Number { value: 2.5 }), Some(Cell::Integer { value: 3 })]
+                [Some(Cell::Number { value: 2.5 }), Some(Cell::Number { value: 3.0 })]
             );
             assert_eq!(
                 (data.rows[1].comment.as_deref(), data.rows[1].start_time),

@@ -161,7 +161,7 @@ async fn what_users_typed_is_never_touched() {
 
     let data = table.table(&TableFilter::default()).await.unwrap();
     assert_eq!(data.rows[0].comment.as_deref(), Some("good run"));
-    assert_eq!(data.rows[0].cells, [Some(Cell::Integer { value: 1 }), Some(Cell::Number { value: 1.0 })]);
+    assert_eq!(data.rows[0].cells, [Some(Cell::Boolean { value: true }), Some(Cell::Number { value: 1.0 })]);
     assert!(data.columns[0].user_editable && data.columns[0].title == "Flag");
 }
 
