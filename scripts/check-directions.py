@@ -38,7 +38,7 @@ OURS = {
     "amore-slurm-client": {"amore-model", "amore-slurm", "amore-wire"},
     "amore-core": {"amore-model", "amore-plan", "amore-slurm", "amore-wire"},
     "amore-context": {"amore-wire", "amore-model"},
-    "amore-worker": {"amore-model", "amore-wire", "amore-results"},
+    "amore-worker": {"amore-model", "amore-wire", "amore-results", "amore-shared-files"},
     "amore": {
         "amore-core",
         "amore-intake",

@@ -1,11 +1,17 @@
 //! Reads the context file's text, without executing it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf, absolute},
 };
 
 use amore_model::{Problem, ProblemKind};
+use amore_shared_files::rights::{self, Person};
 use amore_wire::task::ContextSource;
 use sha2::{Digest, Sha256};
 
@@ -23,7 +29,9 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
         problem
     };
     let shown = path.display();
-    let data = fs::metadata(path).map_err(|error| match error.kind() {
+    // Whoever opens a FIFO would wait for its writer.
+    let opened = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => unreadable(
             format!("{shown} is a symbolic link to {}, which does not exist", last_target(path).display()),
             "fix the link (ln -sfn TARGET context.py), or replace it with a file",
@@ -37,10 +45,18 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
             "check the permissions of the file and its folder",
         ),
     })?;
-    if data.is_dir() {
+    let failed = |error: io::Error| {
+        unreadable(format!("{shown} cannot be read: {error}"), "check the permissions of the file")
+    };
+    let data = file.metadata().map_err(failed)?;
+    if !data.is_file() {
+        let what = if data.is_dir() { "a directory" } else { "a device or a pipe" };
+        return Err(unreadable(format!("{shown} is {what}, not a file"), "give the path of the Python file"));
+    }
+    if let Some(maker) = who_led_us_to_a_secret(path, &file).map_err(failed)? {
         return Err(unreadable(
-            format!("{shown} is a directory, not a file"),
-            "give the path of the Python file",
+            format!("{shown} is a symbolic link to a file that {maker}, who made the link, may not read"),
+            "let those who use the link read the file, or replace the link with a file",
         ));
     }
     if data.len() > MAX_BYTES {
@@ -49,10 +65,26 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
             "give the path of the Python file",
         ));
     }
-    let bytes = fs::read(path).map_err(|error| {
-        unreadable(format!("{shown} cannot be read: {error}"), "check the permissions of the file")
-    })?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     from_bytes(path, bytes)
+}
+
+/// Who made a link to this file, and may not read it. A service may read more than its users: it must not read for them.
+fn who_led_us_to_a_secret(path: &Path, opened: &File) -> io::Result<Option<String>> {
+    let own = nix::unistd::geteuid().as_raw();
+    let target = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
+    for hop in hops(path) {
+        let Ok(link) = fs::symlink_metadata(&hop) else { continue };
+        if !link.is_symlink() || [0, own].contains(&link.uid()) {
+            continue;
+        }
+        if !rights::may(&Person::of(link.uid(), None), &target, rights::READ)? {
+            let user = nix::unistd::User::from_uid(link.uid().into()).ok().flatten();
+            return Ok(Some(user.map_or_else(|| format!("user {}", link.uid()), |user| user.name)));
+        }
+    }
+    Ok(None)
 }
 
 /// A text as it would be read from the file at this path, which may not exist.
@@ -156,6 +188,36 @@ mod tests {
         let problem = read(&root.join("db/context.py")).unwrap_err();
         let target = root.join("clone/context.py");
         assert!(problem.message.contains(&format!("link to {}, which", target.display())), "{problem:?}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_and_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("context.py");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let problem = read(&path).unwrap_err();
+        assert!(problem.message.contains("is a device or a pipe, not a file"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_link_is_followed_to_what_its_maker_may_read() {
+        use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+        let root = tempfile::tempdir().unwrap();
+        let (path, target) = (root.path().join("context.py"), root.path().join("other.py"));
+        fs::write(&target, "x = 1\n").unwrap();
+        symlink(&target, &path).unwrap();
+        assert!(read(&path).is_ok());
+        // Only root can make a link of somebody else.
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+        lchown(&path, Some(4_000_000), Some(4_000_000)).unwrap();
+        let problem = read(&path).unwrap_err();
+        assert!(problem.message.contains("user 4000000, who made the link, may not read"), "{problem:?}");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read(&path).is_ok());
     }
 
     #[test]

@@ -156,6 +156,57 @@ def test_a_link_of_a_user_leads_the_service_nowhere(service: HttpService, tmp_pa
     assert service.local("GET", value).json()["data"] == 1
 
 
+def link_of_alice(at: Path, to: Path) -> None:
+    """A link that a user has put where the service reads or writes."""
+    at.parent.mkdir(exist_ok=True)
+    at.unlink(missing_ok=True)
+    at.symlink_to(to)
+    os.lchown(at, ALICE, ALICE)
+
+
+def test_links_in_the_folders_of_the_service_lead_it_nowhere(service: HttpService, tmp_path: Path) -> None:
+    database = service.database
+    secret = tmp_path / "secret.py"
+    secret.write_text("TOKEN = 'hush'\n")
+    secret.chmod(0o600)
+    # The log of a run: what user code prints would be appended.
+    link_of_alice(database.path / "process_logs/r2-p1234.out", secret)
+    said = database.amore("reprocess", "2", code=None)
+    assert "it is no regular file" in said.stdout + said.stderr
+    # A trigger: its text is shown in the inbox, and its file is removed.
+    link_of_alice(database.path / ".amore/triggers/1.json", secret)
+    wait_for("the end of the link", lambda: not (database.path / ".amore/triggers/1.json").is_symlink(), service.process)
+    failed = service.local("GET", "/v1/inbox?state=failed").body
+    assert b"it is no regular file" in failed and b"hush" not in failed
+    # The answer to a request.
+    requests = database.path / ".amore/requests"
+    link_of_alice(requests / "00000000000000000001-999.events", secret)
+    (requests / "00000000000000000001-999.json").write_text("{")
+    wait_for("the end of the request", lambda: not (requests / "00000000000000000001-999.json").exists(), service.process)
+    # The context file, which is given to user code.
+    link_of_alice(database.path / "context.py", secret)
+    said = database.amore("reprocess", "3", code=None)
+    assert f"a symbolic link to a file that user {ALICE}, who made the link, may not read" in said.stdout + said.stderr
+    assert secret.read_text() == "TOKEN = 'hush'\n"
+
+
+def test_what_is_never_written_is_not_waited_for(service: HttpService) -> None:
+    """A FIFO keeps whoever opens it until somebody opens its other end."""
+    database = service.database
+    context = (database.path / "context.py").read_text()
+    (database.path / "context.py").unlink()
+    os.mkfifo(database.path / "context.py")
+    for name in (".amore/triggers/1.json", ".amore/requests/1.json"):
+        (database.path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(database.path / name)
+    said = database.amore("reprocess", "1", code=None)
+    assert "is a device or a pipe, not a file" in said.stdout + said.stderr
+    (database.path / "context.py").unlink()
+    (database.path / "context.py").write_text(context)
+    database.amore("trigger", "2")
+    wait_for("the value", lambda: database.rows(2).get("a") == 1, service.process)
+
+
 def test_the_owner_of_a_context_file_stays_its_owner(service: HttpService) -> None:
     context = service.database.path / "context.py"
     os.chown(context, ALICE, BOB)

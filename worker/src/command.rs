@@ -3,7 +3,7 @@
 
 use std::{
     ffi::{CString, OsString},
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::{
         ffi::OsStrExt,
@@ -28,6 +28,7 @@ use nix::{
 
 use crate::{
     in_job::InJob,
+    log_line,
     report::Report,
     run_task::confinement,
     sandboxed::{self, Lifeline, hide_service_environment},
@@ -107,10 +108,7 @@ fn execute_and_wait(
     job: Option<&InJob>,
 ) -> io::Result<(CommandEnd, u64)> {
     make_empty(&command.own_directory)?;
-    if let Some(folder) = task.log.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
+    let log = log_line::open(&task.log)?;
     let begins_at = log.metadata()?.len();
     let (mut child, mut lifeline) = start(task, command, &log, job)?;
     let is_sandboxed = lifeline.is_some();

@@ -225,7 +225,7 @@ impl Conversation<'_, '_> {
         };
         let words =
             format!("all values are stored, but the process of the variables did not end cleanly: {what}");
-        log_line::write(self.log, &self.task.log, &words);
+        log_line::write(self.log, &words);
     }
 
     fn is_transient(&self, name: &str) -> bool {
@@ -351,7 +351,7 @@ impl Conversation<'_, '_> {
         if !words.is_empty() {
             let variable = self.progress.running().map(|name| format!(" while it computed {name}"));
             let whole = format!("a process ended{}:\n{}", variable.unwrap_or_default(), words.trim_end());
-            log_line::write(self.log, &self.task.log, &whole);
+            log_line::write(self.log, &whole);
         }
         crash_report::fatal_traceback(&words)
     }

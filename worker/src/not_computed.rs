@@ -59,7 +59,7 @@ pub fn not_computed(
     fragments.flush()?;
     if !kept.is_empty() {
         let note = NotComputed { at: unix_now(), why: format!("{class}: {message}"), kept };
-        log_line::write(log, &task.log, &note.to_line());
+        log_line::write(log, &note.to_line());
     }
     // Only the first task of a run that ends is reported: its message covers the others.
     let any_value = stored.values().any(|answer| answer.outcome == results::StoredOutcome::Value);

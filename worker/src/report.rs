@@ -1,13 +1,13 @@
 //! Messages from the worker to the coordinator.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
+use amore_shared_files::own_folder::Folder;
 use amore_wire::task::FromWorker;
 
 /// Writes messages, each as one complete line.
@@ -30,7 +30,10 @@ impl Report {
 
     /// Appends to a file.
     pub fn to_file(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o660).open(path)?;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
+        let file = Folder::open(folder)?.append(name, 0o660)?;
         Ok(Report { to: Mutex::new(Some(To::File(file))) })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions},
+    fs::File,
     path::PathBuf,
     sync::{
         Arc,
@@ -120,7 +120,7 @@ fn execute(
     if let Err(Stop::Storage(error)) = &ended {
         for name in fragments.lost() {
             // The log may be on the same disk.
-            log_line::write(&log, &task.log, &format!("{name} could not be stored: {error}"));
+            log_line::write(&log, &format!("{name} could not be stored: {error}"));
             // A full disk ends the command, which reports it once.
             if job.is_some() || !matches!(error, results::ResultsError::NoSpace { .. }) {
                 let outcome = Outcome::Error { class: NOT_STORED.to_owned(), message: error.to_string() };
@@ -305,15 +305,10 @@ fn give_up(
 }
 
 fn open_log(task: &Task) -> Result<File, Stop> {
-    let open = || {
-        if let Some(folder) = task.log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let log = OpenOptions::new().create(true).append(true).open(&task.log)?;
-        log_line::end_open_line(&log, &task.log);
-        Ok(log)
-    };
-    open().map_err(|cause| Stop::Log(task.log.display().to_string(), cause))
+    let opened = log_line::open(&task.log);
+    let log = opened.map_err(|cause| Stop::Log(task.log.display().to_string(), cause))?;
+    log_line::end_open_line(&log);
+    Ok(log)
 }
 
 fn child_task(task: &Task, remaining: Remaining, fragments: &Fragments<'_>) -> ChildTask {

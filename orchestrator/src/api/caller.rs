@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::CString,
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -12,18 +11,17 @@ use std::{
 
 use amore_ledger::{Right, Token};
 use amore_model::{DatabaseDir, Proposal};
+use amore_shared_files::rights::{self, Person};
 use axum::{
     extract::{FromRequestParts, Query, RawPathParams},
     http::request::Parts,
 };
-use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::Deserialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
 use super::{
     Api,
-    file_rights::{self, Person},
     problem::{Kind, Problem},
 };
 use crate::service::{Giver, Seen, State};
@@ -372,24 +370,12 @@ impl FileRights {
 }
 
 fn look(uid: u32, gid: u32, dir: &Path) -> Option<Right> {
-    let person = Person { uid, groups: groups(uid, gid) };
-    let may = |path: &Path, rights| file_rights::may(&person, path, rights).unwrap_or(false);
-    if may(dir, file_rights::READ | file_rights::WRITE | file_rights::EXECUTE) {
+    let person = Person::of(uid, Some(gid));
+    let may = |path: &Path, wanted| rights::may(&person, path, wanted).unwrap_or(false);
+    if may(dir, rights::READ | rights::WRITE | rights::EXECUTE) {
         return Some(Right::Admin);
     }
     let table = DatabaseDir::at(dir.to_owned()).run_table();
-    let shows = if table.exists() { may(&table, file_rights::READ) } else { may(dir, file_rights::READ) };
+    let shows = if table.exists() { may(&table, rights::READ) } else { may(dir, rights::READ) };
     shows.then_some(Right::Read)
-}
-
-/// All groups of a user.
-fn groups(uid: u32, gid: u32) -> Vec<u32> {
-    let mut groups = vec![gid];
-    if let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid))
-        && let Ok(name) = CString::new(user.name)
-        && let Ok(all) = getgrouplist(&name, Gid::from_raw(gid))
-    {
-        groups.extend(all.into_iter().map(Gid::as_raw));
-    }
-    groups
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use amore_model::{DatabaseDir, Problem as FileProblem, Severity};
+use amore_shared_files::rights;
 use axum::{
     Json,
     body::Bytes,
@@ -25,7 +26,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Api,
     caller::{Admin, InDirectory, Read, WhichDirectory},
-    file_rights,
     problem::{Kind, Problem, ProblemBody},
     runs::{CONTEXT_PATIENCE, command, option},
     tables::Version,
@@ -183,7 +183,7 @@ fn write(dir: &DatabaseDir, content: &[u8], base: &Base) -> Result<(), Problem> 
         .map_err(io("cannot write"))?;
     draft.write_all(content).map_err(io("cannot write"))?;
     if before.is_some() {
-        let rights = file_rights::hand_on(&path, draft.as_file());
+        let rights = rights::hand_on(&path, draft.as_file());
         if !rights.map_err(io("cannot keep the permissions of"))? {
             return Err(FileError::Owner.into());
         }

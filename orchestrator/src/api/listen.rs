@@ -14,7 +14,7 @@ use std::{
 };
 
 use amore_model::DatabaseDir;
-use amore_shared_files::own_folder;
+use amore_shared_files::own_folder::Folder;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -306,20 +306,24 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Leads the users of a directory to the socket of its service.
+/// Leads the users of a directory to the socket of its service. The socket of a service that runs in the directory itself stays.
 ///
 /// # Errors
 /// Nothing can be written there.
 pub fn link(dir: &DatabaseDir, socket: &Path) -> io::Result<()> {
     let own = dir.own_files();
-    let path = own.join(SOCKET);
-    if fs::read_link(&path).is_ok_and(|to| to == socket) {
+    if fs::read_link(own.join(SOCKET)).is_ok_and(|to| to == socket) {
         return Ok(());
     }
     if !own.is_dir() {
         fs::create_dir(&own)?;
     }
-    own_folder::open(&own)?;
+    let folder = Folder::open(&own)?;
+    let path = folder.path(SOCKET);
+    let is_socket = fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Ok(());
+    }
     make_way(&path)?;
     std::os::unix::fs::symlink(socket, &path)
 }

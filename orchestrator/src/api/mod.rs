@@ -11,7 +11,6 @@ mod context;
 mod database_settings;
 mod events;
 mod extract;
-mod file_rights;
 mod guard;
 mod health;
 mod inbox;

@@ -4,22 +4,16 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, BufRead, IsTerminal, Read, Seek, SeekFrom, StdoutLock, Write},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use amore_model::{Proposal, Run};
-use amore_shared_files::own_folder;
+use amore_shared_files::own_folder::Folder;
 use amore_wire::task::NotComputed;
-use nix::{
-    libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use super::{failure::Failure, open, output};
@@ -197,9 +191,7 @@ fn reader_is_gone() -> bool {
 /// Opens a log. Links are not followed: a service, which may read more than its clients, shows logs by this command.
 fn open_log(path: &Path) -> io::Result<File> {
     let (folder, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
-    let folder = own_folder::open(folder)?;
-    let within = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-    File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(within)
+    Folder::open(folder)?.file(name)
 }
 
 fn show(path: &Path, lines: Option<usize>, shown: &mut Vec<(PathBuf, u64)>) -> Result<(), Failure> {

@@ -6,14 +6,17 @@
 //! have a version.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use amore_core::{events::Event, request::Request};
 use amore_model::DatabaseDir;
+use amore_shared_files::own_folder::{Folder, has_extension};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,6 +28,9 @@ use crate::growing_lines::GrowingLines;
 /// The version of requests and events. Optional fields may be added without a new version; a change that a reader would
 /// misunderstand needs one.
 const VERSION: u32 = 1;
+
+/// A larger file is no request.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// How often a waiting process shows that it is still there. Much shorter than the time after which it counts as dead.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -78,7 +84,9 @@ pub struct HandedOver {
 pub struct Taken {
     /// The request.
     pub request: Request,
-    path: PathBuf,
+    folder: Arc<Folder>,
+    /// Of the file, when it is taken.
+    name: OsString,
     events: File,
 }
 
@@ -107,7 +115,8 @@ pub fn hand_over(
     let text = RequestFile { version: VERSION, asker: Some(asker), request: request.clone() };
     let text = serde_json::to_vec(&text)?;
     let write = || -> io::Result<()> {
-        let mut file = File::create(&writing)?;
+        // A link that somebody has put there is not followed.
+        let mut file = File::create_new(&writing)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&writing, &waiting)
@@ -185,29 +194,35 @@ pub fn some_wait(dir: &DatabaseDir) -> bool {
     entries.flatten().any(|entry| entry.path().extension().is_some_and(|kind| kind == "json"))
 }
 
-/// Takes the pending requests, oldest first. Each is taken by one process only. Those of dead processes are discarded.
-pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
-    let folder = dir.requests();
-    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
-    let mut waiting: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
-        .collect();
-    waiting.sort();
-    waiting.iter().filter_map(|path| take(path).ok()).collect()
+/// The folder of requests. Users may write there, and its owner may do more than they: links are not followed.
+fn requests(dir: &DatabaseDir) -> io::Result<Folder> {
+    let path = dir.requests();
+    let (Some(own), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    };
+    Folder::open(own)?.folder(name)
 }
 
-fn take(path: &Path) -> io::Result<Taken> {
-    if asker_of(path).is_some_and(|asker| asker.is_known_dead()) {
-        tracing::info!(path = %path.display(), "the process that made this request is gone: the request is discarded");
-        fs::remove_file(path)?;
+/// Takes the pending requests, oldest first. Each is taken by one process only. Those of dead processes are discarded.
+pub fn take_requests(dir: &DatabaseDir) -> Vec<Taken> {
+    let Ok(folder) = requests(dir).map(Arc::new) else { return Vec::new() };
+    let names = folder.names().unwrap_or_default();
+    let waiting = names.iter().filter(|name| has_extension(name, "json"));
+    waiting.filter_map(|name| take(&folder, name).ok()).collect()
+}
+
+fn take(folder: &Arc<Folder>, name: &OsStr) -> io::Result<Taken> {
+    let shown = name.display();
+    let with = |extension| Path::new(name).with_extension(extension).into_os_string();
+    if asker_of(folder, name).is_some_and(|asker| asker.is_known_dead()) {
+        tracing::info!(request = %shown, "the process that made this request is gone: the request is discarded");
+        folder.remove(name)?;
         return Err(io::ErrorKind::NotFound.into());
     }
-    let taken = path.with_extension("taken");
-    fs::rename(path, &taken)?;
-    let mut events = OpenOptions::new().create(true).append(true).open(path.with_extension("events"))?;
-    let text = fs::read(&taken)?;
+    let taken = with("taken");
+    folder.rename(name, &taken)?;
+    let mut events = folder.append(with("events"), 0o666)?;
+    let text = folder.read(&taken, MOST_BYTES)?;
     let version = serde_json::from_slice::<Envelope>(&text).map_or(VERSION, |envelope| envelope.version);
     let message = if version > VERSION {
         format!(
@@ -215,18 +230,21 @@ fn take(path: &Path) -> io::Result<Taken> {
         )
     } else {
         match serde_json::from_slice::<RequestFile>(&text) {
-            Ok(file) => return Ok(Taken { request: file.request, path: taken, events }),
-            Err(error) => format!("the request {} is not understood: {error}", path.display()),
+            Ok(file) => {
+                let folder = Arc::clone(folder);
+                return Ok(Taken { request: file.request, folder, name: taken, events });
+            }
+            Err(error) => format!("the request {shown} is not understood: {error}"),
         }
     };
     let hint = Some("the two commands must be of one version".to_owned());
     write_event(&mut events, &Event::Refused { message, hint, exit: 1 })?;
-    fs::rename(&taken, taken.with_extension("done"))?;
+    folder.rename(&taken, with("done"))?;
     Err(io::ErrorKind::InvalidData.into())
 }
 
-fn asker_of(path: &Path) -> Option<Asker> {
-    serde_json::from_slice::<Envelope>(&fs::read(path).ok()?).ok()?.asker
+fn asker_of(folder: &Folder, name: &OsStr) -> Option<Asker> {
+    serde_json::from_slice::<Envelope>(&folder.read(name, MOST_BYTES).ok()?).ok()?.asker
 }
 
 fn write_event(file: &mut File, event: &Event) -> io::Result<()> {
@@ -240,28 +258,30 @@ impl Taken {
     pub fn tell(&mut self, event: &Event) {
         let _ = write_event(&mut self.events, event);
         if matches!(event, Event::Finished(_) | Event::Refused { .. }) {
-            let _ = fs::rename(&self.path, self.path.with_extension("done"));
+            let _ = self.folder.rename(&self.name, Path::new(&self.name).with_extension("done"));
         }
     }
 }
 
 /// Removes request files of processes that are gone.
 pub fn clean(dir: &DatabaseDir, now: SystemTime) {
-    let Ok(entries) = fs::read_dir(dir.requests()) else { return };
-    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    let mut stems: Vec<PathBuf> = files.iter().map(|path| path.with_extension("")).collect();
+    let Ok(folder) = requests(dir) else { return };
+    let names = folder.names().unwrap_or_default();
+    let stem_of = |name: &OsString| Path::new(name).with_extension("");
+    let mut stems: Vec<PathBuf> = names.iter().map(stem_of).collect();
     stems.sort();
     stems.dedup();
     for stem in stems {
-        let of_it: Vec<&PathBuf> = files.iter().filter(|path| path.with_extension("") == stem).collect();
-        let asker =
-            ["json", "taken", "done", "writing"].iter().find_map(|kind| asker_of(&stem.with_extension(kind)));
-        let modified = of_it.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).max();
-        let Some(modified) = modified else { continue };
+        let of_it: Vec<&OsString> = names.iter().filter(|name| stem_of(name) == stem).collect();
+        let asker = ["json", "taken", "done", "writing"]
+            .iter()
+            .find_map(|kind| asker_of(&folder, stem.with_extension(kind).as_os_str()));
+        let modified_of = |name: &&OsString| fs::symlink_metadata(folder.path(name)).ok()?.modified().ok();
+        let Some(modified) = of_it.iter().filter_map(modified_of).max() else { continue };
         if is_abandoned(asker.as_ref(), now.duration_since(modified).unwrap_or_default()) {
-            for path in of_it {
+            for name in of_it {
                 // The file may already be gone.
-                let _ = fs::remove_file(path);
+                let _ = folder.remove(name);
             }
         }
     }

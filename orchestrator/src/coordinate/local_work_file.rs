@@ -1,10 +1,14 @@
 //! What the owner of a directory computes on its host, as a file for `amore jobs` and `amore explain`. It is written when that
 //! changes, at most once a second; no work depends on it. A file of an owner that has ended counts for nothing.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use amore_core::local_work::LocalWork;
 use amore_model::DatabaseDir;
+use amore_shared_files::own_folder::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::{CoordinateError, owner::Owner};
@@ -19,26 +23,25 @@ struct Content {
     work: LocalWork,
 }
 
-fn path(dir: &DatabaseDir) -> PathBuf {
-    dir.own_files().join("local_work.json")
-}
+const NAME: &str = "local_work.json";
+const WRITING: &str = "local_work.writing";
 
 /// Leaves the work of the owner with this epoch in the file. Nothing is left of an owner that has none.
 ///
 /// # Errors
 /// The file cannot be written.
 pub(super) fn leave(dir: &DatabaseDir, epoch: u64, work: LocalWork) -> io::Result<()> {
-    let path = path(dir);
     if work.is_empty() {
-        return match fs::remove_file(path) {
+        return match Folder::open(&dir.own_files()).and_then(|own| own.remove(NAME)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
     }
     fs::create_dir_all(dir.own_files())?;
-    let beside = path.with_extension("writing");
-    fs::write(&beside, serde_json::to_vec(&Content { epoch, work })?)?;
-    fs::rename(&beside, path)
+    let own = Folder::open(&dir.own_files())?;
+    let _ = own.remove(WRITING);
+    own.append(WRITING, 0o666)?.write_all(&serde_json::to_vec(&Content { epoch, work })?)?;
+    own.rename(WRITING, NAME)
 }
 
 /// The work of the present owner on its host, and who that is.
@@ -53,12 +56,8 @@ pub async fn read(dir: &DatabaseDir) -> Result<Option<(String, LocalWork)>, Coor
 
 /// A file that cannot be read says nothing.
 fn content(dir: &DatabaseDir) -> Option<Content> {
-    let path = path(dir);
-    let size = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
-    if size > MOST_BYTES {
-        return None;
-    }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    let text = Folder::open(&dir.own_files()).ok()?.read(NAME, MOST_BYTES).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 #[cfg(test)]
@@ -88,7 +87,7 @@ mod tests {
         assert_eq!((found.epoch, found.work), (7, work));
         leave(&dir, 7, LocalWork::default()).unwrap();
         assert!(content(&dir).is_none());
-        fs::write(path(&dir), "{").unwrap();
+        fs::write(dir.own_files().join(NAME), "{").unwrap();
         assert!(content(&dir).is_none(), "a file that is not understood says nothing");
     }
 }

@@ -4,13 +4,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    ffi::OsStr,
+    fs,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use amore_model::DatabaseDir;
+use amore_shared_files::own_folder::{Folder, has_extension};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -43,8 +46,13 @@ pub enum AnswerFile {
     Refused(String),
 }
 
+/// The folder, in that of our own files.
+const FOLDER: &str = "inbox";
+/// A larger file is no request.
+const MOST_BYTES: u64 = 16 << 20;
+
 fn folder(dir: &DatabaseDir) -> PathBuf {
-    dir.own_files().join("inbox")
+    dir.own_files().join(FOLDER)
 }
 
 /// Leaves a request. When this returns, it is on disk.
@@ -105,8 +113,8 @@ pub async fn watch(directory: PathBuf, inbox: Inbox) {
                 },
                 (None, Err(why)) => AnswerFile::Refused(why),
             };
-            let (own, path, id, told) = (dir.clone(), request.path.clone(), request.id, answer.clone());
-            let done = tokio::task::spawn_blocking(move || answered(&own, &path, &id, &told)).await;
+            let (own, id, told) = (dir.clone(), request.id, answer.clone());
+            let done = tokio::task::spawn_blocking(move || answered(&own, &id, &told)).await;
             if let Ok(Err(error)) = done {
                 if !was_told {
                     let path = request.path.display();
@@ -123,35 +131,43 @@ pub async fn watch(directory: PathBuf, inbox: Inbox) {
 }
 
 /// A request that is carried out twice does no harm: what it does can be done twice.
-fn answered(dir: &DatabaseDir, path: &Path, id: &str, answer: &AnswerFile) -> io::Result<()> {
-    durable_file::leave(&folder(dir), &format!("{id}.{ANSWER}"), &serde_json::to_vec(answer)?)?;
-    fs::remove_file(path)
+fn answered(dir: &DatabaseDir, id: &str, answer: &AnswerFile) -> io::Result<()> {
+    let opened = opened(dir)?;
+    durable_file::leave(&opened.path(""), &format!("{id}.{ANSWER}"), &serde_json::to_vec(answer)?)?;
+    opened.remove(format!("{id}.json"))
+}
+
+/// Others may write there: links are not followed.
+fn opened(dir: &DatabaseDir) -> io::Result<Folder> {
+    Folder::open(&dir.own_files())?.folder(FOLDER)
 }
 
 /// The requests that wait, oldest first. Removes old answers.
 fn waiting(dir: &DatabaseDir) -> Vec<Waiting> {
-    let Ok(entries) = fs::read_dir(folder(dir)) else { return Vec::new() };
-    let mut requests = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()) {
-        match path.extension().and_then(|kind| kind.to_str()) {
-            Some("json") => requests.push(path),
-            Some(ANSWER) if is_old(&path) => drop(fs::remove_file(&path)),
-            _ => {}
+    let Ok(folder) = opened(dir) else { return Vec::new() };
+    let names = folder.names().unwrap_or_default();
+    for name in names.iter().filter(|name| has_extension(name, ANSWER)) {
+        if is_old(&folder, name) {
+            // The next look removes it otherwise.
+            let _ = folder.remove(name);
         }
     }
-    requests.sort();
-    requests.into_iter().filter_map(|path| read(&path)).collect()
+    let requests = names.iter().filter(|name| has_extension(name, "json"));
+    requests.filter_map(|name| read(dir, &folder, name)).collect()
 }
 
-fn is_old(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|at| at.elapsed());
+fn is_old(folder: &Folder, name: &OsStr) -> bool {
+    let age = fs::symlink_metadata(folder.path(name)).and_then(|meta| meta.modified()).map(|at| at.elapsed());
     matches!(age, Ok(Ok(age)) if age > KEEP_ANSWERS)
 }
 
-fn read(path: &Path) -> Option<Waiting> {
+fn read(dir: &DatabaseDir, opened: &Folder, name: &OsStr) -> Option<Waiting> {
+    let path = folder(dir).join(name);
     let id = path.file_stem()?.to_str()?.to_owned();
-    let text = fs::read_to_string(path).ok()?;
-    let uid = nix::unistd::Uid::from_raw(fs::metadata(path).ok()?.uid());
+    let mut file = opened.file(name).ok()?.take(MOST_BYTES);
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    let uid = nix::unistd::Uid::from_raw(file.into_inner().metadata().ok()?.uid());
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     let by = user.map_or_else(|| format!("user {uid}"), |user| user.name);
     let act = match serde_json::from_str::<RequestFile>(&text) {
@@ -161,7 +177,7 @@ fn read(path: &Path) -> Option<Waiting> {
         }
         Err(error) => Err(error.to_string()),
     };
-    Some(Waiting { path: path.to_owned(), id, by, act })
+    Some(Waiting { path, id, by, act })
 }
 
 #[cfg(test)]
@@ -184,7 +200,7 @@ mod tests {
         assert!(found.len() == 2 && found[1].act.is_err());
         assert_eq!(take_answer(&dir, "1").unwrap(), None);
         let answer = AnswerFile::Done(vec![Answer { number: 7, refused: None }]);
-        answered(&dir, &found[0].path, &found[0].id, &answer).unwrap();
+        answered(&dir, &found[0].id, &answer).unwrap();
         assert_eq!(waiting(&dir).len(), 1);
         assert_eq!(take_answer(&dir, "1").unwrap(), Some(answer));
         assert_eq!(take_answer(&dir, "1").unwrap(), None);

@@ -13,7 +13,9 @@ use std::{
 pub fn leave(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let writing = folder.join(format!("{name}.writing"));
-    let mut file = fs::File::create(&writing)?;
+    // What an earlier try has left, or a link that somebody else has put there.
+    let _ = fs::remove_file(&writing);
+    let mut file = fs::File::create_new(&writing)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&writing, folder.join(name))?;

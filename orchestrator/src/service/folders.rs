@@ -59,8 +59,8 @@ async fn watch_folders(dir: &DatabaseDir, proposal: Proposal, inbox: &Inbox) {
 pub(super) async fn take_triggers(dir: &DatabaseDir, only: Option<Proposal>, inbox: &Inbox) {
     let own = dir.clone();
     let waiting = tokio::task::spawn_blocking(move || trigger_files::waiting(&own)).await.unwrap_or_default();
-    for trigger_files::Waiting { path, text, trigger } in waiting {
-        let id = path.display().to_string();
+    for trigger_files::Waiting { file, text, trigger } in waiting {
+        let id = file.path.display().to_string();
         let trigger = trigger.and_then(|trigger| match only {
             Some(only) if only != trigger.proposal => {
                 Err(format!("it is not for p{only}, whose directory this is"))
@@ -84,9 +84,9 @@ pub(super) async fn take_triggers(dir: &DatabaseDir, only: Option<Proposal>, inb
         match stored {
             Ok(()) => {
                 // If it cannot be removed, it is known by its name.
-                let _ = tokio::fs::remove_file(&path).await;
+                let _ = tokio::task::spawn_blocking(move || file.remove()).await;
             }
-            Err(error) => tracing::warn!(%error, path = %path.display(), "a trigger waits"),
+            Err(error) => tracing::warn!(%error, path = %file.path.display(), "a trigger waits"),
         }
     }
 }

@@ -55,6 +55,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// How often to look whether another owner has ended, and what it tells of requests that it has.
 const OWNER_POLL: Duration = Duration::from_millis(200);
+/// How often to look whether the link to the socket is there.
+const LINK_PERIOD: Duration = Duration::from_secs(30);
 
 /// What a service does with a directory now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,9 +111,30 @@ pub struct Shared {
     pub socket: watch::Receiver<Option<PathBuf>>,
 }
 
-impl Shared {
-    fn public_socket(&self) -> Option<PathBuf> {
-        self.socket.borrow().clone()
+/// Keeps a link to the socket for all users in the directory. The socket may be configured later, and a service of the directory
+/// itself takes the link's place while it runs.
+async fn keep_link(dir: DatabaseDir, shared: Arc<Shared>) {
+    if shared.settings.path().parent() == Some(dir.path()) {
+        return;
+    }
+    let mut socket = shared.socket.clone();
+    let mut told = None;
+    loop {
+        let wanted = socket.borrow_and_update().clone();
+        if let Some(wanted) = wanted {
+            let own = dir.clone();
+            let linked = tokio::task::spawn_blocking(move || listen::link(&own, &wanted)).await;
+            let why = linked.ok().and_then(Result::err).map(|error| error.to_string());
+            if let Some(error) = why.as_ref().filter(|_| why != told) {
+                let directory = dir.path().display();
+                tracing::warn!(%directory, error, "users of the directory do not find the service's socket in it");
+            }
+            told = why;
+        }
+        tokio::select! {
+            changed = socket.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LINK_PERIOD) => {}
+        }
     }
 }
 
@@ -295,7 +318,11 @@ impl Serving {
         self.inbox.serves(self.dir.path().to_owned(), proposal, self.giver.clone());
         self.shared.overview.change(&self.dir.path().to_owned(), |seen| seen.proposal = Some(proposal));
         let watching = folders::watch(self.dir.clone(), proposal, self.inbox.clone());
-        self.watching = Some((proposal, tokio::spawn(watching)));
+        let linking = keep_link(self.dir.clone(), Arc::clone(&self.shared));
+        let both = async {
+            tokio::join!(watching, linking);
+        };
+        self.watching = Some((proposal, tokio::spawn(both)));
     }
 
     /// Waits, and keeps the orders that come meanwhile.
@@ -337,16 +364,6 @@ impl Serving {
             opened = opened => opened?,
         };
         self.watch(setup.proposal);
-        if let Some(socket) = self.shared.public_socket()
-            && self.shared.settings.path().parent() != Some(self.dir.path())
-        {
-            let dir = self.dir.clone();
-            let linked = tokio::task::spawn_blocking(move || listen::link(&dir, &socket)).await;
-            if let Ok(Err(error)) = linked {
-                let directory = self.dir.path().display();
-                tracing::warn!(%directory, %error, "users of the directory do not find the service's socket in it");
-            }
-        }
         let owner = match taken {
             TakenOwner::Ours(owner) => owner,
             TakenOwner::Held { by } => return Ok(Turn::Elsewhere { by }),

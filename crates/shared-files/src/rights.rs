@@ -2,13 +2,16 @@
 //! process that is not the user's.
 
 use std::{
+    ffi::CString,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::Path,
 };
 
-use amore_shared_files::acl;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+
+use crate::acl;
 
 /// Rights to read, write and execute, as in a file's mode.
 pub const READ: u32 = 4;
@@ -24,6 +27,22 @@ pub struct Person {
     pub uid: u32,
     /// The numbers of the groups.
     pub groups: Vec<u32>,
+}
+
+impl Person {
+    /// The user with this number, with the groups that the system knows, and this one.
+    pub fn of(uid: u32, group: Option<u32>) -> Self {
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let group = group.or_else(|| user.as_ref().map(|user| user.gid.as_raw()));
+        let mut groups: Vec<u32> = group.into_iter().collect();
+        if let Some(user) = user
+            && let Ok(name) = CString::new(user.name)
+            && let Ok(all) = getgrouplist(&name, group.map_or(user.gid, Gid::from_raw))
+        {
+            groups.extend(all.into_iter().map(Gid::as_raw));
+        }
+        Person { uid, groups }
+    }
 }
 
 /// Who may do what with a file.
