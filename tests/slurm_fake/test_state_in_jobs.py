@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from databases import Database
+from databases import Database, wait_until
 
 from state_scenes import DEVICE, DEVICE_ROWS, SCENES, filled
 
@@ -32,6 +32,8 @@ def test_in_the_job_after_one_that_was_cut_off(database: Database) -> None:
         database.effects.unlink(missing_ok=True)
         command = database.begin("reprocess", str(run))
         database.wait_effects(breaks=1)
+        # The worker stores a value while the next variable is executed already.
+        wait_until(lambda: database.rows(run).get("left") == 1, "the value before")
         database.cluster.end(database.job(run), end)
         database.wait_effects(breaks=2)
         database.touch("go")

@@ -96,6 +96,10 @@ impl Seen {
                 chosen.push(*one);
             }
         }
+        // Raw data of a run before its calibrated ones: once those are reported, values that were there may be theirs.
+        let places: HashMap<Run, usize> =
+            chosen.iter().enumerate().rev().map(|(place, one)| (one.of.0, place)).collect();
+        chosen.sort_by_key(|one| (places.get(&one.of.0).copied(), one.of.1 == ArrivedData::Proc));
         Portion { chosen, is_more }
     }
 
@@ -154,6 +158,21 @@ mod tests {
         }
         assert_eq!(found, (0..250).rev().collect::<Vec<_>>());
         assert!(runs(&seen.next_portion(&all, NOW, at)).is_empty(), "they are old");
+    }
+
+    #[test]
+    fn raw_data_of_a_run_are_looked_into_before_its_calibrated_ones() {
+        let of = |run, data, changed| Listed { of: (Run(run), data), changed };
+        let all = [
+            of(1, ArrivedData::Raw, 10.0),
+            of(1, ArrivedData::Proc, 40.0),
+            of(2, ArrivedData::Raw, 30.0),
+            of(3, ArrivedData::Proc, 20.0),
+        ];
+        let portion = Seen::default().next_portion(&all, NOW, Instant::now());
+        let order: Vec<DataOf> = portion.chosen.iter().map(|one| one.of).collect();
+        let (raw, proc) = (ArrivedData::Raw, ArrivedData::Proc);
+        assert_eq!(order, [(Run(1), raw), (Run(1), proc), (Run(2), raw), (Run(3), proc)]);
     }
 
     #[test]
