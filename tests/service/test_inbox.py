@@ -47,7 +47,7 @@ def test_an_event_that_waits_is_shown_and_tried_again_when_a_user_says_so(site: 
     [done] = events(site, "--state", "done", "--run", "1")
     assert done["detail"]["generation"]["number"] == 1
     said = site.database.amore("inbox", "retry", number, code=1)
-    assert "it was processed; to process the run again: amore trigger 1" in said.stderr
+    assert "to process the run again: in the database directory, amore trigger 1" in said.stderr
 
 
 def test_what_cannot_be_understood_is_kept_until_it_is_dropped(site: Site, service: Start) -> None:

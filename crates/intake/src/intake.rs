@@ -442,10 +442,10 @@ impl Intake {
             return self.process(now, number, (next, folder.newest), directories, BTreeMap::new());
         };
         if last.is_dropped() {
-            let run = subject.run;
             let why = format!(
-                "these data were dropped (event {}); to process them: amore trigger {run}",
-                last.arrival.0
+                "these data were dropped (event {}); to process them: {}",
+                last.arrival.0,
+                subject.trigger_command()
             );
             return self.end(number, why);
         }

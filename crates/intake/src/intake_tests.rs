@@ -509,6 +509,22 @@ fn dropped_data_stay_dropped_until_they_change_or_a_user_wants_them() {
 }
 
 #[test]
+fn what_was_dropped_says_how_to_process_it() {
+    for (data, command) in
+        [(ArrivedData::Raw, "amore trigger 42"), (ArrivedData::Proc, "amore trigger 42 --proc")]
+    {
+        let mut intake = intake();
+        let subject = Subject { data, ..arrival(2).subject };
+        intake.on(NOW, Input::Arrived(Arrival { subject, ..arrival(2) }));
+        let last = Some(last_of(generation(1, "d1"), Settled::Dropped, &[]));
+        let effects = intake.on(NOW, Input::Looked(ArrivalNo(2), found_for_two("d1", last)));
+        let words =
+            "these data were dropped (event 0); to process them: in the database directory, ".to_owned();
+        assert_eq!(end_facts(&effects).1.why, Some(words + command));
+    }
+}
+
+#[test]
 fn to_drop_an_event_about_data_that_were_processed_does_not_forget_that() {
     let mut intake = intake();
     intake.on(NOW, Input::Arrived(Arrival { is_forced: true, ..arrival(1) }));

@@ -25,6 +25,7 @@ use tokio::sync::{
     oneshot,
 };
 
+pub(super) use self::rows::subject_of;
 use self::{
     driver::Driver,
     rows::{failed_row, row},
