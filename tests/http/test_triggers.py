@@ -33,6 +33,18 @@ def test_a_trigger_is_stored_once_and_processed(service: HttpService) -> None:
 
 
 def test_a_trigger_is_not_lost_when_the_service_is_killed(service: HttpService, start: Any) -> None:
+def test_there_is_a_run_0(service: HttpService) -> None:
+    assert service.local("POST", "/v1/proposals/1234/runs/0/triggers", {"data": "raw"}).status == 202
+    service.database.amore("trigger", "0", "--proc")
+
+    def reports() -> set[tuple[str, int, str]]:
+        listed = service.local("GET", "/v1/inbox").json()["events"]
+        return {(one["source"], one["run"], one["data"]) for one in listed}
+
+    known = {("http", 0, "raw"), ("command", 0, "proc")}
+    wait_for("both events are stored", lambda: known <= reports(), service.process)
+
+
     assert service.local("POST", "/v1/proposals/1234/runs/1/triggers", {"data": "raw"}).status == 202
     service.process.kill()
     service.process.wait()
@@ -93,9 +105,9 @@ def test_bad_input_says_what_where_and_what_to_do(service: HttpService) -> None:
     assert "raw" in refused(trigger, {"data": "cooked"}, 400)["detail"]
     assert refused(trigger, {"data": "raw", "key": "x" * 201}, 400)["where"] == "body, key"
     assert refused(trigger, {"data": "raw", "key": "a\0b"}, 400)["where"] == "body, key"
-    for number in (0, 100_000, 4_294_967_295):
+    for number in (100_000, 4_294_967_295):
         problem = refused(f"/v1/proposals/1234/runs/{number}/triggers", {"data": "raw"}, 400)
-        assert problem["where"] == "path" and "1 to 99999" in problem["detail"]
+        assert problem["where"] == "path" and "0 to 99999" in problem["detail"]
     assert service.local("GET", "/v1/inbox?source=http").json()["events"] == []
     assert "unknown field" in refused(trigger, {"data": "raw", "kez": "1"}, 400)["detail"]
     assert refused("/v1/proposals/abc/runs/2/triggers", {"data": "raw"}, 400)["where"] == "path"
