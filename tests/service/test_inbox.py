@@ -62,7 +62,10 @@ def test_what_cannot_be_understood_is_kept_until_it_is_dropped(site: Site, servi
     second, first = (str(event["number"]) for event in events(site))
     said = site.database.amore("inbox", "retry", first, code=1)
     assert "cannot be understood" in said.stderr
-    assert "No event has failed" in site.database.amore("inbox", "retry", "all", "failed").stdout
+    said = site.database.amore("inbox", "retry", "all", "failed")
+    assert "2 events that have failed cannot be tried again" in said.stdout
+    assert "amore inbox drop all failed" in said.stdout
+    assert "No event has failed" in site.database.amore("inbox", "retry", "all", "failed", "--run", "7").stdout
     said = site.database.amore("inbox", "drop", first, "999", code=3)
     assert f"Dropped: {first}" in said.stdout and "event 999: there is no such event" in said.stderr
     said = site.database.amore("inbox", "drop", "all", "failed", "--source", "command")
