@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import pytest
 from http_service import HttpService
 
 from conftest import pipe
@@ -32,6 +33,18 @@ def test_a_trigger_is_stored_once_and_processed(service: HttpService) -> None:
     assert service.database.executions() == {"a": 1}
 
 
+def test_there_is_a_run_0(service: HttpService) -> None:
+    assert service.local("POST", "/v1/proposals/1234/runs/0/triggers", {"data": "raw"}).status == 202
+    service.database.amore("trigger", "0", "--proc")
+
+    def reports() -> set[tuple[str, int, str]]:
+        listed = service.local("GET", "/v1/inbox").json()["events"]
+        return {(one["source"], one["run"], one["data"]) for one in listed}
+
+    known = {("http", 0, "raw"), ("command", 0, "proc")}
+    wait_for("both events are stored", lambda: known <= reports(), service.process)
+
+
 def test_a_trigger_is_not_lost_when_the_service_is_killed(service: HttpService, start: Any) -> None:
     assert service.local("POST", "/v1/proposals/1234/runs/1/triggers", {"data": "raw"}).status == 202
     service.process.kill()
@@ -53,6 +66,15 @@ def test_reprocess_shows_its_progress(service: HttpService) -> None:
     last = progress["events"][-1]
     assert (last["event"], last["values"], last["runs_missing"]) == ("finished", 2, 1)
     assert service.local("GET", path + "0").status == 404
+
+
+@pytest.mark.parametrize("run", [1, 777], ids=["with data", "without data"])
+def test_an_unknown_variable_refuses_a_request_for_any_run(service: HttpService, run: int) -> None:
+    body = {"runs": [run], "variables": ["nope"]}
+    path = service.local("POST", "/v1/proposals/1234/reprocess", body).json()["progress"]
+    wait_for("the end of the request", lambda: service.local("GET", path).json()["ended"], service.process)
+    last = service.local("GET", path).json()["events"][-1]
+    assert last["event"] == "refused" and "nope" in last["message"], last
 
 
 def test_the_log_does_not_list_all_runs(service: HttpService) -> None:
@@ -93,15 +115,18 @@ def test_bad_input_says_what_where_and_what_to_do(service: HttpService) -> None:
     assert "raw" in refused(trigger, {"data": "cooked"}, 400)["detail"]
     assert refused(trigger, {"data": "raw", "key": "x" * 201}, 400)["where"] == "body, key"
     assert refused(trigger, {"data": "raw", "key": "a\0b"}, 400)["where"] == "body, key"
-    for number in (0, 100_000, 4_294_967_295):
+    for number in (100_000, 4_294_967_295):
         problem = refused(f"/v1/proposals/1234/runs/{number}/triggers", {"data": "raw"}, 400)
-        assert problem["where"] == "path" and "1 to 99999" in problem["detail"]
+        assert problem["where"] == "path" and "0 to 99999" in problem["detail"]
     assert service.local("GET", "/v1/inbox?source=http").json()["events"] == []
     assert "unknown field" in refused(trigger, {"data": "raw", "kez": "1"}, 400)["detail"]
     assert refused("/v1/proposals/abc/runs/2/triggers", {"data": "raw"}, 400)["where"] == "path"
     assert refused("/v1/proposals/1234/runs/-2/triggers", {"data": "raw"}, 400)["where"] == "path"
     assert "amore listener add" in refused("/v1/proposals/77/runs/2/triggers", {"data": "raw"}, 404)["hint"]
     assert refused("/v1/proposals/1234/reprocess", {"runs": []}, 400)["where"] == "body, runs"
+    for runs in ("some", 7, [-1], [1.5]):
+        detail = refused("/v1/proposals/1234/reprocess", {"runs": runs}, 400)["detail"]
+        assert 'a list of run numbers, such as [1, 2], or "all"' in detail, detail
     elsewhere = refused("/v1/proposals/1234/reprocess?directory=/etc", {"runs": [1]}, 404)
     assert "/etc" not in elsewhere["detail"]
     assert refused("/v1/proposals/1234/cancel", {"what": "; rm -rf /"}, 400)

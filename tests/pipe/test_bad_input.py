@@ -117,8 +117,8 @@ def test_wrong_words(database: Database) -> None:
     assert "0" in words(database, "proposal", "0", code=2)
     assert "999" in words(database, "verify", "999", code=3)
     assert "a proposal is a number" in words(database, "db-config", "proposal", "p1234x")
-    for run in ("0", "100000", "4294967295"):
-        assert f"there is no run {run}: runs have the numbers 1 to 99999" in words(database, "trigger", run, code=2)
+    for run in ("100000", "4294967295"):
+        assert f"there is no run {run}: runs have the numbers 0 to 99999" in words(database, "trigger", run, code=2)
     assert not (database.path / ".amore/triggers").exists()
     wrong = (("concurrent_jobs", "1e30"), ("concurrent_jobs", "2.5"), ("variable_time", "1e30"), ("context_python", "3"))
     for key, value in wrong:

@@ -47,7 +47,62 @@ def test_an_event_that_waits_is_shown_and_tried_again_when_a_user_says_so(site: 
     [done] = events(site, "--state", "done", "--run", "1")
     assert done["detail"]["generation"]["number"] == 1
     said = site.database.amore("inbox", "retry", number, code=1)
-    assert "it was processed; to process the run again: amore trigger 1" in said.stderr
+    assert "to process the run again: in the database directory, amore trigger 1" in said.stderr
+
+
+SLOW = """
+@Variable(title="A")
+def a(run):
+    import time
+    effect("slow")
+    time.sleep(600)
+"""
+
+
+def test_an_event_says_why_its_directory_cannot_be_served(site: Site, service: Start) -> None:
+    site.database.context(SLOW)
+    process = service(site.database)
+    site.arrive(1)
+    wait_for("it is computed", lambda: site.database.executions().get("slow"), process)
+    assert [reason(event) for event in events(site)] == [""]
+    site.restore()
+    table = site.database.path / "runs.sqlite"
+    table.rename(table.with_suffix(".away"))
+    wait_for("it says why", lambda: any("has no runs.sqlite" in reason(event) for event in events(site)), process)
+    [event] = events(site)
+    # The list shows the beginning, and the path of the directory may be long.
+    assert str(site.database.path) in site.database.amore("inbox", "list").stdout
+
+    def says_the_same() -> bool:
+        [database] = json.loads(site.database.amore("service", "status", "--json").stdout)["databases"]
+        shown = site.database.amore("inbox", "show", str(event["number"])).stdout
+        return f"Why:       {site.database.path}: {database['state'].get('why')}\n" in shown
+
+    wait_for("the status has the same words", says_the_same, process)
+    assert event["state"] == "open" and event["detail"]["attempts"] == 0
+    table.with_suffix(".away").rename(table)
+    wait_for("the run is processed", lambda: has(site, 1, a=16), process)
+    wait_for("the event is done", lambda: events(site) == [], process)
+    [done] = events(site, "--state", "done", "--run", "1")
+    assert reason(done) == ""
+
+
+def test_an_event_says_that_the_context_file_hangs(site: Site, service: Start) -> None:
+    site.database.context("import time\ntime.sleep(600)\n")
+    process = service(site.database)
+    site.arrive(1)
+    words = "the context file is still being executed"
+    wait_for("it says why", lambda: any(words in reason(event) for event in events(site)), process)
+    [event] = events(site)
+    assert words in site.database.amore("inbox", "list").stdout
+    explained = site.database.amore("explain", "1").stdout
+    assert f"event {event['number']} of the service's inbox (raw data) is open: " in explained and words in explained
+    site.restore()
+    wait_for("the run is processed", lambda: has(site, 1, a=16), process)
+    wait_for("the event is done", lambda: events(site) == [], process)
+    [done] = events(site, "--state", "done", "--run", "1")
+    assert reason(done) == ""
+    assert "inbox" not in site.database.amore("explain", "1").stdout
 
 
 def test_what_cannot_be_understood_is_kept_until_it_is_dropped(site: Site, service: Start) -> None:
@@ -62,7 +117,10 @@ def test_what_cannot_be_understood_is_kept_until_it_is_dropped(site: Site, servi
     second, first = (str(event["number"]) for event in events(site))
     said = site.database.amore("inbox", "retry", first, code=1)
     assert "cannot be understood" in said.stderr
-    assert "No event has failed" in site.database.amore("inbox", "retry", "all", "failed").stdout
+    said = site.database.amore("inbox", "retry", "all", "failed")
+    assert "2 events that have failed cannot be tried again" in said.stdout
+    assert "amore inbox drop all failed" in said.stdout
+    assert "No event has failed" in site.database.amore("inbox", "retry", "all", "failed", "--run", "7").stdout
     said = site.database.amore("inbox", "drop", first, "999", code=3)
     assert f"Dropped: {first}" in said.stdout and "event 999: there is no such event" in said.stderr
     said = site.database.amore("inbox", "drop", "all", "failed", "--source", "command")

@@ -64,6 +64,33 @@ def test_what_cannot_be_served_is_shown_with_its_reason(site: Site, service: Sta
     assert "failing" in site.database.amore("service", "status").stdout
 
 
+def test_a_database_that_the_service_of_another_directory_serves(site: Site, service: Start, tmp_path: Path) -> None:
+    # A first token may be made before the first service.
+    assert site.database.amore("token", "new", "early").stdout.startswith("amore_")
+    place = tmp_path / "service"
+    place.mkdir()
+    site.database.amore("listener", "add", "1234", str(site.database.path), cwd=place)
+    process = service(site.database, cwd=place)
+    words = site.database.amore("service", "status").stdout
+    assert f"process {process.pid} " in words and f"it is the service of {place}" in words
+    assert "--daemonize" not in words and "Do not start another one here" in words
+    shown = status(site)
+    assert (shown["state"], shown["other_service"]["directory"]) == ("elsewhere", str(place))
+    assert shown["other_service"]["process"]["pid"] == process.pid
+    for command in (["token", "new", "late"], ["token", "list"]):
+        said = site.database.amore(*command, code=1)
+        assert f"it is the service of {place}" in said.stderr and f"--in {place}" in said.stderr
+        assert said.stdout == ""
+    # In its own directory, everything is as ever.
+    assert site.database.amore("token", "new", "daq", cwd=place).stdout.startswith("amore_")
+    assert "serves" in site.database.amore("service", "status", cwd=place).stdout
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    assert status(site)["state"] == "never"
+    assert "amore listen --daemonize" in site.database.amore("service", "status").stdout
+    site.database.amore("token", "new", "of its own")
+
+
 def test_in_dynamic_mode_the_official_database_comes_with_the_first_event(
     site: Site, service: Start, tmp_path: Path
 ) -> None:

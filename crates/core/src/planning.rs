@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use amore_model::Run;
-use amore_plan::{Availability, Dag, LeftOut, LeftOutReason, Place, PlaceReason, Plan, Request, plan};
+use amore_plan::{
+    Availability, Dag, LeftOut, LeftOutReason, Place, PlaceReason, Plan, Request, SelectError, check_names,
+    plan,
+};
 use amore_slurm::settings::SlurmSettings;
 use amore_wire::task::ContextSource;
 
@@ -66,6 +69,11 @@ pub(crate) fn plan_all(
     let none_known = runs.is_empty() && missing.is_empty();
     runs.retain(|((_, run), _)| !left_out.contains(run));
     missing.retain(|run| !left_out.contains(run));
+    let refuse = |error: SelectError| {
+        Refusal::new(error.to_string()).hint("`amore table --columns` lists names and titles")
+    };
+    // Also if none of the runs has data.
+    check_names(&dag, &compute.names).map_err(refuse)?;
     let nothing = Vec::new();
     let parts = (setup.processes / runs.len().max(1)).max(1);
     let mut made: BTreeMap<(bool, bool, &[String]), Plan> = BTreeMap::new();
@@ -84,10 +92,7 @@ pub(crate) fn plan_all(
                     parts,
                     stored: stored.clone(),
                 };
-                let planned = plan(&dag, &wanted).map_err(|error| {
-                    Refusal::new(error.to_string()).hint("`amore table --columns` lists names and titles")
-                })?;
-                place.insert(planned)
+                place.insert(plan(&dag, &wanted).map_err(refuse)?)
             }
         };
         plans.push((*key, plan.clone()));
@@ -226,6 +231,10 @@ mod tests {
         let asked = to_plan(vec![VariableSpec::new("energy")], &["enrgy"]);
         let refusal = plan_all(&setup(), None, asked, survey(&[(1, true)])).unwrap_err();
         assert!(refusal.message.contains("enrgy") && refusal.hint.is_some(), "{refusal}");
+        let asked = to_plan(vec![VariableSpec::new("energy")], &["enrgy"]);
+        let found = Survey { missing: vec![Run(777)], ..survey(&[]) };
+        let without_runs = plan_all(&setup(), None, asked, found).unwrap_err();
+        assert_eq!(without_runs.message, refusal.message);
     }
 
     #[test]

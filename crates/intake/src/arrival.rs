@@ -67,6 +67,17 @@ pub struct Subject {
     pub data: ArrivedData,
 }
 
+impl Subject {
+    /// The command with which a user has the data processed whatever was done with them before, and where it is given.
+    pub fn trigger_command(&self) -> String {
+        let option = match self.data {
+            ArrivedData::Raw => "",
+            ArrivedData::Proc => " --proc",
+        };
+        format!("in the database directory, amore trigger {}{option}", self.run)
+    }
+}
+
 /// Data of a run have arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrival {

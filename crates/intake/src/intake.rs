@@ -81,8 +81,12 @@ pub enum Input {
     /// The answer to [`Effect::Look`], or why there is none.
     Looked(ArrivalNo, Result<Looked, String>),
     /// There is no answer to [`Effect::Look`] yet, because the service does not know its directories: it is to be looked at again
-    /// soon. That is no attempt.
-    Unready(ArrivalNo),
+    /// soon. That is no attempt. If it is one directory that is to be known first: which.
+    Unready(ArrivalNo, Option<PathBuf>),
+    /// Nothing can be done in a directory now, for this reason. Requests that it has are not lost by that.
+    Hindered(PathBuf, String),
+    /// A directory that was hindered goes on.
+    Resumed(PathBuf),
     /// A request ended.
     Ended(ArrivalNo, PathBuf, DirectoryEnd),
     /// The folder of these data has changed: arrivals that wait for that are looked at now, and those that are being looked at
@@ -172,9 +176,16 @@ struct Entry {
     data: Data,
     /// Where a user has cancelled it, and how.
     cancelled: Vec<String>,
+    /// The directories that were lost while they had it, and have not resumed since.
+    lost: BTreeSet<PathBuf>,
 }
 
 impl Entry {
+    /// Whether it waits for this directory.
+    fn is_open_in(&self, directory: &Path) -> bool {
+        matches!(&self.stage, Stage::Dispatched { open, .. } if open.contains_key(directory))
+    }
+
     /// Whether a change needs no event of its own, because this arrival takes care of it.
     fn covers(&self, change: &Change) -> bool {
         let directory = change.directory.display().to_string();
@@ -201,13 +212,21 @@ pub struct Intake {
     entries: BTreeMap<ArrivalNo, Entry>,
     /// What ended a short while ago. The store may not know it yet.
     ended: BTreeMap<Subject, Last>,
+    /// The directories in which nothing can be done now, and why.
+    hindered: BTreeMap<PathBuf, String>,
     effects: Vec<Effect>,
 }
 
 impl Intake {
     /// Ready for [`Input::Started`].
     pub fn new(rule: SettleRule) -> Self {
-        Intake { rule, entries: BTreeMap::new(), ended: BTreeMap::new(), effects: Vec::new() }
+        Intake {
+            rule,
+            entries: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            hindered: BTreeMap::new(),
+            effects: Vec::new(),
+        }
     }
 
     /// From now on, data are complete by this rule.
@@ -249,7 +268,9 @@ impl Intake {
             }
             Input::Looked(number, Ok(looked)) => self.on_looked(now, number, looked),
             Input::Looked(number, Err(why)) => self.try_later(now, number, why),
-            Input::Unready(number) => self.wait_for_directories(now, number),
+            Input::Unready(number, unknown) => self.wait_for_directories(now, number, unknown),
+            Input::Hindered(directory, why) => self.on_hindered(directory, why),
+            Input::Resumed(directory) => self.on_resumed(&directory),
             Input::Ended(number, directory, end) => self.on_ended(now, number, directory, end),
             Input::Changed(subject) => self.on_changed(now, subject),
             Input::Retried(again) => self.on_retried(now, again),
@@ -278,7 +299,8 @@ impl Intake {
         self.look(&arrival);
         let data = facts.generation.clone().map_or(Data::Unknown, Data::New);
         let stage = Stage::Looking { before: None, again: false };
-        self.entries.insert(number, Entry { arrival, facts, stage, data, cancelled: Vec::new() });
+        let entry = Entry { arrival, facts, stage, data, cancelled: Vec::new(), lost: BTreeSet::new() };
+        self.entries.insert(number, entry);
     }
 
     /// The data stay dropped until they change, unless they were known before: then only this event is dropped.
@@ -307,12 +329,57 @@ impl Intake {
         self.ended.insert(subject, last);
     }
 
-    /// As long as it is not known which directories there are, nothing can be said about it.
-    fn wait_for_directories(&mut self, now: f64, number: ArrivalNo) {
+    /// As long as it is not known which directories there are, nothing can be said about it, except what hinders the one that is
+    /// waited for.
+    fn wait_for_directories(&mut self, now: f64, number: ArrivalNo, unknown: Option<PathBuf>) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
-        if let Stage::Looking { before, .. } = &mut entry.stage {
-            entry.stage = Stage::Waiting { until: now + UNREADY_PAUSE, before: before.take() };
+        let Stage::Looking { before, .. } = &mut entry.stage else { return };
+        entry.stage = Stage::Waiting { until: now + UNREADY_PAUSE, before: before.take() };
+        let hindered = unknown.and_then(|directory| self.hindered.get_key_value(&directory));
+        let why = hindered.map(|(directory, why)| in_directory(directory, why));
+        if why.is_some() && entry.facts.why != why {
+            entry.facts.why = why;
+            self.note(number);
         }
+    }
+
+    fn on_hindered(&mut self, directory: PathBuf, why: String) {
+        if self.hindered.get(&directory) == Some(&why) {
+            return;
+        }
+        let waiting = self.waiting_for(&directory);
+        self.hindered.insert(directory, why);
+        waiting.into_iter().for_each(|number| self.note(number));
+    }
+
+    /// What the directory has lost is begun anew, and may be lost again: until it ends, that is told.
+    fn on_resumed(&mut self, directory: &Path) {
+        let Some(why) = self.hindered.remove(directory) else { return };
+        for number in self.waiting_for(directory) {
+            if let Some(entry) = self.entries.get_mut(&number)
+                && entry.lost.remove(directory)
+            {
+                entry.facts.why = Some(in_directory(directory, &format!("tried again, after: {why}")));
+            }
+            self.note(number);
+        }
+    }
+
+    fn waiting_for(&self, directory: &Path) -> Vec<ArrivalNo> {
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.is_open_in(directory));
+        waiting.map(|(number, _)| *number).collect()
+    }
+
+    /// Notes what is known of an open arrival. What hinders its directories now comes before what was wrong last.
+    fn note(&mut self, number: ArrivalNo) {
+        let Some(entry) = self.entries.get(&number) else { return };
+        let hindered = self.hindered.iter().filter(|(directory, _)| entry.is_open_in(directory));
+        let why: Vec<String> = hindered.map(|(directory, why)| in_directory(directory, why)).collect();
+        let mut facts = entry.facts.clone();
+        if !why.is_empty() {
+            facts.why = Some(why.join("; "));
+        }
+        self.write(number, Settled::Open, facts);
     }
 
     fn look(&mut self, arrival: &Arrival) {
@@ -385,14 +452,13 @@ impl Intake {
 
     fn give_up_or_note(&mut self, now: f64, number: ArrivalNo) {
         let Some(entry) = self.entries.get(&number) else { return };
-        let facts = entry.facts.clone();
-        if facts.attempts >= pace::ATTEMPTS && !is_on(Fault::NeverGivenUp) {
-            let subject = entry.arrival.subject;
+        if entry.facts.attempts >= pace::ATTEMPTS && !is_on(Fault::NeverGivenUp) {
+            let (subject, facts) = (entry.arrival.subject, entry.facts.clone());
             self.entries.remove(&number);
             self.remember(now, subject, number, Settled::Failed, &facts);
             self.write(number, Settled::Failed, facts);
         } else {
-            self.write(number, Settled::Open, facts);
+            self.note(number);
         }
     }
 
@@ -442,10 +508,10 @@ impl Intake {
             return self.process(now, number, (next, folder.newest), directories, BTreeMap::new());
         };
         if last.is_dropped() {
-            let run = subject.run;
             let why = format!(
-                "these data were dropped (event {}); to process them: amore trigger {run}",
-                last.arrival.0
+                "these data were dropped (event {}); to process them: {}",
+                last.arrival.0,
+                subject.trigger_command()
             );
             return self.end(number, why);
         }
@@ -505,8 +571,7 @@ impl Intake {
         entry.facts.why = None;
         entry.stage =
             Stage::Dispatched { urgency, open: wanted.iter().map(|dir| (dir.clone(), None)).collect() };
-        let facts = entry.facts.clone();
-        self.write(number, Settled::Open, facts);
+        self.note(number);
         for directory in wanted {
             self.give(number, directory, urgency);
         }
@@ -548,8 +613,8 @@ impl Intake {
             false if entry.facts.only.is_empty() => {}
             false => entry.facts.only.extend(only),
         }
-        let (urgency, facts) = (*urgency, entry.facts.clone());
-        self.write(twin, Settled::Open, facts);
+        let urgency = *urgency;
+        self.note(twin);
         added.into_iter().for_each(|directory| self.give(twin, directory, urgency));
     }
 
@@ -579,25 +644,26 @@ impl Intake {
                     DirectoryEnd::Refused { .. } | DirectoryEnd::Lost => String::new(),
                 };
                 entry.facts.directories.insert(directory.display().to_string(), words);
-                let facts = entry.facts.clone();
                 if is_on(Fault::EndsWithFirstDirectory) {
                     open.clear();
                 }
                 if open.is_empty() {
                     self.end_if_done(now, number);
                 } else {
-                    self.write(number, Settled::Open, facts);
+                    self.note(number);
                 }
             }
             DirectoryEnd::Refused { why } => {
                 entry.facts.attempts += 1;
-                entry.facts.why = Some(format!("{}: {why}", directory.display()));
+                entry.facts.why = Some(in_directory(&directory, &why));
+                entry.lost.remove(&directory);
                 open.insert(directory, Some(now + pace::pause(entry.facts.attempts)));
                 self.give_up_or_note(now, number);
             }
             DirectoryEnd::Lost => {
                 let again = Some(now + LOST_PAUSE).filter(|_| !is_on(Fault::LostRequestNotGivenAgain));
-                open.insert(directory, again);
+                open.insert(directory.clone(), again);
+                entry.lost.insert(directory);
             }
         }
     }
@@ -664,6 +730,10 @@ fn needed(
     let is_wanted = |directory: &&PathBuf| only.is_empty() || only.contains(&name(directory));
     let wanted = directories.iter().filter(is_wanted);
     wanted.filter(|directory| !done.contains_key(&name(directory))).cloned().collect()
+}
+
+fn in_directory(directory: &Path, why: &str) -> String {
+    format!("{}: {why}", directory.display())
 }
 
 fn name(directory: &Path) -> String {

@@ -473,7 +473,7 @@ fn to_wait_for_the_list_of_databases_is_no_attempt_and_keeps_the_reason() {
     intake.on(NOW, Input::Started(vec![OpenArrival { arrival: arrival(1), facts }]));
     let mut now = NOW;
     for _ in 0..100 {
-        assert!(intake.on(now, Input::Unready(ArrivalNo(1))).is_empty(), "nothing is written");
+        assert!(intake.on(now, Input::Unready(ArrivalNo(1), None)).is_empty(), "nothing is written");
         now = intake.next_wakeup().unwrap();
         assert!(matches!(intake.on(now, Input::Tick)[..], [Effect::Look { .. }]));
     }
@@ -506,6 +506,76 @@ fn dropped_data_stay_dropped_until_they_change_or_a_user_wants_them() {
         let effects = intake.on(NOW, Input::Looked(ArrivalNo(4), found_for_two("d2", last)));
         assert_eq!(given(&effects).len(), 2);
     }
+}
+
+#[test]
+fn what_was_dropped_says_how_to_process_it() {
+    for (data, command) in
+        [(ArrivedData::Raw, "amore trigger 42"), (ArrivedData::Proc, "amore trigger 42 --proc")]
+    {
+        let mut intake = intake();
+        let subject = Subject { data, ..arrival(2).subject };
+        intake.on(NOW, Input::Arrived(Arrival { subject, ..arrival(2) }));
+        let last = Some(last_of(generation(1, "d1"), Settled::Dropped, &[]));
+        let effects = intake.on(NOW, Input::Looked(ArrivalNo(2), found_for_two("d1", last)));
+        let words =
+            "these data were dropped (event 0); to process them: in the database directory, ".to_owned();
+        assert_eq!(end_facts(&effects).1.why, Some(words + command));
+    }
+}
+
+/// What is noted of open arrivals.
+fn noted(effects: &[Effect]) -> Vec<(i64, Option<String>)> {
+    let noted = effects.iter().filter_map(|effect| match effect {
+        Effect::Write { number, state: Settled::Open, facts } => Some((number.0, facts.why.clone())),
+        _ => None,
+    });
+    noted.collect()
+}
+
+#[test]
+fn an_event_says_what_hinders_its_directory_until_that_goes_on() {
+    let mut intake = intake();
+    let hindered = |why: &str| Input::Hindered(directory("a"), why.to_owned());
+    let why = |words: &str| Some(format!("/db/a: {words}"));
+    intake.on(NOW, Input::Arrived(arrival(1)));
+    intake.on(NOW, Input::Looked(ArrivalNo(1), found_for_two("d1", None)));
+    let lost = Input::Ended(ArrivalNo(1), directory("a"), DirectoryEnd::Lost);
+    assert!(noted(&intake.on(NOW, lost.clone())).is_empty());
+    assert_eq!(noted(&intake.on(NOW, hindered("no space left"))), [(1, why("no space left"))]);
+    assert!(intake.on(NOW, hindered("no space left")).is_empty(), "it is known");
+    // It waits for the other directory as well, and a later event for both.
+    assert_eq!(noted(&intake.on(NOW, processed(1, "b"))), [(1, why("no space left"))]);
+    let subject = Subject { run: Run(43), ..arrival(2).subject };
+    intake.on(NOW, Input::Arrived(Arrival { subject, ..arrival(2) }));
+    let effects = intake.on(NOW, Input::Looked(ArrivalNo(2), found_for_two("d2", None)));
+    assert_eq!(noted(&effects), [(2, why("no space left"))]);
+    // What was lost may be lost again; what has only waited goes on.
+    let effects = intake.on(NOW, Input::Resumed(directory("a")));
+    assert_eq!(noted(&effects), [(1, why("tried again, after: no space left")), (2, None)]);
+    assert_eq!(
+        noted(&intake.on(NOW, hindered("other words"))),
+        [(1, why("other words")), (2, why("other words"))]
+    );
+    assert_eq!(ended(&intake.on(NOW, processed(1, "a"))), [(1, Settled::Done, None)]);
+    intake.on(NOW, processed(2, "a"));
+    assert_eq!(ended(&intake.on(NOW, processed(2, "b"))), [(2, Settled::Done, None)]);
+    assert!(intake.on(NOW, Input::Resumed(directory("a"))).is_empty());
+}
+
+#[test]
+fn an_event_of_an_unknown_directory_says_what_hinders_that() {
+    let mut intake = intake();
+    intake.on(NOW, Input::Arrived(arrival(1)));
+    intake.on(NOW, Input::Hindered(directory("a"), "no space left".to_owned()));
+    let unready = || Input::Unready(ArrivalNo(1), Some(directory("a")));
+    let why = Some("/db/a: no space left".to_owned());
+    assert_eq!(noted(&intake.on(NOW, unready())), [(1, why)]);
+    intake.on(NOW + UNREADY_PAUSE, Input::Tick);
+    assert!(noted(&intake.on(NOW + UNREADY_PAUSE, unready())).is_empty(), "it is noted once");
+    intake.on(NOW + 2.0 * UNREADY_PAUSE, Input::Resumed(directory("a")));
+    let effects = intake.on(NOW + 2.0 * UNREADY_PAUSE, Input::Looked(ArrivalNo(1), found("d1", None)));
+    assert_eq!(noted(&effects), [(1, None)]);
 }
 
 #[test]

@@ -96,9 +96,9 @@ pub fn read(rules: &[EventRule], topic: &str, payload: &[u8]) -> Result<Reading,
     let Some(rule) = rules.iter().find(|rule| rule.topic == topic && rule.event == *event) else {
         return Ok(Reading::Other { event: event.clone() });
     };
-    let number = |field: &'static str| {
+    let number = |field: &'static str, first: u32| {
         let found = message.get(field);
-        found.and_then(number).ok_or_else(|| NotUnderstood::Invalid {
+        found.and_then(number).filter(|number| *number >= first).ok_or_else(|| NotUnderstood::Invalid {
             event: event.clone(),
             field,
             found: found.map_or_else(
@@ -107,18 +107,17 @@ pub fn read(rules: &[EventRule], topic: &str, payload: &[u8]) -> Result<Reading,
             ),
         })
     };
-    let (proposal, run) = (Proposal(number("proposal")?), Run(number("run")?));
+    let (proposal, run) = (Proposal(number("proposal", 1)?), Run(number("run", 0)?));
     Ok(Reading::Arrived(Subject { proposal, run, data: rule.data }))
 }
 
-/// A number from 1, which senders write as a number or as text.
+/// A number, which senders write as a number or as text.
 fn number(value: &Value) -> Option<u32> {
-    let number = match value {
-        Value::Number(number) => u32::try_from(number.as_u64()?).ok()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    (number > 0).then_some(number)
+    match value {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +154,13 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_run_0() {
+        let zero = r#"{"event": "migration_complete", "proposal": 1234, "run": 0}"#;
+        let subject = Subject { proposal: Proposal(1234), run: Run(0), data: ArrivedData::Raw };
+        assert_eq!(offline("test.r2d2", zero), Ok(Reading::Arrived(subject)));
+    }
+
+    #[test]
     fn what_is_not_understood_has_a_reason() {
         for (payload, reason) in [
             ("", "the message is empty"),
@@ -164,7 +170,7 @@ mod tests {
             (r#"{"event": 5}"#, "the message has no event name"),
             (r#"{"event": "migration_complete", "run": 7}"#, "no valid \"proposal\": it is missing"),
             (r#"{"event": "migration_complete", "proposal": 1234, "run": -7}"#, "no valid \"run\": -7"),
-            (r#"{"event": "migration_complete", "proposal": 1234, "run": 0}"#, "no valid \"run\": 0"),
+            (r#"{"event": "migration_complete", "proposal": 0, "run": 7}"#, "no valid \"proposal\": 0"),
             (r#"{"event": "migration_complete", "proposal": 1234, "run": 5000000000}"#, "no valid \"run\""),
             (r#"{"event": "migration_complete", "proposal": true, "run": 7}"#, "no valid \"proposal\": true"),
         ] {

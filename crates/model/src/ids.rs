@@ -17,7 +17,7 @@ pub enum IdError {
         given: String,
     },
     /// No run of the facility has this number.
-    #[error("there is no run {0}: runs have the numbers 1 to {last}", last = Run::LAST)]
+    #[error("there is no run {0}: runs have the numbers 0 to {last}", last = Run::LAST)]
     NoSuchRun(u32),
     /// A range with more runs than a proposal can have.
     #[error("the run range {0:?} has more than {MAX_RANGE} runs")]
@@ -67,12 +67,13 @@ impl Run {
     /// has never come near.
     pub const LAST: u32 = 99_999;
 
-    /// The run, if the facility can have one with this number. Nothing ever arrives of others.
+    /// The run, if the facility can have one with this number. Nothing ever arrives of others. There is a run 0: `r0000` is
+    /// a folder like any other.
     ///
     /// # Errors
     /// [`IdError::NoSuchRun`].
     pub fn possible(self) -> Result<Run, IdError> {
-        if (1..=Run::LAST).contains(&self.0) { Ok(self) } else { Err(IdError::NoSuchRun(self.0)) }
+        if self.0 <= Run::LAST { Ok(self) } else { Err(IdError::NoSuchRun(self.0)) }
     }
 
     /// The directory name below `raw/` and `proc/`: `r0042`.
@@ -155,11 +156,11 @@ mod tests {
 
     #[test]
     fn runs_that_cannot_be_are_told() {
-        assert_eq!(Run(1).possible(), Ok(Run(1)));
+        assert_eq!(Run(0).possible(), Ok(Run(0)));
         assert_eq!(Run(99_999).possible(), Ok(Run(99_999)));
-        for number in [0, 100_000, u32::MAX] {
+        for number in [100_000, u32::MAX] {
             let refused = Run(number).possible().unwrap_err();
-            let words = format!("there is no run {number}: runs have the numbers 1 to 99999");
+            let words = format!("there is no run {number}: runs have the numbers 0 to 99999");
             assert_eq!(refused.to_string(), words);
         }
     }

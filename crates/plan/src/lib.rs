@@ -41,5 +41,5 @@ pub use plan::{
     Availability, LeftOut, LeftOutReason, Place, PlaceReason, Plan, PlannedJob, PlannedStep, PlannedTask,
     PlannedVariable, Request, Selection, SharedHere, TaskReason, Why, plan,
 };
-pub use select::{SelectError, UnknownName};
+pub use select::{SelectError, UnknownName, check_names};
 pub use words::describe;

@@ -124,6 +124,14 @@ fn needs_raw(dag: &Dag, stored: &[String]) -> Table<NodeNo, bool> {
     needs
 }
 
+/// Checks that there is a variable with each of these names. [`crate::plan`] does the same for a run.
+///
+/// # Errors
+/// [`SelectError::UnknownNames`].
+pub fn check_names(dag: &Dag, names: &[String]) -> Result<(), SelectError> {
+    named(dag, names).map(drop)
+}
+
 fn named(dag: &Dag, names: &[String]) -> Result<Table<NodeNo, bool>, SelectError> {
     let mut wanted = dag.table(false);
     let mut nearest = Nearest::new(dag.variables());

@@ -63,7 +63,7 @@ struct Reprocess {
 
 /// Runs of a request.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a list of run numbers, such as [1, 2], or \"all\"")]
 enum WantedRuns {
     /// These.
     These(BTreeSet<u32>),

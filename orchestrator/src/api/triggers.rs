@@ -83,7 +83,7 @@ struct Stored {
     security(("token" = ["process"])),
     params(
         ("p" = u32, Path, description = "The proposal.", minimum = 1),
-        ("r" = u32, Path, description = "The run.", minimum = 1, maximum = 99999),
+        ("r" = u32, Path, description = "The run.", minimum = 0, maximum = 99999),
         WhichDirectory,
     ),
     request_body = Trigger,

@@ -17,10 +17,14 @@ use crate::{
         local_work_file,
         remembered::{HistoryKind, Phase, Remembered, RememberedTask},
     },
-    database_dir::locate,
+    database_dir::{DatabaseDir, locate},
     dispatch::slurm::{Slurm, client::SlurmUnavailable, commands},
     run_files::Computed,
+    service::outside_view::{ArrivalFilter, ArrivalState, InboxReader},
 };
+
+/// How many events of the inbox are told at most.
+const MOST_EVENTS: u32 = 20;
 
 /// Explain what happened to a run, or to one of its variables: from the request to the value or error, or what it is
 /// waiting for, and what to do.
@@ -65,6 +69,7 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         links.extend(told);
         under_way.extend(open);
     }
+    links.extend(unfinished_events(&dir, proposal, arguments.run).await);
     let filter = TableFilter {
         proposal: Some(proposal),
         runs: Some(BTreeSet::from([arguments.run])),
@@ -147,6 +152,30 @@ pub async fn run(arguments: &Arguments, slurm: &Slurm) -> Result<ExitCode, Failu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The events about the run with which the service of this directory has not finished. What cannot be read is not told.
+async fn unfinished_events(dir: &DatabaseDir, proposal: Proposal, run: Run) -> Vec<Link> {
+    let filter = ArrivalFilter {
+        states: [ArrivalState::Open, ArrivalState::Failed].into(),
+        proposal: Some(proposal),
+        run: Some(run),
+        source: None,
+        before: None,
+    };
+    let Ok(Some(reader)) = InboxReader::open(dir.path()).await else { return Vec::new() };
+    let rows = reader.list(&filter, MOST_EVENTS).await.unwrap_or_default();
+    let told = rows.into_iter().rev().map(|row| {
+        let data = row.arrival.data.as_deref().unwrap_or("its");
+        let why = row.arrival.detail["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+        let words = match row.arrival.state {
+            ArrivalState::Failed => "has failed (amore inbox retry)",
+            _ => "is open",
+        };
+        let words = format!("event {} of the service's inbox ({data} data) {words}{why}", row.id);
+        Link { at: Some(row.arrival.received), kind: "event".to_owned(), words }
+    });
+    told.collect()
 }
 
 /// What the owner of the directory computes of the run on its host, and the unfinished variables.

@@ -28,6 +28,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How much of a reason a list shows.
 const LONGEST_WHY: usize = 120;
+/// How many events are read at once.
+const AT_ONCE: u32 = 1000;
 /// How often to look for its answer.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -346,10 +348,11 @@ async fn act(act: Act, arguments: &Choice) -> Result<ExitCode, Failure> {
     let chosen = chosen(act, arguments)?;
     let (dir, reader) = reader(&arguments.place).await?;
     // What can be said at once is said, whether a service runs or not.
-    let now = answers_now(act, &chosen, &reader).await?;
+    let (now, never) = answers_now(act, &chosen, &reader).await?;
     if now.iter().all(|answer| answer.refused.is_some()) {
-        return tell(act, &now, arguments.json);
+        return tell(act, &now, &never_in_words(&never, false, &arguments.about), arguments.json);
     }
+    let never = never_in_words(&never, true, &arguments.about);
     let id = new_id(SystemTime::now());
     act_files::leave(&dir, &id, &UserAct { act, chosen }).map_err(|error| {
         Failure::new(format!("cannot leave a request in {}: {error}", dir.own_files().display()))
@@ -363,7 +366,7 @@ async fn act(act: Act, arguments: &Choice) -> Result<ExitCode, Failure> {
     loop {
         let answer = act_files::take_answer(&dir, &id).map_err(|error| Failure::from_error(&error))?;
         match answer {
-            Some(AnswerFile::Done(answers)) => return tell(act, &answers, arguments.json),
+            Some(AnswerFile::Done(answers)) => return tell(act, &answers, &never, arguments.json),
             Some(AnswerFile::Refused(why)) => {
                 return Err(Failure::new(format!("the service refuses: {why}")));
             }
@@ -376,13 +379,25 @@ async fn act(act: Act, arguments: &Choice) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What would be done with the events now.
-async fn answers_now(act: Act, chosen: &Chosen, reader: &InboxReader) -> Result<Vec<Answer>, Failure> {
-    let mut answers = Vec::new();
-    if let Some(filter) = chosen.filter() {
-        let rows = reader.list(&filter, 1000).await?;
-        let meant = rows.iter().filter(|row| refusal(act, row).is_none());
-        return Ok(meant.map(|row| Answer { number: row.id, refused: None }).collect());
+/// What would be done with the events now; and those that have failed, and are not meant because it cannot be done with them.
+async fn answers_now(
+    act: Act,
+    chosen: &Chosen,
+    reader: &InboxReader,
+) -> Result<(Vec<Answer>, Vec<i64>), Failure> {
+    let (mut answers, mut never) = (Vec::new(), Vec::new());
+    if let Some(mut filter) = chosen.filter() {
+        loop {
+            let rows = reader.list(&filter, AT_ONCE).await?;
+            let Some(last) = rows.last() else { return Ok((answers, never)) };
+            filter.before = Some(last.id);
+            for row in &rows {
+                match refusal(act, row) {
+                    None => answers.push(Answer { number: row.id, refused: None }),
+                    Some(_) => never.push(row.id),
+                }
+            }
+        }
     }
     for number in chosen.numbers() {
         let refused = match reader.event(*number).await? {
@@ -391,10 +406,40 @@ async fn answers_now(act: Act, chosen: &Chosen, reader: &InboxReader) -> Result<
         };
         answers.push(Answer { number: *number, refused });
     }
-    Ok(answers)
+    Ok((answers, never))
 }
 
-fn tell(act: Act, answers: &[Answer], json: bool) -> Result<ExitCode, Failure> {
+/// What to say of events that have failed and cannot be tried again. `others`: there are some that can.
+fn never_in_words(never: &[i64], others: bool, About { proposal, run, source }: &About) -> String {
+    let (number, those) = match never.len() {
+        0 => return String::new(),
+        1 => ("1 event that has failed".to_owned(), "it is"),
+        many => (format!("{many} events that have failed"), "they are"),
+    };
+    let which = match (others, never.len()) {
+        (false, _) => {
+            let mut words = "all failed".to_owned();
+            for (option, value) in [
+                ("proposal", proposal.map(|proposal| proposal.to_string())),
+                ("run", run.map(|run| run.to_string())),
+                ("source", source.clone()),
+            ] {
+                if let Some(value) = value {
+                    words.push_str(&format!(" --{option} {value}"));
+                }
+            }
+            words
+        }
+        (true, 1..=20) => never.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        (true, _) => "NUMBER (amore inbox list --state failed)".to_owned(),
+    };
+    format!(
+        "{number} cannot be tried again, because {those} not understood; to drop: amore inbox drop {which}"
+    )
+}
+
+/// `never`: what to say of events with which nothing was done.
+fn tell(act: Act, answers: &[Answer], never: &str, json: bool) -> Result<ExitCode, Failure> {
     let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.refused.is_some()).collect();
     let code = match refused.len() {
         0 => ExitCode::SUCCESS,
@@ -415,10 +460,13 @@ fn tell(act: Act, answers: &[Answer], json: bool) -> Result<ExitCode, Failure> {
         Act::Drop => "Dropped",
     };
     match done.len() {
-        0 if answers.is_empty() => output::say("No event has failed"),
+        0 if answers.is_empty() && never.is_empty() => output::say("No event has failed"),
         0 => {}
         1..=20 => output::say(format!("{what}: {}", done.join(", "))),
         many => output::say(format!("{what}: {many} events")),
+    }
+    if !never.is_empty() {
+        output::say(never);
     }
     for answer in refused {
         let why = answer.refused.as_deref().unwrap_or_default();
@@ -430,6 +478,16 @@ fn tell(act: Act, answers: &[Answer], json: bool) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_tried_again_is_told_with_what_to_do() {
+        let all = About { proposal: None, run: None, source: None };
+        assert_eq!(never_in_words(&[], false, &all), "");
+        let kafka = About { source: Some("kafka".to_owned()), ..all };
+        let words = "2 events that have failed cannot be tried again, because they are not understood; to drop: amore inbox drop";
+        assert_eq!(never_in_words(&[9, 7], false, &kafka), format!("{words} all failed --source kafka"));
+        assert_eq!(never_in_words(&[9, 7], true, &kafka), format!("{words} 9 7"));
+    }
 
     #[test]
     fn a_list_shows_the_beginning_of_a_reason() {

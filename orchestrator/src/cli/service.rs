@@ -15,6 +15,7 @@ use super::{
 use crate::{
     database_dir::locate,
     service::{
+        other_service::OtherService,
         outside_view::{InboxReader, Life, OutsideView},
         published::PublishedDatabase,
         served::State,
@@ -47,15 +48,19 @@ struct Status {
 
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Command::Status(Status { directory, json }) = &arguments.command;
-    let dir = locate(directory.as_deref())?.path().to_owned();
-    let overview = match InboxReader::open(&dir).await? {
+    let dir = locate(directory.as_deref())?;
+    let overview = match InboxReader::open(dir.path()).await? {
         Some(reader) => Some(reader.overview().await?),
         None => None,
     };
+    let other = match overview.as_ref().map(|overview| &overview.life) {
+        Some(Life::Serving { .. }) => None,
+        _ => OtherService::of(&dir).await?,
+    };
     if *json {
-        output::say_json(&as_json(&dir, overview.as_ref()))?;
+        output::say_json(&as_json(dir.path(), overview.as_ref(), other.as_ref()))?;
     } else {
-        output::say(in_words(&dir, overview.as_ref(), &local_time::zone()));
+        output::say(in_words(dir.path(), overview.as_ref(), other.as_ref(), &local_time::zone()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +78,18 @@ fn holder_as_json(holder: &Holder) -> Value {
     json!({"host": holder.host, "pid": holder.pid, "user": holder.user})
 }
 
-fn as_json(directory: &Path, overview: Option<&OutsideView>) -> Value {
+fn as_json(directory: &Path, overview: Option<&OutsideView>, other: Option<&OtherService>) -> Value {
+    let mut shown = own_as_json(directory, overview);
+    if let Some(other) = other {
+        if other.is_certain {
+            shown["state"] = json!("elsewhere");
+        }
+        shown["other_service"] = other.as_json();
+    }
+    shown
+}
+
+fn own_as_json(directory: &Path, overview: Option<&OutsideView>) -> Value {
     let Some(OutsideView { ledger, life, epoch, stand_bys, inbox, published }) = overview else {
         return json!({"directory": directory, "state": life_word(&Life::Never)});
     };
@@ -94,14 +110,34 @@ fn as_json(directory: &Path, overview: Option<&OutsideView>) -> Value {
     })
 }
 
-fn in_words(directory: &Path, overview: Option<&OutsideView>, zone: &TimeZone) -> String {
+fn in_words(
+    directory: &Path,
+    overview: Option<&OutsideView>,
+    other: Option<&OtherService>,
+    zone: &TimeZone,
+) -> String {
+    let Some(other) = other else { return own_in_words(directory, overview, zone) };
+    let mut lines = vec![other.in_words(directory)];
+    if other.is_certain {
+        lines.push("Do not start another one here. Its inbox and status: amore inbox, amore service status in its directory".to_owned());
+    }
+    let is_own = |overview: &&OutsideView| overview.life != Life::Never;
+    match overview.filter(is_own) {
+        None if other.is_certain => {}
+        own => lines.push(own_in_words(directory, own, zone)),
+    }
+    lines.join("\n")
+}
+
+fn own_in_words(directory: &Path, overview: Option<&OutsideView>, zone: &TimeZone) -> String {
     let directory = directory.display();
+    let never = format!("No service has run in {directory} yet; to start one: amore listen --daemonize");
     let Some(OutsideView { ledger, life, epoch, stand_bys, inbox, published }) = overview else {
-        return format!("No service has run in {directory} yet; to start one: amore listen --daemonize");
+        return never;
     };
     let since = published.as_ref().map(|published| local_time::in_zone(published.since, zone));
     let mut lines = vec![match life {
-        Life::Never => format!("No service has run in {directory} yet"),
+        Life::Never => never,
         Life::Stopped => format!("No service runs in {directory}: the last one was stopped"),
         Life::Lost { holder } => format!("No service runs in {directory}: {holder} is gone"),
         Life::Serving { holder } => {

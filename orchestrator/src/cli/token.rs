@@ -1,8 +1,12 @@
 //! `amore token new|list|revoke`: what programs may do at a service by HTTP.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use amore_model::{Notice, Proposal};
+use amore_model::{DatabaseDir, Notice, Proposal, shell};
 use serde_json::json;
 
 use super::{
@@ -13,6 +17,10 @@ use crate::{
     api::tokens::{self, ForProposals, Token, Wanted},
     clock::now,
     coordinate::user_name,
+    service::{
+        other_service::OtherService,
+        outside_view::{InboxReader, Life},
+    },
 };
 
 /// Manage the tokens with which programs use the service by HTTP.
@@ -86,11 +94,40 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::List(arguments) => list(arguments).await?,
         Command::Revoke(arguments) => {
             let id = arguments.id.as_str();
-            tokens::revoke(&tokens::service_in(arguments.directory.as_deref())?, id).await?;
+            tokens::revoke(&service_in(arguments.directory.as_deref()).await?, id).await?;
             output::say(format!("Revoked token {id}"));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The directory of the service whose tokens are meant. Those of a directory that the service of another one serves would be
+/// tokens of nobody.
+async fn service_in(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    let directory = tokens::service_in(given)?;
+    let has_run = match InboxReader::open(&directory).await? {
+        Some(reader) => reader.life().await? != Life::Never,
+        None => false,
+    };
+    if has_run {
+        return Ok(directory);
+    }
+    let Some(other) = OtherService::of(&DatabaseDir::at(directory.clone())).await? else {
+        return Ok(directory);
+    };
+    let words = other.in_words(&directory);
+    if other.is_certain {
+        let place =
+            other.directory.as_ref().map(|place| shell::quoted_if_needed(&place.display().to_string()));
+        return Err(Failure::new(words).hint(match place {
+            Some(place) => format!("its tokens are made in its directory: amore token new NAME --in {place}"),
+            None => "its tokens are made in its directory: ask who runs it".to_owned(),
+        }));
+    }
+    output::tell(&Notice::warning(format!(
+        "{words}\n  hint: a token is for the service of this directory alone"
+    )));
+    Ok(directory)
 }
 
 /// Names are shown in lists and written to logs.
@@ -116,7 +153,7 @@ async fn new(arguments: &New) -> Result<(), Failure> {
         days: arguments.days,
         by_user: user_name(),
     };
-    let (secret, token) = tokens::make(&tokens::service_in(arguments.directory.as_deref())?, wanted).await?;
+    let (secret, token) = tokens::make(&service_in(arguments.directory.as_deref()).await?, wanted).await?;
     if arguments.json {
         let mut shown = as_json(&token);
         shown["token"] = json!(secret);
@@ -133,7 +170,7 @@ async fn new(arguments: &New) -> Result<(), Failure> {
 }
 
 async fn list(arguments: &List) -> Result<(), Failure> {
-    let all = tokens::list(&tokens::service_in(arguments.directory.as_deref())?).await?;
+    let all = tokens::list(&service_in(arguments.directory.as_deref()).await?).await?;
     if arguments.json {
         return output::say_json(&all.iter().map(as_json).collect::<Vec<_>>());
     }

@@ -180,7 +180,15 @@ impl Owner {
     /// # Errors
     /// The table cannot be read.
     pub async fn held_by(dir: &DatabaseDir) -> Result<Option<String>, CoordinateError> {
-        Ok(Owner::now(dir).await?.map(|(_, holder)| holder))
+        Ok(Owner::holder(dir).await?.map(|holder| holder.to_string()))
+    }
+
+    /// The process that owns the directory now.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn holder(dir: &DatabaseDir) -> Result<Option<Holder>, CoordinateError> {
+        Ok(Owner::claimed(dir).await?.map(|(_, holder)| holder))
     }
 
     /// The epoch of the owner, and who it is, if there is one now.
@@ -188,11 +196,15 @@ impl Owner {
     /// # Errors
     /// The table cannot be read.
     pub(super) async fn now(dir: &DatabaseDir) -> Result<Option<(u64, String)>, CoordinateError> {
+        Ok(Owner::claimed(dir).await?.map(|(epoch, holder)| (epoch, holder.to_string())))
+    }
+
+    async fn claimed(dir: &DatabaseDir) -> Result<Option<(u64, Holder)>, CoordinateError> {
         let table = RunTable::open_read_only(dir.path()).await?;
         let row = table.owner().await?;
         let grace = GRACE.min(term() / 2).as_secs_f64();
         let held = row.claim.filter(|claim| claim.until + grace > now() && !known_dead(&claim.holder));
-        Ok(held.map(|claim| (row.epoch, claim.holder.to_string())))
+        Ok(held.map(|claim| (row.epoch, claim.holder)))
     }
 
     /// The run table.

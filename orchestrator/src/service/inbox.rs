@@ -25,6 +25,7 @@ use tokio::sync::{
     oneshot,
 };
 
+pub(super) use self::rows::subject_of;
 use self::{
     driver::Driver,
     rows::{failed_row, row},
@@ -72,6 +73,7 @@ enum Message {
     Input(Box<Input>),
     Directories(BTreeSet<PathBuf>),
     Serves(PathBuf, Proposal, Giver),
+    Hindered(PathBuf, Option<String>),
     Rule(SettleRule),
     Static(bool),
     IsStatic(oneshot::Sender<bool>),
@@ -225,6 +227,11 @@ impl Inbox {
     /// A directory belongs to a proposal.
     pub fn serves(&self, directory: PathBuf, proposal: Proposal, giver: Giver) {
         let _ = self.0.send(Message::Serves(directory, proposal, giver));
+    }
+
+    /// Nothing can be done in a directory now, for this reason; `None`: it goes on.
+    pub fn hindered(&self, directory: PathBuf, why: Option<String>) {
+        let _ = self.0.send(Message::Hindered(directory, why));
     }
 
     /// From now on, the service has only the databases of its list, or also the official one of each proposal with an event.

@@ -19,6 +19,7 @@ mod look;
 mod notify;
 mod official;
 mod open;
+pub mod other_service;
 pub mod outside_view;
 mod overview;
 pub mod published;

@@ -289,6 +289,13 @@ impl Serving {
                 let what = What::Service(ServiceEvent::DirectoryChanged { state });
                 self.shared.events.publish(Some((self.dir.path(), proposal)), what);
             }
+            match &state {
+                State::Failing { why } => self.inbox.hindered(self.dir.path().to_owned(), Some(why.clone())),
+                State::Serving { .. } | State::Elsewhere { .. } => {
+                    self.inbox.hindered(self.dir.path().to_owned(), None);
+                }
+                State::Starting | State::Stopped => {}
+            }
             self.shared.overview.change(&self.dir.path().to_owned(), |seen| {
                 seen.state = state.clone();
                 seen.since = clock::now();

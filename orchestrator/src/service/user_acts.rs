@@ -4,6 +4,8 @@ use amore_ledger::{ArrivalFilter, ArrivalRow, ArrivalState};
 use amore_model::{Proposal, Run};
 use serde::{Deserialize, Serialize};
 
+use super::inbox::subject_of;
+
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,14 +78,13 @@ pub struct Answer {
 
 /// Why this cannot be done with an event; `None`: it can.
 pub fn refusal(act: Act, event: &ArrivalRow) -> Option<String> {
-    let again = || match event.arrival.run {
-        Some(run) => format!("; to process the run again: amore trigger {run}"),
+    let subject = subject_of(&event.arrival);
+    let again = || match &subject {
+        Some(subject) => format!("; to process the run again: {}", subject.trigger_command()),
         None => String::new(),
     };
-    let is_understood =
-        event.arrival.proposal.is_some() && event.arrival.run.is_some() && event.arrival.data.is_some();
     match (act, event.arrival.state) {
-        (Act::Retry, ArrivalState::Open | ArrivalState::Failed) if !is_understood => {
+        (Act::Retry, ArrivalState::Open | ArrivalState::Failed) if subject.is_none() => {
             Some("it cannot be understood: trying it again does not help".to_owned())
         }
         (Act::Retry | Act::Drop, ArrivalState::Open | ArrivalState::Failed) => None,
@@ -101,12 +102,16 @@ mod tests {
     use super::*;
 
     fn event(state: ArrivalState, run: Option<u32>) -> ArrivalRow {
+        of_data(state, run, "raw")
+    }
+
+    fn of_data(state: ArrivalState, run: Option<u32>, data: &str) -> ArrivalRow {
         let arrival = NewArrival {
             source: "kafka".to_owned(),
             source_id: None,
             proposal: run.map(|_| Proposal(1234)),
             run: run.map(Run),
-            data: run.map(|_| "raw".to_owned()),
+            data: run.map(|_| data.to_owned()),
             complete: true,
             forced: false,
             received: 0.0,
@@ -126,6 +131,11 @@ mod tests {
         assert!(!is_done(Act::Retry, Dropped, Some(7)) && !is_done(Act::Drop, Done, Some(7)));
         assert!(!is_done(Act::Retry, Failed, None) && is_done(Act::Drop, Failed, None));
         let refused = refusal(Act::Retry, &event(Done, Some(7))).unwrap();
-        assert_eq!(refused, "it was processed; to process the run again: amore trigger 7");
+        let words = "it was processed; to process the run again: in the database directory, amore trigger 7";
+        assert_eq!(refused, words);
+        let refused = refusal(Act::Drop, &of_data(Done, Some(7), "proc")).unwrap();
+        assert_eq!(refused, format!("{words} --proc"));
+        let refused = refusal(Act::Retry, &of_data(Dropped, Some(7), "proc")).unwrap();
+        assert!(refused.ends_with("in the database directory, amore trigger 7 --proc"), "{refused}");
     }
 }

@@ -58,15 +58,13 @@ impl Served {
     /// The directories of a proposal.
     ///
     /// # Errors
-    /// None is known, and one whose proposal is not known yet may be its.
-    fn of(&self, proposal: Proposal) -> Result<BTreeSet<PathBuf>, String> {
+    /// None is known, and one whose proposal is not known yet may be its: which. `None`: the list of databases is not read yet.
+    fn of(&self, proposal: Proposal) -> Result<BTreeSet<PathBuf>, Option<PathBuf>> {
         let of_it = self.known.iter().filter(|(_, (of, _))| *of == proposal);
         let directories: BTreeSet<PathBuf> = of_it.map(|(dir, _)| dir.clone()).collect();
-        let Some(all) = &self.all else { return Err("the list of databases is not read yet".to_owned()) };
+        let Some(all) = &self.all else { return Err(None) };
         match all.iter().find(|dir| !self.known.contains_key(*dir)) {
-            Some(unknown) if directories.is_empty() => {
-                Err(format!("the proposal of {} is not known yet", unknown.display()))
-            }
+            Some(unknown) if directories.is_empty() => Err(Some(unknown.clone())),
             _ => Ok(directories),
         }
     }
@@ -171,12 +169,16 @@ impl Driver {
             Message::Input(input) => self.feed(*input),
             Message::Act(wish) => self.wishes.push_back(wish),
             Message::Directories(directories) => {
-                self.served.known.retain(|dir, _| directories.contains(dir));
+                let gone = self.served.known.extract_if(.., |dir, _| !directories.contains(dir));
+                let gone: Vec<PathBuf> = gone.map(|(dir, _)| dir).collect();
+                gone.into_iter().for_each(|dir| self.feed(Input::Resumed(dir)));
                 self.served.all = Some(directories);
             }
             Message::Serves(directory, proposal, giver) => {
                 self.served.known.insert(directory, (proposal, giver));
             }
+            Message::Hindered(directory, Some(why)) => self.feed(Input::Hindered(directory, why)),
+            Message::Hindered(directory, None) => self.feed(Input::Resumed(directory)),
             Message::Rule(rule) => {
                 self.marker = rule.marker.clone();
                 self.intake.set_rule(rule);
@@ -272,9 +274,9 @@ impl Driver {
     fn look(&mut self, number: ArrivalNo, subject: Subject) {
         let mut directories = match self.served.of(subject.proposal) {
             Ok(directories) => directories,
-            Err(why) => {
-                tracing::debug!(arrival = number.0, why, "an event waits");
-                return self.beside(std::future::ready(Input::Unready(number)));
+            Err(unknown) => {
+                tracing::debug!(arrival = number.0, ?unknown, "an event waits until directories are known");
+                return self.beside(std::future::ready(Input::Unready(number, unknown)));
             }
         };
         let list = (!self.is_static).then(|| self.list.clone());
@@ -322,13 +324,17 @@ impl Driver {
         let giver = self.served.known.get(&directory).map(|(_, giver)| giver.clone());
         let id = format!("{}#{}.{generation}", self.store.lease.scope, number.0);
         tracing::info!(arrival = number.0, %proposal, %run, data = data.word(), directory = %directory.display(), %urgency, "request");
+        let own = self.own.clone();
         self.beside(async move {
             let Some(giver) = giver else { return Input::Ended(number, directory, DirectoryEnd::Lost) };
             let trigger = Trigger { id, data: data.run_data(), urgency };
             let request = Request::Compute(Compute::arrived(proposal, run, trigger));
             let (events, told) = unbounded_channel();
             giver.give(Order { request, events });
-            let end = end_of(told).await;
+            let hindered = |why| {
+                let _ = own.send(Message::Hindered(directory.clone(), why));
+            };
+            let end = end_of(told, hindered).await;
             tracing::info!(arrival = number.0, %run, data = %data.word(), ?end, "request ended");
             Input::Ended(number, directory, end)
         });

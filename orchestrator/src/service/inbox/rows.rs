@@ -66,7 +66,7 @@ pub(super) fn failed_row(
 }
 
 /// What an event is about, if it was understood.
-pub(super) fn subject_of(arrival: &NewArrival) -> Option<Subject> {
+pub(in crate::service) fn subject_of(arrival: &NewArrival) -> Option<Subject> {
     let data = ArrivedData::of_word(arrival.data.as_deref()?)?;
     Some(Subject { proposal: arrival.proposal?, run: arrival.run?, data })
 }

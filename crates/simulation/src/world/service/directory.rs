@@ -52,6 +52,7 @@ impl World {
             (Some(Role::Trying), _) if is_stopping => self.end_service(number, false),
             (Some(Role::Trying), Some(turn)) => {
                 if !self.may_be_renewed(turn) && self.try_to_own(turn) {
+                    self.feed_inbox(number, Input::Resumed(dir().path().to_owned()));
                     self.take_requests(turn);
                 }
             }
@@ -79,6 +80,7 @@ impl World {
         service.pause = (service.pause * 2).min(LONGEST_PAUSE);
         // Its own orders end with it: they were answered, or are lost.
         self.read_news_of(number, Some(turn));
+        self.feed_inbox(number, Input::Hindered(dir().path().to_owned(), "its owner has ended".to_owned()));
     }
 
     /// Tells the core of the directory to stop.
