@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use amore_model::{Proposal, Run};
+use amore_model::{COMMENT, Proposal, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{
@@ -12,7 +12,6 @@ use sqlx::{
 
 use crate::{
     RunTable, RunTableError, sql,
-    store::COMMENT,
     user_value::UserType,
     value::{SqlValue, Stored},
 };
