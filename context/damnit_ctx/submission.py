@@ -31,6 +31,8 @@ __all__ = ["SubmitError", "submit"]
 _SLOTS = 8
 _SLOT_BYTES = 8 << 20  # as in worker/src/shared_memory.rs
 _ROOT = "/gpfs/exfel/exp"
+# The columns of the table for every run, as in crates/model/src/run_columns.rs.
+_COLUMNS_OF_RUNS = ("proposal", "run", "start_time", "added_at", "comment")
 
 
 class SubmitError(RuntimeError):
@@ -72,7 +74,8 @@ def submit(
     if not cells and not failures:
         return
     directory = _database(proposal, damnit_dir)
-    _must_not_be_users(directory, {*cells, *failures})
+    stored = {name for name, cell in cells.items() if not _is_nothing(cell)} | set(failures)
+    _must_have_own_columns(directory, {*cells, *failures}, stored)
     _store(directory, proposal, run, provenance, cells, failures)
     _collect(directory)
 
@@ -86,19 +89,44 @@ def _database(proposal: int, given: Union[str, os.PathLike, None]) -> Path:
     return directory
 
 
-def _must_not_be_users(directory: Path, names: set[str]) -> None:
-    """Refuses results for columns that users fill in: the table would keep what they typed."""
+def _is_nothing(cell: Cell) -> bool:
+    """Whether a cell removes an earlier value."""
+    return cell.data is None and cell.preview is None and cell.summary_value is None
+
+
+def _must_have_own_columns(directory: Path, names: set[str], stored: set[str]) -> None:
+    """Refuses results for columns of something else. ``stored`` are the names that get a value or an error."""
     table = directory / "runs.sqlite"
     try:
         with closing(sqlite3.connect(f"{table.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-            rows = connection.execute("SELECT name FROM variables WHERE type IS NOT NULL").fetchall()
+            users = connection.execute("SELECT name FROM variables WHERE type IS NOT NULL").fetchall()
+            all_names = "SELECT name FROM variables UNION SELECT DISTINCT name FROM run_variables"
+            present = {name for (name,) in connection.execute(all_names) if isinstance(name, str)}
     except sqlite3.Error as error:
         raise SubmitError(f"{table} cannot be read: {error}") from error
-    taken = sorted(names & {"comment", *(row[0] for row in rows)})
+    # The table would keep what users typed.
+    taken = sorted(names & {"comment", *(row[0] for row in users)})
     if taken:
         raise SubmitError(
             f"users fill in {', '.join(taken)}: choose other names (amore variable set and amore comment enter values)"
         )
+    # DAMNIT could not read the table any more. An earlier value of such a name can be removed.
+    taken = sorted(name for name in stored if _as_column(name) in map(_as_column, _COLUMNS_OF_RUNS))
+    if taken:
+        raise SubmitError(f"each run already has a column of this name: {', '.join(taken)}; choose other names")
+    columns = {_as_column(name): name for name in sorted(present)}
+    for name in sorted(stored - present):
+        other = columns.setdefault(_as_column(name), name)
+        if other != name:
+            raise SubmitError(
+                f"{name} and {other} differ only in case, so that they are the same column for SQLite: "
+                "choose another name"
+            )
+
+
+def _as_column(name: str) -> bytes:
+    """Equal for names that are the same column for SQLite, which ignores the case of ASCII letters."""
+    return name.encode("utf-8", "surrogatepass").lower()
 
 
 def _of_proposal(proposal: int) -> Path:
@@ -158,7 +186,7 @@ def _store(
 def _send(lines: Lines, memory: SharedMemory, cells: Mapping[str, Cell], failures: Mapping[str, Failure]) -> None:
     measured: Message = {"seconds": 0.0, "cpu_seconds": 0.0, "max_rss_kib": 0}
     for name, cell in cells.items():
-        if cell.data is None and cell.preview is None and cell.summary_value is None:
+        if _is_nothing(cell):
             lines.send({"ev": "nothing", "name": name, "seconds": 0.0})
             continue
         message, arrays = encode.encode(name, cell, tell=lambda _: None)

@@ -297,6 +297,42 @@ def test_the_table_in_pages_and_its_version(reads: HttpService) -> None:
     assert reads.local("GET", "/v1/proposals/1234/table?order=sideways").status == 400
 
 
+def test_a_new_thumbnail_is_a_new_version_of_the_table(reads: HttpService) -> None:
+    table, runs = "/v1/proposals/1234/table?to=1", "/v1/proposals/1234/runs"
+    thumbnail = "/v1/proposals/1234/runs/1/variables/image/thumbnail"
+    first = {path: reads.local("GET", path) for path in (table, runs, thumbnail)}
+    tags = {path: answer.headers["etag"] for path, answer in first.items()}
+
+    def again(path: str) -> Any:
+        return reads.local("GET", path, **{"If-None-Match": tags[path]})
+
+    for path in (table, runs, thumbnail):
+        same = again(path)
+        assert (same.status, same.body) == (304, b"")
+    assert again(thumbnail).headers["etag"] == tags[thumbnail]
+    for change in (
+        "timestamp = timestamp + 1, value = CAST(value || x'00' AS BLOB)",
+        # Neither its time nor its length changes.
+        "value = CAST(substr(value, 1, length(value) - 1) || x'01' AS BLOB)",
+    ):
+        with sqlite3.connect(reads.database.path / "runs.sqlite") as connection:
+            connection.execute(f"UPDATE run_variables SET {change} WHERE run = 1 AND name = 'image'")
+        connection.close()
+        for path in (table, thumbnail):
+            changed = again(path)
+            assert changed.status == 200 and changed.headers["etag"] != tags[path], (change, path)
+            assert (changed.body == first[path].body) == (path == table)
+            tags[path] = changed.headers["etag"]
+            assert again(path).status == 304
+        # Nothing of it depends on the image.
+        assert again(runs).status == 304
+    # What other runs have is not on this page.
+    with sqlite3.connect(reads.database.path / "runs.sqlite") as connection:
+        connection.execute("UPDATE run_variables SET timestamp = timestamp + 1 WHERE run = 2")
+    connection.close()
+    assert again(table).status == 304
+
+
 def test_plan_explain_logs_and_jobs(reads: HttpService) -> None:
     proposal = proposal_of(reads)
     plan = proposal.plan(2, variables=["cube"])

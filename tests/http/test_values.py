@@ -154,6 +154,24 @@ def test_a_picture_of_times_shows_small_differences(values: HttpService) -> None
     np.testing.assert_array_equal(picture(values, "large", "size=2"), picture(values, "small", "size=2"))
 
 
+def test_one_very_large_integer_leaves_the_others_apart(values: HttpService) -> None:
+    first, last = np.arange(16, dtype=np.uint64).reshape(4, 4), np.arange(16, dtype=np.uint64).reshape(4, 4)
+    first[0, 0] = last[3, 3] = np.iinfo(np.uint64).max
+    store(values, first=first, last=last, ends=np.array([[-(2**63), 2**63 - 1], [0, 1]]))
+    gray = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17
+    gray[0, 0] = 255
+    np.testing.assert_array_equal(picture(values, "first", "range=0,15&colors=gray")[..., 0], gray)
+    gray[0, 0] = 0
+    np.testing.assert_array_equal(picture(values, "last", "range=0,15&colors=gray")[..., 0], gray)
+    for name, low, high in (("first", 1, 2**64 - 1), ("last", 0, 2**64 - 1), ("ends", -(2**63), 2**63 - 1)):
+        ends = ask(values, name, "format=png").headers["amore-range"].split(",")
+        assert [float(end) for end in ends] == [float(low), float(high)], name
+    # A range that begins between large numbers.
+    store(values, near=np.array([[2**63, 2**63 + 1024], [2**63 + 2048, 0]], dtype=np.uint64))
+    near = picture(values, "near", f"range={2**63},{2**63 + 2048}&colors=gray")[..., 0]
+    np.testing.assert_array_equal(near, [[0, 128], [255, 0]])
+
+
 def test_attributes_have_the_same_texts_as_elements(values: HttpService) -> None:
     gaps = read(values, "gaps")
     assert gaps["data"] == [1.0, "NaN"]

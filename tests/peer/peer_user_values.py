@@ -47,7 +47,8 @@ def write(directory: Path) -> None:
 
 def results(directory: Path) -> None:
     """Its `submit()`."""
-    submit(1234, 1, {"theirs": 2.5}, provenance="their script", errors={"wrong": KeyError("k")}, damnit_dir=directory)
+    values = {"theirs": 2.5, "run": 7, "proposal": 8, "added_at": 9}
+    submit(1234, 1, values, provenance="their script", errors={"wrong": KeyError("k")}, damnit_dir=directory)
 
 
 if __name__ == "__main__":

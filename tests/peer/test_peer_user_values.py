@@ -113,6 +113,10 @@ def test_their_submit_is_collected_by_our_service(peer, amore, directory):
     assert found["theirs"][:2] == [2.5, "their script"]
     assert json.loads(found["wrong"][2]) == {"error": "'k'", "error_cls": "KeyError"}
     assert found["a"][:2] == [1, "context.py"]
+    # These would be columns of the table that DAMNIT adds itself.
+    assert not {"run", "proposal", "added_at"} & set(found)
+    script = "import sys; from damnit import Damnit; print(Damnit(sys.argv[1]).table().iloc[0]['theirs'])"
+    assert run([peer.python, "-c", script, directory], env=peer.environment(directory)).stdout.split() == ["2.5"]
     assert not list((directory / "extracted_data").glob("*.ready.h5"))
 
 

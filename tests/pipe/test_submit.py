@@ -102,6 +102,10 @@ def test_nothing_is_stored_if_one_result_cannot_be(database: Database, tmp_path:
         (["a=1", "--file", f"b={tmp_path}/objects.npy"], "allow_pickle"),
         (["a=1", "--file", f"b={tmp_path}/none.npy"], "none.npy"),
         (["a=1", "start_time=2"], "each run already has a column of this name"),
+        (["a=1", "run=2", "proposal=2"], "each run already has a column of this name: proposal, run"),
+        (["a=1", "--error", "added_at=late"], "each run already has a column of this name"),
+        (["a=1", "Run=2", "Comment=2"], "each run already has a column of this name: Comment, Run"),
+        (["hits=1", "Hits=2"], "hits and Hits differ only in case"),
     ]:
         failed = submit(database, "1", *arguments, code=1)
         assert words in failed.stderr, failed.stderr
@@ -174,6 +178,44 @@ def test_columns_of_users_are_refused(database: Database) -> None:
     refused = submit(database, "1", "sample=thaumatin", "comment=hi", "c=1", code=1)
     assert "users fill in comment, sample: choose other names" in refused.stderr
     assert database.rows(1) == {"b": 1, "sample": "lysozyme"}, "all or nothing"
+
+
+def test_a_name_that_differs_only_in_case_is_refused(database: Database) -> None:
+    submit(database, "1", "hits=1", "énergie=1")
+    refused = submit(database, "2", "Hits=2", "b=1", code=1)
+    assert "Hits and hits differ only in case" in refused.stderr
+    # SQLite compares only the letters of ASCII so.
+    submit(database, "2", "hits=2", "Énergie=2")
+    assert (database.rows(1), database.rows(2)) == ({"hits": 1, "énergie": 1}, {"hits": 2, "Énergie": 2})
+
+
+def test_a_fragment_of_others_gives_no_value_to_columns_of_runs(database: Database) -> None:
+    """DAMNIT's own submit() checks no names."""
+    submit(database, "1", "a=1")
+    with h5py.File(database.path / "extracted_data/p1234_r1.theirs.ready.h5", "w") as file:
+        file.attrs["provenance"] = "theirs"
+        for name in ("run", "proposal", "b"):
+            file[f"{name}/data"] = file[f".reduced/{name}"] = 7
+        file[".errors/added_at"] = "late"
+        file[".errors/added_at"].attrs["type"] = "ValueError"
+    told = database.amore("combiner", "now", str(database.path))
+    for name in ("run", "proposal", "added_at"):
+        assert f"{name} is a column of every run" in told.stdout + told.stderr
+    assert database.rows(1) == {"a": 1, "b": 7}
+    # As with a comment, the run's file has the value.
+    assert {"run", "proposal"} <= database.stored(1)
+
+
+def test_what_an_earlier_version_stored_under_the_name_of_a_column_can_be_removed(database: Database) -> None:
+    submit(database, "1", "a=1")
+    with sqlite3.connect(database.path / "runs.sqlite") as connection:
+        connection.execute(
+            "INSERT INTO run_variables (proposal, run, name, version, value, timestamp, provenance)"
+            " VALUES (1234, 1, 'run', 1, 7, 1.0, 'me')"
+        )
+    connection.close()
+    submit(database, "1", "run=null")
+    assert database.rows(1) == {"a": 1}
 
 
 def test_others_of_the_group_can_collect_what_was_submitted(database: Database) -> None:

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amore_model::{Dependency, MymdcField, Problem, ProblemKind, RunData, Severity, VariableSpec};
+use amore_model::{
+    COLUMNS_OF_RUNS, COMMENT, Dependency, MymdcField, Problem, ProblemKind, RunData, Severity, VariableSpec,
+};
 
 use crate::{
     check_jobs,
@@ -21,21 +23,6 @@ use crate::{
 const META_WORDS: [&str; 4] = ["run_number", "proposal", "proposal_path", "proposal_dir"];
 /// Prefixes before the `#`.
 const SOURCES: [&str; 5] = ["var", "param", "mymdc", "meta", "job"];
-/// Columns that every table has, what a variable of that name would cause, and whether this is an error.
-const OWN_COLUMNS: [(&str, &str, Severity); 5] = [
-    ("run", UNREADABLE, Severity::Error),
-    ("proposal", UNREADABLE, Severity::Error),
-    ("added_at", UNREADABLE, Severity::Error),
-    (
-        "start_time",
-        "it holds the start time of the run, which Amore determines itself: this variable gets an error",
-        Severity::Warning,
-    ),
-    ("comment", "the table shows what users entered, not this variable", Severity::Warning),
-];
-/// DAMNIT adds values to its own columns and then looks these up by name.
-const UNREADABLE: &str =
-    "with a value of that name, DAMNIT's `Damnit(…).table()` can no longer read the table";
 /// Maximum number of names in a message; the rest is counted.
 const LISTED: usize = 8;
 
@@ -187,6 +174,22 @@ fn duplicate_titles(variables: &[VariableSpec], problems: &mut Vec<Problem>) {
     }
 }
 
+/// What a variable with the name of a column of every run would cause, and whether this is an error.
+fn in_place_of(column: &str) -> (&'static str, Severity) {
+    match column {
+        "start_time" => (
+            "it holds the start time of the run, which Amore determines itself: this variable gets an error",
+            Severity::Warning,
+        ),
+        COMMENT => ("the table shows what users entered, not this variable", Severity::Warning),
+        // DAMNIT adds values to its own columns and then looks these up by name.
+        _ => (
+            "with a value of that name, DAMNIT's `Damnit(…).table()` can no longer read the table",
+            Severity::Error,
+        ),
+    }
+}
+
 /// Checks a variable without considering the others (except for hints).
 fn declared(variable: &VariableSpec, by_name: &HashMap<String, NodeNo>, problems: &mut Vec<Problem>) {
     let name = &variable.name;
@@ -199,15 +202,15 @@ fn declared(variable: &VariableSpec, by_name: &HashMap<String, NodeNo>, problems
         ));
     }
     // A transient variable has no column in the table.
-    if let Some((_, why, severity)) = OWN_COLUMNS.iter().find(|(own, ..)| own == name && !variable.transient)
-    {
+    if COLUMNS_OF_RUNS.contains(&name.as_str()) && !variable.transient {
+        let (why, severity) = in_place_of(name);
         let mut problem = problem_at(
             variable,
             ProblemKind::BadName,
             format!("{name} is a column of every table: {why}"),
             "Rename the variable".to_owned(),
         );
-        problem.severity = *severity;
+        problem.severity = severity;
         problems.push(problem);
     }
     // The title of a variable without a valid name is that name, which is already reported.

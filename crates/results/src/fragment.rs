@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use amore_model::{Proposal, Run};
+use amore_model::{COLUMNS_OF_RUNS, COMMENT, Proposal, Run};
 
 use crate::{
     dtype::Dtype,
@@ -90,7 +90,7 @@ impl FragmentWriter {
         value: &Value<'_>,
         provenance: &Provenance,
     ) -> Result<(), ResultsError> {
-        check_name(name)?;
+        check_stored(name)?;
         check_value(value).map_err(|reason| ResultsError::BadValue { variable: name.to_owned(), reason })?;
         self.output.expect(size_of_value(value))?;
         self.store(name, StoredOutcome::Value, provenance, |root, ids| {
@@ -153,7 +153,7 @@ impl FragmentWriter {
         message: &str,
         provenance: &Provenance,
     ) -> Result<(), ResultsError> {
-        check_name(name)?;
+        check_stored(name)?;
         // HDF5 text ends at the first NUL.
         let message = ArrayData::text(message.replace('\0', "\u{fffd}"));
         let class = class.replace('\0', "\u{fffd}");
@@ -260,16 +260,21 @@ pub(crate) fn provenance_text(provenance: &Provenance) -> String {
     serde_json::to_string(&provenance).unwrap_or_default()
 }
 
+fn is_column(name: &str) -> NameError {
+    let name = name.to_owned();
+    NameError { name, what: "a variable's name", why: "each run already has a column of this name" }
+}
+
 fn check_name(name: &str) -> Result<(), NameError> {
     names::check_variable(name)?;
-    if name == START_TIME {
-        return Err(NameError {
-            name: name.to_owned(),
-            what: "a variable's name",
-            why: "each run already has a column of this name",
-        });
-    }
-    Ok(())
+    if name == START_TIME { Err(is_column(name)) } else { Ok(()) }
+}
+
+/// Checks the name of what is stored. An earlier value of a column of runs may be removed. The table keeps comments of users, so
+/// that a variable of that name does no harm.
+fn check_stored(name: &str) -> Result<(), NameError> {
+    check_name(name)?;
+    if COLUMNS_OF_RUNS.contains(&name) && name != COMMENT { Err(is_column(name)) } else { Ok(()) }
 }
 
 fn check_value(value: &Value<'_>) -> Result<(), String> {

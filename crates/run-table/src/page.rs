@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use amore_model::{Proposal, Run};
+use amore_model::{COMMENT, Proposal, Run};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use sqlx::{Connection, Row, sqlite::SqliteConnection};
@@ -11,7 +11,6 @@ use crate::{
     Cell, RunTable, RunTableError, TableData, TableFilter,
     read::{ids, read_table, read_values},
     sql,
-    store::COMMENT,
     user_values::{self, Declared},
     value::Stored,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use amore_model::{Proposal, Run};
+use amore_model::{COMMENT, Proposal, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{
@@ -12,7 +12,6 @@ use sqlx::{
 
 use crate::{
     RunTable, RunTableError, sql,
-    store::COMMENT,
     user_value::UserType,
     value::{SqlValue, Stored},
 };
@@ -35,6 +34,10 @@ pub struct TableData {
     pub columns: Vec<Column>,
     /// Ordered by proposal and run.
     pub rows: Vec<RunRow>,
+    /// Of each cell whose content is not read (images, curves, arrays), by run and name: a text that changes when its content is
+    /// written.
+    #[serde(skip)]
+    pub unread: Vec<String>,
 }
 
 /// A variable.
@@ -302,6 +305,8 @@ pub(crate) struct Value {
     run: (Proposal, Run),
     name: String,
     pub(crate) cell: Option<Cell>,
+    /// As in [`TableData::unread`].
+    unread: Option<String>,
 }
 
 pub(crate) async fn read_table(
@@ -378,6 +383,7 @@ pub(crate) async fn read_table(
     }
     for value in values {
         let Some(row) = row_of.get(&value.run).map(|&index| &mut data.rows[index]) else { continue };
+        data.unread.extend(value.unread);
         match column_of.get(&value.name) {
             Some(column) => {
                 row.cells[*column] = match entered_as.get(column) {
@@ -398,6 +404,9 @@ impl TableFilter {
     }
 }
 
+/// Before the summary type of a value that is not read.
+const BLOB: &str = "blob ";
+
 /// The values, ordered by run, name and version.
 pub(crate) async fn read_values(
     connection: &mut SqliteConnection,
@@ -414,13 +423,15 @@ pub(crate) async fn read_values(
     if filter.variables.is_some() {
         conditions.push("name IN (SELECT value FROM json_each(?3))");
     }
-    // Four columns instead of eight: most of the time is spent on passing values, one by one.
+    // Four columns instead of eight: most of the time is spent on passing values, one by one. In place of a blob, the third one
+    // says when it was written, how long it is, and how it ends: the last bytes of a PNG file have the checksum of its pixels.
     let text = format!(
         "-- read::read_values\nSELECT (proposal << 32) + run, name, \
-         CASE WHEN typeof(value) = 'blob' AND coalesce(summary_type, '') <> 'complex' THEN NULL ELSE value END, \
+         CASE WHEN typeof(value) = 'blob' AND coalesce(summary_type, '') <> 'complex' \
+              THEN coalesce(timestamp, '') || ' ' || length(value) || ' ' || hex(substr(value, -24)) ELSE value END, \
          CASE WHEN value IS NULL AND summary_method IS NULL THEN {} \
               WHEN value IS NULL THEN 'nan' \
-              WHEN typeof(value) = 'blob' THEN coalesce(summary_type, '') \
+              WHEN typeof(value) = 'blob' THEN '{BLOB}' || coalesce(summary_type, '') \
               WHEN summary_type = 'timestamp' THEN summary_type END \
          FROM run_variables WHERE {} ORDER BY proposal, run, name, version",
         if version >= 2 { "attributes" } else { "NULL" },
@@ -439,16 +450,29 @@ pub(crate) async fn read_values(
         };
         // Two 32-bit numbers; anything else is not a run.
         let (Ok(proposal), run) = (u32::try_from(run >> 32), run as u32) else { continue };
-        values.push(Value { run: (Proposal(proposal), Run(run)), name, cell: cell(row)? });
+        let (cell, unread) = cell(row)?;
+        values.push(Value { run: (Proposal(proposal), Run(run)), name, cell, unread });
     }
     Ok(values)
 }
 
-/// The cell for a row of [`read_values`]: a value, or the kind of a value that was not read.
-fn cell(row: &SqliteRow) -> Result<Option<Cell>, sqlx::Error> {
+/// The cell for a row of [`read_values`]: a value, or the kind of a value that was not read, and what stands for its content.
+fn cell(row: &SqliteRow) -> Result<(Option<Cell>, Option<String>), sqlx::Error> {
     let about = Stored::get(row, 3)?.text();
     let about = about.as_deref();
-    Ok(Some(match Stored::get(row, 2)? {
+    let stored = Stored::get(row, 2)?;
+    if let (Some(summary_type), Stored::Text(unread)) =
+        (about.and_then(|text| text.strip_prefix(BLOB)), &stored)
+    {
+        let cell = match summary_type {
+            "" => Cell::Image,
+            "trendline" => Cell::Trendline,
+            "numpy" => Cell::Array,
+            _ => Cell::Bytes,
+        };
+        return Ok((Some(cell), Some(unread.clone())));
+    }
+    let cell = match stored {
         Stored::Int(value) if about.is_some() => Cell::Timestamp { value: value as f64 },
         Stored::Real(value) if about.is_some() => Cell::Timestamp { value },
         Stored::Int(value) => Cell::Integer { value },
@@ -457,14 +481,12 @@ fn cell(row: &SqliteRow) -> Result<Option<Cell>, sqlx::Error> {
         Stored::Blob(bytes) => complex(&bytes).unwrap_or(Cell::Bytes),
         Stored::Null => match about {
             Some("nan") => Cell::Number { value: f64::NAN },
-            Some("") => Cell::Image,
-            Some("trendline") => Cell::Trendline,
-            Some("numpy") => Cell::Array,
-            Some(attributes) if attributes.starts_with('{') => return Ok(error(attributes)),
+            Some(attributes) if attributes.starts_with('{') => return Ok((error(attributes), None)),
             Some(_) => Cell::Bytes,
-            None => return Ok(None),
+            None => return Ok((None, None)),
         },
-    }))
+    };
+    Ok((Some(cell), None))
 }
 
 fn complex(bytes: &[u8]) -> Option<Cell> {

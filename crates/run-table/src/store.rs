@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amore_model::{Proposal, Run};
+use amore_model::{COLUMNS_OF_RUNS, COMMENT, Proposal, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{
@@ -14,9 +14,6 @@ use crate::{
     Cell, Ownership, RunTable, RunTableError, SqlValue, ViewTruncated, patience::Patience, sql,
     value::bind_value, views,
 };
-
-/// The name of users' comments; results must not use it.
-pub(crate) const COMMENT: &str = "comment";
 
 /// Rows per INSERT: 11 parameters each, far below SQLite's limit of 32766.
 const ROWS_AT_ONCE: usize = 100;
@@ -107,12 +104,18 @@ pub enum Refused {
         /// The name.
         name: String,
     },
+    /// Each run has a column of this name: DAMNIT could not read the table any more.
+    ColumnOfRuns {
+        /// The name.
+        name: String,
+    },
 }
 
 impl Refused {
     /// The name of the result.
     pub fn name(&self) -> &str {
-        let (Refused::UserEditable { name } | Refused::BadName { name }) = self;
+        let (Refused::UserEditable { name } | Refused::BadName { name } | Refused::ColumnOfRuns { name }) =
+            self;
         name
     }
 }
@@ -131,6 +134,12 @@ impl std::fmt::Display for Refused {
                 write!(f, "{name} is edited by users; rename the variable in the context file")
             }
             Refused::BadName { name } => write!(f, "{name:?} is not a valid variable name"),
+            Refused::ColumnOfRuns { name } => {
+                write!(
+                    f,
+                    "{name} is a column of every run: a value of that name is only in the run's file; choose another name"
+                )
+            }
         }
     }
 }
@@ -144,7 +153,8 @@ struct NewRow<'a> {
 impl RunTable {
     /// Stores results of any number of runs: all of them, or none if there is an error.
     ///
-    /// Comments and user-editable variables are never touched: results under their names are refused and listed.
+    /// Comments and user-editable variables are never touched: results under their names, and under those of the other columns
+    /// of a run, are refused and listed.
     ///
     /// # Errors
     /// [`RunTableError::Deposed`] if the writer is no longer the owner; the table cannot be written.
@@ -239,6 +249,8 @@ fn sort_out<'a>(
                 gone.push(cell.name.as_str());
             } else if cell.name.is_empty() || cell.name.contains('\0') {
                 refused.push(Refused::BadName { name: name() });
+            } else if COLUMNS_OF_RUNS.contains(&cell.name.as_str()) {
+                refused.push(Refused::ColumnOfRuns { name: name() });
             } else {
                 rows.push(NewRow { run, cell });
             }

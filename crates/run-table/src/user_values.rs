@@ -3,21 +3,15 @@
 //! No ownership is needed: DAMNIT's graphical interface writes them whenever a user types, in a transaction of its own, and so
 //! does this. Whoever has shown a value to a user can say so: the change is made only if it is still the one that was shown.
 
-use amore_model::{Proposal, Run};
+use amore_model::{COLUMNS_OF_RUNS, COMMENT, Proposal, Run};
 use serde::{Deserialize, Serialize};
 use sqlx::{
     Row,
     sqlite::{SqliteConnection, SqliteRow},
 };
 
-use crate::{
-    NotChanged, RunTable, RunTableError, SqlValue, UserType, UserValue, sql, store::COMMENT, value::Stored,
-    views,
-};
+use crate::{NotChanged, RunTable, RunTableError, SqlValue, UserType, UserValue, sql, value::Stored, views};
 
-/// The columns of a run in the view `runs`, before those of variables, and the comment. SQLite compares names of columns without
-/// regard to case.
-const COLUMNS_OF_RUNS: [&str; 5] = ["proposal", "run", "start_time", "added_at", COMMENT];
 /// Titles of the columns that DAMNIT's graphical interface has besides those of variables.
 const TITLES_OF_DAMNIT: [&str; 5] = ["Status", "Proposal", "Run", "Timestamp", "Comment"];
 

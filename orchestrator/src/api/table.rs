@@ -158,7 +158,8 @@ fn row(data: &TableData, row: RunRow) -> TableRow {
     }
 }
 
-/// The run table, in pages. `If-None-Match` with the `ETag` of an earlier answer saves reading and sending what has not changed.
+/// The run table, in pages. `If-None-Match` with the `ETag` of an earlier answer saves reading and sending what has not changed; a
+/// new thumbnail is a change.
 #[utoipa::path(
     get,
     path = "/v1/proposals/{p}/table",
@@ -202,7 +203,7 @@ async fn table(
             })
             .collect(),
     };
-    let (version, response) = Version::answer(&shown, &headers)?;
+    let (version, response) = Version::answer(&shown, &page.data.unread, &headers)?;
     table.remember(asked, number, version);
     Ok(response)
 }
@@ -286,7 +287,7 @@ async fn runs(
         next: page.next.map(|run| run.0),
         runs: rows.into_iter().map(one).collect(),
     };
-    let (version, response) = Version::answer(&shown, &headers)?;
+    let (version, response) = Version::answer(&shown, &[], &headers)?;
     table.remember(asked, number, version);
     Ok(response)
 }

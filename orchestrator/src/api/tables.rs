@@ -1,7 +1,8 @@
 //! Run tables that are open for reading, one per directory, and the versions of the answers that are made of them.
 //!
-//! The version of an answer is a hash of its content: it stays as long as the content does, also when the service is started
-//! again or another one takes over. That whoever owns a directory renews its right in the table changes no answer.
+//! The version of an answer is a hash of its content, and of the images and arrays that it only names: it stays as long as they
+//! do, also when the service is started again or another one takes over. That whoever owns a directory renews its right in the
+//! table changes no answer.
 
 use std::{
     collections::BTreeMap,
@@ -70,15 +71,25 @@ impl Version {
         Version::new(hex::encode(&Sha256::digest(content)[..16]))
     }
 
-    /// The answer with this content and version, or that the client has it already.
+    /// The answer with this content and version, or that the client has it already. The version also depends on `unread`: texts
+    /// that stand for what the content only names.
     ///
     /// # Errors
     /// The content cannot be written as JSON.
-    pub fn answer(content: &impl Serialize, headers: &HeaderMap) -> Result<(Self, Response), Problem> {
+    pub fn answer(
+        content: &impl Serialize,
+        unread: &[String],
+        headers: &HeaderMap,
+    ) -> Result<(Self, Response), Problem> {
         let body = serde_json::to_vec(content).map_err(|error| {
             Problem::new(Kind::Internal, format!("the answer cannot be written: {error}"))
         })?;
-        let version = Version::of_content(&body);
+        let version = if unread.is_empty() {
+            Version::of_content(&body)
+        } else {
+            // No text has a line feed, and the body has none either.
+            Version::of_content(&[&body, unread.join("\n").as_bytes()].join(&b'\n'))
+        };
         let tag = (header::ETAG, version.header());
         let response = if version.is_known(headers) {
             (StatusCode::NOT_MODIFIED, [tag]).into_response()

@@ -426,6 +426,7 @@ fn body(content: Option<Content>) -> Body {
             (Vec<u8> = "image/png"),
             (Vec<u8> = "application/x-npy"),
         )),
+        (status = 304, description = "The client has it already."),
         (status = "default", description = "An error.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -433,6 +434,7 @@ async fn thumbnail(
     State(api): State<Api>,
     place: InDirectory<Read>,
     InPath(OfVariable { r: run, name }): InPath<OfVariable>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = variable_name(&name)?;
     let table = api.tables().of(&api, &place.dir).await?;
@@ -443,9 +445,14 @@ async fn thumbnail(
     let file = cell.file.ok_or_else(|| {
         Problem::new(Kind::NotFound, format!("{name} is shown as a number, a text or an error")).at(&name)
     })?;
+    let version = Version::of_content(&file);
+    let tag = [(header::ETAG, version.header())];
+    if version.is_known(&headers) {
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
     let media_type = if file.starts_with(b"\x89PNG\r\n\x1a\n") { "image/png" } else { "application/x-npy" };
     let about = [(header::CONTENT_TYPE, media_type), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((about, file).into_response())
+    Ok((tag, about, file).into_response())
 }
 
 #[cfg(test)]

@@ -395,14 +395,9 @@ impl Wanted<'_> {
         let pixels = picture::fitting(shape[0], shape[1], size);
         let mut means = Means::new(self.as_numbers(), Grid::new(&shape, pixels.to_vec()));
         self.each(|bytes| means.add(bytes).map_err(|NotOfNumbers| self.not_of_numbers(form)))?;
-        let distances = means.distances();
-        let (low, high) = match range {
-            Some((low, high)) => (means.distance(low), means.distance(high)),
-            None => picture::range(&distances).unwrap_or((0.0, 1.0)),
-        };
-        let drawn = picture::colored(&distances, (low, high), colors);
-        let used = range.unwrap_or((means.number(low), means.number(high)));
-        self.png(form, pixels, 4, &drawn, Some(used))
+        let scaled = means.scaled(range);
+        let drawn = picture::colored(&scaled.values, scaled.range, colors);
+        self.png(form, pixels, 4, &drawn, Some(scaled.numbers))
     }
 
     fn png(

@@ -72,15 +72,6 @@ pub(crate) fn fitting(rows: u64, columns: u64, size: u64) -> [u64; 2] {
     })
 }
 
-/// The smallest and the largest finite number; `None` without any.
-pub(crate) fn range(values: &[f64]) -> Option<(f64, f64)> {
-    let finite = values.iter().copied().filter(|value| value.is_finite());
-    finite.fold(None, |range, value| match range {
-        None => Some((value, value)),
-        Some((least, greatest)) => Some((value.min(least), value.max(greatest))),
-    })
-}
-
 /// The pixels of a matrix, as RGBA: numbers outside of the range get the colours of its ends, NaN is transparent.
 pub(crate) fn colored(values: &[f64], (low, high): (f64, f64), colors: Colors) -> Vec<u8> {
     // The width of a range may be beyond all numbers, that of its half is not.
@@ -163,13 +154,11 @@ mod tests {
     #[test]
     fn colours_show_the_range_and_what_is_missing() {
         let values = [0.0, 0.5, 1.0, -7.0, f64::INFINITY, f64::NAN];
-        assert_eq!(range(&values), Some((-7.0, 1.0)));
         let gray = colored(&values, (0.0, 1.0), Colors::Gray);
         let first: Vec<(u8, u8)> = gray.chunks(4).map(|pixel| (pixel[0], pixel[3])).collect();
         assert_eq!(first, [(0, 255), (128, 255), (255, 255), (0, 255), (255, 255), (0, 0)]);
         assert_eq!(&colored(&[1.0], (0.0, 1.0), Colors::Viridis)[..3], &VIRIDIS[9]);
         assert_eq!(&colored(&[3.0], (3.0, 3.0), Colors::Gray)[..3], &[128; 3]);
-        assert_eq!(range(&[f64::NAN]), None);
     }
 
     #[test]

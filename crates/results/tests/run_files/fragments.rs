@@ -168,6 +168,18 @@ fn names_that_are_no_names_are_refused() {
         assert!(matches!(error, ResultsError::Name(_)), "{name:?}: {error}");
     }
     assert!(writer.is_empty());
+    for name in ["run", "proposal", "added_at", "start_time"] {
+        for error in [
+            writer.value(name, &Value::default(), &provenance(1)).unwrap_err(),
+            writer.error(name, "ValueError", "bad", &provenance(1)).unwrap_err(),
+            writer.skipped(name, "no beam", &provenance(1)).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("already has a column"), "{error}");
+        }
+    }
+    // What was stored under such a name can be removed.
+    writer.forget("run", &provenance(1)).unwrap();
+    writer.nothing("added_at", &provenance(1)).unwrap();
     writer.nothing("group.sub_1", &provenance(1)).unwrap();
 }
 

@@ -115,6 +115,32 @@ async fn the_version_changes_with_the_content_whoever_changes_it() {
 }
 
 #[tokio::test]
+async fn what_is_not_read_is_told_apart() {
+    let (_dir, table, mine) = owned().await;
+    let image = |end: u8, at: f64| {
+        let mut cell =
+            cell("image", SqlValue::Blob([b"\x89PNG\r\n\x1a\n".as_slice(), &[end; 9000]].concat()));
+        let CellKind::Value(value) = &mut cell.kind else { unreachable!() };
+        value.timestamp = at;
+        cell
+    };
+    let mut seen = Vec::new();
+    for image in [image(1, 1.5), image(1, 2.5), image(2, 2.5)] {
+        let values = vec![image, number("a", 1.0), cell("text", SqlValue::Text("x".into()))];
+        table.store(&mine, &[update(1234, 1, values)], 1.0).await.unwrap();
+        let page = table.page(&request(), None).await.unwrap().unwrap();
+        let cells =
+            [Some(Cell::Number { value: 1.0 }), Some(Cell::Image), Some(Cell::Text { value: "x".into() })];
+        assert_eq!(page.data.rows[0].cells, cells);
+        seen.push(page.data.unread);
+    }
+    assert!(seen.iter().all(|unread| unread.len() == 1), "{seen:?}");
+    assert!(seen[0] != seen[1] && seen[1] != seen[2], "{seen:?}");
+    let numbers = PageRequest { variables: Some(vec!["a".into()]), ..request() };
+    assert_eq!(table.page(&numbers, None).await.unwrap().unwrap().data.unread, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_cell_has_everything_that_is_stored() {
     let (dir, table, mine) = owned().await;
     let mut image = cell("image", SqlValue::Blob(b"\x89PNG\r\n\x1a\n".into()));

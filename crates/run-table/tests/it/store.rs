@@ -17,6 +17,26 @@ fn declared(name: &str, title: &str, tags: &[&str]) -> VariableRow {
 }
 
 #[tokio::test]
+async fn results_never_have_the_names_of_columns_of_runs() {
+    let (dir, table, mine) = owned().await;
+    let names = ["run", "proposal", "added_at", "start_time"];
+    let mut values: Vec<_> = names.into_iter().map(|name| number(name, 1.0)).collect();
+    values.extend([number("a", 1.0), error("run", "ValueError", "bad")]);
+    let stored = table.store(&mine, &[update(1234, 1, values)], 1.0).await.unwrap();
+    let mut refused: Vec<_> = stored.refused.iter().map(Refused::name).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, ["added_at", "proposal", "run", "start_time"]);
+    assert!(stored.refused[0].to_string().contains("is a column of every run"), "{}", stored.refused[0]);
+    let mut reader = stranger(&dir.path().join("runs.sqlite")).await;
+    assert_eq!(column(&mut reader, "SELECT name FROM run_variables").await, ["a"]);
+    // Another program may have stored one: it can be removed.
+    run_sql(&mut reader, "UPDATE run_variables SET name = 'run'").await;
+    let stored = table.store(&mine, &[update(1234, 1, vec![gone("run")])], 2.0).await.unwrap();
+    assert_eq!(stored.refused, []);
+    assert!(column(&mut reader, "SELECT name FROM run_variables").await.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_stored_is_read_back_by_title_and_kind() {
     let (dir, table, mine) = owned().await;
     table
