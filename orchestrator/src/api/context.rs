@@ -13,7 +13,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use nix::libc;
@@ -284,7 +284,7 @@ async fn show(
     let version = version(&content);
     let tag = [(header::ETAG, version.header())];
     if version.is_known(&headers) {
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+        return Ok(version.not_modified());
     }
     let about =
         [(header::CONTENT_TYPE, "text/x-python; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];

@@ -6,7 +6,7 @@ use amore_run_table::{KNOWN_SETTINGS, NotAsExpected, OpenOptions, RunTable, RunT
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -106,7 +106,7 @@ async fn show(
     let version = version(&settings);
     let tag = [(header::ETAG, version.header())];
     if version.is_known(&headers) {
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+        return Ok(version.not_modified());
     }
     Ok((tag, Json(shown(settings, Vec::new()))).into_response())
 }

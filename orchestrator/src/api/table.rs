@@ -7,8 +7,8 @@ use amore_run_table::{Cell, PageRequest, RunRow, TableData};
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, Uri},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, Uri},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -183,8 +183,13 @@ async fn table(
     let table = api.tables().of(&api, &place.dir).await?;
     let asked = uri.to_string();
     let known = table.known(&asked, &headers);
-    let page = table.within(place.dir.path(), table.table().page(&request, known)).await?;
-    let Some(mut page) = page else { return Ok(StatusCode::NOT_MODIFIED.into_response()) };
+    let number = known.as_ref().map(|(_, number)| *number);
+    let page = table.within(place.dir.path(), table.table().page(&request, number)).await?;
+    let mut page = match (page, known) {
+        (Some(page), _) => page,
+        (None, Some((version, _))) => return Ok(version.not_modified()),
+        (None, None) => return Err(Problem::new(Kind::Internal, "the table gives no page")),
+    };
     let number = page.version;
     let rows = std::mem::take(&mut page.data.rows);
     let shown = TablePage {
@@ -265,8 +270,13 @@ async fn runs(
     let table = api.tables().of(&api, &place.dir).await?;
     let asked = uri.to_string();
     let known = table.known(&asked, &headers);
-    let page = table.within(place.dir.path(), table.table().page(&request, known)).await?;
-    let Some(mut page) = page else { return Ok(StatusCode::NOT_MODIFIED.into_response()) };
+    let number = known.as_ref().map(|(_, number)| *number);
+    let page = table.within(place.dir.path(), table.table().page(&request, number)).await?;
+    let mut page = match (page, known) {
+        (Some(page), _) => page,
+        (None, Some((version, _))) => return Ok(version.not_modified()),
+        (None, None) => return Err(Problem::new(Kind::Internal, "the table gives no page")),
+    };
     let number = page.version;
     let rows = std::mem::take(&mut page.data.rows);
     let one = |full: RunRow| {

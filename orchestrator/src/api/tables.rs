@@ -90,14 +90,19 @@ impl Version {
             // No text has a line feed, and the body has none either.
             Version::of_content(&[&body, unread.join("\n").as_bytes()].join(&b'\n'))
         };
-        let tag = (header::ETAG, version.header());
         let response = if version.is_known(headers) {
-            (StatusCode::NOT_MODIFIED, [tag]).into_response()
+            version.not_modified()
         } else {
+            let tag = (header::ETAG, version.header());
             ([tag, (header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
                 .into_response()
         };
         Ok((version, response))
+    }
+
+    /// That the client has this version already. (RFC 9110, 15.4.5: it has the ETag of the whole answer.)
+    pub fn not_modified(&self) -> Response {
+        (StatusCode::NOT_MODIFIED, [(header::ETAG, self.header())]).into_response()
     }
 
     /// Whether the client has it already.
@@ -204,10 +209,10 @@ impl OpenTable {
         }
     }
 
-    /// The number of the content of which this request was last answered, if the client has that answer.
-    pub fn known(&self, request: &str, headers: &HeaderMap) -> Option<i64> {
-        let answered = self.answers().get(request).cloned()?;
-        answered.version.is_known(headers).then_some(answered.number)
+    /// The last answer to this request, if the client has it: its version, and the number of the content of which it was made.
+    pub fn known(&self, request: &str, headers: &HeaderMap) -> Option<(Version, i64)> {
+        let Answered { number, version } = self.answers().get(request).cloned()?;
+        version.is_known(headers).then_some((version, number))
     }
 
     /// Remembers an answer that was made of the content with this number.
