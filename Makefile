@@ -12,7 +12,7 @@ SOAK_TREE := $(abspath target/cluster/soak)
 export PATH := $(VENVS)/tools/bin:$(abspath target/tools/bin):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build examples demo check test test-parts test-rust simulate simulate-faults soak soak-tenth test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-test
+.PHONY: help build examples demo check test test-parts test-rust simulate simulate-faults soak soak-tenth test-python test-peer lint bench install clean slurm-cluster-up slurm-cluster-shell slurm-cluster-down slurm-tree slurm-test
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ check: ## Check what takes less than a minute once it is built: format, lints, d
 	cargo test --release --locked --workspace --lib --test plan --quiet
 	cargo test --release --locked -p amore-core -p amore-wire --test it --test messages --quiet
 
-TEST_PARTS := lint test-rust simulate simulate-faults test-python test-peer soak-tenth
+TEST_PARTS := lint test-rust simulate simulate-faults test-peer soak-tenth test-python
 test: $(TEST_PARTS) ## Run all tests and checks
 
 # For CI, which runs them one by one.
@@ -104,8 +104,7 @@ bench: examples ## Run benchmarks against DAMNIT 0.4.0 (ONLY=name: only one, QUI
 install: build ## Install a relocatable tree with a modulefile below PREFIX (default /opt/amore)
 	scripts/install.sh "$(BIN)" "$(PREFIX)"
 
-slurm-cluster-up: build ## Start a three-node Slurm cluster in containers, with Amore installed (SUITE=bookworm|trixie|sid)
-	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
+slurm-cluster-up: slurm-tree ## Start a three-node Slurm cluster in containers, with Amore installed (SUITE=bookworm|trixie|sid)
 	@AMORE_INSTALL_DIR="$(CLUSTER_TREE)" slurm-tests/cluster/up.sh $(SUITE)
 
 slurm-cluster-shell: ## Open a shell on that cluster, in a proposal with three runs
@@ -114,9 +113,12 @@ slurm-cluster-shell: ## Open a shell on that cluster, in a proposal with three r
 slurm-cluster-down: ## Remove the containers started by slurm-cluster-up
 	@slurm-tests/cluster/down.sh $(SUITE)
 
-slurm-test: build ## Start a Slurm cluster and run the tests on it (ARGS=… for pytest)
+# The product as it is mounted into the containers.
+slurm-tree: build
 	@scripts/setup.sh test
 	@scripts/install.sh "$(BIN)" "$(CLUSTER_TREE)"
+
+slurm-test: slurm-tree ## Start a Slurm cluster and run the tests on it (ARGS=… for pytest)
 	@PYTEST="$(VENVS)/test/bin/python" slurm-tests/run.sh "$(CLUSTER_TREE)" -q $(ARGS)
 
 clean: ## Remove all build products
