@@ -3,10 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf, absolute},
 };
 
@@ -29,9 +26,7 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
         problem
     };
     let shown = path.display();
-    // Whoever opens a FIFO would wait for its writer.
-    let opened = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| match error.kind() {
+    let missing = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => unreadable(
             format!("{shown} is a symbolic link to {}, which does not exist", last_target(path).display()),
             "fix the link (ln -sfn TARGET context.py), or replace it with a file",
@@ -44,15 +39,17 @@ pub fn read(path: &Path) -> Result<ContextSource, Problem> {
             format!("{shown} cannot be read: {error}"),
             "check the permissions of the file and its folder",
         ),
-    })?;
+    };
     let failed = |error: io::Error| {
         unreadable(format!("{shown} cannot be read: {error}"), "check the permissions of the file")
     };
-    let data = file.metadata().map_err(failed)?;
+    // Whoever opens a FIFO waits for its writer.
+    let data = fs::metadata(path).map_err(missing)?;
     if !data.is_file() {
         let what = if data.is_dir() { "a directory" } else { "a device or a pipe" };
         return Err(unreadable(format!("{shown} is {what}, not a file"), "give the path of the Python file"));
     }
+    let file = File::open(path).map_err(missing)?;
     if let Some(maker) = who_led_us_to_a_secret(path, &file).map_err(failed)? {
         return Err(unreadable(
             format!("{shown} is a symbolic link to a file that {maker}, who made the link, may not read"),

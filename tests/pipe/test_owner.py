@@ -9,6 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -440,30 +442,55 @@ def test_a_worker_that_takes_long_to_be_replaced(database: Database) -> None:
     assert database.rows(1)["v"] == 1 and database.rows(2)["v"] == 2
 
 
-def hang_the_context_file(database: Database) -> Path:
-    """From now on, opening the context file blocks, as on a hanging file system."""
-    path = database.path / "context.py"
-    path.unlink()
-    os.mkfifo(path)
-    return path
+@contextmanager
+def hanging(path: Path) -> Iterator[Callable[[str], None]]:
+    """Whoever opens the file waits, as on a hanging file system; gives what writes it meanwhile.
+
+    A file server that has lent a file to a client makes others wait in this way (`F_SETLEASE`), for 45 s at most.
+    """
+    # The kernel asks for the file to be given back.
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    file = os.open(path, os.O_RDWR)
+
+    def write(text: str) -> None:
+        os.ftruncate(file, 0)
+        os.pwrite(file, text.encode(), 0)
+
+    try:
+        wait_for("the lease", lambda: has_lease(file))
+        yield write
+    finally:
+        os.close(file)
+        signal.signal(signal.SIGIO, before)
+
+
+def has_lease(file: int) -> bool:
+    """Takes the lease, unless somebody has the file open."""
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def test_others_go_on_while_the_file_system_hangs(database: Database) -> None:
     database.context(VARIABLE.replace("    return r", indented(gate(database, "running")) + "    return r"))
     first = database.start("reprocess", "1-4", "--concurrent-jobs", "1", env=short_term(database))
     wait_for("the first run", lambda: has_begun(database, "running"), first)
-    path = hang_the_context_file(database)
-    second = database.start("reprocess", "2", env=short_term(database))
-    wait_for("the request is taken", lambda: database.requests("taken"), second)
-    open_gate(database, "running")
-    wait_for("all runs of the first", lambda: computed(database, range(1, 5)), first)
-    outlive_the_term(database, first)
-    assert second.poll() is None
+    path = database.path / "context.py"
+    text = path.read_text()
+    database.context(VARIABLE.replace("return r", "return 10 * r"))
+    later = path.read_text()
+    path.write_text(text)
+    with hanging(path) as write:
+        second = database.start("reprocess", "2", env=short_term(database))
+        wait_for("the request is taken", lambda: database.requests("taken"), second)
+        open_gate(database, "running")
+        wait_for("all runs of the first", lambda: computed(database, range(1, 5)), first)
+        outlive_the_term(database, first)
+        assert second.poll() is None
+        write(later)
     # The file system continues.
-    with path.open("w") as file:
-        path.unlink()
-        database.context(VARIABLE.replace("return r", "return 10 * r"))
-        file.write(path.read_text())
     end_of(second)
     end_of(first)
     assert [database.rows(run)["v"] for run in range(1, 5)] == [1, 20, 3, 4]
@@ -472,15 +499,13 @@ def test_others_go_on_while_the_file_system_hangs(database: Database) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_ends_while_the_file_system_hangs(database: Database, number: int) -> None:
     database.context(VARIABLE)
-    path = hang_the_context_file(database)
-    first = database.start("reprocess", "1")
-    wait_for("ownership", lambda: database.is_owned_by(first), first)
-    time.sleep(0.3)
-    first.send_signal(number)
-    end_of(first, 130)
-    assert database.owner() is None
-    path.unlink()
-    database.context(VARIABLE)
+    with hanging(database.path / "context.py"):
+        first = database.start("reprocess", "1")
+        wait_for("ownership", lambda: database.is_owned_by(first), first)
+        time.sleep(0.3)
+        first.send_signal(number)
+        end_of(first, 130)
+        assert database.owner() is None
     database.amore("reprocess", "1")
     assert database.rows(1)["v"] == 1
 

@@ -33,7 +33,7 @@ def test_in_the_job_after_one_that_was_cut_off(database: Database) -> None:
         command = database.begin("reprocess", str(run))
         database.wait_effects(breaks=1)
         # The worker stores a value while the next variable is executed already.
-        wait_until(lambda: database.rows(run).get("left") == 1, "the value before")
+        wait_until(lambda run=run: database.rows(run).get("left") == 1, "the value before")
         database.cluster.end(database.job(run), end)
         database.wait_effects(breaks=2)
         database.touch("go")

@@ -129,6 +129,10 @@ impl Folder {
     fn opened(&self, name: &Path, how: &mut OpenOptions) -> io::Result<File> {
         let opened = how.custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(self.path(name));
         match opened {
+            // A file server has lent it to a client, and gets it back now.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                how.custom_flags(flags(OFlags::NOFOLLOW)).open(self.path(name))
+            }
             Ok(file) if file.metadata()?.is_file() => Ok(file),
             Ok(_) => Err(no_regular_file()),
             // A link, and a FIFO that nobody reads.
