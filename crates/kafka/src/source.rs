@@ -119,6 +119,9 @@ impl Source {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
+            // How long a broker may wait for messages before it answers. Apache's answers at once when there is one; others look
+            // at intervals that grow with this time.
+            .set("fetch.wait.max.ms", "50")
             // A store that does not answer for hours must not end the consumer.
             .set("max.poll.interval.ms", "86400000")
             // What is received and not stored yet is held in memory: 8 MB at most.
