@@ -77,6 +77,8 @@ def test_a_service_that_is_killed_before_the_commit_gets_the_events_again(
     client.send(RAW, migrated(1))
     wait_for("the value", lambda: site.has(1, a=16), process)
     wait_for("the commit that gets lost", lambda: proxy.swallowed, process)
+    # A service that is killed between the value and this computes it again.
+    wait_for("the end of the event", lambda: [event["state"] for event in site.events()] == ["done"], process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     proxy.swallows_commits = False
