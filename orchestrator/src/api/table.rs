@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amore_model::{Run, identifier};
-use amore_run_table::{Cell, PageRequest, RunRow, TableData};
+use amore_run_table::{Cell, Page, PageRequest, RunRow, TableData};
 use axum::{
     Json,
     extract::State,
@@ -22,7 +22,7 @@ use super::{
     extract::Parameters,
     json::{NumberOrText, ShownCell},
     problem::{Kind, Problem, ProblemBody},
-    tables::Version,
+    tables::{OpenTable, Version},
 };
 
 /// Runs on a page, if nothing is said.
@@ -158,6 +158,29 @@ fn row(data: &TableData, row: RunRow) -> TableRow {
     }
 }
 
+/// What a client gets that may have the answer already.
+enum Asked {
+    Page(Box<Page>),
+    /// It has this version.
+    NotModified(Version),
+}
+
+/// Reads a page, unless the table has still the content of the answer that the client has.
+async fn page_of(
+    table: &OpenTable,
+    place: &InDirectory<Read>,
+    request: &PageRequest,
+    known: Option<(Version, i64)>,
+) -> Result<Asked, Problem> {
+    let number = known.as_ref().map(|(_, number)| *number);
+    let page = table.within(place.dir.path(), table.table().page(request, number)).await?;
+    match (page, known) {
+        (Some(page), _) => Ok(Asked::Page(Box::new(page))),
+        (None, Some((version, _))) => Ok(Asked::NotModified(version)),
+        (None, None) => Err(Problem::new(Kind::Internal, "the table gives no page")),
+    }
+}
+
 /// The run table, in pages. `If-None-Match` with the `ETag` of an earlier answer saves reading and sending what has not changed; a
 /// new thumbnail is a change.
 #[utoipa::path(
@@ -182,13 +205,9 @@ async fn table(
     let request = which.request(place.proposal)?;
     let table = api.tables().of(&api, &place.dir).await?;
     let asked = uri.to_string();
-    let known = table.known(&asked, &headers);
-    let number = known.as_ref().map(|(_, number)| *number);
-    let page = table.within(place.dir.path(), table.table().page(&request, number)).await?;
-    let mut page = match (page, known) {
-        (Some(page), _) => page,
-        (None, Some((version, _))) => return Ok(version.not_modified()),
-        (None, None) => return Err(Problem::new(Kind::Internal, "the table gives no page")),
+    let mut page = match page_of(&table, &place, &request, table.known(&asked, &headers)).await? {
+        Asked::Page(page) => page,
+        Asked::NotModified(version) => return Ok(version.not_modified()),
     };
     let number = page.version;
     let rows = std::mem::take(&mut page.data.rows);
@@ -269,13 +288,9 @@ async fn runs(
     let request = which.request(place.proposal)?;
     let table = api.tables().of(&api, &place.dir).await?;
     let asked = uri.to_string();
-    let known = table.known(&asked, &headers);
-    let number = known.as_ref().map(|(_, number)| *number);
-    let page = table.within(place.dir.path(), table.table().page(&request, number)).await?;
-    let mut page = match (page, known) {
-        (Some(page), _) => page,
-        (None, Some((version, _))) => return Ok(version.not_modified()),
-        (None, None) => return Err(Problem::new(Kind::Internal, "the table gives no page")),
+    let mut page = match page_of(&table, &place, &request, table.known(&asked, &headers)).await? {
+        Asked::Page(page) => page,
+        Asked::NotModified(version) => return Ok(version.not_modified()),
     };
     let number = page.version;
     let rows = std::mem::take(&mut page.data.rows);
